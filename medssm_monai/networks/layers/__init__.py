@@ -1,0 +1,18 @@
+"""Layers: scan orders, per-direction parameters and norms (shapes: maps ``(B, *spatial, C)``, tokens ``(B, L, G, C)``)."""
+
+from __future__ import annotations
+
+from .channel_norm import ChannelLayerNorm
+from .scan_order import SCAN_SETS, ScanOrder, resolve_scan_orders, to_maps, to_token_groups
+from .stacked import StackedConv1d, StackedLinear
+
+__all__ = [
+    "SCAN_SETS",
+    "ChannelLayerNorm",
+    "ScanOrder",
+    "StackedConv1d",
+    "StackedLinear",
+    "resolve_scan_orders",
+    "to_maps",
+    "to_token_groups",
+]

@@ -1,0 +1,46 @@
+"""Bidirectional fusion selective scan (BFSS) of Mamba-MIS."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn as nn
+
+from .selective_core import DirectionalS6
+
+__all__ = ["BFSS", "SCAN_KINDS"]
+
+SCAN_KINDS = {"bfss": ("rows_columns", "concat"), "ss2d": ("cross", "sum")}
+"""Kind of scan -> (set of scan orders, how the directions are merged)."""
+
+
+class BFSS(nn.Module):
+    """One S6 over the rows and an independent S6 over the columns of a map, fused.
+
+    The column result is restored to row order, then concat → LayerNorm(2C) → Linear(2C→C) → SiLU → Linear(C→C).
+    ``scan="ss2d"`` is the ablation with four directions (rows, columns and their reversals) that are summed; its
+    LayerNorm and first Linear see C channels (Decision; the source is silent).
+
+    Args:
+        channels: ``C``.
+        d_state: state size ``N``.
+        scan: ``"bfss"`` or ``"ss2d"``.
+        discretization: ``"zoh"`` or ``"euler"``.
+
+    Raises:
+        ValueError: when ``scan`` is unknown.
+    """
+
+    def __init__(self, channels: int, d_state: int = 32, scan: str = "bfss", discretization: str = "zoh") -> None:
+        super().__init__()
+        if scan not in SCAN_KINDS:
+            raise ValueError(f"scan must be one of {sorted(SCAN_KINDS)}, got {scan!r}.")
+        orders, merge = SCAN_KINDS[scan]
+        self.s6 = DirectionalS6(channels, d_state, orders, 2, merge, discretization)
+        fused = 2 * channels if merge == "concat" else channels
+        self.fuse = nn.Sequential(
+            nn.LayerNorm(fused), nn.Linear(fused, channels), nn.SiLU(), nn.Linear(channels, channels)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``(B, H, W, C)`` to ``(B, H, W, C)``."""
+        return self.fuse(self.s6(x))

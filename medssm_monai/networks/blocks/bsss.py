@@ -1,0 +1,105 @@
+"""The BSSS block of Mamba-MIS and the two blocks it is compared with, all on channel-last maps ``(B, H, W, C)``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from ..layers import ChannelLayerNorm
+from .bfss import BFSS
+from .spectral_gate import SpectralGate
+
+__all__ = ["AttentionBlock", "BSSSBlock", "ConvBlock"]
+
+
+class BSSSBlock(nn.Module):
+    """Bidirectional spectral state-space block.
+
+    Channels are split at floor(C/3) and floor(2C/3); each part passes LayerNorm → Linear to C. Part 1 → SiLU gate.
+    Part 2 → depthwise 3×3 → SiLU → BFSS. Part 3 → spectral gate → LayerNorm → SiLU. Output
+    ``x + Linear(gate ⊙ Linear(concat(part 2, part 3)))``.
+
+    Args:
+        dim: channels ``C``, at least 3.
+        spatial_size: map size the spectral weights are stored for.
+        d_state: state size ``N``.
+        scan: ``"bfss"`` or ``"ss2d"``.
+        spectral_gate: ``False`` leaves part 3 without the gate (ablation).
+        discretization: ``"zoh"`` or ``"euler"``.
+        dropout: probability on the branch before the residual.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        spatial_size: Sequence[int],
+        d_state: int = 32,
+        scan: str = "bfss",
+        spectral_gate: bool = True,
+        discretization: str = "zoh",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if dim < 3:
+            raise ValueError(f"BSSSBlock splits the channels in three parts, dim must be at least 3, got {dim}.")
+        cuts = (0, dim // 3, 2 * dim // 3, dim)
+        self.widths = [b - a for a, b in zip(cuts, cuts[1:], strict=False)]
+        self.lift = nn.ModuleList(nn.Sequential(nn.LayerNorm(w), nn.Linear(w, dim)) for w in self.widths)
+        self.dwconv = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
+        self.bfss = BFSS(dim, d_state, scan, discretization)
+        self.spectral = SpectralGate(dim, spatial_size) if spectral_gate else nn.Identity()
+        self.spectral_norm = nn.LayerNorm(dim)
+        self.fuse = nn.Linear(2 * dim, dim)
+        self.proj = nn.Linear(dim, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``(B, H, W, C)`` to ``(B, H, W, C)``."""
+        gate, local, freq = (lift(part) for lift, part in zip(self.lift, x.split(self.widths, dim=-1), strict=True))
+        local = self.dwconv(local.movedim(-1, 1)).movedim(1, -1)
+        local = self.bfss(F.silu(local))
+        freq = F.silu(self.spectral_norm(self.spectral(freq)))
+        fused = self.fuse(torch.cat([local, freq], dim=-1))
+        return x + self.dropout(self.proj(F.silu(gate) * fused))
+
+
+class ConvBlock(nn.Module):
+    """Ablation: twice (3×3 convolution → LayerNorm → SiLU), residual. ``(B, H, W, C)`` to ``(B, H, W, C)``."""
+
+    def __init__(self, dim: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        layers = [(nn.Conv2d(dim, dim, 3, padding=1), ChannelLayerNorm(dim), nn.SiLU()) for _ in range(2)]
+        self.body = nn.Sequential(*(layer for group in layers for layer in group))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``(B, H, W, C)`` to ``(B, H, W, C)``."""
+        return x + self.dropout(self.body(x.movedim(-1, 1)).movedim(1, -1))
+
+
+class AttentionBlock(nn.Module):
+    """Ablation: pre-norm self-attention and MLP (ratio 4), residual.
+
+    Attention runs through ``scaled_dot_product_attention``, so that no ``(L, L)`` matrix is built on devices whose
+    kernel avoids it. Decision: one head for every 16 channels.
+    """
+
+    def __init__(self, dim: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.heads = max(1, dim // 16)
+        self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+        self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``(B, H, W, C)`` to ``(B, H, W, C)``."""
+        qkv = self.qkv(self.norm1(x)).flatten(1, 2).unflatten(-1, (3, self.heads, -1))  # (B, L, 3, heads, C/heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # (B, heads, L, C/heads) each
+        attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)  # (B, L, C)
+        x = x + self.dropout(self.proj(attended).reshape(x.shape))
+        return x + self.dropout(self.mlp(self.norm2(x)))

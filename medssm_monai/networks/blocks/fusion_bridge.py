@@ -1,0 +1,108 @@
+"""Attention-based multi-scale feature fusion bridge (AMFFB) of Mamba-MIS, on channel-last maps ``(B, H, W, C)``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from .bfss import BFSS
+
+__all__ = ["MultiScaleFusion", "MultiScaleFusionBridge", "ScanAttention"]
+
+
+class ScanAttention(nn.Module):
+    """SCABFSS: spatial, then channel attention, each steered by a BFSS, with a residual.
+
+    Spatial: channel mean and maximum → 7×7 convolution without bias → BFSS(1) → sigmoid. Channel: average and maximum
+    over the map → Linear(C → max(1, C/16)) → BFSS → SiLU → Linear, both without bias and shared by the two, summed →
+    sigmoid. The channel BFSS sees a single token; under ``"euler"`` its ``A`` therefore gets no gradient.
+    """
+
+    def __init__(self, dim: int, d_state: int = 32, scan: str = "bfss", discretization: str = "zoh") -> None:
+        super().__init__()
+        hidden = max(1, dim // 16)
+        self.spatial_conv = nn.Conv2d(2, 1, 7, padding=3, bias=False)
+        self.spatial_scan = BFSS(1, d_state, scan, discretization)
+        self.squeeze = nn.Linear(dim, hidden, bias=False)
+        self.channel_scan = BFSS(hidden, d_state, scan, discretization)
+        self.excite = nn.Linear(hidden, dim, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``(B, H, W, C)`` to ``(B, H, W, C)``."""
+        pooled = torch.stack([x.mean(-1), x.amax(-1)], dim=1)  # (B, 2, H, W)
+        spatial = self.spatial_scan(self.spatial_conv(pooled).movedim(1, -1)).sigmoid()  # (B, H, W, 1)
+        y = x * spatial
+        pooled = torch.cat([y.mean((1, 2)), y.amax((1, 2))])[:, None, None]  # (2B, 1, 1, C)
+        average, maximum = self.excite(F.silu(self.channel_scan(self.squeeze(pooled)))).chunk(2)
+        return x + y * (average + maximum).sigmoid()
+
+
+class MultiScaleFusion(nn.Module):
+    """Every level receives the product of all levels.
+
+    Each level is reduced to ``width`` channels (1×1) and resampled to each level (adaptive average pooling down,
+    bilinear up), one depthwise 3×3 convolution per source/target pair, multiplied over the sources in float32, then 1×1
+    back to the level's width.
+    """
+
+    def __init__(self, dims: Sequence[int], width: int = 32) -> None:
+        super().__init__()
+        n = len(dims)
+        self.reduce = nn.ModuleList(nn.Conv2d(d, width, 1) for d in dims)
+        self.pairs = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1, groups=width) for _ in range(n * n))
+        self.restore = nn.ModuleList(nn.Conv2d(width, d, 1) for d in dims)
+
+    def forward(self, maps: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Levels ``(B, H_i, W_i, C_i)``, finest first, to levels of the same shapes."""
+        n = len(maps)
+        reduced = [conv(m.movedim(-1, 1)) for conv, m in zip(self.reduce, maps, strict=True)]
+        outputs = []
+        for target in range(n):
+            size = reduced[target].shape[2:]
+            product = None
+            for source in range(n):
+                part = self.pairs[target * n + source](_resample(reduced[source], size)).float()
+                product = part if product is None else product * part
+            outputs.append(self.restore[target](product.to(reduced[target].dtype)).movedim(1, -1))
+        return outputs
+
+
+class MultiScaleFusionBridge(nn.Module):
+    """AMFFB: :class:`ScanAttention` on every level, then :class:`MultiScaleFusion` over the levels.
+
+    Args:
+        dims: channels of the levels, finest first.
+        attention: ``False`` leaves out the attention (ablation).
+        fusion: ``False`` leaves out the fusion over the levels (ablation); without both the bridge is a plain skip.
+        d_state, scan, discretization: of the scans inside.
+    """
+
+    def __init__(
+        self,
+        dims: Sequence[int],
+        attention: bool = True,
+        fusion: bool = True,
+        d_state: int = 32,
+        scan: str = "bfss",
+        discretization: str = "zoh",
+    ) -> None:
+        super().__init__()
+        self.attention = nn.ModuleList(
+            ScanAttention(d, d_state, scan, discretization) if attention else nn.Identity() for d in dims
+        )
+        self.fusion = MultiScaleFusion(dims) if fusion else nn.Identity()
+
+    def forward(self, maps: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Levels ``(B, H_i, W_i, C_i)``, finest first, to levels of the same shapes."""
+        return self.fusion([attend(m) for attend, m in zip(self.attention, maps, strict=True)])
+
+
+def _resample(x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    if x.shape[2] > size[0]:
+        return F.adaptive_avg_pool2d(x, size)
+    if x.shape[2] < size[0]:
+        return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)
+    return x

@@ -1,0 +1,138 @@
+"""The selective core that every mixer of this package shares: parameters ``A``, ``D`` and one grouped scan.
+
+Glossary: ``B`` batch, ``L`` tokens, ``E`` inner channels (``d_inner``), ``N`` state size (``d_state``), ``R`` rank of
+the step projection (``dt_rank``), ``G`` scan directions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn as nn
+
+from ...ops import selective_scan
+from ..layers import ScanOrder, StackedLinear, resolve_scan_orders, to_maps, to_token_groups
+
+__all__ = ["DirectionalS6", "SelectiveCore", "merge_directions"]
+
+
+def merge_directions(maps: torch.Tensor, merge: str) -> torch.Tensor:
+    """Bring the directions together: ``(B, *spatial, G, C)`` to ``(B, *spatial, C)``, or ``G*C`` for ``"concat"``.
+
+    Raises:
+        ValueError: when ``merge`` is none of ``"mean"``, ``"sum"``, ``"concat"``.
+    """
+    if merge == "mean":
+        return maps.mean(-2)
+    if merge == "sum":
+        return maps.sum(-2)
+    if merge == "concat":
+        return maps.flatten(-2)
+    raise ValueError(f"merge must be 'mean', 'sum' or 'concat', got {merge!r}.")
+
+
+class SelectiveCore(nn.Module):
+    """State matrix ``A``, skip ``D`` and the scan of a state-space layer with ``G`` directions.
+
+    ``A_log`` has shape ``(G, E, N)`` with initial value ``log(1..N)`` (``A = -exp(A_log)``), ``D`` has ``(G, E)`` with
+    initial value 1; with one direction there is no ``G`` axis and names and shapes are those of ``mamba_ssm.Mamba``.
+    All directions run as one grouped call of :func:`medssm_monai.ops.selective_scan`.
+
+    Args:
+        d_inner: channels ``E`` of each direction.
+        d_state: state size ``N``.
+        orders: scan directions.
+        discretization: ``"euler"`` (the published kernels) or ``"zoh"`` (the papers' formula).
+
+    Source: Gu & Dao, Mamba (2023), section 3 and algorithm 2.
+    """
+
+    def __init__(self, d_inner: int, d_state: int, orders: Sequence[ScanOrder], discretization: str = "euler") -> None:
+        super().__init__()
+        self.orders, self.discretization = tuple(orders), discretization
+        lead = () if len(self.orders) == 1 else (len(self.orders),)
+        a = torch.arange(1, d_state + 1, dtype=torch.float32).log()
+        self.A_log = nn.Parameter(a.expand(*lead, d_inner, d_state).clone())
+        self.D = nn.Parameter(torch.ones(*lead, d_inner))
+
+    def scan(
+        self,
+        u: torch.Tensor,
+        delta: torch.Tensor,
+        b: torch.Tensor,
+        c: torch.Tensor,
+        z: torch.Tensor | None = None,
+        delta_bias: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Scan all directions at once.
+
+        Args:
+            u, delta, z: tokens, raw steps (before softplus) and optional gate ``(B, L, G, E)``, each direction in its
+                own order.
+            b, c: input and output projections ``(B, L, G, N)``.
+            delta_bias: added to ``delta`` before softplus, ``(G, E)`` or ``(E,)``.
+
+        Returns:
+            ``(B, L, G, E)``.
+        """
+        groups, width = u.shape[2:]
+        y = selective_scan(
+            _channels_first(u),
+            _channels_first(delta),
+            -torch.exp(self.A_log.float()).flatten(0, -2),  # (G*E, N)
+            b.permute(0, 2, 3, 1),  # (B, G, N, L)
+            c.permute(0, 2, 3, 1),
+            self.D.float().flatten(),
+            z=None if z is None else _channels_first(z),
+            delta_bias=None if delta_bias is None else delta_bias.float().flatten(),
+            delta_softplus=True,
+            discretization=self.discretization,
+        )
+        return y.transpose(1, 2).unflatten(-1, (groups, width))
+
+
+def _channels_first(tokens: torch.Tensor) -> torch.Tensor:
+    return tokens.flatten(2).transpose(1, 2)  # (B, L, G, E) -> (B, G*E, L), a view where tokens are contiguous
+
+
+class DirectionalS6(SelectiveCore):
+    """S6: the selective scan with its own projections, one independent set per direction, on one shared map.
+
+    ``Δ = softplus(Linear(C → C))`` with initial bias -4, ``B, C = Linear(C → 2N)`` without bias. Departure from Mamba's
+    own block: the step projection has full rank, and there is no convolution and no gate (Mamba-MIS, BFSS).
+
+    Args:
+        channels: ``C``.
+        d_state: state size ``N``.
+        orders: a named scan set or the orders themselves.
+        spatial_dims: 1, 2 or 3.
+        merge: ``"concat"``, ``"sum"`` or ``"mean"`` over the directions.
+        discretization: ``"zoh"`` (as the paper prints it) or ``"euler"``.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        d_state: int = 32,
+        orders: str | Sequence[ScanOrder] = "rows_columns",
+        spatial_dims: int = 2,
+        merge: str = "concat",
+        discretization: str = "zoh",
+    ) -> None:
+        resolved = resolve_scan_orders(orders, spatial_dims)
+        super().__init__(channels, d_state, resolved, discretization)
+        self.merge, self.d_state = merge, d_state
+        self.delta_proj = StackedLinear(len(resolved), channels, channels)
+        nn.init.constant_(self.delta_proj.bias, -4.0)
+        self.bc_proj = StackedLinear(len(resolved), channels, 2 * d_state, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``(B, *spatial, C)`` to ``(B, *spatial, C)``, or ``G*C`` channels for ``merge="concat"``."""
+        groups, spatial = len(self.orders), x.shape[1:-1]
+        u = x.unsqueeze(-2).expand(*x.shape[:-1], groups, x.shape[-1])  # (B, *spatial, G, C)
+        u, delta, bc = (
+            to_token_groups(m, self.orders) for m in (u, self.delta_proj.shared(x), self.bc_proj.shared(x))
+        )  # (B, L, G, ...)
+        b, c = bc.split(self.d_state, dim=-1)
+        return merge_directions(to_maps(self.scan(u, delta, b, c), self.orders, spatial), self.merge)

@@ -1,0 +1,68 @@
+"""Spectral gate of Mamba-MIS: a learnt filter on the 2D Fourier transform of every channel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn as nn
+
+__all__ = ["SpectralGate"]
+
+
+class SpectralGate(nn.Module):
+    """``irfft2(W ⊙ rfft2(x) + b)`` per channel with orthonormal transforms, in float32 with autocast off.
+
+    ``W`` (initially 0.02·N(0, 1)) and ``b`` (initially 0) are stored as real pairs ``(C, H, W//2 + 1, 2)`` for the map
+    size that the network was built for. Departure from the authors' code, whose weights are tied to that size: for
+    another map size they are resampled by bilinear interpolation of the complex values at the same frequency in cycles
+    per pixel (periodic along H), so that one checkpoint serves every input size.
+
+    Args:
+        channels: ``C``.
+        spatial_size: height and width of the map the weights are stored for.
+
+    Raises:
+        ValueError: when a side of ``spatial_size`` is below 1.
+    """
+
+    def __init__(self, channels: int, spatial_size: Sequence[int]) -> None:
+        super().__init__()
+        self.spatial_size = tuple(int(s) for s in spatial_size)
+        if len(self.spatial_size) != 2 or min(self.spatial_size) < 1:
+            raise ValueError(f"spatial_size must be two positive integers, got {tuple(spatial_size)}.")
+        height, width = self.spatial_size
+        shape = (channels, height, width // 2 + 1, 2)
+        self.weight = nn.Parameter(0.02 * torch.randn(shape))
+        self.bias = nn.Parameter(torch.zeros(shape))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Channel-last map ``(B, H, W, C)`` to the same shape and dtype."""
+        with torch.autocast(x.device.type, enabled=False):
+            size = tuple(x.shape[1:3])
+            weight, bias = (self._at(p.float(), size) for p in (self.weight, self.bias))  # (C, H, W//2+1) complex
+            maps = x.float().movedim(-1, 1)  # (B, C, H, W)
+            spectrum = torch.fft.rfft2(maps, norm="ortho")
+            filtered = torch.fft.irfft2(weight * spectrum + bias, s=size, norm="ortho")
+            return filtered.movedim(1, -1).to(x.dtype)
+
+    def _at(self, values: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        """Stored filter ``(C, H0, W0//2 + 1, 2)`` as a complex filter for maps of ``size``."""
+        (h0, w0), (h, w) = self.spatial_size, size
+        if h != h0:
+            values = _interpolate(values, torch.fft.fftfreq(h) * h0, dim=1, periodic=True)
+        if w != w0:
+            values = _interpolate(values, torch.fft.rfftfreq(w) * w0, dim=2, periodic=False)
+        return torch.view_as_complex(values.contiguous())
+
+
+def _interpolate(values: torch.Tensor, position: torch.Tensor, dim: int, periodic: bool) -> torch.Tensor:
+    """Linear interpolation of ``values`` along ``dim`` at fractional ``position`` (periodic, or held at the end)."""
+    position = position.to(values.device)
+    n = values.shape[dim]
+    low = position.floor()
+    fraction = (position - low).reshape([-1 if d == dim else 1 for d in range(values.ndim)])
+    low = low.long()
+    ends = [(low + i) % n if periodic else (low + i).clamp(0, n - 1) for i in (0, 1)]
+    below, above = (values.index_select(dim, e) for e in ends)
+    return below + fraction * (above - below)

@@ -1,0 +1,103 @@
+"""Scan directions as data: how a map of tokens becomes a sequence and back.
+
+Glossary: ``B`` batch, ``C`` channels, ``L`` tokens (product of the spatial sizes), ``G`` directions. Maps are
+channel-last, ``(B, *spatial, C)`` with spatial axes in MONAI's order (``H, W`` or ``X, Y, Z``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import permutations
+
+import torch
+
+__all__ = ["SCAN_SETS", "ScanOrder", "resolve_scan_orders", "to_maps", "to_token_groups"]
+
+
+@dataclass(frozen=True)
+class ScanOrder:
+    """One direction in which the tokens of a map are visited.
+
+    Args:
+        axes: spatial axes from the slowest to the fastest; ``(0, 1)`` reads a 2D map row by row, ``(1, 0)`` column by
+            column.
+        reverse: visit the tokens of that order from the last to the first.
+
+    Raises:
+        ValueError: when ``axes`` is no permutation of ``0 .. len(axes) - 1``.
+
+    Example:
+        >>> ScanOrder((1, 0)).to_tokens(torch.arange(6.).reshape(1, 2, 3, 1)).flatten().tolist()
+        [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]
+    """
+
+    axes: tuple[int, ...]
+    reverse: bool = False
+
+    def __post_init__(self) -> None:
+        if sorted(self.axes) != list(range(len(self.axes))):
+            raise ValueError(f"axes must be a permutation of 0..{len(self.axes) - 1}, got {self.axes}.")
+
+    def to_tokens(self, x: torch.Tensor) -> torch.Tensor:
+        """``(B, *spatial, C)`` to ``(B, L, C)`` in this order."""
+        n = len(self.axes)
+        if x.ndim != n + 2:
+            raise ValueError(f"a {n}D scan order takes maps of shape (B, *spatial, C), got {tuple(x.shape)}.")
+        tokens = x.permute(0, *(a + 1 for a in self.axes), n + 1).flatten(1, n)  # (B, L, C)
+        return tokens.flip(1) if self.reverse else tokens
+
+    def to_map(self, tokens: torch.Tensor, spatial: Sequence[int]) -> torch.Tensor:
+        """``(B, L, C)`` in this order back to ``(B, *spatial, C)``."""
+        n = len(self.axes)
+        if self.reverse:
+            tokens = tokens.flip(1)
+        x = tokens.unflatten(1, [spatial[a] for a in self.axes])  # axes in scan order
+        back = [self.axes.index(a) + 1 for a in range(n)]
+        return x.permute(0, *back, n + 1)
+
+
+def _both_ways(axes: Sequence[Sequence[int]]) -> tuple[ScanOrder, ...]:
+    return tuple(ScanOrder(tuple(a), r) for a in axes for r in (False, True))
+
+
+SCAN_SETS: dict[str, dict[int, tuple[ScanOrder, ...]]] = {
+    "forward": {n: (ScanOrder(tuple(range(n))),) for n in (1, 2, 3)},
+    "bidirectional": {n: _both_ways([range(n)]) for n in (1, 2, 3)},
+    "rows_columns": {2: (ScanOrder((0, 1)), ScanOrder((1, 0)))},
+    "cross": {2: _both_ways([(0, 1), (1, 0)])},
+    "tri_plane": {3: _both_ways([(0, 1, 2), (1, 0, 2), (2, 1, 0), (0, 2, 1)])},
+    "tri_plane_full": {3: _both_ways(list(permutations(range(3))))},
+}
+"""Named sets: name -> spatial dimensions -> orders. Decision: ``cross`` lists each order before its reversal."""
+
+
+def resolve_scan_orders(orders: str | Sequence[ScanOrder], spatial_dims: int) -> tuple[ScanOrder, ...]:
+    """Look up a named set of scan orders, or check a sequence of :class:`ScanOrder`.
+
+    Args:
+        orders: a key of :data:`SCAN_SETS` or the orders themselves.
+        spatial_dims: 1, 2 or 3.
+
+    Raises:
+        ValueError: when the name is unknown, does not exist in that many dimensions, or an order has other axes.
+    """
+    if isinstance(orders, str):
+        if spatial_dims not in SCAN_SETS.get(orders, {}):
+            known = sorted(name for name, dims in SCAN_SETS.items() if spatial_dims in dims)
+            raise ValueError(f"orders={orders!r} is no scan set for spatial_dims={spatial_dims}; known sets: {known}.")
+        return SCAN_SETS[orders][spatial_dims]
+    resolved = tuple(orders)
+    if not resolved or any(len(o.axes) != spatial_dims for o in resolved):
+        raise ValueError(f"orders must be one or more ScanOrder with {spatial_dims} axes, got {resolved}.")
+    return resolved
+
+
+def to_token_groups(x: torch.Tensor, orders: Sequence[ScanOrder]) -> torch.Tensor:
+    """``(B, *spatial, G, C)``, one slice per direction, to tokens ``(B, L, G, C)``, each slice in its own order."""
+    return torch.stack([order.to_tokens(x[..., g, :]) for g, order in enumerate(orders)], dim=2)
+
+
+def to_maps(tokens: torch.Tensor, orders: Sequence[ScanOrder], spatial: Sequence[int]) -> torch.Tensor:
+    """Tokens ``(B, L, G, C)``, each slice in its own order, back to ``(B, *spatial, G, C)``."""
+    return torch.stack([order.to_map(tokens[:, :, g], spatial) for g, order in enumerate(orders)], dim=-2)
