@@ -1,0 +1,41 @@
+"""Run the tests in the same environment as the quick start, which is made or completed first.
+
+    python scripts/run_tests.py                         the default set: fast, needs no network after the set-up
+    python scripts/run_tests.py --integration           the slow ones: real programs, fresh environments
+    python scripts/run_tests.py tests/ops -k scan       every other argument goes to pytest
+
+Standard library only.
+"""
+
+import sys
+
+if sys.version_info < (3, 10):  # noqa: UP036
+    sys.exit("medssm-monai needs Python 3.10 or newer; %s is Python %d.%d." % (sys.executable, *sys.version_info[:2]))  # noqa: UP031
+
+import argparse
+
+from _environment import add_options, guarded, prepare, say
+
+__all__ = ["main"]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Set up with the ``dev`` extra, then run pytest; returns its exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add_options(parser)
+    parser.add_argument(
+        "--integration", action="store_true", help="run the integration tests instead of the default set"
+    )
+    options, pytest_arguments = parser.parse_known_args(arguments)
+
+    environment = prepare(options, extras=("dev",))
+    chosen = ["-m", "integration"] if options.integration else []
+    say("Running the integration tests:" if options.integration else "Running the default tests:")
+    return environment.run("-m", "pytest", *chosen, *pytest_arguments)
+
+
+if __name__ == "__main__":
+    with guarded():
+        sys.exit(main())
