@@ -1,0 +1,8 @@
+"""The selective scan: one call, several backends. Knows torch, and nothing of images."""
+
+from __future__ import annotations
+
+from .scan import selective_scan
+from .selection import BACKEND_ENV, available_backends, backend_for, use_backend
+
+__all__ = ["BACKEND_ENV", "available_backends", "backend_for", "selective_scan", "use_backend"]

@@ -1,0 +1,97 @@
+"""What a scan backend is, and the list of them.
+
+Every backend is one module beside this file with a function ``scan`` of one signature (see :data:`ScanFunction`).
+What a backend can do is declared here, as data, so that choosing one imports nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+
+import torch
+
+__all__ = ["BACKENDS", "Backend", "Request", "ScanFunction"]
+
+ScanFunction = Callable[..., tuple[torch.Tensor, torch.Tensor]]
+"""``scan(u, delta, A, B, C, D, z, delta_bias, order, delta_softplus, discretization) -> (out, last_state)``.
+
+``u``, ``delta``, ``z``: ``(B, G, E, L)``, any strides, any floating dtypes; ``A``: ``(G, E, N)``; ``B``, ``C``: ``(B,
+G, N, L)`` or constant ``(G, E, N)``; ``D``, ``delta_bias``: ``(G, E)`` or None; ``order``: ``(G, L)`` integers or
+None. ``out`` has the shape and dtype of ``u``; ``last_state`` is ``(B, G, E, N)`` in the state dtype. The shapes were
+checked before: a backend does not repeat that.
+"""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a call needs from a backend: device type, dtype of the state, gradients, an exporter at work."""
+
+    device: str
+    dtype: torch.dtype
+    needs_grad: bool = False
+    exporting: bool = False
+
+
+def _always() -> str | None:
+    return None
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One way to compute the scan.
+
+    Attributes:
+        name: what :func:`~medssm_monai.ops.use_backend` and the environment variable call it.
+        module: dotted path of the module that holds ``scan``; imported on first use.
+        devices: device types it runs on, or None for every device.
+        dtypes: dtypes of the state it computes in.
+        differentiable: whether gradients flow through it.
+        exportable: whether exporters (``torch.export``, ``torch.jit.trace``, ONNX) see plain PyTorch operators.
+        missing: returns why it cannot run in this installation, or None.
+    """
+
+    name: str
+    module: str
+    devices: frozenset[str] | None = None
+    dtypes: frozenset[torch.dtype] = frozenset({torch.float32, torch.float64})
+    differentiable: bool = True
+    exportable: bool = False
+    missing: Callable[[], str | None] = _always
+
+    def refuses(self, request: Request) -> str | None:
+        """Why this backend cannot serve ``request``, or None if it can."""
+        if self.devices is not None and request.device not in self.devices:
+            return f"it runs on {sorted(self.devices)}, the tensors are on {request.device!r}"
+        if request.dtype not in self.dtypes:
+            return f"its state is one of {sorted(str(d) for d in self.dtypes)}, the call needs {request.dtype}"
+        if request.needs_grad and not self.differentiable:
+            return "it has no gradient"
+        return self.missing()
+
+    def scan(self, *args: object) -> tuple[torch.Tensor, torch.Tensor]:
+        """Run the backend; see :data:`ScanFunction`."""
+        function: ScanFunction = importlib.import_module(self.module).scan
+        return function(*args)
+
+
+@cache
+def _missing_package(name: str) -> str | None:
+    return None if find_spec(name) else f"the package {name!r} is not installed (pip install {name})"
+
+
+def _missing_numba() -> str | None:
+    return _missing_package("numba")
+
+
+BACKENDS: dict[str, Backend] = {
+    backend.name: backend
+    for backend in (
+        # In order of preference: the automatic choice takes the first that serves the call.
+        Backend("blocked", f"{__name__}.blocked", exportable=True),
+        Backend("reference", f"{__name__}.reference", exportable=True),
+    )
+}

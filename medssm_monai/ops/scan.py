@@ -1,0 +1,100 @@
+"""The selective scan of Mamba: the one entry that the rest of the package calls."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor
+
+from .backends import Request
+from .backends.common import state_dtype
+from .selection import choose
+from .tracing import is_exporting
+from .validation import DISCRETIZATIONS, canonical
+
+__all__ = ["selective_scan"]
+
+
+def selective_scan(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None = None,
+    z: Tensor | None = None,
+    delta_bias: Tensor | None = None,
+    delta_softplus: bool = False,
+    return_last_state: bool = False,
+    *,
+    discretization: str = "euler",
+    order: Tensor | None = None,
+    backend: str | None = None,
+) -> Tensor | tuple[Tensor, Tensor]:
+    r"""Selective state-space scan (Gu and Dao, "Mamba", 2023, equations 1-4 and algorithm 2).
+
+    For each channel ``d`` and state ``n``, with a state that starts from 0::
+
+        h[t, n] = exp(delta[t] A[n]) h[t-1, n] + w[t, n] B[t, n] u[t]
+        y[t]    = sum_n C[t, n] h[t, n] + D u[t],    then y silu(z) if z is given
+
+    where ``w = delta`` (``"euler"``, what the published Mamba kernels compute) or ``w = (exp(delta A) - 1) / A``
+    (``"zoh"``, the zero-order hold printed in the papers; its limit ``delta`` is used where ``A`` vanishes). The
+    state and the exponentials are float32 even for half-precision inputs, float64 if any input is float64; autocast
+    is off inside.
+
+    Signature and meaning of the positional arguments are those of ``mamba_ssm``'s ``selective_scan_fn``. Glossary:
+    ``B`` batch, ``E`` channels, ``L`` tokens, ``N`` state size, ``G`` groups (scan directions).
+
+    Args:
+        u: input, ``(B, E, L)``, or ``(B, G, E, L)`` with an explicit group axis. Any strides: channel-first and
+            channel-last data, expanded axes and slices are read where they lie.
+        delta: step, same shape as ``u``; positive after bias and softplus.
+        A: ``(E, N)`` (or ``(G, E, N)``), real; negative for a stable system.
+        B: ``(B, N, L)``; ``(B, G, N, L)`` where each of ``G`` equal, consecutive parts of the channels has its own;
+            or ``(E, N)``, constant in time.
+        C: as ``B``.
+        D: skip weight, ``(E,)`` (or ``(G, E)``).
+        z: gate, same shape as ``u``.
+        delta_bias: added to ``delta`` before the softplus, ``(E,)`` (or ``(G, E)``).
+        delta_softplus: pass ``delta`` through softplus.
+        return_last_state: also return the state after the last token.
+        discretization: ``"euler"`` or ``"zoh"``.
+        order: scan directions as data. Integer table ``(G, L)`` (or ``(L,)`` for all groups): step ``t`` of group
+            ``g`` visits position ``order[g, t]``. All tensors with an ``L`` axis, the result included, stay in
+            position order; a reversed or transposed scan needs no permuted copy. Each row must be a permutation of
+            ``0..L-1`` (not checked). None: first to last token.
+        backend: name of a backend for this call; default: :func:`use_backend`, then the environment variable
+            ``MEDSSM_SCAN_BACKEND``, then the best for device and dtype.
+
+    Returns:
+        Output of the shape and dtype of ``u``; with ``return_last_state`` also the state ``(B, E, N)`` (or ``(B, G,
+        E, N)``) in float32 (float64).
+
+    Raises:
+        TypeError: complex or integer tensors.
+        ValueError: shapes that do not fit, an empty axis, tensors on several devices, an unknown discretization or
+            backend.
+        RuntimeError: the backend asked for cannot serve the call.
+
+    Example:
+        >>> import torch
+        >>> from medssm_monai.ops import selective_scan
+        >>> u, delta, A = torch.randn(2, 8, 50), torch.rand(2, 8, 50), -torch.rand(8, 4)
+        >>> B, C = torch.randn(2, 4, 50), torch.randn(2, 4, 50)
+        >>> selective_scan(u, delta, A, B, C).shape
+        torch.Size([2, 8, 50])
+    """
+    if discretization not in DISCRETIZATIONS:
+        raise ValueError(f"unknown discretization {discretization!r}; expected one of {DISCRETIZATIONS}")
+    args = canonical(u, delta, A, B, C, D, z, delta_bias, order)
+    needs_grad = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in args)
+    request = Request(u.device.type, state_dtype(u, delta, A, B, C), needs_grad, is_exporting())
+    chosen = choose(request, backend)
+    autocast_on = torch.is_autocast_enabled(u.device.type)
+    with torch.autocast(u.device.type, enabled=False) if autocast_on else nullcontext():
+        y, last = chosen.scan(*args, delta_softplus, discretization)
+    if u.dim() == 3:
+        y, last = y.flatten(1, 2), last.flatten(1, 2)
+    return (y, last) if return_last_state else y

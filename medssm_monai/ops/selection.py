@@ -1,0 +1,114 @@
+"""Which backend computes a scan: automatic, forced by a context manager, or forced by the environment."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from .backends import BACKENDS, Backend, Request
+from .backends.common import state_dtype
+from .tracing import is_exporting
+
+__all__ = ["BACKEND_ENV", "available_backends", "backend_for", "choose", "use_backend"]
+
+BACKEND_ENV = "MEDSSM_SCAN_BACKEND"
+AUTO = "auto"
+
+
+class _Forced(threading.local):
+    name: str | None = None
+
+
+_forced = _Forced()  # per thread; torch.compile reads a threading.local, not a context variable
+_warned: set[str] = set()
+_log = logging.getLogger(__name__)
+
+
+def _known(name: str, source: str) -> str:
+    if name != AUTO and name not in BACKENDS:
+        raise ValueError(f"unknown scan backend {name!r} ({source}); expected {AUTO!r} or one of {sorted(BACKENDS)}")
+    return name
+
+
+@contextmanager
+def use_backend(name: str) -> Iterator[None]:
+    """Force the scan backend inside a ``with`` block, in this thread only.
+
+    Args:
+        name: a name from :func:`available_backends`, or ``"auto"`` for the automatic choice.
+
+    Raises:
+        ValueError: the name is unknown.
+
+    Example:
+        >>> from medssm_monai.ops import use_backend
+        >>> with use_backend("reference"):
+        ...     pass
+    """
+    before = _forced.name
+    _forced.name = _known(name, "use_backend")
+    try:
+        yield
+    finally:
+        _forced.name = before
+
+
+def available_backends() -> dict[str, str | None]:
+    """Name of every backend -> None if it can run in this installation, else the reason why not. Best first."""
+    return {name: backend.missing() for name, backend in BACKENDS.items()}
+
+
+def _automatic(request: Request) -> Backend:
+    for backend in BACKENDS.values():
+        if request.exporting and not backend.exportable:
+            continue
+        reason = backend.refuses(request)
+        if reason is None:
+            return backend
+        suited = backend.devices is not None and request.device in backend.devices and request.dtype in backend.dtypes
+        if suited and backend.missing() and backend.name not in _warned:
+            _warned.add(backend.name)
+            _log.warning("scan backend %r is not available: %s; a slower one is used", backend.name, reason)
+    raise RuntimeError(f"no scan backend serves {request}; available: {available_backends()}")
+
+
+def choose(request: Request, name: str | None = None) -> Backend:
+    """The backend for a request: ``name`` if given, else :func:`use_backend`, else the environment, else the best
+    that fits.
+
+    Raises:
+        ValueError: the forced name is unknown.
+        RuntimeError: the forced backend cannot serve the request.
+    """
+    source = "argument backend"
+    if name is None:
+        name, source = _forced.name, "use_backend"
+    if name is None:
+        name, source = os.environ.get(BACKEND_ENV) or AUTO, f"environment variable {BACKEND_ENV}"
+    if _known(name, source) == AUTO:
+        return _automatic(request)
+    backend = BACKENDS[name]
+    reason = backend.refuses(request)
+    if reason is not None:
+        raise RuntimeError(f"scan backend {name!r} was asked for ({source}) but cannot be used: {reason}")
+    return backend
+
+
+def backend_for(tensor: Tensor, *, requires_grad: bool | None = None, backend: str | None = None) -> str:
+    """Name of the backend that would scan ``tensor``: for logs and reports.
+
+    Args:
+        tensor: stands for the scan's inputs; its device and dtype count.
+        requires_grad: whether gradients will be wanted; default: ``tensor.requires_grad`` while gradients are enabled.
+        backend: as in :func:`~medssm_monai.ops.selective_scan`.
+    """
+    if requires_grad is None:
+        requires_grad = tensor.requires_grad and torch.is_grad_enabled()
+    request = Request(tensor.device.type, state_dtype(tensor), requires_grad, is_exporting())
+    return choose(request, backend).name

@@ -1,0 +1,144 @@
+"""Checks the arguments of a scan and brings them to the one form that backends take."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["DISCRETIZATIONS", "Canonical", "canonical"]
+
+DISCRETIZATIONS = ("euler", "zoh")
+
+
+class Canonical(NamedTuple):
+    """Scan arguments with an explicit group axis; see :data:`~medssm_monai.ops.backends.ScanFunction`."""
+
+    u: Tensor  # (B, G, E, L)
+    delta: Tensor  # (B, G, E, L)
+    A: Tensor  # (G, E, N)
+    B: Tensor  # (B, G, N, L) or (G, E, N)
+    C: Tensor  # (B, G, N, L) or (G, E, N)
+    D: Tensor | None  # (G, E)
+    z: Tensor | None  # (B, G, E, L)
+    delta_bias: Tensor | None  # (G, E)
+    order: Tensor | None  # (G, L)
+
+
+def _check_kinds(tensors: dict[str, Tensor | None]) -> None:
+    device = None
+    for name, x in tensors.items():
+        if x is None:
+            continue
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{name} must be a torch.Tensor, got {type(x).__name__}")
+        if x.is_complex():
+            raise TypeError(
+                f"{name} is complex ({x.dtype}); only real state-space models are supported: pass a real {name}"
+            )
+        if not x.is_floating_point():
+            raise TypeError(f"{name} must have a floating dtype, got {x.dtype}; convert it with {name}.float()")
+        if device is None:
+            device, first = x.device, name
+        elif x.device != device:
+            raise ValueError(f"all tensors must be on one device: {first} is on {device}, {name} on {x.device}")
+
+
+def _expect(name: str, x: Tensor, shape: tuple[int, ...], meaning: str) -> None:
+    if tuple(x.shape) != shape:
+        raise ValueError(f"{name} must have shape {meaning} = {shape}, got {tuple(x.shape)}")
+
+
+def _groups(u: Tensor, B: Tensor, C: Tensor, order: Tensor | None) -> int:
+    """Number of groups G, and a check that everybody who names one agrees."""
+    named = {"u": u.shape[1]} if u.dim() == 4 else {}
+    named |= {name: x.shape[1] for name, x in (("B", B), ("C", C)) if x.dim() == 4}
+    if order is not None and order.dim() == 2:
+        named["order"] = order.shape[0]
+    counts = {count for name, count in named.items() if count != 1 or name == "u"}
+    if len(counts) > 1:
+        raise ValueError(f"the number of groups must agree, got {named}")
+    groups = counts.pop() if counts else 1
+    if u.dim() == 3 and u.shape[1] % groups:
+        raise ValueError(f"u has {u.shape[1]} channels, which {groups} groups do not divide")
+    return groups
+
+
+def _order(order: Tensor, groups: int, length: int, device: torch.device) -> Tensor:
+    if order.dtype not in (torch.int32, torch.int64):
+        raise TypeError(f"order must hold int32 or int64 positions, got {order.dtype}")
+    if order.dim() not in (1, 2) or order.shape[-1] != length:
+        raise ValueError(f"order must have shape (L,) or (G, L) with L = {length}, got {tuple(order.shape)}")
+    if order.device != device:
+        raise ValueError(f"order is on {order.device}, the other tensors on {device}")
+    return order.expand(groups, length)
+
+
+def canonical(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    z: Tensor | None,
+    delta_bias: Tensor | None,
+    order: Tensor | None,
+) -> Canonical:
+    """Check shapes, dtypes and devices; give every tensor its group axis by views only.
+
+    Raises:
+        TypeError: not a tensor, complex, or an integer dtype.
+        ValueError: a shape that does not fit, an empty axis, or mixed devices.
+    """
+    _check_kinds({"u": u, "delta": delta, "A": A, "B": B, "C": C, "D": D, "z": z, "delta_bias": delta_bias})
+    if u.dim() not in (3, 4):
+        raise ValueError(f"u must have shape (B, E, L) or (B, G, E, L), got {tuple(u.shape)}")
+    if 0 in u.shape:
+        raise ValueError(f"u must have at least one token, channel and sample (L >= 1), got shape {tuple(u.shape)}")
+    groups = _groups(u, B, C, order)
+    batch, length = u.shape[0], u.shape[-1]
+    channels = u.shape[-2] if u.dim() == 4 else u.shape[1] // groups
+
+    def tokens(name: str, x: Tensor | None) -> Tensor | None:
+        if x is None:
+            return None
+        _expect(name, x, tuple(u.shape), "that of u")
+        return x if x.dim() == 4 else x.unflatten(1, (groups, channels))
+
+    def per_channel(name: str, x: Tensor | None, tail: tuple[int, ...] = ()) -> Tensor | None:
+        if x is None:
+            return None
+        if x.dim() == 2 + len(tail):
+            _expect(name, x, (groups, channels, *tail), "(G, E" + ", N)" * bool(tail) + ")" * (not tail))
+            return x
+        _expect(name, x, (groups * channels, *tail), "(E, N)" if tail else "(E,)")
+        return x.unflatten(0, (groups, channels))
+
+    if A.dim() not in (2, 3) or A.shape[-1] == 0:
+        raise ValueError(f"A must have shape (E, N) or (G, E, N) with N >= 1, got {tuple(A.shape)}")
+    states = A.shape[-1]
+
+    def weights(name: str, x: Tensor) -> Tensor:
+        if x.dim() == 2:
+            return per_channel(name, x, (states,))
+        if x.dim() == 3:
+            _expect(name, x, (batch, states, length), "(B, N, L)")
+            return x[:, None].expand(batch, groups, states, length)
+        if x.dim() != 4:
+            raise ValueError(f"{name} must have shape (B, N, L), (B, G, N, L) or (E, N), got {tuple(x.shape)}")
+        _expect(name, x, (batch, x.shape[1], states, length), "(B, G, N, L)")
+        return x.expand(batch, groups, states, length)
+
+    return Canonical(
+        tokens("u", u),
+        tokens("delta", delta),
+        per_channel("A", A, (states,)),
+        weights("B", B),
+        weights("C", C),
+        per_channel("D", D),
+        tokens("z", z),
+        per_channel("delta_bias", delta_bias),
+        None if order is None else _order(order, groups, length, u.device),
+    )
