@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -35,25 +36,40 @@ class SpectralGate(nn.Module):
         shape = (channels, height, width // 2 + 1, 2)
         self.weight = nn.Parameter(0.02 * torch.randn(shape))
         self.bias = nn.Parameter(torch.zeros(shape))
+        self.register_buffer("built_size", torch.tensor(self.spatial_size))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Channel-last map ``(B, H, W, C)`` to the same shape and dtype."""
         with torch.autocast(x.device.type, enabled=False):
             size = tuple(x.shape[1:3])
-            weight, bias = (self._at(p.float(), size) for p in (self.weight, self.bias))  # (C, H, W//2+1) complex
+            weight, bias = (
+                torch.view_as_complex(_resample(p.float(), self.spatial_size, size).contiguous())
+                for p in (self.weight, self.bias)
+            )  # (C, H, W//2 + 1) complex
             maps = x.float().movedim(-1, 1)  # (B, C, H, W)
             spectrum = torch.fft.rfft2(maps, norm="ortho")
             filtered = torch.fft.irfft2(weight * spectrum + bias, s=size, norm="ortho")
             return filtered.movedim(1, -1).to(x.dtype)
 
-    def _at(self, values: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-        """Stored filter ``(C, H0, W0//2 + 1, 2)`` as a complex filter for maps of ``size``."""
-        (h0, w0), (h, w) = self.spatial_size, size
-        if h != h0:
-            values = _interpolate(values, torch.fft.fftfreq(h) * h0, dim=1, periodic=True)
-        if w != w0:
-            values = _interpolate(values, torch.fft.rfftfreq(w) * w0, dim=2, periodic=False)
-        return torch.view_as_complex(values.contiguous())
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        stored = state_dict.get(prefix + "built_size")
+        if stored is not None:
+            for name in ("weight", "bias"):
+                value = state_dict.get(prefix + name)
+                if value is not None:
+                    state_dict[prefix + name] = _resample(value, stored.tolist(), self.spatial_size)
+            state_dict[prefix + "built_size"] = self.built_size.clone()
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _resample(values: torch.Tensor, source: Sequence[int], target: Sequence[int]) -> torch.Tensor:
+    """Filter ``(C, H0, W0//2 + 1, 2)`` for maps of size ``source`` as ``(C, H, W//2 + 1, 2)`` for maps of ``target``."""
+    (h0, w0), (h, w) = source, target
+    if h != h0:
+        values = _interpolate(values, torch.fft.fftfreq(h) * h0, dim=1, periodic=True)
+    if w != w0:
+        values = _interpolate(values, torch.fft.rfftfreq(w) * w0, dim=2, periodic=False)
+    return values
 
 
 def _interpolate(values: torch.Tensor, position: torch.Tensor, dim: int, periodic: bool) -> torch.Tensor:

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from medssm_monai.networks.blocks import BFSS, DirectionalS6, MambaMixer, ScanAttention
+
+from ..oracles import layer_norm, params, scan, silu, softplus
+
+
+@pytest.mark.parametrize("discretization", ["euler", "zoh"])
+@pytest.mark.parametrize("size", [(3, 5), (4, 4), (1, 7)])
+def test_bfss_matches_float64_loop(discretization, size):
+    torch.manual_seed(0)
+    block = BFSS(6, d_state=4, discretization=discretization)
+    with torch.no_grad():
+        block.s6.delta_proj.bias.add_(2 * torch.rand_like(block.s6.delta_proj.bias))
+        block.s6.A_log.add_(0.3 * torch.randn_like(block.s6.A_log))
+    x = torch.randn(2, *size, 6)
+    p, n = params(block), 4
+    expected = np.empty(x.shape)
+    for b, image in enumerate(x.double().numpy()):
+        results = []
+        for g, tokens in enumerate((image.reshape(-1, 6), image.transpose(1, 0, 2).reshape(-1, 6))):
+            delta = softplus(tokens @ p["s6.delta_proj.weight"][g].T + p["s6.delta_proj.bias"][g])
+            bc = tokens @ p["s6.bc_proj.weight"][g].T
+            a, d = -np.exp(p["s6.A_log"][g]), p["s6.D"][g]
+            y = scan(tokens, delta, a, bc[:, :n], bc[:, n:], d, discretization)
+            results.append(y.reshape(*size, 6) if g == 0 else y.reshape(size[1], size[0], 6).transpose(1, 0, 2))
+        fused = layer_norm(np.concatenate(results, -1), p["fuse.0.weight"], p["fuse.0.bias"])
+        hidden = silu(fused @ p["fuse.1.weight"].T + p["fuse.1.bias"])
+        expected[b] = hidden @ p["fuse.3.weight"].T + p["fuse.3.bias"]
+    np.testing.assert_allclose(block(x).detach().numpy(), expected, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("discretization", ["euler", "zoh"])
+def test_one_direction_mixer_is_the_published_mamba_block(discretization):
+    torch.manual_seed(1)
+    mixer = MambaMixer(8, d_state=4, spatial_dims=1, discretization=discretization)
+    p = params(mixer)
+    assert {k: v.shape for k, v in p.items()} == {
+        "A_log": (16, 4),
+        "D": (16,),
+        "in_proj.weight": (32, 8),
+        "conv1d.weight": (16, 1, 4),
+        "conv1d.bias": (16,),
+        "x_proj.weight": (9, 16),
+        "dt_proj.weight": (16, 1),
+        "dt_proj.bias": (16,),
+        "out_proj.weight": (8, 16),
+    }
+    x = torch.randn(1, 9, 8)
+    xz = x[0].double().numpy() @ p["in_proj.weight"].T
+    u, z = xz[:, :16], xz[:, 16:]
+    padded = np.concatenate([np.zeros((3, 16)), u])
+    conv = sum(padded[k : k + 9] * p["conv1d.weight"][:, 0, k] for k in range(4)) + p["conv1d.bias"]
+    u = silu(conv)
+    proj = u @ p["x_proj.weight"].T
+    delta = softplus(proj[:, :1] @ p["dt_proj.weight"].T + p["dt_proj.bias"])
+    y = scan(u, delta, -np.exp(p["A_log"]), proj[:, 1:5], proj[:, 5:], p["D"], discretization)
+    expected = (y * silu(z)) @ p["out_proj.weight"].T
+    np.testing.assert_allclose(mixer(x)[0].detach().numpy(), expected, rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("orders", "dims"), [("bidirectional", 1), ("cross", 2), ("tri_plane", 3)])
+def test_grouped_directions_equal_separate_mixers(orders, dims):
+    """A mixer with G directions is the mean of G single-direction scans that share in_proj, norm and out_proj."""
+    torch.manual_seed(2)
+    mixer = MambaMixer(8, d_state=3, orders=orders, spatial_dims=dims)
+    x = torch.randn(2, *(3, 4, 5)[:dims], 8)
+    state, total = mixer.state_dict(), 0
+    for g, order in enumerate(mixer.orders):
+        single = MambaMixer(8, d_state=3, orders=[order], spatial_dims=dims)
+        per_direction = ("conv1d", "x_proj", "dt_proj", "A_log", "D")
+        single.load_state_dict(
+            {k: v[g] if k.startswith(per_direction) else v for k, v in state.items() if not k.startswith("norm")}
+        )
+        single.out_proj = torch.nn.Identity()
+        total = total + single(x)
+    expected = mixer.out_proj(mixer.norm(total / len(mixer.orders)))
+    torch.testing.assert_close(mixer(x), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_cross_mixer_is_steered_by_the_source():
+    mixer = MambaMixer(8, orders="cross", cross=True)
+    x, source = torch.randn(2, 1, 3, 4, 8)
+    assert not torch.allclose(mixer(x, source), mixer(x, source + 1))
+    mixer(x, source).sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in mixer.parameters())
+    with pytest.raises(ValueError, match="two maps"):
+        mixer(x)
+    with pytest.raises(ValueError, match="one"):
+        MambaMixer(8)(x, source)
+
+
+@pytest.mark.parametrize("merge", ["max", "concat"])
+def test_unknown_merge_is_named(merge):
+    with pytest.raises(ValueError, match="mean"):
+        MambaMixer(8, merge=merge)
+    if merge == "max":
+        with pytest.raises(ValueError, match="concat"):
+            DirectionalS6(4, merge=merge)(torch.zeros(1, 2, 2, 4))
+
+
+def test_scan_attention_keeps_shape_and_reaches_every_parameter():
+    block = ScanAttention(32)
+    x = torch.randn(2, 5, 3, 32)
+    y = block(x)
+    assert y.shape == x.shape
+    y.square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in block.parameters())

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from medssm_monai.networks.blocks import SpectralGate
+
+
+def _random(channels, size):
+    gate = SpectralGate(channels, size)
+    with torch.no_grad():
+        gate.bias.normal_(std=0.1)
+    return gate
+
+
+@pytest.mark.parametrize("size", [(8, 8), (6, 9), (5, 4), (1, 1), (1, 6)])
+def test_equals_numpy_fft(size):
+    gate = _random(2, size)
+    x = torch.randn(3, *size, 2)
+    w, b = (np.array(p.detach()[..., 0] + 1j * p.detach()[..., 1]) for p in (gate.weight, gate.bias))
+    spectrum = np.fft.rfft2(x.movedim(-1, 1).double().numpy(), norm="ortho")
+    expected = np.moveaxis(np.fft.irfft2(w * spectrum + b, s=size, norm="ortho"), 1, -1)
+    np.testing.assert_allclose(gate(x).detach().numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("built", "size"), [((8, 8), (16, 16)), ((8, 8), (4, 4)), ((6, 10), (9, 7)), ((3, 3), (8, 8))])
+def test_resampling_keeps_the_response_at_shared_frequencies(built, size):
+    """A filter that is linear in |f| is reproduced exactly wherever the interpolation needs no Nyquist wrap."""
+    gate = SpectralGate(1, built)
+    fx = np.abs(np.fft.rfftfreq(built[1]))
+    with torch.no_grad():
+        gate.weight[..., 1] = 0
+        gate.weight[..., 0] = torch.tensor(1 + 2 * fx, dtype=torch.float32).expand(1, built[0], -1)
+    x = torch.randn(1, *size, 1)
+    inside = np.minimum(np.abs(np.fft.rfftfreq(size[1])), fx.max())
+    expected = np.fft.irfft2(np.fft.rfft2(x[0, ..., 0].numpy()) * (1 + 2 * inside), s=size)
+    np.testing.assert_allclose(gate(x)[0, ..., 0].detach().numpy(), expected, atol=1e-5)
+
+
+def test_constant_filter_is_kept_at_any_size():
+    gate = SpectralGate(2, (4, 6))
+    with torch.no_grad():
+        gate.weight[..., 0], gate.weight[..., 1] = 0.5, 0
+    for size in [(4, 6), (7, 5), (32, 64), (1, 1)]:
+        x = torch.randn(1, *size, 2)
+        torch.testing.assert_close(gate(x), 0.5 * x, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("built", "other"), [((8, 8), (16, 12)), ((3, 3), (2, 5))])
+def test_state_dict_of_another_size_loads_resampled(built, other):
+    source, target = _random(3, built), SpectralGate(3, other)
+    target.load_state_dict(source.state_dict())
+    x = torch.randn(1, *other, 3)
+    torch.testing.assert_close(target(x), source(x), atol=1e-5, rtol=1e-4)
+    assert target.state_dict()["built_size"].tolist() == list(other)
+
+
+def test_half_precision_input_is_transformed_in_float32():
+    gate = _random(2, (4, 4))
+    x = torch.randn(1, 4, 4, 2)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = gate(x.bfloat16())
+    assert y.dtype == torch.bfloat16
+    torch.testing.assert_close(y.float(), gate(x.bfloat16().float()), atol=1e-2, rtol=1e-2)
+
+
+def test_bad_size_is_named():
+    with pytest.raises(ValueError, match="spatial_size"):
+        SpectralGate(2, (0, 4))

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+from medssm_monai.networks.layers import SCAN_SETS, ScanOrder, resolve_scan_orders, to_maps, to_token_groups
+
+CASES = [
+    (name, dims, size)
+    for name, by_dims in SCAN_SETS.items()
+    for dims in by_dims
+    for size in [(5,), (3, 4), (7, 1), (2, 3, 5), (4, 4, 4)]
+    if len(size) == dims
+]
+
+
+@pytest.mark.parametrize(("name", "dims", "size"), CASES)
+def test_tokens_come_back_exactly(name, dims, size):
+    orders = resolve_scan_orders(name, dims)
+    x = torch.randn(2, *size, len(orders), 3)
+    tokens = to_token_groups(x, orders)
+    assert tokens.shape == (2, int(torch.tensor(size).prod()), len(orders), 3)
+    assert torch.equal(to_maps(tokens, orders, size), x)
+
+
+@pytest.mark.parametrize(("name", "dims", "size"), CASES)
+def test_order_visits_axes_from_slowest_to_fastest(name, dims, size):
+    for order in resolve_scan_orders(name, dims):
+        index = torch.arange(int(torch.tensor(size).prod())).reshape(1, *size, 1)
+        visited = []
+        for position in itertools.product(*(range(size[a]) for a in order.axes)):
+            where = [0] * dims
+            for axis, p in zip(order.axes, position, strict=True):
+                where[axis] = p
+            visited.append(index[(0, *where, 0)].item())
+        expected = visited[::-1] if order.reverse else visited
+        assert order.to_tokens(index).flatten().tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "dims", "count"),
+    [("forward", 3, 1), ("bidirectional", 2, 2), ("rows_columns", 2, 2), ("cross", 2, 4), ("tri_plane", 3, 8)]
+    + [("tri_plane_full", 3, 12)],
+)
+def test_named_sets_have_distinct_orders(name, dims, count):
+    orders = resolve_scan_orders(name, dims)
+    assert len(set(orders)) == len(orders) == count
+
+
+def test_bad_orders_are_named():
+    with pytest.raises(ValueError, match="cross.*rows_columns"):
+        resolve_scan_orders("diagonal", 2)
+    with pytest.raises(ValueError, match="tri_plane"):
+        resolve_scan_orders("cross", 3)
+    with pytest.raises(ValueError, match="permutation"):
+        ScanOrder((0, 2))
+    with pytest.raises(ValueError, match="2 axes"):
+        resolve_scan_orders([ScanOrder((0, 1, 2))], 2)
+    with pytest.raises(ValueError, match=r"\(B, \*spatial, C\)"):
+        ScanOrder((0, 1)).to_tokens(torch.zeros(1, 4, 3))

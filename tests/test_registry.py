@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from monai.networks.layers import Norm
+
+import medssm_monai
+from medssm_monai.networks import nets
+from medssm_monai.registry import Mixer
+
+SMALL = {"mamba": {"img_size": 32, "base_dim": 8, "d_state": 4}}
+
+
+def test_register_is_idempotent_and_fills_monais_factories():
+    first = dict(medssm_monai.register().components)
+    assert dict(medssm_monai.register().components) == first
+    assert set(nets.__all__) <= set(first)
+    x = torch.randn(2, 6, 4, 5)
+    expected = torch.nn.functional.layer_norm(x.permute(0, 2, 3, 1), (6,)).permute(0, 3, 1, 2)
+    torch.testing.assert_close(Norm["channel_layer"](6)(x), expected)
+    assert Mixer["mamba"](8)(torch.randn(1, 2, 3, 8)).shape == (1, 2, 3, 8)
+
+
+@pytest.mark.parametrize("name", [n for n in nets.__all__ if n.startswith("mamba_mis")])
+def test_every_variant_runs_forward_and_backward(name):
+    net = medssm_monai.get_network(name, **SMALL["mamba"])
+    net(torch.rand(1, 3, 32, 32)).mean().backward()
+    assert all(p.grad is not None for p in net.parameters())
+
+
+def test_unknown_name_lists_the_known_ones():
+    with pytest.raises(ValueError, match="mamba_mis_xl.*mamba_mis_s"):
+        medssm_monai.get_network("mamba_mis_xl")
