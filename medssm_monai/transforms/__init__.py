@@ -1,0 +1,7 @@
+"""Transforms for 2D images in MONAI's style, array and dictionary versions."""
+
+from __future__ import annotations
+
+from .load2d import LoadImage2D, LoadImage2DD, LoadImage2Dd, LoadImage2DDict
+
+__all__ = ["LoadImage2D", "LoadImage2DD", "LoadImage2DDict", "LoadImage2Dd"]

@@ -1,0 +1,119 @@
+"""Check of a datalist before a run: every offender is found first, then reported at once."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from .errors import DatalistError, Problem
+from .files import RASTER, file_kind
+from .image_reader import ImageReadError, read_pixels, to_mask
+
+__all__ = ["check_pairs"]
+
+logger = logging.getLogger(__name__)
+EXIF_ORIENTATION = 0x0112
+
+
+@dataclass
+class _Finding:
+    problems: list[Problem]
+    foreground: bool = False
+    largest: float = 0.0
+    turned: bool = False
+
+
+def _open_image(path: Path, full: bool) -> tuple[tuple[int, int], bool]:
+    """``(H, W)`` of an image and whether an EXIF tag asks viewers to turn it; ``full`` decodes every byte."""
+    if file_kind(path) != RASTER:
+        pixels = read_pixels(path)
+        if not np.isfinite(pixels.values).all():
+            raise ValueError("NaN or infinite values")
+        return pixels.values.shape[:2], False
+    try:
+        with Image.open(path) as img:
+            shape = (img.height, img.width)
+            turned = img.getexif().get(EXIF_ORIENTATION, 1) != 1
+            if full:
+                img.draft(None, (img.width // 8, img.height // 8))  # JPEG: reads all bytes, computes few pixels
+                img.load()
+    except Exception as error:  # Pillow raises many kinds for damaged files
+        raise ImageReadError(f"{path}: {type(error).__name__}: {error}") from error
+    return shape, turned
+
+
+def _reason(error: Exception, path: str) -> str:
+    return str(error).replace(f"{path}: ", "").splitlines()[0] if str(error) else type(error).__name__
+
+
+def _check_pair(pair: Mapping[str, str], full: bool) -> _Finding:
+    finding = _Finding([])
+    shapes = {}
+    for key in ("image", "label"):
+        path = pair[key]
+        try:
+            if key == "image":
+                shapes[key], finding.turned = _open_image(Path(path), full)
+            elif not full:
+                shapes[key], _ = _open_image(Path(path), full)
+                finding.foreground = True  # not looked at
+            else:
+                pixels = read_pixels(path)
+                if not np.isfinite(pixels.values).all():
+                    raise ValueError("NaN or infinite values")
+                shapes[key] = pixels.values.shape[:2]
+                finding.foreground = bool(to_mask(pixels).any())
+                finding.largest = float(pixels.values.max())
+        except FileNotFoundError:
+            finding.problems.append(Problem("file not found", path))
+        except OSError as error:
+            finding.problems.append(Problem("unreadable file", path, _reason(error, path)))
+        except ValueError:
+            finding.problems.append(Problem("NaN or infinite values", path))
+    if len(shapes) == 2 and shapes["image"] != shapes["label"]:
+        sizes = "image {} x {}, mask {} x {} (rows x columns)".format(*shapes["image"], *shapes["label"])
+        hint = "; the image carries an EXIF rotation, which is not applied" if finding.turned else ""
+        finding.problems.append(Problem("unequal sizes", pair["image"], f"{sizes}, mask {pair['label']}{hint}"))
+    return finding
+
+
+def check_pairs(parts: Mapping[str, Sequence[Mapping[str, str]]], level: str = "full") -> list[Problem]:
+    """Problems of all pairs of all parts: unreadable files, NaN, unequal sizes, parts whose masks are all empty.
+
+    Args:
+        parts: part name to items with ``"image"`` and ``"label"``.
+        level: ``"full"`` decodes every file; ``"header"`` reads sizes only (no truncation, no emptiness is noticed).
+
+    Returns:
+        every problem found, in the order of the items; empty when all is well.
+    """
+    if level not in ("full", "header"):
+        raise ValueError(f"check must be 'full', 'header', True or False, got {level!r}.")
+    problems: list[Problem] = []
+    turned: list[str] = []
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        for part, pairs in parts.items():
+            findings = list(pool.map(lambda pair: _check_pair(pair, level == "full"), pairs))
+            problems.extend(problem for finding in findings for problem in finding.problems)
+            turned.extend(pair["image"] for pair, finding in zip(pairs, findings, strict=True) if finding.turned)
+            if pairs and not any(finding.foreground or finding.problems for finding in findings):
+                largest = max(finding.largest for finding in findings)
+                where = str(Path(pairs[0]["label"]).parent)
+                detail = f"{part} part, {len(pairs)} masks, largest value {largest:g}"
+                problems.append(Problem("all masks empty", where, detail))
+    if turned:
+        logger.warning("EXIF orientation of %d image(s) is not applied: %s", len(turned), ", ".join(turned))
+    return problems
+
+
+def raise_for(problems: Sequence[Problem]) -> None:
+    """Raise one :class:`DatalistError` with all problems, if there is any."""
+    if problems:
+        raise DatalistError(problems)

@@ -1,0 +1,245 @@
+"""Reader of single 2D images for MONAI's ``LoadImage``: every common file ends as ``(C, H, W)`` in row, column order.
+
+MONAI's own readers return raster images as ``(W, H)``, keep palette indices instead of colours and leave the value
+range to the user. Here the first spatial axis is always the image row, colours are real colours, and the values know
+their range.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from monai.config import PathLike
+from monai.data import ImageReader, ITKReader, NibabelReader
+from monai.utils import ensure_tuple
+from PIL import Image, UnidentifiedImageError
+
+from .files import DICOM, NIFTI, RASTER, file_kind
+
+__all__ = ["ImageReadError", "Pixels", "Reader2D", "read_pixels", "to_channels", "to_mask"]
+
+LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as PIL's "L"
+LOSSY_FORMATS = ("JPEG", "MPO", "JPEG2000", "WEBP")
+
+
+class ImageReadError(OSError):
+    """A file that is no readable single 2D image; the message names it, the reason and the mend."""
+
+
+@dataclass
+class Pixels:
+    """One decoded 2D image.
+
+    Attributes:
+        values: ``(H, W, C)`` float32 with C = 1 or 3, in file units.
+        full_range: value that stands for 1.0 (255, 65535, or 1 for 1-bit files); None when the file type has no fixed
+            range (NIfTI, DICOM above 8 bits, floating-point TIFF).
+        kind: ``"raster"``, ``"nifti"`` or ``"dicom"``.
+        lossy: True for formats whose compression adds small grey values (JPEG).
+        affine: ``(4, 4)`` of the (row, column) array; identity for raster files.
+        file_shape: shape of the array as it lies in a NIfTI or DICOM file; ``(H, W)`` for raster files.
+        file_affine: ``(4, 4)`` as written in the file.
+    """
+
+    values: np.ndarray
+    full_range: float | None
+    kind: str
+    lossy: bool
+    affine: np.ndarray
+    file_shape: tuple[int, ...]
+    file_affine: np.ndarray
+
+
+def _read_raster(path: Path) -> Pixels:
+    with Image.open(path) as img:
+        if img.format == "TIFF" and getattr(img, "n_frames", 1) > 1:
+            raise ImageReadError(f"{path}: holds {img.n_frames} pages, expected one; save each page as its own file.")
+        lossy = img.format in LOSSY_FORMATS
+        mode = img.mode
+        if mode in ("L", "LA", "La"):
+            values, full_range = np.asarray(img.convert("L")), 255.0
+        elif mode == "1":
+            values, full_range = np.asarray(img, dtype=np.uint8), 1.0
+        elif mode.startswith("I;16") or (mode == "I" and img.format == "PNG"):
+            values, full_range = np.asarray(img), 65535.0
+        elif mode in ("I", "F"):
+            values, full_range = np.asarray(img), None
+        else:  # RGB, RGBA (alpha is dropped, not blended), palette, CMYK, YCbCr, LAB, HSV
+            values, full_range = np.asarray(img.convert("RGB")), 255.0
+    values = values.astype(np.float32)
+    values = values[..., None] if values.ndim == 2 else values  # (H, W, C)
+    return Pixels(values, full_range, RASTER, lossy, np.eye(4), values.shape[:2], np.eye(4))
+
+
+def _slice_axes(path: Path, shape: tuple[int, ...]) -> tuple[int, int]:
+    """The two axes of a NIfTI or DICOM array that carry the picture; all others must have length one."""
+    long_axes = [axis for axis, size in enumerate(shape) if size > 1]
+    if len(long_axes) > 2 or len(shape) < 2 or any(axis > 2 for axis in long_axes):
+        raise ImageReadError(
+            f"{path}: holds an array of shape {tuple(shape)}, expected a single slice (two axes longer than one); "
+            "cut the volume into slices first."
+        )
+    for axis in range(len(shape)):
+        if len(long_axes) < 2 and axis not in long_axes:
+            long_axes.append(axis)
+    first, second = sorted(long_axes)
+    return first, second
+
+
+def _read_medical(path: Path, kind: str) -> Pixels:
+    reader: ImageReader = NibabelReader(squeeze_non_spatial_dims=False) if kind == NIFTI else ITKReader()
+    array, meta = reader.get_data(reader.read(str(path)))
+    array = np.asarray(array)
+    if array.dtype.names:  # NIfTI RGB(A) voxels
+        array = np.stack([array[name] for name in array.dtype.names[:3]], axis=-1)
+        colour = True
+    else:
+        components = array.ndim > 2 and array.shape[-1] in (3, 4)
+        colour = kind == DICOM and components and array.ndim > len(meta["spatial_shape"])
+        array = array[..., :3] if colour else array
+    shape = array.shape[:-1] if colour else array.shape
+    first, second = _slice_axes(path, shape)
+    plane = array.reshape(shape[first], shape[second], 3 if colour else 1)
+    full_range = 255.0 if array.dtype == np.uint8 and (colour or kind == DICOM) else None
+    values = np.ascontiguousarray(plane.transpose(1, 0, 2), dtype=np.float32)  # file (x, y) -> (row = y, column = x)
+    if kind == DICOM and str(meta.get("0028|0004", "")).strip() == "MONOCHROME1":
+        values = values.max() + values.min() - values  # stored inverted: small values are bright
+    file_affine = np.asarray(meta["affine"], dtype=np.float64)
+    rest = next(axis for axis in range(3) if axis not in (first, second))
+    affine = file_affine[:, [second, first, rest, 3]]
+    return Pixels(values, full_range, kind, False, affine, tuple(shape), file_affine)
+
+
+def read_pixels(path: PathLike) -> Pixels:
+    """Decode one file completely (a truncated file is noticed).
+
+    Raster files (PNG, JPEG, TIFF, BMP) are taken as stored: an EXIF orientation tag is *not* applied, because masks
+    are drawn on, and written back in, the stored pixel matrix. 16-bit colour PNGs are decoded at 8 bits (Pillow has no
+    16-bit colour mode). NIfTI and DICOM arrays (x, y) become (row = y, column = x) with the affine's columns permuted
+    to match.
+
+    Raises:
+        FileNotFoundError: the file does not exist.
+        ImageReadError: damaged, truncated, of unknown format, or more than one slice or page.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such image file; check the path or the datalist it comes from.")
+    kind = file_kind(path)
+    try:
+        return _read_raster(path) if kind == RASTER else _read_medical(path, kind)
+    except ImageReadError:
+        raise
+    except UnidentifiedImageError as error:
+        raise ImageReadError(
+            f"{path}: not an image of a known format or damaged at its start; save it again as PNG, JPEG, TIFF or BMP."
+        ) from error
+    except Exception as error:  # Pillow, nibabel and itk raise many kinds for damaged files
+        reason = str(error).strip().splitlines()
+        raise ImageReadError(
+            f"{path}: cannot be decoded ({type(error).__name__}: {reason[-1] if reason else 'no reason given'}); "
+            "the file is truncated or damaged, copy or export it again."
+        ) from error
+
+
+def to_channels(values: np.ndarray, channels: int | None) -> np.ndarray:
+    """``(H, W, C)`` to 1 (luma) or 3 (grey repeated) channels; None keeps what the file has."""
+    if channels is None or values.shape[-1] == channels:
+        return values
+    if channels == 1:
+        return (values @ LUMA)[..., None]
+    if channels == 3:
+        return np.repeat(values, 3, axis=-1)
+    raise ValueError(f"channels must be 1, 3 or None (as in the file), got {channels}.")
+
+
+def to_mask(pixels: Pixels) -> np.ndarray:
+    """Binary mask ``(H, W)`` uint8 in {0, 1} of a decoded mask file.
+
+    Colour masks: the largest of the three channels counts; alpha is ignored. Values up to 1 mean a 0/1 mask (lossless
+    files only; in a JPEG they are noise). Otherwise the threshold is 127 of 255, or the same share of 65535 for 16-bit
+    files that use more than 255. NIfTI and DICOM masks without values above 127 hold class indices: anything above
+    0.5 is foreground.
+    """
+    grey = pixels.values.max(axis=-1)
+    largest = float(grey.max()) if grey.size else 0.0
+    if pixels.kind != RASTER:
+        threshold = 127.0 if largest > 127 else 0.5
+    elif largest <= 1 and not pixels.lossy:
+        threshold = 0.5
+    elif pixels.full_range == 65535.0 and largest > 255:
+        threshold = 127.0 / 255.0 * 65535.0
+    else:
+        threshold = 127.0
+    return (grey > threshold).astype(np.uint8)
+
+
+class Reader2D(ImageReader):
+    """MONAI reader of one 2D image or mask.
+
+    ``get_data`` returns ``(C, H, W)`` float32 and the metadata MONAI's transforms use: ``spatial_shape`` (H, W),
+    ``original_channel_dim`` 0, ``affine``, ``original_affine``; plus ``file_kind``, ``file_affine`` and ``file_shape``
+    (four numbers, padded with zeros), from which a result is written back in the geometry of the file.
+
+    Args:
+        kind: ``"image"`` or ``"mask"`` (binary, see :func:`to_mask`).
+        channels: 1, 3 or None (as in the file) for images.
+        scale: bring image values to [0, 1]: by the type's range for 8- and 16-bit files, by the slice's own minimum
+            and maximum where the type has no fixed range (a constant slice becomes 0). False keeps the file's units.
+
+    Raises:
+        ValueError: unknown ``kind`` or ``channels``; NaN or infinite values in the file.
+    """
+
+    def __init__(self, kind: str = "image", channels: int | None = 3, scale: bool = True) -> None:
+        super().__init__()
+        if kind not in ("image", "mask"):
+            raise ValueError(f"kind must be 'image' or 'mask', got {kind!r}.")
+        if channels not in (1, 3, None):
+            raise ValueError(f"channels must be 1, 3 or None (as in the file), got {channels}.")
+        self.kind, self.channels, self.scale = kind, channels, scale
+
+    def verify_suffix(self, filename: PathLike) -> bool:  # type: ignore[override]
+        """True for the suffixes this reader knows."""
+        return all(file_kind(Path(name)) is not None for name in ensure_tuple(filename))
+
+    def read(self, data: PathLike, **kwargs: object) -> tuple[Path, Pixels]:  # type: ignore[override]
+        """Decode the single file ``data``; see :func:`read_pixels` for the errors raised."""
+        names = ensure_tuple(data)
+        if len(names) != 1:
+            raise ValueError(f"Reader2D reads one file at a time, got {len(names)}: {list(names)}.")
+        return Path(names[0]), read_pixels(names[0])
+
+    def get_data(self, img: tuple[Path, Pixels]) -> tuple[np.ndarray, dict]:
+        """Array ``(C, H, W)`` float32 and metadata of what :meth:`read` returned."""
+        path, pixels = img
+        if not np.isfinite(pixels.values).all():
+            bad = int((~np.isfinite(pixels.values)).sum())
+            raise ValueError(f"{path}: {bad} values are NaN or infinite; repair the file or leave it out.")
+        if self.kind == "mask":
+            values = to_mask(pixels)[..., None].astype(np.float32)
+        else:
+            values = to_channels(pixels.values, self.channels)
+            values = self._to_unit(values, pixels.full_range) if self.scale else values
+        array = np.ascontiguousarray(values.transpose(2, 0, 1), dtype=np.float32)  # (H, W, C) -> (C, H, W)
+        shape = np.zeros(4, dtype=np.int64)
+        shape[: len(pixels.file_shape)] = pixels.file_shape
+        meta = {
+            "affine": pixels.affine.copy(),
+            "original_affine": pixels.affine.copy(),
+            "spatial_shape": np.asarray(array.shape[1:]),
+            "original_channel_dim": 0,
+            "file_kind": pixels.kind,
+            "file_affine": pixels.file_affine.copy(),
+            "file_shape": shape,
+        }
+        return array, meta
+
+    @staticmethod
+    def _to_unit(values: np.ndarray, full_range: float | None) -> np.ndarray:
+        if full_range is not None:
+            return values / np.float32(full_range)
+        low, high = float(values.min()), float(values.max())
+        return (values - low) / (high - low) if high > low else np.zeros_like(values)

@@ -1,0 +1,112 @@
+"""Datalists for 2D segmentation: from a dataset folder (or the demo set) to MONAI's list of dicts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from monai.config import PathLike
+
+from .check import check_pairs, raise_for
+from .demo import DEMO, DEMO_COUNTS, DEMO_SIZE, prepare_demo
+from .errors import Problem
+from .layouts import LAYOUTS, Parts, detect_layout
+from .splits import PARTS, apply_split, read_split
+
+__all__ = ["is_demo", "segmentation_datalists"]
+
+logger = logging.getLogger(__name__)
+Datalists = dict[str, list[dict[str, str]]]
+
+
+def is_demo(dataset_dir: PathLike) -> bool:
+    """True when ``dataset_dir`` asks for the embedded demo set (the word ``"demo"``)."""
+    return str(dataset_dir) == DEMO
+
+
+def _existing_folder(dataset_dir: PathLike) -> Path:
+    if not str(dataset_dir).strip():
+        raise FileNotFoundError(f"dataset_dir is empty; name a folder, or {DEMO!r} for the embedded demo set.")
+    root = Path(dataset_dir).expanduser()
+    if not root.exists():
+        raise FileNotFoundError(
+            f"dataset_dir {root} does not exist (working folder {Path.cwd()}); correct the path, or use {DEMO!r} for "
+            "the embedded demo set."
+        )
+    if not root.is_dir():
+        raise NotADirectoryError(f"dataset_dir {root} is a file; name the folder that holds the images and masks.")
+    return root.absolute()
+
+
+def _split_parts(parts: Parts, split_file: PathLike) -> Parts:
+    """Parts by split file; named test sets stay the test part unless the split names a test part itself."""
+    split = read_split(split_file)
+    named = [] if split["test"] else [pair for pair in parts.test if "dataset" in pair]
+    pool = parts.training + parts.validation + [pair for pair in parts.test if "dataset" not in pair]
+    lists = apply_split(pool, split, str(split_file))
+    return Parts(lists["training"], lists["validation"], lists["test"] + named, parts.problems, f"by {split_file}")
+
+
+def segmentation_datalists(
+    dataset_dir: PathLike,
+    layout: str = "auto",
+    split_file: PathLike | None = None,
+    demo_dir: PathLike | None = None,
+    demo_size: int = DEMO_SIZE,
+    demo_counts: Sequence[int] = DEMO_COUNTS,
+    check: bool | str = True,
+    require: Sequence[str] = ("training", "validation"),
+) -> Datalists:
+    """Datalists of a 2D segmentation dataset, checked.
+
+    Args:
+        dataset_dir: folder in one of the known layouts, or ``"demo"`` for the embedded synthetic demo set. Anything
+            else is an error; there is no fallback. (For a folder that is itself called demo write ``"./demo"``.)
+        layout: ``"pranet"``, ``"isic"``, ``"plain"``, or ``"auto"`` to recognise it.
+        split_file: JSON of names per part (:func:`~medssm_monai.data.read_split`); replaces the layout's own split.
+        demo_dir: where the demo set is kept; None is a cache folder in the user's home.
+        demo_size: side of the square demo images in pixels.
+        demo_counts: demo images for training, validation and test.
+        check: True or ``"full"`` decodes every file; ``"header"`` compares sizes only; False trusts the data.
+        require: parts that must not be empty.
+
+    Returns:
+        ``{"training": [...], "validation": [...], "test": [...]}``; each item has ``image``, ``label`` (paths),
+        ``name`` (stem), and ``dataset`` in the test sets of the PraNet layout.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: ``dataset_dir`` or ``split_file`` does not exist.
+        DatalistError: everything wrong with the data, all offenders at once. Masks without an image alone are no
+            error: they are left out with a warning.
+        ValueError: unknown layout or part name.
+    """
+    unknown = [part for part in require if part not in PARTS]
+    if unknown:
+        raise ValueError(f"require names unknown parts {unknown}; the parts are {', '.join(PARTS)}.")
+    if is_demo(dataset_dir):
+        logger.warning("dataset_dir is %r: synthetic demo images, not real data", DEMO)
+        root = prepare_demo(demo_dir, demo_size, demo_counts)
+        layout, split_file = "plain", split_file or root / "split.json"
+        check = False if check is True else check  # just generated, or complete by its manifest
+    else:
+        root = _existing_folder(dataset_dir)
+    if layout not in (*LAYOUTS, "auto"):
+        raise ValueError(f"layout must be one of auto, {', '.join(LAYOUTS)}, got {layout!r}.")
+    parts = LAYOUTS[detect_layout(root) if layout == "auto" else layout](root)
+    if split_file is not None:
+        parts = _split_parts(parts, split_file)
+    lists: Datalists = {part: getattr(parts, part) for part in PARTS}
+    orphans = [problem for problem in parts.problems if problem.kind == "mask without image"]
+    problems = [problem for problem in parts.problems if problem not in orphans]
+    if not problems and orphans and any(lists.values()):
+        logger.warning("%d mask(s) without image left out: %s", len(orphans), ", ".join(p.path for p in orphans))
+    else:
+        problems = parts.problems
+    problems = problems + [Problem("empty part", part, str(root)) for part in require if not lists[part]]
+    if check:
+        problems += check_pairs(lists, "full" if check is True else check)
+    raise_for(problems)
+    sizes = ", ".join(f"{len(pairs)} {part}" for part, pairs in lists.items())
+    logger.info("%s: %s; split: %s", root, sizes, parts.rule)
+    return lists

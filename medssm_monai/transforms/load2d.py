@@ -1,0 +1,74 @@
+"""Loading of 2D images and masks as MetaTensors in row, column order."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+from monai.config import KeysCollection, PathLike
+from monai.data import MetaTensor
+from monai.transforms import LoadImage, MapTransform, Transform
+
+from ..data.image_reader import Reader2D
+
+__all__ = ["LoadImage2D", "LoadImage2DD", "LoadImage2DDict", "LoadImage2Dd"]
+
+
+class LoadImage2D(Transform):
+    """Load one 2D image or mask through MONAI's ``LoadImage`` with :class:`~medssm_monai.data.Reader2D`.
+
+    Takes PNG, JPEG, TIFF, BMP (1-, 8- and 16-bit, grey, palette, RGB, RGBA), single-slice NIfTI and DICOM. Returns a
+    float32 ``MetaTensor`` ``(C, H, W)``: images in [0, 1], masks ``(1, H, W)`` in {0, 1}. The metadata keep
+    ``filename_or_obj``, ``affine``, ``spatial_shape`` (H, W of the file) and what is needed to write a result back in
+    the geometry of the file. Unlike MONAI's raster reader, axis 1 is the image row. EXIF orientation is not applied.
+
+    Args:
+        kind: ``"image"`` or ``"mask"`` (threshold 127 of 255; 0/1 masks as they are).
+        channels: 1 (luma), 3 (grey repeated) or None (as in the file); images only.
+        scale: images to [0, 1] (by 255 or 65535; NIfTI, DICOM and floating-point files by their own minimum and
+            maximum); False keeps the units of the file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ImageReadError: damaged or truncated file, a volume, several pages.
+        ValueError: NaN or infinite values; bad arguments.
+    """
+
+    def __init__(self, kind: str = "image", channels: int | None = 3, scale: bool = True) -> None:
+        self.reader = Reader2D(kind=kind, channels=channels, scale=scale)
+        self.loader = LoadImage(image_only=True, dtype=np.float32)
+
+    def __call__(self, filename: PathLike) -> MetaTensor:
+        # A reader given at call time is the only one tried: a damaged file is not passed on to other readers.
+        return self.loader(filename, reader=self.reader)
+
+
+class LoadImage2Dd(MapTransform):
+    """Dictionary version of :class:`LoadImage2D`.
+
+    Args:
+        keys: entries that hold file names; each is replaced by the loaded image.
+        kind, channels, scale: see :class:`LoadImage2D`; the same for all keys.
+        allow_missing_keys: pass over keys that are not there.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        kind: str = "image",
+        channels: int | None = 3,
+        scale: bool = True,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.load = LoadImage2D(kind=kind, channels=channels, scale=scale)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        result = dict(data)
+        for key in self.key_iterator(result):
+            result[key] = self.load(result[key])
+        return result
+
+
+LoadImage2DD = LoadImage2DDict = LoadImage2Dd
