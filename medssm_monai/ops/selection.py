@@ -61,7 +61,7 @@ def use_backend(name: str) -> Iterator[None]:
 
 def available_backends() -> dict[str, str | None]:
     """Name of every backend -> None if it can run in this installation, else the reason why not. Best first."""
-    return {name: backend.missing() for name, backend in BACKENDS.items()}
+    return {name: backend.missing for name, backend in BACKENDS.items()}
 
 
 def _automatic(request: Request) -> Backend:
@@ -72,7 +72,7 @@ def _automatic(request: Request) -> Backend:
         if reason is None:
             return backend
         suited = backend.devices is not None and request.device in backend.devices and request.dtype in backend.dtypes
-        if suited and backend.missing() and backend.name not in _warned:
+        if suited and backend.missing and backend.name not in _warned:
             _warned.add(backend.name)
             _log.warning("scan backend %r is not available: %s; a slower one is used", backend.name, reason)
     raise RuntimeError(f"no scan backend serves {request}; available: {available_backends()}")

@@ -6,11 +6,8 @@ What a backend can do is declared here, as data, so that choosing one imports no
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from importlib.util import find_spec
 
 import torch
 
@@ -36,31 +33,27 @@ class Request:
     exporting: bool = False
 
 
-def _always() -> str | None:
-    return None
-
-
 @dataclass(frozen=True)
 class Backend:
     """One way to compute the scan.
 
     Attributes:
         name: what :func:`~medssm_monai.ops.use_backend` and the environment variable call it.
-        module: dotted path of the module that holds ``scan``; imported on first use.
+        scan: computes the scan, see :data:`ScanFunction`; imports the backend's module on first use.
         devices: device types it runs on, or None for every device.
         dtypes: dtypes of the state it computes in.
         differentiable: whether gradients flow through it.
         exportable: whether exporters (``torch.export``, ``torch.jit.trace``, ONNX) see plain PyTorch operators.
-        missing: returns why it cannot run in this installation, or None.
+        missing: why it cannot run in this installation, or None.
     """
 
     name: str
-    module: str
+    scan: ScanFunction
     devices: frozenset[str] | None = None
     dtypes: frozenset[torch.dtype] = frozenset({torch.float32, torch.float64})
     differentiable: bool = True
     exportable: bool = False
-    missing: Callable[[], str | None] = _always
+    missing: str | None = None
 
     def refuses(self, request: Request) -> str | None:
         """Why this backend cannot serve ``request``, or None if it can."""
@@ -70,28 +63,26 @@ class Backend:
             return f"its state is one of {sorted(str(d) for d in self.dtypes)}, the call needs {request.dtype}"
         if request.needs_grad and not self.differentiable:
             return "it has no gradient"
-        return self.missing()
-
-    def scan(self, *args: object) -> tuple[torch.Tensor, torch.Tensor]:
-        """Run the backend; see :data:`ScanFunction`."""
-        function: ScanFunction = importlib.import_module(self.module).scan
-        return function(*args)
+        return self.missing
 
 
-@cache
-def _missing_package(name: str) -> str | None:
-    return None if find_spec(name) else f"the package {name!r} is not installed (pip install {name})"
+def _blocked(*args: object) -> tuple[torch.Tensor, torch.Tensor]:
+    from .blocked import scan
+
+    return scan(*args)
 
 
-def _missing_numba() -> str | None:
-    return _missing_package("numba")
+def _reference(*args: object) -> tuple[torch.Tensor, torch.Tensor]:
+    from .reference import scan
+
+    return scan(*args)
 
 
+# In order of preference: the automatic choice takes the first that serves the call.
 BACKENDS: dict[str, Backend] = {
     backend.name: backend
     for backend in (
-        # In order of preference: the automatic choice takes the first that serves the call.
-        Backend("blocked", f"{__name__}.blocked", exportable=True),
-        Backend("reference", f"{__name__}.reference", exportable=True),
+        Backend("blocked", _blocked, exportable=True),
+        Backend("reference", _reference, exportable=True),
     )
 }
