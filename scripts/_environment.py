@@ -73,10 +73,11 @@ class Environment:
         )
 
     def variables(self) -> dict[str, str]:
-        """The process environment as after activation, so that programs that call ``python`` find this one."""
+        """The process environment as after activation; MLflow's usage telemetry is off unless the user set it."""
         kept = {name: value for name, value in os.environ.items() if name != "PYTHONHOME"}
         return {
             **kept,
+            "MLFLOW_DISABLE_TELEMETRY": kept.get("MLFLOW_DISABLE_TELEMETRY", "true"),
             "VIRTUAL_ENV": str(self.venv),
             "PATH": os.pathsep.join([str(self.scripts), kept.get("PATH", os.defpath)]),
         }

@@ -1,0 +1,102 @@
+"""What the two scripts run, seen from outside: through ``--dry-run``, and with a pip that cannot find anything."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CONFIG = "bundles/mamba_mis/configs/train.yaml"
+
+
+def start(root: Path, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(root / "scripts" / script), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=root.parent)
+
+
+def shown(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """The commands a dry run shows, without the interpreter's path."""
+    assert done.returncode == 0, done.stderr
+    lines = [line.partition("] $ ")[2] for line in done.stdout.splitlines() if "] $ " in line]
+    return [line.partition(" ")[2] for line in lines]
+
+
+def test_quickstart_runs_exactly_the_command_of_the_readme(repository_root: Path, tmp_path: Path) -> None:
+    venv = tmp_path / "venv"
+    done = start(repository_root, "quickstart.py", "--dry-run", "--venv", str(venv), "--", "--dataset_dir", "images")
+    training = f"-m monai.bundle run training --config_file {CONFIG}"
+    assert shown(done) == [
+        f"-m venv {venv}",
+        "-m pip install --editable . --constraint constraints.txt",
+        f"{training} --dataset_dir images",
+    ]
+    assert f"python {training}" in (repository_root / "README.md").read_text(encoding="utf-8")
+    assert not venv.exists()
+
+
+def test_setup_only_does_not_train(repository_root: Path, tmp_path: Path) -> None:
+    done = start(repository_root, "quickstart.py", "--dry-run", "--setup-only", "--venv", str(tmp_path / "venv"))
+    assert not any(command.startswith("-m monai.bundle") for command in shown(done))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "pytest_command"),
+    [
+        ([], "-m pytest"),
+        (["--integration"], "-m pytest -m integration"),
+        (["-x", "-k", "scan", "tests/ops"], "-m pytest -x -k scan tests/ops"),
+    ],
+)
+def test_run_tests_hands_its_arguments_on(
+    repository_root: Path, tmp_path: Path, arguments: list[str], pytest_command: str
+) -> None:
+    venv = str(tmp_path / "venv")
+    pip_option = "--pip-option=--index-url=http://index"
+    commands = shown(start(repository_root, "run_tests.py", "--dry-run", "--venv", venv, pip_option, *arguments))
+    assert "--editable '.[dev]' --constraint constraints.txt --index-url=http://index" in commands[1].replace('"', "'")
+    assert commands[-1] == pytest_command
+
+
+@pytest.mark.parametrize("script", ["quickstart.py", "run_tests.py"])
+def test_an_old_python_gets_one_clear_line(repository_root: Path, script: str) -> None:
+    path = repository_root / "scripts" / script
+    program = f"import runpy, sys; sys.version_info = (3, 8, 1); runpy.run_path({str(path)!r}, run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "needs Python 3.10 or newer" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("script", ["quickstart.py", "run_tests.py"])
+def test_a_folder_in_use_is_one_clear_line(repository_root: Path, tmp_path: Path, script: str) -> None:
+    (tmp_path / "precious.txt").touch()
+    done = start(repository_root, script, "--venv", str(tmp_path))
+    assert done.returncode == 1
+    assert "ERROR" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "precious.txt").exists()
+
+
+def test_a_pip_that_finds_nothing_is_explained_and_the_next_start_builds_again(
+    repository_root: Path, tmp_path: Path
+) -> None:
+    venv = tmp_path / "venv"
+    arguments = ["--setup-only", "--venv", str(venv), "--pip-option=--no-index"]
+    done = start(repository_root, "quickstart.py", *arguments)
+    assert done.returncode == 1
+    assert "--pip-option=--proxy" in done.stderr
+    assert "Traceback" not in done.stderr.rpartition("[medssm-monai] ERROR")[2]
+    again = start(repository_root, "quickstart.py", *arguments, "--dry-run")
+    assert "rebuild (it was left half-built)" in again.stdout
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the CI script is for bash")
+def test_the_ci_script_is_valid_and_runs_the_readme_command(repository_root: Path) -> None:
+    script = repository_root / ".ci" / "run"
+    subprocess.run(["bash", "-n", str(script)], check=True)
+    command = "scripts/run_tests.py"
+    assert command in script.read_text(encoding="utf-8")
+    assert f"python {command}" in (repository_root / "README.md").read_text(encoding="utf-8")
