@@ -1,0 +1,8 @@
+"""Pictures: outlines on images, contact sheets, training curves."""
+
+from __future__ import annotations
+
+from medssm_monai.visualize.curves import plot_curves
+from medssm_monai.visualize.overlay import contact_sheet, overlay_contours, save_png, titled_panel, to_rgb
+
+__all__ = ["contact_sheet", "overlay_contours", "plot_curves", "save_png", "titled_panel", "to_rgb"]

@@ -1,0 +1,48 @@
+"""File names behind a batch, whichever form MONAI holds it in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from monai.utils import ImageMetaKey
+
+__all__ = ["batch_files", "item_file"]
+
+
+def _names(value: Any) -> list[str]:
+    """File names of one entry of a batch: from a MetaTensor's meta dict, or a path kept as text."""
+    meta = getattr(value, "meta", None)
+    found = meta.get(ImageMetaKey.FILENAME_OR_OBJ) if isinstance(meta, Mapping) else None
+    if found is None:
+        return []
+    return [found] if isinstance(found, str) else [str(name) for name in found]
+
+
+def item_file(item: Mapping[str, Any], keys: Sequence[str] = ("image", "label")) -> str | None:
+    """The file behind one decollated item, from the first of `keys` that knows it; `None` when none does."""
+    for key in keys:
+        names = _names(item.get(key))
+        if names:
+            return names[0]
+    return None
+
+
+def batch_files(batch: Any, keys: Sequence[str] = ("image", "label")) -> list[str]:
+    """
+    All file names of a batch, in order; empty when the data was never read from files.
+
+    Args:
+        batch: `engine.state.batch`: a collated dict (meta holds a list), or a list of decollated dicts.
+        keys: entries asked for their file name, the first that knows one wins.
+    """
+    if isinstance(batch, Mapping):
+        for key in keys:
+            names = _names(batch.get(key))
+            if names:
+                return names
+        return []
+    if isinstance(batch, Sequence) and not isinstance(batch, str):
+        names = [item_file(item, keys) for item in batch if isinstance(item, Mapping)]
+        return [name for name in names if name is not None]
+    return []

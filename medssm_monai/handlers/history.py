@@ -1,0 +1,127 @@
+"""A table of losses and metrics per epoch, written after every epoch, and curves drawn from it."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Engine, Events
+from monai.engines import Trainer
+
+from medssm_monai.handlers.events import average_train_loss, on_failure, process_rank, scalars
+from medssm_monai.handlers.whole_file import replace_file
+from medssm_monai.utils import keep_previous, writable_folder
+
+__all__ = ["TrainingHistory", "read_history"]
+
+logger = logging.getLogger(__name__)
+
+_FIRST_COLUMNS = ("epoch", "seconds", "lr", "train_loss")
+
+
+def read_history(path: str | os.PathLike[str]) -> list[dict[str, float]]:
+    """Rows of a history table; empty cells (no validation in that epoch) are left out of their row."""
+    with open(path, newline="", encoding="utf-8") as stream:
+        return [{key: float(cell) for key, cell in row.items() if cell} for row in csv.DictReader(stream)]
+
+
+class TrainingHistory:
+    """
+    Ignite handler that keeps `history.csv` and draws `curves.png`. Attach **one** instance to the trainer and to its
+    evaluator.
+
+    One row per epoch: epoch, seconds since the start, learning rate, mean training loss, the trainer's metrics and
+    those of a validation in that epoch. The whole table is replaced after each epoch in one step, so that an
+    interruption leaves a readable file. A resumed training continues the table at its epoch; a training that starts
+    anew in the same folder keeps the old table under another name, `history_<time of its last change>.csv`.
+
+    Args:
+        output_dir: folder for both files.
+        filename: name of the table.
+        curves: name of the picture drawn when training ends or fails; `None` draws none.
+
+    Raises:
+        PermissionError: the folder is not writable (when training starts).
+    """
+
+    def __init__(
+        self, output_dir: str | os.PathLike[str], filename: str = "history.csv", curves: str | None = "curves.png"
+    ) -> None:
+        self.path = Path(output_dir) / filename
+        self.curves = Path(output_dir) / curves if curves else None
+        self.rows: list[dict[str, Any]] = []
+        self._validation: dict[str, float] = {}
+        self._opened = False
+        self._start = 0.0
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to a trainer (writes) or to an evaluator (contributes its metrics)."""
+        is_trainer = isinstance(engine, Trainer)
+        if is_trainer:
+            average_train_loss(engine)
+        if process_rank() > 0:
+            return
+        engine.add_event_handler(Events.STARTED, self._started)
+        if is_trainer:
+            engine.add_event_handler(Events.EPOCH_STARTED, self._open)
+            on_failure(engine, self._failed)
+
+    def _started(self, engine: Engine) -> None:
+        """Take the last place among the handlers of an epoch: validation and metrics must be through."""
+        is_trainer = isinstance(engine, Trainer)
+        callback = self._epoch_completed if is_trainer else self._validated
+        if not engine.has_event_handler(callback, Events.EPOCH_COMPLETED):
+            engine.add_event_handler(Events.EPOCH_COMPLETED, callback)
+        if is_trainer and not engine.has_event_handler(self._draw, Events.COMPLETED):
+            engine.add_event_handler(Events.COMPLETED, self._draw)
+        if is_trainer:
+            self._opened, self._start = False, time.monotonic()
+
+    def _open(self, engine: Engine) -> None:
+        """At the first epoch: continue the table of a resumed training, or put an old one aside."""
+        if self._opened:
+            return
+        self._opened = True
+        writable_folder(self.path.parent)
+        self.rows = []
+        if not self.path.exists():
+            return
+        if engine.state.epoch > 1:
+            self.rows = [row for row in read_history(self.path) if row["epoch"] < engine.state.epoch]
+            return
+        keep_previous(self.path)
+
+    def _validated(self, engine: Engine) -> None:
+        self._validation = scalars(engine.state.metrics)
+
+    def _epoch_completed(self, engine: Engine) -> None:
+        row: dict[str, Any] = {"epoch": engine.state.epoch, "seconds": round(time.monotonic() - self._start, 2)}
+        optimizer = getattr(engine, "optimizer", None)
+        if optimizer is not None:
+            row["lr"] = optimizer.param_groups[0]["lr"]
+        self.rows.append(row | scalars(engine.state.metrics) | self._validation)
+        self._validation = {}
+        self._write()
+
+    def _write(self) -> None:
+        seen = {key: None for row in self.rows for key in row}
+        columns = [key for key in _FIRST_COLUMNS if key in seen] + [key for key in seen if key not in _FIRST_COLUMNS]
+        with replace_file(self.path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, columns, restval="")
+            writer.writeheader()
+            writer.writerows({**row, "epoch": int(row["epoch"])} for row in self.rows)
+
+    def _draw(self, engine: Engine) -> None:
+        if self.curves is None or not self.rows:
+            return
+        from medssm_monai.visualize.curves import plot_curves
+
+        with replace_file(self.curves) as temporary:
+            plot_curves(self.rows, temporary)
+
+    def _failed(self, engine: Engine, error: BaseException) -> None:
+        self._draw(engine)

@@ -1,0 +1,248 @@
+"""One MLflow run per start of a bundle, around MONAI's `MLFlowHandler`."""
+
+from __future__ import annotations
+
+import atexit
+import glob
+import logging
+import os
+import re
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Engine, Events
+from monai.engines import Trainer
+from monai.utils import path_to_sqlite_uri
+
+from medssm_monai.handlers.events import average_train_loss, loss_of, on_failure, process_rank, scalars
+from medssm_monai.utils import writable_folder
+
+__all__ = ["MLflowTracker", "flatten_params", "new_run_name", "resolve_tracking_uri"]
+
+logger = logging.getLogger(__name__)
+
+_PARAMS_PER_BATCH = 100  # what MLflow takes in one call
+
+
+def new_run_name(*parts: str) -> str:
+    """
+    `part_part_YYYYmmdd_HHMMSS_xxxxxx`: new at every start, so that no run or folder is shared by accident.
+
+    Args:
+        parts: what the run is about, for example variant and data set; characters that do not suit a folder's name
+            become `-`.
+    """
+    about = [re.sub(r"[^0-9A-Za-z_.-]+", "-", str(part)).strip("-") for part in parts if part]
+    return "_".join([*about, time.strftime("%Y%m%d_%H%M%S"), uuid.uuid4().hex[:6]])
+
+
+def resolve_tracking_uri(output_dir: str | os.PathLike[str], tracking_uri: str | None = None) -> str:
+    """`MLFLOW_TRACKING_URI` when set, else `tracking_uri`, else a SQLite file `mlruns.db` in the output folder."""
+    chosen = os.environ.get("MLFLOW_TRACKING_URI") or tracking_uri
+    return chosen or path_to_sqlite_uri(Path(output_dir) / "mlruns.db")
+
+
+def flatten_params(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested settings as `{"optimizer.lr": "0.001"}`; characters that MLflow refuses in names become `_`."""
+    flat: dict[str, str] = {}
+    for key, value in params.items():
+        name = f"{prefix}{re.sub(r'[^0-9A-Za-z_. /-]', '_', str(key))}"
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten_params(value, prefix=f"{name}."))
+        else:
+            flat[name] = str(value)
+    return flat
+
+
+class MLflowTracker:
+    """
+    Ignite handler that tracks a bundle's run in MLflow. Attach **one** instance to the trainer and to its evaluator
+    (as the last handler of each); or to an evaluator alone.
+
+    MONAI's `MLFlowHandler` does the logging of metrics; around it this class: opens the run on rank 0 only and only
+    when an engine starts (building a config touches no database); gives every start its own run name, so that MONAI's
+    handler does not join an unfinished run of somebody else; logs settings, best model, curves, pictures and reports;
+    marks the run FAILED when the engine raises, KILLED on a keyboard interrupt, FINISHED at the end, and FAILED at
+    interpreter exit when nothing else closed it. A tracking server that fails in mid-training is logged as an error
+    and does not end the training.
+
+    The evaluator's metrics are logged at the trainer's epoch, because MONAI's `ValidationHandler` sets it.
+
+    Args:
+        output_dir: the run's output folder; holds `mlruns.db` and `mlruns/` unless `MLFLOW_TRACKING_URI` is set.
+        experiment_name: one experiment per bundle.
+        run_name: name of the run. `None` gives a new one per start; to resume, pass the old name: an unfinished or
+            failed run of that name is continued, next to a finished one a new run is opened.
+        data_name: what the run learns from, `"demo"` for the synthetic demo set or the data folder's name; becomes the
+            tag `data`.
+        params: settings to log as parameters, nested dicts allowed. Those that the run already has stay as they are.
+        tags: further tags.
+        artifacts: files, folders or glob patterns logged when the run ends, also after a failure (what exists then).
+            A folder keeps its name and structure. Must not contain the tracking store itself.
+        tracking_uri: used when `MLFLOW_TRACKING_URI` is not set; `None` is the SQLite file in `output_dir`.
+        iteration_log: also log the loss of every iteration (as `train_loss_iteration`), not only epoch means.
+
+    Raises:
+        ValueError: `artifacts` contains the tracking store, or a tracking URI that MLflow no longer supports.
+        PermissionError: the output folder is not writable (when the run is opened).
+    """
+
+    def __init__(
+        self,
+        output_dir: str | os.PathLike[str],
+        experiment_name: str,
+        run_name: str | None = None,
+        data_name: str | None = None,
+        params: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+        artifacts: str | Sequence[str | os.PathLike[str]] = (),
+        tracking_uri: str | None = None,
+        iteration_log: bool = False,
+    ) -> None:
+        self.output_dir = Path(output_dir)
+        self.experiment_name = experiment_name
+        self.run_name = run_name or new_run_name("run")
+        self.tags = {**({"data": data_name} if data_name else {}), **(tags or {})}
+        self.params = flatten_params(params or {})
+        self.artifacts = [os.fspath(path) for path in ([artifacts] if isinstance(artifacts, str) else artifacts)]
+        self.tracking_uri = tracking_uri
+        self.iteration_log = iteration_log
+        self.run_id: str | None = None
+        self._owner: Engine | None = None
+        self._handler: Any = None
+        store = self.output_dir.resolve() / "mlruns"
+        inside = [path for path in self.artifacts if store.is_relative_to(Path(path).resolve())]
+        if inside:
+            raise ValueError(
+                f"artifacts {inside} contain the tracking store {store} itself; name sub-folders or files."
+            )
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to a trainer or evaluator. A trainer owns the run; an evaluator only when there is no trainer."""
+        if isinstance(engine, Trainer):
+            average_train_loss(engine)
+        if process_rank() > 0:
+            return
+        if self._owner is None or (isinstance(engine, Trainer) and not isinstance(self._owner, Trainer)):
+            self._owner = engine
+        engine.add_event_handler(Events.STARTED, self._started)
+        on_failure(engine, self._failed)
+
+    def _started(self, engine: Engine) -> None:
+        """Open the run, and take the last place among the engine's handlers: metrics and files must be there first."""
+        if self._handler is None:
+            self._open(engine)
+        for event, callback in self._callbacks(engine).items():
+            if not engine.has_event_handler(callback, event):
+                engine.add_event_handler(event, callback)
+
+    def _callbacks(self, engine: Engine) -> dict[Events, Any]:
+        callbacks: dict[Events, Any] = {Events.EPOCH_COMPLETED: self._epoch_completed}
+        if engine is self._owner:
+            callbacks[Events.COMPLETED] = self._completed
+        if self.iteration_log and isinstance(engine, Trainer):
+            callbacks[Events.ITERATION_COMPLETED] = self._iteration_completed
+        return callbacks
+
+    def _open(self, engine: Engine) -> None:
+        from monai.handlers import MLFlowHandler
+
+        writable_folder(self.output_dir)
+        self._handler = MLFlowHandler(
+            tracking_uri=resolve_tracking_uri(self.output_dir, self.tracking_uri),
+            experiment_name=self.experiment_name,
+            run_name=self.run_name,
+            iteration_log=False,
+        )
+        self._handler.start(self._owner or engine)
+        atexit.register(self._close, "FAILED")
+        run, client = self._handler.cur_run, self._handler.client
+        self.run_id = run.info.run_id
+        client.update_run(self.run_id, status="RUNNING")
+        for key, value in self.tags.items():
+            client.set_tag(self.run_id, key, value)
+        self._log_params()
+        logger.info(
+            "MLflow run %s (experiment %s, data %s) at %s",
+            self.run_name,
+            self.experiment_name,
+            self.tags.get("data", "not stated"),
+            client.tracking_uri,
+        )
+
+    def _log_params(self) -> None:
+        from mlflow.entities import Param
+
+        known = self._handler.client.get_run(self.run_id).data.params
+        changed = [name for name, value in self.params.items() if name in known and known[name] != value]
+        if changed:
+            logger.warning(
+                "MLflow run %s continues with other values of %s; it keeps the first.", self.run_name, changed
+            )
+        fresh = [Param(name, value) for name, value in self.params.items() if name not in known]
+        for start in range(0, len(fresh), _PARAMS_PER_BATCH):
+            self._handler.client.log_batch(self.run_id, params=fresh[start : start + _PARAMS_PER_BATCH])
+
+    def _log_metrics(self, values: Mapping[str, Any], step: int) -> None:
+        """Log finite and non-finite scalars; an unreachable server must not end a training of hours."""
+        from mlflow.entities import Metric
+        from mlflow.exceptions import MlflowException
+
+        if self._handler is None:
+            return
+        now = int(time.time() * 1000)
+        metrics = [Metric(name, float(value), now, step) for name, value in values.items()]
+        try:
+            self._handler.client.log_batch(self.run_id, metrics=metrics)
+        except MlflowException:
+            logger.exception("MLflow did not take the metrics of step %d; training goes on.", step)
+
+    def _epoch_completed(self, engine: Engine) -> None:
+        values: dict[str, Any] = dict(engine.state.metrics)
+        optimizer = getattr(engine, "optimizer", None)
+        if optimizer is not None:
+            values["lr"] = optimizer.param_groups[0]["lr"]
+        self._log_metrics(scalars(values), engine.state.epoch)
+
+    def _iteration_completed(self, engine: Engine) -> None:
+        loss = loss_of(engine.state.output)
+        if loss is not None:
+            self._log_metrics({"train_loss_iteration": float(loss)}, engine.state.iteration)
+
+    def _completed(self, engine: Engine) -> None:
+        self._close("FINISHED")
+
+    def _failed(self, engine: Engine, error: BaseException) -> None:
+        if engine is not self._owner or self._handler is None:
+            return
+        self._handler.client.set_tag(self.run_id, "error", f"{type(error).__name__}: {error}"[:5000])
+        self._close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+
+    def _log_artifacts(self) -> None:
+        client = self._handler.client
+        for pattern in self.artifacts:
+            found = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
+            if not found:
+                logger.warning("MLflow artifact %s does not exist and was not logged.", pattern)
+            for path in found:
+                if os.path.isdir(path):
+                    client.log_artifacts(self.run_id, path, artifact_path=Path(path).resolve().name)
+                else:
+                    client.log_artifact(self.run_id, path)
+
+    def _close(self, status: str) -> None:
+        """Log the artifacts and end the run with `status`; nothing happens when no run is open."""
+        if self._handler is None:
+            return
+        handler = self._handler
+        try:
+            self._log_artifacts()
+        except Exception:
+            logger.exception("MLflow artifacts of run %s were not logged.", self.run_name)
+        self._handler = None
+        atexit.unregister(self._close)
+        handler.run_finish_status = status
+        handler.close()

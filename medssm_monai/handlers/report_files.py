@@ -1,0 +1,99 @@
+"""The files of an evaluation: one row per image, the figures of the data set, and a page to read."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from medssm_monai.handlers.report_summary import ImageRecord
+from medssm_monai.handlers.whole_file import replace_file
+
+__all__ = ["write_per_image", "write_report", "write_summary"]
+
+_COUNT_COLUMNS = ("tp", "fp", "fn", "tn")
+
+
+def write_per_image(records: Sequence[ImageRecord], path: Path) -> None:
+    """Table with one row per image, in the order of the data; undefined scores are empty cells."""
+    extra = [column for column in ("subset", "group") if any(getattr(record, column) for record in records)]
+    columns = ["image", *extra, "height", "width", *records[0].scores, *_COUNT_COLUMNS]
+    with replace_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(columns)
+        for record in records:
+            scores = ["" if math.isnan(value) else f"{value:.6f}" for value in record.scores.values()]
+            names = [getattr(record, column) for column in extra]
+            writer.writerow([record.name, *names, *record.size, *scores, *record.counts.tolist()])
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no NaN: `null` instead."""
+    if isinstance(value, dict):
+        return {key: _without_nan(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write_summary(summary: dict[str, Any], path: Path) -> None:
+    """The summary as JSON."""
+    with replace_file(path) as temporary:
+        temporary.write_text(json.dumps(_without_nan(summary), indent=2) + "\n", encoding="utf-8")
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
+
+
+def _interval(entry: dict[str, float]) -> str:
+    return f"{_number(entry['low'])} to {_number(entry['high'])}"
+
+
+def _tables(summary: dict[str, Any]) -> list[str]:
+    percent = f"{summary['bootstrap']['confidence']:.0%}"
+    lines = [f"| per image | mean | {percent} interval | SD | median | images |", "|---|---|---|---|---|---|"]
+    for name, entry in summary["per_image"].items():
+        figures = [_number(entry["mean"]), _interval(entry), _number(entry["sd"]), _number(entry["median"])]
+        lines.append(f"| {name} | {' | '.join(figures)} | {entry['images']} |")
+    lines += ["", f"| pooled over all pixels | value | {percent} interval |", "|---|---|---|"]
+    lines += [f"| {name} | {_number(e['value'])} | {_interval(e)} |" for name, e in summary["pooled"].items()]
+    if summary["data_set_curve"]:
+        curve = summary["data_set_curve"]
+        lines += ["", f"Maximum of the data set's mean E-measure curve: {_number(curve['e_measure_max'])}"]
+        lines[-1] += f" at threshold {curve['at_threshold']:.3f}."
+    return lines
+
+
+def write_report(summary: dict[str, Any], path: Path) -> None:
+    """The summary as a Markdown page."""
+    unit = "groups of images" if summary["bootstrap"]["unit"] == "group" else "images"
+    lines = [f"# Evaluation: {summary['name']}", "", f"Data: **{summary['data']}**, {summary['images']} images"]
+    lines[-1] += f" in {summary['groups']} groups." if "groups" in summary else "."
+    lines += ["", *_tables(summary), ""]
+    for name, part in summary.get("subsets", {}).items():
+        lines += [f"## {name} ({part['images']} images)", "", *_tables(part), ""]
+    facts = {
+        "Threshold": summary["threshold"],
+        "Distances in": summary["distance_unit"],
+        "Image sizes": ", ".join(f"{size} ({n})" for size, n in summary["image_sizes"].items()),
+        "Intervals": f"percentile bootstrap over {unit}, {summary['bootstrap']['n_resamples']} resamples, "
+        f"seed {summary['bootstrap']['seed']}",
+        "Maps": "stretched to [0, 1] for the metrics over thresholds, S, E, weighted F and MAE"
+        if summary["normalise"]
+        else "as predicted",
+        **summary["details"],
+        "Versions": ", ".join(f"{package} {version}" for package, version in summary["versions"].items()),
+        "Written": summary["written"],
+    }
+    lines += [f"- {name}: {value}" for name, value in facts.items()]
+    if summary["worst"]:
+        lines += ["", f"Lowest {summary['worst_by']}:", ""]
+        lines += [f"- {case['image']}: {_number(case['score'])}" for case in summary["worst"]]
+        if summary["overlays"]:
+            lines += ["", f"![worst cases]({summary['overlays']})"]
+    with replace_file(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,142 @@
+"""Percentile bootstrap intervals over images, or over groups of images (video sequences, patients)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from medssm_monai.metrics.confusion import overlap_scores
+
+__all__ = ["BootstrapInterval", "bootstrap_interval", "bootstrap_pooled"]
+
+_MAX_ELEMENTS = 2_000_000  # resampled values held in memory at once
+
+
+class BootstrapInterval(NamedTuple):
+    """A statistic with its interval: `estimate` of the sample as it is, `low` and `high` from the resamples."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+def _check(n_resamples: int, confidence: float) -> None:
+    if n_resamples < 1:
+        raise ValueError(f"n_resamples must be at least 1, got {n_resamples}.")
+    if not 0.0 < confidence < 1.0:
+        raise ValueError(f"confidence must lie between 0 and 1, for example 0.95; got {confidence}.")
+
+
+def _unit_rows(n: int, groups: Sequence[Hashable] | None) -> list[np.ndarray]:
+    """Row numbers of each unit that is drawn as a whole: one row, or all rows of a group."""
+    if groups is None:
+        return [np.array([row]) for row in range(n)]
+    if len(groups) != n:
+        raise ValueError(f"groups has {len(groups)} entries but there are {n} values; give one group per value.")
+    rows: dict[Hashable, list[int]] = {}
+    for row, group in enumerate(groups):
+        rows.setdefault(group, []).append(row)
+    return [np.array(members) for members in rows.values()]
+
+
+def _draws(units: int, n_resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """Batches `(b, units)` of unit numbers drawn with replacement, `n_resamples` rows in all."""
+    rng = np.random.default_rng(seed)
+    batch = max(1, _MAX_ELEMENTS // units)
+    for start in range(0, n_resamples, batch):
+        yield rng.integers(units, size=(min(batch, n_resamples - start), units))
+
+
+def _interval(estimate: Any, resampled: np.ndarray, confidence: float) -> BootstrapInterval:
+    """Percentiles of the resamples; those that are NaN (nothing defined was drawn) are left out."""
+    resampled = resampled[~np.isnan(resampled)]
+    if resampled.size == 0:
+        return BootstrapInterval(float(estimate), float("nan"), float("nan"))
+    tail = (1.0 - confidence) / 2.0
+    low, high = np.quantile(resampled, [tail, 1.0 - tail])
+    return BootstrapInterval(float(estimate), float(low), float(high))
+
+
+def bootstrap_interval(
+    values: Sequence[float] | np.ndarray,
+    statistic: Callable[..., Any] = np.mean,
+    n_resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+    groups: Sequence[Hashable] | None = None,
+) -> BootstrapInterval:
+    """
+    Percentile bootstrap interval of a statistic of per-image values (Efron and Tibshirani, 1993, ch. 13).
+
+    Args:
+        values: one value per image. NaN (undefined) values are left out together with their group entries.
+        statistic: takes an array and an `axis`, as `numpy.mean` and `numpy.median` do.
+        n_resamples: how many resamples.
+        confidence: coverage of the interval, between 0 and 1.
+        seed: seed of the draws; the same seed gives the same interval.
+        groups: one label per value. Whole groups are drawn then: frames of one video sequence, or images of one
+            patient, are no independent samples, and an interval over single images would be too narrow.
+
+    Returns:
+        the estimate with its bounds; the bounds are NaN with fewer than two values (groups), all three without values.
+
+    Raises:
+        ValueError: values not one-dimensional, unequal lengths, or parameters out of range.
+    """
+    _check(n_resamples, confidence)
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1:
+        raise ValueError(f"values must be one-dimensional (one value per image), got shape {array.shape}.")
+    if groups is not None and len(groups) != len(array):
+        raise ValueError(f"groups has {len(groups)} entries but there are {len(array)} values; give one per value.")
+    defined = ~np.isnan(array)
+    if groups is not None:
+        groups = [group for group, keep in zip(groups, defined, strict=True) if keep]
+    array = array[defined]
+    if array.size == 0:
+        return BootstrapInterval(float("nan"), float("nan"), float("nan"))
+    rows = _unit_rows(len(array), groups)
+    estimate = statistic(array, axis=-1)
+    if len(rows) < 2:
+        return BootstrapInterval(float(estimate), float("nan"), float("nan"))
+    resampled: list[Any] = []
+    for draw in _draws(len(rows), n_resamples, seed):
+        if groups is None:
+            resampled.extend(statistic(array[draw], axis=-1))
+        else:  # groups differ in size, so resamples differ in length
+            resampled.extend(statistic(array[np.concatenate([rows[u] for u in units])], axis=-1) for units in draw)
+    return _interval(estimate, np.asarray(resampled, dtype=np.float64), confidence)
+
+
+def bootstrap_pooled(
+    counts: np.ndarray,
+    n_resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+    groups: Sequence[Hashable] | None = None,
+) -> dict[str, BootstrapInterval]:
+    """
+    Scores pooled over all pixels of a data set, with intervals from resampling its images (or groups of images).
+
+    Args:
+        counts: `(images, 4)` pixel counts TP, FP, FN, TN per image (`confusion_counts`).
+        n_resamples, confidence, seed, groups: as in `bootstrap_interval`.
+
+    Returns:
+        one interval per name in `OVERLAP_METRICS`.
+
+    Raises:
+        ValueError: no images, wrong shape, unequal lengths, or parameters out of range.
+    """
+    _check(n_resamples, confidence)
+    counts = np.asarray(counts, dtype=np.int64)
+    if counts.ndim != 2 or counts.shape[1] != 4 or len(counts) == 0:
+        raise ValueError(f"counts must have shape (images, 4) with at least one image, got {counts.shape}.")
+    units = np.stack([counts[rows].sum(axis=0) for rows in _unit_rows(len(counts), groups)])
+    pooled = overlap_scores(units.sum(axis=0))
+    if len(units) < 2:
+        return {name: BootstrapInterval(float(value), float("nan"), float("nan")) for name, value in pooled.items()}
+    sums = np.concatenate([units[draw].sum(axis=1) for draw in _draws(len(units), n_resamples, seed)])
+    return {name: _interval(pooled[name], values, confidence) for name, values in overlap_scores(sums).items()}

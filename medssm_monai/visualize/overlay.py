@@ -1,0 +1,161 @@
+"""Pictures of segmentations: outlines of label and prediction on the image, and sheets of such pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+__all__ = [
+    "LABEL_COLOUR",
+    "PREDICTION_COLOUR",
+    "contact_sheet",
+    "overlay_contours",
+    "save_png",
+    "titled_panel",
+    "to_rgb",
+]
+
+LABEL_COLOUR = (0, 229, 255)  # cyan and yellow stay apart for colour-blind readers, on skin and on mucosa
+PREDICTION_COLOUR = (255, 212, 0)
+_AGREEMENT_COLOUR = (255, 255, 255)
+
+
+def to_rgb(image: Any) -> np.ndarray:
+    """
+    Bring an image into the form of a picture.
+
+    Args:
+        image: `(C, H, W)` with one channel (grey) or at least three (the first three are RGB), or `(H, W)`; tensor or
+            array. Values in [0, 1] are taken as they are; any other range is stretched to it.
+
+    Returns:
+        uint8 `(H, W, 3)`.
+
+    Raises:
+        ValueError: any other shape.
+    """
+    values = image.detach().cpu().float().numpy() if isinstance(image, torch.Tensor) else np.asarray(image)
+    values = values.astype(np.float64)
+    if values.ndim == 2:
+        values = values[None]
+    if values.ndim != 3 or values.size == 0:
+        raise ValueError(f"image must have shape (C, H, W) or (H, W), got {values.shape}.")
+    values = np.nan_to_num(values[:3] if values.shape[0] >= 3 else np.repeat(values[:1], 3, axis=0))
+    low, high = values.min(), values.max()
+    if low < 0.0 or high > 1.0:
+        values = (values - low) / (high - low) if high > low else np.zeros_like(values)
+    return (values.transpose(1, 2, 0) * 255.0 + 0.5).astype(np.uint8)
+
+
+def _as_mask(mask: Any, shape: tuple[int, int], name: str) -> np.ndarray:
+    values = mask.detach().cpu().numpy() if isinstance(mask, torch.Tensor) else np.asarray(mask)
+    values = values[0] if values.ndim == 3 and values.shape[0] == 1 else values
+    if values.shape != shape:
+        raise ValueError(f"{name} must have the image's size {shape}, got shape {values.shape}.")
+    return values > 0.5
+
+
+def _outline(mask: np.ndarray, width: int) -> np.ndarray:
+    """Foreground pixels within `width` of the background; the image border counts as background."""
+    from scipy.ndimage import binary_erosion
+
+    return mask & ~binary_erosion(mask, iterations=width)
+
+
+def overlay_contours(
+    image: Any, label: Any | None = None, pred: Any | None = None, min_size: int = 320, width: int = 2
+) -> np.ndarray:
+    """
+    Draw the outline of the label (cyan) and of the prediction (yellow) on an image; white where both run together.
+
+    Args:
+        image: `(C, H, W)` or `(H, W)`, see `to_rgb`.
+        label: mask `(1, H, W)` or `(H, W)`, foreground above 0.5; `None` draws none.
+        pred: prediction mask or probability, drawn at 0.5; `None` draws none.
+        min_size: images with a smaller longer side are enlarged by a whole factor, so that outlines hide little.
+        width: outline width in pixels of the picture.
+
+    Returns:
+        uint8 `(H * f, W * f, 3)` with the whole factor `f >= 1`.
+
+    Raises:
+        ValueError: a mask of another size than the image.
+    """
+    canvas = to_rgb(image)
+    shape = canvas.shape[:2]
+    factor = max(1, -(-min_size // max(shape)))
+    canvas = canvas.repeat(factor, axis=0).repeat(factor, axis=1)
+    outlines = {}
+    for name, mask in (("label", label), ("pred", pred)):
+        found = np.zeros(shape, dtype=bool) if mask is None else _as_mask(mask, shape, name)
+        outlines[name] = _outline(found.repeat(factor, axis=0).repeat(factor, axis=1), width)
+    canvas[outlines["label"]] = LABEL_COLOUR
+    canvas[outlines["pred"]] = PREDICTION_COLOUR
+    canvas[outlines["label"] & outlines["pred"]] = _AGREEMENT_COLOUR
+    return canvas
+
+
+def titled_panel(pictures: Sequence[np.ndarray], title: str, legend: bool = True) -> np.ndarray:
+    """
+    Put pictures of equal height side by side under a line of text (shortened to the width).
+
+    Args:
+        pictures: uint8 `(H, W, 3)` each.
+        title: text above.
+        legend: a second line that names the outline colours.
+
+    Returns:
+        uint8 `(H + text, sum of W + gaps, 3)`.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    gap, line = 4, 18
+    height, width = pictures[0].shape[0], sum(picture.shape[1] for picture in pictures) + gap * (len(pictures) - 1)
+    top = line * (2 if legend else 1) + 2
+    panel = Image.new("RGB", (width, height + top), (24, 24, 24))
+    draw, font = ImageDraw.Draw(panel), ImageFont.load_default(13)
+    while len(title) > 4 and draw.textlength(title, font) > width - 8:
+        title = title[:-4] + "..."
+    draw.text((4, 2), title, (255, 255, 255), font)
+    if legend:
+        draw.text((4, line + 1), "label", LABEL_COLOUR, font)
+        draw.text((48, line + 1), "prediction", PREDICTION_COLOUR, font)
+    left = 0
+    for picture in pictures:
+        panel.paste(Image.fromarray(picture), (left, top))
+        left += picture.shape[1] + gap
+    return np.asarray(panel)
+
+
+def contact_sheet(pictures: Sequence[np.ndarray], columns: int = 2) -> np.ndarray:
+    """
+    Arrange pictures in rows on one sheet, in order; cells are as large as the largest picture.
+
+    Args:
+        pictures: uint8 `(H, W, 3)` each, at least one.
+        columns: pictures per row.
+
+    Raises:
+        ValueError: no pictures, or `columns` below one.
+    """
+    if not pictures or columns < 1:
+        raise ValueError(f"a sheet needs pictures and columns >= 1, got {len(pictures)} and {columns}.")
+    gap, columns = 8, min(columns, len(pictures))
+    height, width = (max(picture.shape[axis] for picture in pictures) for axis in (0, 1))
+    rows = -(-len(pictures) // columns)
+    sheet = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), 24, dtype=np.uint8)
+    for i, picture in enumerate(pictures):
+        top, left = gap + (i // columns) * (height + gap), gap + (i % columns) * (width + gap)
+        sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+    return sheet
+
+
+def save_png(picture: np.ndarray, path: str | os.PathLike[str]) -> None:
+    """Write a uint8 picture `(H, W, 3)` or `(H, W)` to a file."""
+    from PIL import Image
+
+    Image.fromarray(picture).save(path)
