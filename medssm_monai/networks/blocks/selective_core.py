@@ -12,7 +12,8 @@ import torch
 import torch.nn as nn
 
 from ...ops import selective_scan
-from ..layers import ScanOrder, StackedLinear, resolve_scan_orders, to_maps, to_token_groups
+from ...ops.validation import DISCRETIZATIONS
+from ..layers import ScanOrder, StackedLinear, resolve_scan_orders, visiting_table
 
 __all__ = ["DirectionalS6", "SelectiveCore", "merge_directions"]
 
@@ -45,11 +46,16 @@ class SelectiveCore(nn.Module):
         orders: scan directions.
         discretization: ``"euler"`` (the published kernels) or ``"zoh"`` (the papers' formula).
 
+    Raises:
+        ValueError: when ``discretization`` is neither.
+
     Source: Gu & Dao, Mamba (2023), section 3 and algorithm 2.
     """
 
     def __init__(self, d_inner: int, d_state: int, orders: Sequence[ScanOrder], discretization: str = "euler") -> None:
         super().__init__()
+        if discretization not in DISCRETIZATIONS:
+            raise ValueError(f"discretization must be one of {DISCRETIZATIONS}, got {discretization!r}.")
         self.orders, self.discretization = tuple(orders), discretization
         lead = () if len(self.orders) == 1 else (len(self.orders),)
         a = torch.arange(1, d_state + 1, dtype=torch.float32).log()
@@ -64,36 +70,36 @@ class SelectiveCore(nn.Module):
         c: torch.Tensor,
         z: torch.Tensor | None = None,
         delta_bias: torch.Tensor | None = None,
+        order: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Scan all directions at once.
 
         Args:
-            u, delta, z: tokens, raw steps (before softplus) and optional gate ``(B, L, G, E)``, each direction in its
-                own order.
+            u, delta, z: tokens, raw steps (before softplus) and optional gate ``(B, L, G, E)``.
             b, c: input and output projections ``(B, L, G, N)``.
             delta_bias: added to ``delta`` before softplus, ``(G, E)`` or ``(E,)``.
+            order: table ``(G, L)`` of the positions that each direction visits; ``None`` when the tokens of each
+                direction already lie in its own order.
 
         Returns:
-            ``(B, L, G, E)``.
+            ``(B, L, G, E)``, in the order of the input.
         """
         groups, width = u.shape[2:]
+        u, delta, b, c = (t.permute(0, 2, 3, 1) for t in (u, delta, b, c))  # (B, G, E or N, L)
         y = selective_scan(
-            _channels_first(u),
-            _channels_first(delta),
-            -torch.exp(self.A_log.float()).flatten(0, -2),  # (G*E, N)
-            b.permute(0, 2, 3, 1),  # (B, G, N, L)
-            c.permute(0, 2, 3, 1),
-            self.D.float().flatten(),
-            z=None if z is None else _channels_first(z),
-            delta_bias=None if delta_bias is None else delta_bias.float().flatten(),
+            u,
+            delta,
+            -torch.exp(self.A_log.float()).reshape(groups, width, -1),
+            b,
+            c,
+            self.D.float().reshape(groups, width),
+            z=None if z is None else z.permute(0, 2, 3, 1),
+            delta_bias=None if delta_bias is None else delta_bias.float().reshape(groups, width),
             delta_softplus=True,
             discretization=self.discretization,
+            order=order,
         )
-        return y.transpose(1, 2).unflatten(-1, (groups, width))
-
-
-def _channels_first(tokens: torch.Tensor) -> torch.Tensor:
-    return tokens.flatten(2).transpose(1, 2)  # (B, L, G, E) -> (B, G*E, L), a view where tokens are contiguous
+        return y.permute(0, 3, 1, 2)
 
 
 class DirectionalS6(SelectiveCore):
@@ -129,10 +135,9 @@ class DirectionalS6(SelectiveCore):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(B, *spatial, C)`` to ``(B, *spatial, C)``, or ``G*C`` channels for ``merge="concat"``."""
-        groups, spatial = len(self.orders), x.shape[1:-1]
-        u = x.unsqueeze(-2).expand(*x.shape[:-1], groups, x.shape[-1])  # (B, *spatial, G, C)
-        u, delta, bc = (
-            to_token_groups(m, self.orders) for m in (u, self.delta_proj.shared(x), self.bc_proj.shared(x))
-        )  # (B, L, G, ...)
-        b, c = bc.split(self.d_state, dim=-1)
-        return merge_directions(to_maps(self.scan(u, delta, b, c), self.orders, spatial), self.merge)
+        spatial, tokens = x.shape[1:-1], x.flatten(1, -2)  # (B, L, C), row by row
+        u = tokens.unsqueeze(2).expand(-1, -1, len(self.orders), -1)  # (B, L, G, C)
+        b, c = self.bc_proj.shared(tokens).split(self.d_state, dim=-1)
+        order = visiting_table(self.orders, tuple(spatial), x.device)
+        y = self.scan(u, self.delta_proj.shared(tokens), b, c, order=order)
+        return merge_directions(y, self.merge).unflatten(1, spatial)

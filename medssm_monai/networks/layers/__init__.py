@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .channel_norm import ChannelLayerNorm
-from .scan_order import SCAN_SETS, ScanOrder, resolve_scan_orders, to_maps, to_token_groups
+from .scan_order import SCAN_SETS, ScanOrder, resolve_scan_orders, to_maps, to_token_groups, visiting_table
 from .stacked import StackedConv1d, StackedLinear
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "resolve_scan_orders",
     "to_maps",
     "to_token_groups",
+    "visiting_table",
 ]

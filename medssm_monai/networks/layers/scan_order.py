@@ -6,13 +6,15 @@ channel-last, ``(B, *spatial, C)`` with spatial axes in MONAI's order (``H, W`` 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import permutations
 
 import torch
 
-__all__ = ["SCAN_SETS", "ScanOrder", "resolve_scan_orders", "to_maps", "to_token_groups"]
+__all__ = ["SCAN_SETS", "ScanOrder", "resolve_scan_orders", "to_maps", "to_token_groups", "visiting_table"]
 
 
 @dataclass(frozen=True)
@@ -101,3 +103,13 @@ def to_token_groups(x: torch.Tensor, orders: Sequence[ScanOrder]) -> torch.Tenso
 def to_maps(tokens: torch.Tensor, orders: Sequence[ScanOrder], spatial: Sequence[int]) -> torch.Tensor:
     """Tokens ``(B, L, G, C)``, each slice in its own order, back to ``(B, *spatial, G, C)``."""
     return torch.stack([order.to_map(tokens[:, :, g], spatial) for g, order in enumerate(orders)], dim=-2)
+
+
+@lru_cache(maxsize=128)
+def visiting_table(orders: tuple[ScanOrder, ...], spatial: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    """Position that each order visits at each step, ``(G, L)``; positions count the map row by row.
+
+    This is the ``order`` argument of :func:`medssm_monai.ops.selective_scan`, which then needs no permuted copies.
+    """
+    positions = torch.arange(math.prod(spatial)).reshape(1, *spatial, 1)
+    return torch.stack([order.to_tokens(positions).flatten() for order in orders]).to(device)
