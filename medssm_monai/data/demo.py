@@ -21,8 +21,8 @@ __all__ = ["DEMO", "DEMO_COUNTS", "DEMO_SIZE", "demo_sample", "prepare_demo"]
 
 logger = logging.getLogger(__name__)
 DEMO = "demo"
-DEMO_SIZE = 96
-DEMO_COUNTS = (160, 40, 24)
+DEMO_SIZE = 64
+DEMO_COUNTS = (96, 32, 24)
 DEMO_VERSION = 1  # raise it with every change of a pixel: the version is part of the folder name
 SEED = 2024
 MANIFEST = "manifest.json"

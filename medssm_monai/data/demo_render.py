@@ -57,7 +57,7 @@ def _random_spot(rng: np.random.Generator, size: int, radius: float, wave: float
 
 def _background(rng: np.random.Generator, size: int) -> Array:
     """Brightness of bare skin or mucosa: uneven light, fine texture, one soft shadow or glow."""
-    light = np.full((size, size), rng.uniform(0.4, 0.78))
+    light = np.full((size, size), rng.uniform(0.35, 0.8))
     row, column = _grid(size)
     turn = rng.uniform(0.0, 2 * np.pi)
     light += rng.uniform(0.05, 0.3) * ((row - 0.5) * np.sin(turn) + (column - 0.5) * np.cos(turn))
@@ -85,7 +85,7 @@ def _distractors(rng: np.random.Generator, size: int, pixel: float) -> Array:
 def _artefacts(rng: np.random.Generator, size: int, image: Array, pixel: float) -> Array:
     """Hairs, specular highlights and, on most pictures, a vignette."""
     row, column = _grid(size)
-    for _ in range(rng.integers(0, 5)):
+    for _ in range(rng.integers(0, 4)):
         turn, bend, shift = rng.uniform(0.0, np.pi), rng.uniform(-0.6, 0.6), rng.uniform(-0.4, 0.4)
         along = (column - 0.5) * np.cos(turn) + (row - 0.5) * np.sin(turn)
         across = (row - 0.5) * np.cos(turn) - (column - 0.5) * np.sin(turn)
@@ -109,8 +109,8 @@ def render_sample(rng: np.random.Generator, size: int) -> tuple[Array, Array]:
     """
     pixel = 1.0 / size
     light = _background(rng, size) + _distractors(rng, size, pixel)
-    lesion = _random_spot(rng, size, rng.uniform(0.17, 0.27), 0.07, 0.25)
-    contrast = rng.choice([-1.0, 1.0]) * rng.uniform(0.13, 0.22)
+    lesion = _random_spot(rng, size, rng.uniform(0.2, 0.3), 0.07, 0.3)
+    contrast = rng.choice([-1.0, 1.0]) * rng.uniform(0.18, 0.28)
     contrast = contrast + 0.08 * _noise(rng, size, 14) + 0.04 * _noise(rng, size, 28)  # mottled
     cover = _cover(lesion, 2 * pixel)
     tint = np.array([1.0, rng.uniform(0.62, 0.85), rng.uniform(0.52, 0.8)])

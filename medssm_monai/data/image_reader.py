@@ -180,8 +180,9 @@ class Reader2D(ImageReader):
     """MONAI reader of one 2D image or mask.
 
     ``get_data`` returns ``(C, H, W)`` float32 and the metadata MONAI's transforms use: ``spatial_shape`` (H, W),
-    ``original_channel_dim`` 0, ``affine``, ``original_affine``; plus ``file_kind``, ``file_affine`` and ``file_shape``
-    (four numbers, padded with zeros), from which a result is written back in the geometry of the file.
+    ``original_channel_dim`` 0, ``affine``, ``original_affine``; plus ``file_kind``, ``file_size`` (H, W),
+    ``file_affine`` and ``file_shape`` (four numbers, padded with zeros), which no later transform changes and from
+    which a result is written back in the geometry of the file.
 
     Args:
         kind: ``"image"`` or ``"mask"`` (binary, see :func:`to_mask`).
@@ -232,6 +233,7 @@ class Reader2D(ImageReader):
             "spatial_shape": np.asarray(array.shape[1:]),
             "original_channel_dim": 0,
             "file_kind": pixels.kind,
+            "file_size": np.asarray(array.shape[1:]),
             "file_affine": pixels.file_affine.copy(),
             "file_shape": shape,
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def _existing_folder(dataset_dir: PathLike) -> Path:
         )
     if not root.is_dir():
         raise NotADirectoryError(f"dataset_dir {root} is a file; name the folder that holds the images and masks.")
-    return root.absolute()
+    return Path(os.path.abspath(root))
 
 
 def _split_parts(parts: Parts, split_file: PathLike) -> Parts:

@@ -3,5 +3,15 @@
 from __future__ import annotations
 
 from .load2d import LoadImage2D, LoadImage2DD, LoadImage2Dd, LoadImage2DDict
+from .save2d import SaveSegmentation, SaveSegmentationD, SaveSegmentationd, SaveSegmentationDict
 
-__all__ = ["LoadImage2D", "LoadImage2DD", "LoadImage2DDict", "LoadImage2Dd"]
+__all__ = [
+    "LoadImage2D",
+    "LoadImage2DD",
+    "LoadImage2DDict",
+    "LoadImage2Dd",
+    "SaveSegmentation",
+    "SaveSegmentationD",
+    "SaveSegmentationDict",
+    "SaveSegmentationd",
+]
