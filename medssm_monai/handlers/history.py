@@ -6,6 +6,7 @@ import csv
 import logging
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,16 +44,22 @@ class TrainingHistory:
         output_dir: folder for both files.
         filename: name of the table.
         curves: name of the picture drawn when training ends or fails; `None` draws none.
+        metrics: names of the metrics drawn; `None` draws the first six (the key metric comes first).
 
     Raises:
         PermissionError: the folder is not writable (when training starts).
     """
 
     def __init__(
-        self, output_dir: str | os.PathLike[str], filename: str = "history.csv", curves: str | None = "curves.png"
+        self,
+        output_dir: str | os.PathLike[str],
+        filename: str = "history.csv",
+        curves: str | None = "curves.png",
+        metrics: Sequence[str] | None = None,
     ) -> None:
         self.path = Path(output_dir) / filename
         self.curves = Path(output_dir) / curves if curves else None
+        self.metrics = metrics
         self.rows: list[dict[str, Any]] = []
         self._validation: dict[str, float] = {}
         self._opened = False
@@ -68,6 +75,7 @@ class TrainingHistory:
         engine.add_event_handler(Events.STARTED, self._started)
         if is_trainer:
             engine.add_event_handler(Events.EPOCH_STARTED, self._open)
+            engine.add_event_handler(Events.COMPLETED, self._draw)
             on_failure(engine, self._failed)
 
     def _started(self, engine: Engine) -> None:
@@ -76,8 +84,6 @@ class TrainingHistory:
         callback = self._epoch_completed if is_trainer else self._validated
         if not engine.has_event_handler(callback, Events.EPOCH_COMPLETED):
             engine.add_event_handler(Events.EPOCH_COMPLETED, callback)
-        if is_trainer and not engine.has_event_handler(self._draw, Events.COMPLETED):
-            engine.add_event_handler(Events.COMPLETED, self._draw)
         if is_trainer:
             self._opened, self._start = False, time.monotonic()
 
@@ -121,7 +127,7 @@ class TrainingHistory:
         from medssm_monai.visualize.curves import plot_curves
 
         with replace_file(self.curves) as temporary:
-            plot_curves(self.rows, temporary)
+            plot_curves(self.rows, temporary, self.metrics)
 
     def _failed(self, engine: Engine, error: BaseException) -> None:
         self._draw(engine)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
-from monai.engines import IterationEvents
+from monai.engines import IterationEvents, SupervisedTrainer
 from monai.utils import CommonKeys
 
 from medssm_monai.handlers.batch_files import batch_files
@@ -52,8 +52,9 @@ class NaNGuard:
         self.keys = tuple(keys)
 
     def attach(self, engine: Engine) -> None:
-        """Attach to a trainer; an engine without MONAI's iteration events is checked when the iteration is complete."""
-        event = IterationEvents.LOSS_COMPLETED if hasattr(engine, "optimizer") else Events.ITERATION_COMPLETED
+        """Attach to a trainer; one that does not announce its loss is checked when the iteration is complete."""
+        announces = isinstance(engine, SupervisedTrainer)
+        event = IterationEvents.LOSS_COMPLETED if announces else Events.ITERATION_COMPLETED
         engine.add_event_handler(event, self)
 
     def __call__(self, engine: Engine) -> None:

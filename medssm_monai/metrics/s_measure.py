@@ -14,7 +14,7 @@ _EPS = np.finfo(np.float64).eps
 
 
 def _object_score(values: np.ndarray) -> float:
-    """Eq. 4-5 with lambda = 0.5: similarity of one region's values to a uniform 1. Empty region: 0."""
+    """Object term with lambda = 0.5: similarity of one region's values to a uniform 1. Empty region: 0."""
     if values.size == 0:
         return 0.0
     mean = values.mean()
@@ -23,13 +23,13 @@ def _object_score(values: np.ndarray) -> float:
 
 
 def _object_similarity(prob: np.ndarray, label: np.ndarray) -> float:
-    """Eq. 7: foreground and background scores weighted by their share of the label."""
+    """S_object: foreground and background scores weighted by their share of the label."""
     share = label.mean()
     return share * _object_score(prob[label]) + (1 - share) * _object_score(1 - prob[~label])
 
 
 def _ssim(prob: np.ndarray, label: np.ndarray) -> float:
-    """Eq. 1: SSIM of two blocks from their means, variances and covariance (sample statistics, no constants)."""
+    """SSIM of two blocks from their means, variances and covariance (sample statistics, no constants)."""
     x, y = prob.mean(), label.mean()
     dof = prob.size - 1 + _EPS
     var_x, var_y = np.square(prob - x).sum() / dof, np.square(label - y).sum() / dof
@@ -41,7 +41,7 @@ def _ssim(prob: np.ndarray, label: np.ndarray) -> float:
 
 
 def _region_similarity(prob: np.ndarray, label: np.ndarray) -> float:
-    """Eq. 2: SSIM of the four blocks around the label's centroid, weighted by area. Empty blocks weigh nothing."""
+    """S_region: SSIM of the four blocks around the label's centroid, weighted by area. Empty blocks weigh nothing."""
     height, width = label.shape
     rows, columns = np.nonzero(label)
     # The centroid's row and column belong to the upper left block; halves round up.
@@ -56,9 +56,9 @@ def _region_similarity(prob: np.ndarray, label: np.ndarray) -> float:
 
 def s_measure(prob: Any, label: Any, alpha: float = 0.5, normalise: bool = True) -> float:
     """
-    `S = alpha * S_object + (1 - alpha) * S_region` (Eq. 8), not below 0.
+    `S = alpha * S_object + (1 - alpha) * S_region`, not below 0.
 
-    An empty label scores one minus the map's mean, a label that covers the image scores the map's mean (paper, §4).
+    As in the paper, an empty label scores one minus the map's mean, and a label that covers the image the map's mean.
 
     Args:
         prob: foreground probability `(1, H, W)` or `(H, W)` in [0, 1].

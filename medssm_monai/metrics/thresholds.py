@@ -62,12 +62,12 @@ def iou_over_thresholds(prob: Any, label: Any, normalise: bool = True) -> float:
 
 def e_measure_from_counts(counts: np.ndarray) -> np.ndarray:
     """
-    Enhanced-alignment measure (Fan et al., IJCAI 2018, Eq. 2-5) of binary maps, from their pixel counts.
+    Enhanced-alignment measure (Fan et al., IJCAI 2018) of binary maps, from their pixel counts.
 
     For a binary map the alignment of a pixel depends only on whether it is TP, FP, FN or TN, so four values weighted
     by the counts replace the sum over the image. A label without foreground (all foreground) scores the share of
-    pixels predicted as background (foreground), as in the authors' code. Departure: the mean is over all `H * W` pixels
-    (Eq. 5); the authors' code divides by `H * W - 1`, which lets a perfect map exceed 1.
+    pixels predicted as background (foreground), as in the authors' code. Departure from that code: the mean is over
+    all `H * W` pixels, as the paper prints it; the code divides by `H * W - 1`, which lets a perfect map exceed 1.
 
     Args:
         counts: `(..., 4)` counts in the order TP, FP, FN, TN.

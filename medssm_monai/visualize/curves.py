@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 
 __all__ = ["plot_curves"]
 
+_MOST_CURVES = 6
+
 
 def _is_loss(name: str) -> bool:
     return "loss" in name.lower()
@@ -23,7 +25,7 @@ def plot_curves(
     Args:
         rows: one mapping per epoch with `epoch` and any numbers; a row without a number leaves it out of that curve.
         path: picture file; the suffix (`.png`, `.svg`, ...) chooses the format.
-        metrics: names on the right; `None` takes all that are no loss, nor `lr`, `seconds`, `epoch`.
+        metrics: names on the right; `None` takes the first six that are no loss, nor `lr`, `seconds`, `epoch`.
 
     Raises:
         ValueError: no rows, or no numbers to draw.
@@ -34,7 +36,8 @@ def plot_curves(
 
     names = list({name: None for row in rows for name in row if name not in ("epoch", "seconds", "lr")})
     left = [name for name in names if _is_loss(name)]
-    right = [name for name in names if not _is_loss(name)] if metrics is None else list(metrics)
+    others = [name for name in names if not _is_loss(name)]
+    right = others[:_MOST_CURVES] if metrics is None else [name for name in metrics if name in others]
     panels = [(title, group) for title, group in (("loss", left), ("metric", right)) if group]
     if not panels:
         raise ValueError("nothing to draw: the history holds no losses and no metrics yet.")
@@ -51,5 +54,5 @@ def plot_curves(
         axis.set_ylabel(title)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
-        axis.legend()
+        axis.legend(fontsize="small")
     figure.savefig(path, dpi=120)

@@ -1,0 +1,273 @@
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import mlflow
+import pytest
+from monai.handlers import CheckpointSaver, EarlyStopHandler, StatsHandler, ValidationHandler, from_engine
+from monai.utils import path_to_sqlite_uri
+
+from medssm_monai.handlers import MLflowTracker, SegmentationReport, TrainingHistory, new_run_name
+from medssm_monai.handlers.mlflow import flatten_params, resolve_tracking_uri
+
+from .engines_for_tests import FailsAt, evaluator, trainer, write_images
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory) -> Path:
+    """A fresh tracking database: MLflow takes seconds to build one, so the tests copy it."""
+    path = tmp_path_factory.mktemp("store") / "mlruns.db"
+    mlflow.MlflowClient(path_to_sqlite_uri(path)).search_experiments()
+    return path
+
+
+@pytest.fixture(autouse=True)
+def no_tracking_server(monkeypatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture
+def out(tmp_path, empty_store) -> Path:
+    """An output folder that holds an empty tracking database."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    shutil.copy(empty_store, folder / "mlruns.db")
+    return folder
+
+
+def client(folder) -> mlflow.MlflowClient:
+    return mlflow.MlflowClient(path_to_sqlite_uri(folder / "mlruns.db"))
+
+
+def runs(folder, experiment="tests"):
+    c = client(folder)
+    return c.search_runs([c.get_experiment_by_name(experiment).experiment_id])
+
+
+def artifact_names(folder, run_id, path=None) -> set[str]:
+    found = set()
+    for info in client(folder).list_artifacts(run_id, path):
+        found |= artifact_names(folder, run_id, info.path) if info.is_dir else {info.path}
+    return found
+
+
+def test_a_training_run_is_complete(tmp_path, out) -> None:
+    items = write_images(tmp_path / "data")
+    tracker = MLflowTracker(
+        out,
+        "tests",
+        data_name="demo",
+        params={"optimizer": {"lr": 0.01}, "train#trainer": {"max_epochs": 4}, "many": {str(i): i for i in range(150)}},
+        tags={"note": "x"},
+        artifacts=[out / "curves.png", out / "eval", str(out / "*.csv"), out / "never_written.pt"],
+        iteration_log=True,
+    )
+    history = TrainingHistory(out)
+    # the tracker comes first in both lists on purpose: metrics and files must still be complete when it logs them
+    validation = evaluator(items, [tracker, SegmentationReport(out / "eval", name="val"), history])
+    trainer(items, [tracker, ValidationHandler(2, validation), history], max_epochs=4).run()
+
+    (run,) = runs(out)
+    assert run.info.run_id == tracker.run_id and run.info.run_name == tracker.run_name
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["data"] == "demo" and run.data.tags["note"] == "x"
+    assert run.data.params["optimizer.lr"] == "0.01" and run.data.params["train_trainer.max_epochs"] == "4"
+    assert run.data.params["max_epochs"] == "4" and len(run.data.params) >= 154
+    steps = [(metric.step, metric.value) for metric in client(out).get_metric_history(run.info.run_id, "val_dice")]
+    assert [step for step, _ in steps] == [2, 4]
+    assert [m.step for m in client(out).get_metric_history(run.info.run_id, "train_loss")] == [1, 2, 3, 4]
+    assert len(client(out).get_metric_history(run.info.run_id, "train_loss_iteration")) == 12
+    assert 0 < run.data.metrics["val_pooled_dice"] <= 1 and run.data.metrics["lr"] == pytest.approx(0.01)
+    names = artifact_names(out, run.info.run_id)
+    assert {"curves.png", "history.csv", "eval/summary.json", "eval/per_image.csv", "eval/overlays.png"} <= names
+    assert any(name.startswith("eval/overlays/01_") for name in names)
+    assert run.info.artifact_uri.startswith((out / "mlruns").as_uri())
+
+
+@pytest.mark.parametrize(("error", "status"), [(RuntimeError("boom"), "FAILED"), (KeyboardInterrupt(), "KILLED")])
+def test_a_failed_run_is_marked_and_nothing_else_changes(tmp_path, out, error, status) -> None:
+    items = write_images(tmp_path / "data")
+    tracker = MLflowTracker(out, "tests", artifacts=[out / "history.csv"])
+    saver = CheckpointSaver(
+        str(out), {"model": (net := trainer(items).network)}, save_final=True, final_filename="f.pt"
+    )
+    stats = StatsHandler(output_transform=from_engine("loss", first=True))
+    engine = trainer(items, [stats, saver, TrainingHistory(out), FailsAt(5, error), tracker], network=net)
+    with pytest.raises(type(error)):
+        engine.run()
+    (run,) = runs(out)
+    assert run.info.status == status and run.info.end_time is not None
+    assert type(error).__name__ in run.data.tags["error"]
+    assert "history.csv" in artifact_names(out, run.info.run_id)
+
+
+def test_the_only_failure_handler_does_not_swallow_the_error(tmp_path, out) -> None:
+    items = write_images(tmp_path / "data")
+    engine = trainer(items, [MLflowTracker(out, "tests"), FailsAt(2, RuntimeError("boom"))])
+    with pytest.raises(RuntimeError, match="boom"):
+        engine.run()
+
+
+def test_final_checkpoint_is_still_saved_on_failure(tmp_path, out) -> None:
+    items = write_images(tmp_path / "data")
+    net = trainer(items).network
+    saver = CheckpointSaver(str(out), {"model": net}, save_final=True, final_filename="final.pt")
+    handlers = [MLflowTracker(out, "tests"), saver, FailsAt(2, RuntimeError("boom"))]
+    with pytest.raises(RuntimeError, match="boom"):
+        trainer(items, handlers, network=net).run()
+    assert (out / "final.pt").exists()
+
+
+def test_a_failing_validation_fails_the_run(tmp_path, out) -> None:
+    items = write_images(tmp_path / "data")
+    tracker = MLflowTracker(out, "tests")
+    validation = evaluator(items, [FailsAt(2, RuntimeError("bad mask")), tracker])
+    with pytest.raises(RuntimeError, match="bad mask"):
+        trainer(items, [ValidationHandler(1, validation), tracker]).run()
+    assert [run.info.status for run in runs(out)] == ["FAILED"]
+
+
+def test_early_stopping_is_a_normal_end(tmp_path, out) -> None:
+    items = write_images(tmp_path / "data")
+    tracker = MLflowTracker(out, "tests")
+    stopper = EarlyStopHandler(patience=1, score_function=lambda engine: 0.0)
+    validation = evaluator(items, [stopper, tracker])
+    engine = trainer(items, [ValidationHandler(1, validation), tracker], max_epochs=9)
+    stopper.set_trainer(engine)
+    engine.run()
+    assert engine.state.epoch < 9
+    assert [run.info.status for run in runs(out)] == ["FINISHED"]
+
+
+def test_an_evaluator_alone_owns_its_run(tmp_path, out) -> None:
+    items = write_images(tmp_path / "data")
+    tracker = MLflowTracker(out, "tests", run_name="evaluation", artifacts=[out / "eval"])
+    evaluator(items, [SegmentationReport(out / "eval"), tracker]).run()
+    (run,) = runs(out)
+    assert run.info.status == "FINISHED" and run.info.run_name == "evaluation"
+    assert run.data.metrics["test_dice"] > 0
+    assert "eval/report.md" in artifact_names(out, run.info.run_id)
+
+
+def test_every_start_is_a_run_of_its_own(tmp_path, out) -> None:
+    items = write_images(tmp_path / "data")
+    unfinished = client_run(out)
+    for _ in range(2):
+        trainer(items, [MLflowTracker(out, "tests")], max_epochs=1).run()
+    assert len(runs(out)) == 3
+    assert client(out).get_run(unfinished).data.metrics == {}  # somebody else's open run was not joined
+
+
+def client_run(folder) -> str:
+    c = client(folder)
+    experiment = c.create_experiment("tests", artifact_location=(folder / "mlruns").as_uri())
+    return c.create_run(experiment, run_name="of somebody else").info.run_id
+
+
+def test_resume_continues_a_failed_run_of_that_name(tmp_path, out, caplog) -> None:
+    items = write_images(tmp_path / "data")
+    first = MLflowTracker(out, "tests", run_name="mine", params={"lr": 0.1})
+    with pytest.raises(RuntimeError):
+        trainer(items, [first, FailsAt(5, RuntimeError("boom"))]).run()
+    second = MLflowTracker(out, "tests", run_name="mine", params={"lr": 0.2, "new": 1})
+    engine = trainer(items, [second], max_epochs=3)
+    engine.state.epoch, engine.state.iteration = 1, 3
+    engine.run()
+    (run,) = runs(out)
+    assert first.run_id == second.run_id == run.info.run_id
+    assert run.info.status == "FINISHED"
+    assert run.data.params["lr"] == "0.1" and run.data.params["new"] == "1"
+    assert [m.step for m in client(out).get_metric_history(run.info.run_id, "train_loss")] == [1, 2, 3]
+
+
+def test_environment_variable_wins(tmp_path, out, monkeypatch) -> None:
+    elsewhere = out.rename(tmp_path / "elsewhere")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", path_to_sqlite_uri(elsewhere / "mlruns.db"))
+    tracker = MLflowTracker(tmp_path / "here", "tests", tracking_uri="sqlite:///ignored.db")
+    trainer(write_images(tmp_path / "data"), [tracker], max_epochs=1).run()
+    assert not list((tmp_path / "here").iterdir())
+    assert [run.info.status for run in runs(elsewhere)] == ["FINISHED"]
+
+
+def test_file_store_is_refused_with_the_mend(tmp_path) -> None:
+    items = write_images(tmp_path / "data")
+    tracker = MLflowTracker(tmp_path / "out", "tests", tracking_uri="file:///some/where")
+    with pytest.raises(ValueError, match="SQLite"):
+        trainer(items, [tracker]).run()
+
+
+def test_building_and_attaching_touches_nothing(tmp_path) -> None:
+    items = write_images(tmp_path / "data")
+    trainer(items, [MLflowTracker(tmp_path / "out", "tests")])
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_ranks_stay_silent(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    folder = tmp_path / "out"
+    handlers = [MLflowTracker(folder, "tests"), TrainingHistory(folder)]
+    trainer(write_images(tmp_path / "data"), handlers, max_epochs=1).run()
+    assert not folder.exists()
+
+
+def test_a_server_that_fails_in_mid_training_does_not_end_it(tmp_path, out, caplog) -> None:
+    from ignite.engine import Events
+    from mlflow.exceptions import MlflowException
+
+    items = write_images(tmp_path / "data")
+    tracker = MLflowTracker(out, "tests")
+    engine = trainer(items, [tracker], max_epochs=3)
+
+    def cut(_engine) -> None:
+        def refuse(*args, **kwargs):
+            raise MlflowException("server away")
+
+        tracker._handler.client.log_batch = refuse
+
+    engine.add_event_handler(Events.EPOCH_STARTED(once=2), cut)
+    engine.run()
+    assert engine.state.epoch == 3
+    assert "server away" in caplog.text
+
+
+def test_interpreter_exit_closes_an_open_run(tmp_path, out) -> None:
+    script = """
+        import sys
+        from pathlib import Path
+        from ignite.engine import Events
+        from medssm_monai.handlers import MLflowTracker
+        from tests.handlers.engines_for_tests import trainer, write_images
+        folder = Path(sys.argv[1])
+        engine = trainer(write_images(folder / "data"), [MLflowTracker(folder / "out", "tests")])
+        engine.fire_event(Events.STARTED)
+        sys.exit(3)
+    """
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script), str(tmp_path)], env=environment, timeout=120)
+    assert done.returncode == 3
+    assert [run.info.status for run in runs(out)] == ["FAILED"]
+
+
+def test_artifacts_must_not_hold_the_store(tmp_path) -> None:
+    with pytest.raises(ValueError, match="tracking store"):
+        MLflowTracker(tmp_path / "out", "tests", artifacts=[tmp_path])
+
+
+def test_names() -> None:
+    name = new_run_name("mamba_mis_s", "my data/set")
+    assert name.startswith("mamba_mis_s_my-data-set_") and name != new_run_name("mamba_mis_s", "my data/set")
+    assert flatten_params({"a": {"b#c": 1, "d": {}}, "e": [1, 2]}) == {"a.b_c": "1", "a.d": "{}", "e": "[1, 2]"}
+
+
+def test_tracking_uri(tmp_path, monkeypatch) -> None:
+    assert resolve_tracking_uri(tmp_path) == path_to_sqlite_uri(tmp_path / "mlruns.db")
+    assert resolve_tracking_uri(tmp_path, "http://host:5000") == "http://host:5000"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://other:5000")
+    assert resolve_tracking_uri(tmp_path, "http://host:5000") == "http://other:5000"

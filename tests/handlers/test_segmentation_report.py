@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import csv
+import json
+import os
+
+import numpy as np
+import pytest
+import torch
+from monai.engines import SupervisedEvaluator
+from PIL import Image
+
+from medssm_monai.handlers import SegmentationReport
+from medssm_monai.metrics import METRIC_SETS, segmentation_metrics
+
+from .engines_for_tests import brightness_net, evaluator, write_images
+
+
+def rows_of(path) -> list[dict[str, str]]:
+    with open(path, newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def expected_scores(item: dict[str, str], metrics="polyp") -> dict[str, float]:
+    image = np.asarray(Image.open(item["image"])).astype(np.float32)
+    image = (image - image.min()) / (image.max() - image.min())
+    label = np.asarray(Image.open(item["label"])) > 127
+    with torch.no_grad():
+        prob = torch.sigmoid(brightness_net()(torch.from_numpy(image)[None, None]))[0]
+    return segmentation_metrics(prob, label, metrics)
+
+
+def test_files_hold_the_scores_of_every_image(tmp_path) -> None:
+    items = write_images(tmp_path / "data")
+    engine = evaluator(items, [SegmentationReport(tmp_path / "out", data_name="demo", metrics="polyp", worst=3)])
+    engine.run()
+
+    rows = rows_of(tmp_path / "out" / "per_image.csv")
+    assert [row["image"] for row in rows] == [item["image"] for item in items]
+    expected = [expected_scores(item) for item in items]
+    for row, scores in zip(rows, expected, strict=True):
+        for name, value in scores.items():
+            # Row and column are swapped by MONAI's reader; no metric but the S-measure's rounding may feel that.
+            assert float(row[name]) == pytest.approx(value, abs=2e-3), name
+        assert sum(int(row[name]) for name in ("tp", "fp", "fn", "tn")) == 24 * 24
+
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["data"] == "demo (synthetic)" and summary["images"] == 6
+    assert summary["image_sizes"] == {"24 x 24": 6} and summary["threshold"] == 0.5
+    assert set(summary["per_image"]) == set(METRIC_SETS["polyp"])
+    dice = summary["per_image"]["dice"]
+    values = np.array([float(row["dice"]) for row in rows])
+    assert dice["mean"] == pytest.approx(values.mean(), abs=1e-6)
+    assert dice["sd"] == pytest.approx(values.std(ddof=1), abs=1e-6)
+    assert dice["median"] == pytest.approx(np.median(values), abs=1e-6)
+    assert dice["low"] <= dice["mean"] <= dice["high"]
+    totals = {name: sum(int(row[name]) for row in rows) for name in ("tp", "fp", "fn")}
+    pooled = 2 * totals["tp"] / (2 * totals["tp"] + totals["fp"] + totals["fn"])
+    assert summary["pooled"]["dice"]["value"] == pytest.approx(pooled)
+    assert summary["details"]["parameters"] == 2
+    assert summary["details"]["scan backend"]
+    assert summary["versions"]["torch"] and summary["versions"]["medssm-monai"]
+    assert engine.state.metrics["test_dice"] == pytest.approx(values.mean(), abs=1e-6)
+    assert engine.state.metrics["test_pooled_dice"] == pytest.approx(pooled)
+
+    page = (tmp_path / "out" / "report.md").read_text()
+    assert "demo (synthetic)" in page and "overlays.png" in page and "pooled over all pixels" in page
+
+
+def test_worst_cases_are_the_lowest_and_are_shown(tmp_path) -> None:
+    items = write_images(tmp_path / "data")
+    for i, item in enumerate(items):  # move the labels away, by a growing step: the last images score lowest
+        label = np.asarray(Image.open(item["label"]))
+        Image.fromarray(np.roll(label, 2 * i, axis=0)).save(item["label"])
+    handler = SegmentationReport(tmp_path / "out", worst=2)
+    (tmp_path / "out" / "overlays").mkdir(parents=True)
+    (tmp_path / "out" / "overlays" / "01_stale.png").write_bytes(b"old")
+    (tmp_path / "out" / "overlays" / "mine.png").write_bytes(b"kept")
+    evaluator(items, [handler]).run()
+    rows = rows_of(tmp_path / "out" / "per_image.csv")
+    lowest = [row["image"] for row in sorted(rows, key=lambda row: float(row["dice"]))[:2]]
+    assert [case["image"] for case in handler.summary["worst"]] == lowest
+    names = sorted(os.listdir(tmp_path / "out" / "overlays"))
+    assert names == sorted([f"{k + 1:02d}_{os.path.basename(path)}" for k, path in enumerate(lowest)] + ["mine.png"])
+    assert np.asarray(Image.open(tmp_path / "out" / "overlays" / names[0])).ndim == 3
+
+
+def test_higher_is_worse_for_distances(tmp_path) -> None:
+    items = write_images(tmp_path / "data")
+    handler = SegmentationReport(tmp_path / "out", metrics=["hd95", "dice"], worst=1, save_overlays=False, spacing=0.5)
+    evaluator(items, [handler]).run()
+    rows = rows_of(tmp_path / "out" / "per_image.csv")
+    assert handler.summary["worst"][0]["score"] == pytest.approx(max(float(row["hd95"]) for row in rows), abs=1e-5)
+    assert handler.summary["distance_unit"] == "mm"
+    assert not (tmp_path / "out" / "overlays").exists()
+
+
+def test_groups_and_test_sets(tmp_path) -> None:
+    items = [{**item, "dataset": "A" if i < 4 else "B"} for i, item in enumerate(write_images(tmp_path / "data"))]
+    handler = SegmentationReport(tmp_path / "out", group=r"(seq\d+)_", save_overlays=False)
+    evaluator(items, [handler]).run()
+    summary = handler.summary
+    assert summary["groups"] == 3 and summary["bootstrap"]["unit"] == "group"
+    assert {name: part["images"] for name, part in summary["subsets"].items()} == {"A": 4, "B": 2}
+    rows = rows_of(tmp_path / "out" / "per_image.csv")
+    assert [row["group"] for row in rows] == ["seq0", "seq0", "seq1", "seq1", "seq2", "seq2"]
+    mean = np.mean([float(row["dice"]) for row in rows if row["subset"] == "B"])
+    assert summary["subsets"]["B"]["per_image"]["dice"]["mean"] == pytest.approx(mean, abs=1e-6)
+    assert "## B (2 images)" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_empty_labels_count_and_undefined_scores_stay_out(tmp_path) -> None:
+    items = write_images(tmp_path / "data", count=4)
+    Image.fromarray(np.zeros((24, 24), dtype=np.uint8)).save(items[1]["label"])
+    handler = SegmentationReport(tmp_path / "out", metrics="polyp", save_overlays=False)
+    evaluator(items, [handler]).run()
+    rows = rows_of(tmp_path / "out" / "per_image.csv")
+    assert rows[1]["sensitivity"] == "" and float(rows[1]["dice"]) == 0.0
+    assert handler.summary["per_image"]["sensitivity"]["images"] == 3
+    assert handler.summary["per_image"]["dice"]["images"] == 4
+    assert float(rows[1]["hd95"]) == pytest.approx(24 * 2**0.5, abs=1e-4)
+
+
+def test_single_image_has_no_interval_and_json_stays_valid(tmp_path) -> None:
+    items = write_images(tmp_path / "data", count=1)
+    evaluator(items, [SegmentationReport(tmp_path / "out")]).run()
+    text = (tmp_path / "out" / "summary.json").read_text()
+    assert json.loads(text)["per_image"]["dice"]["low"] is None and "NaN" not in text
+
+
+def test_running_again_starts_afresh(tmp_path) -> None:
+    items = write_images(tmp_path / "data")
+    handler = SegmentationReport(tmp_path / "out", save_overlays=False)
+    engine = evaluator(items, [handler])
+    engine.run()
+    first = handler.summary["per_image"]
+    engine.run()
+    assert handler.summary["images"] == 6 and handler.summary["per_image"] == first
+
+
+def test_data_without_files_gets_names(tmp_path) -> None:
+    batch = [{"image": torch.rand(1, 16, 16), "label": (torch.rand(1, 16, 16) > 0.5).float()} for _ in range(3)]
+    collated = {key: torch.stack([item[key] for item in batch]) for key in ("image", "label")}
+    engine = SupervisedEvaluator("cpu", [collated], torch.nn.Sigmoid(), epoch_length=1)
+    SegmentationReport(tmp_path, save_overlays=False).attach(engine)
+    engine.run()
+    assert len({row["image"] for row in rows_of(tmp_path / "per_image.csv")}) == 3
+
+
+def test_logits_are_refused_with_the_file(tmp_path) -> None:
+    items = write_images(tmp_path / "data")
+    engine = SupervisedEvaluator("cpu", evaluator(items).data_loader, brightness_net())
+    SegmentationReport(tmp_path / "out").attach(engine)
+    with pytest.raises(ValueError, match=r"seq0_00\.png.*sigmoid"):
+        engine.run()
+
+
+def test_undecollated_items_are_refused(tmp_path) -> None:
+    items = write_images(tmp_path / "data")
+    engine = SupervisedEvaluator("cpu", evaluator(items).data_loader, brightness_net(), decollate=False)
+    SegmentationReport(tmp_path / "out").attach(engine)
+    with pytest.raises(ValueError, match="decollate=True"):
+        engine.run()
+
+
+def test_unfit_group_and_unknown_metric(tmp_path) -> None:
+    items = write_images(tmp_path / "data")
+    with pytest.raises(ValueError, match="patient"):
+        evaluator(items, [SegmentationReport(tmp_path / "out", group=r"patient\d+")]).run()
+    with pytest.raises(ValueError, match="dice"):
+        SegmentationReport(tmp_path / "out", metrics="dise")
+
+
+def test_folder_in_the_way_fails_before_the_evaluation(tmp_path) -> None:
+    items = write_images(tmp_path / "data")
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(PermissionError, match="output_dir"):
+        evaluator(items, [SegmentationReport(tmp_path / "file")]).run()
+
+
+def test_a_failed_evaluation_keeps_the_old_report(tmp_path) -> None:
+    items = write_images(tmp_path / "data")
+    evaluator(items, [SegmentationReport(tmp_path / "out")]).run()
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.*")}
+    bad = torch.nn.Conv2d(1, 1, 1)
+    torch.nn.init.constant_(bad.weight, float("nan"))
+    with pytest.raises(ValueError, match="not finite"):
+        evaluator(items, [SegmentationReport(tmp_path / "out")], network=bad).run()
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.*")} == before

@@ -1,0 +1,97 @@
+"""Report, history and tracking in a run of two processes (gloo on one machine)."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .engines_for_tests import evaluator, write_images
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+import torch
+import torch.distributed as dist
+torch.set_num_threads(1)
+from medssm_monai.handlers import MLflowTracker, SegmentationReport, TrainingHistory, read_history
+from tests.handlers.engines_for_tests import evaluator, trainer
+folder = Path(sys.argv[1])
+items = json.loads((folder / "items.json").read_text())
+dist.init_process_group("gloo")
+rank = dist.get_rank()
+mine = items[rank::2] + ([items[0]] if rank else [])  # five images: rank 1 repeats the first, as samplers do
+report = SegmentationReport(folder / "report", worst=2)
+engine = evaluator(mine, [report])
+engine.run()
+history, tracker = TrainingHistory(folder / "run"), MLflowTracker(folder / "run", "tests")
+training = trainer(items[:2] if rank else items[2:4], [history, tracker], max_epochs=1)
+training.run()
+losses = [None, None]
+dist.all_gather_object(losses, training.state.metrics["train_loss"])
+(folder / f"rank{rank}.json").write_text(json.dumps({"dice": engine.state.metrics["test_dice"], "losses": losses}))
+dist.barrier()
+dist.destroy_process_group()
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("two")
+    (folder / "items.json").write_text(json.dumps(write_images(folder / "data", count=5)))
+    (folder / "script.py").write_text(SCRIPT)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {**os.environ, "PYTHONPATH": str(REPOSITORY), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    shared.pop("MLFLOW_TRACKING_URI", None)
+    command = [sys.executable, str(folder / "script.py"), str(folder)]
+    ranks = [
+        subprocess.Popen(command, env={**shared, "RANK": str(r), "WORLD_SIZE": "2"}, stderr=subprocess.PIPE, text=True)
+        for r in range(2)
+    ]
+    for process in ranks:
+        _, errors = process.communicate(timeout=240)
+        assert process.returncode == 0, errors[-3000:]
+    return folder
+
+
+def test_all_images_are_gathered_and_a_repeated_one_counts_once(folder) -> None:
+    with open(folder / "report" / "per_image.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    items = json.loads((folder / "items.json").read_text())
+    assert sorted(row["image"] for row in rows) == sorted(item["image"] for item in items)
+    ranks = [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(2)]
+    assert ranks[0]["dice"] == ranks[1]["dice"]
+
+    from medssm_monai.handlers import SegmentationReport
+
+    single = SegmentationReport(folder / "single", worst=2)
+    evaluator(items, [single]).run()
+    summary = json.loads((folder / "report" / "summary.json").read_text())
+    assert summary["per_image"]["dice"]["mean"] == pytest.approx(single.summary["per_image"]["dice"]["mean"])
+    assert summary["pooled"]["iou"]["value"] == pytest.approx(single.summary["pooled"]["iou"]["value"])
+    assert [case["image"] for case in summary["worst"]] == [case["image"] for case in single.summary["worst"]]
+
+
+def test_the_loss_is_the_mean_over_both_and_one_process_writes(folder) -> None:
+    import mlflow
+    from monai.utils import path_to_sqlite_uri
+
+    from medssm_monai.handlers import read_history
+
+    losses = json.loads((folder / "rank0.json").read_text())["losses"]
+    assert losses[0] == losses[1]
+    (row,) = read_history(folder / "run" / "history.csv")
+    assert row["train_loss"] == pytest.approx(losses[0])
+    client = mlflow.MlflowClient(path_to_sqlite_uri(folder / "run" / "mlruns.db"))
+    (run,) = client.search_runs([client.get_experiment_by_name("tests").experiment_id])
+    assert run.info.status == "FINISHED" and run.data.metrics["train_loss"] == pytest.approx(losses[0])
