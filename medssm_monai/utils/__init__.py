@@ -1,8 +1,16 @@
-"""Helpers that bundle configs call: where the bundle lies, and folders that are safe to write to."""
+"""Helpers that bundle configs call: where the bundle lies, folders that are safe to write to, settings of a model."""
 
 from __future__ import annotations
 
 from .bundle_root import find_bundle_root
 from .folders import keep_previous, require_file, writable_folder
+from .model_settings import read_model_settings, write_model_settings
 
-__all__ = ["find_bundle_root", "keep_previous", "require_file", "writable_folder"]
+__all__ = [
+    "find_bundle_root",
+    "keep_previous",
+    "read_model_settings",
+    "require_file",
+    "writable_folder",
+    "write_model_settings",
+]
