@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import torch
 
@@ -66,6 +67,16 @@ class Backend:
         return self.missing
 
 
+def _without(package: str) -> str | None:
+    return None if find_spec(package) else f"the package {package!r} is not installed (pip install {package})"
+
+
+def _native(*args: object) -> tuple[torch.Tensor, torch.Tensor]:
+    from .native import scan
+
+    return scan(*args)
+
+
 def _blocked(*args: object) -> tuple[torch.Tensor, torch.Tensor]:
     from .blocked import scan
 
@@ -82,6 +93,13 @@ def _reference(*args: object) -> tuple[torch.Tensor, torch.Tensor]:
 BACKENDS: dict[str, Backend] = {
     backend.name: backend
     for backend in (
+        Backend(
+            "native",
+            _native,
+            devices=frozenset({"cpu"}),
+            dtypes=frozenset({torch.float32}),
+            missing=_without("numba"),
+        ),
         Backend("blocked", _blocked, exportable=True),
         Backend("reference", _reference, exportable=True),
     )

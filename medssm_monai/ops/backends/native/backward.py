@@ -1,0 +1,179 @@
+"""Backward kernel: tiles from the last to the first, in each all channel blocks of a chunk, which share dB and dC."""
+
+from __future__ import annotations
+
+from numba import njit
+
+from .backward_sweep import ACCUMULATORS, DS, DY, P, sweeps
+from .forward import DELTA, PAD_B, PAD_C, TOKENS, TOKENS_B, TOKENS_C, TOKENS_PAD, U, Y, fill_all_offsets, prepare_step
+from .maths import constant, one_minus_exp, sigmoid
+from .tiles import STATES, TILE, fill_offsets, pad_states, read_tile, write_tile
+from .vector import LANES, ROW, load, load_int32, store, sum_rows
+
+__all__ = ["backward_scratch", "backward_units"]
+
+
+def backward_scratch(states_per_part: int) -> int:
+    """Bytes of scratch memory for one thread."""
+    return ACCUMULATORS + 2 * TILE * -(-states_per_part // LANES) * LANES * ROW
+
+
+@njit(error_model="numpy", nogil=True)
+def _output_gradient(p, scratch, part, b, g, e, valid, order, first, count):
+    """``DY``: gradient of the output before the gate; writes the gate's own gradient."""
+    fill_offsets(scratch + TOKENS, order, first, count, p.dout_t)
+    source = p.dout + b * p.dout_b + g * p.dout_g + e * p.dout_c
+    read_tile(scratch + DY, source, p.dout_c, p.dout_t, scratch + TOKENS, count, valid, order)
+    if p.z == 0:
+        return
+    fill_offsets(scratch + TOKENS, order, first, count, p.z_t)
+    source = p.z + b * p.z_b + g * p.z_g + e * p.z_c
+    read_tile(scratch + P, source, p.z_c, p.z_t, scratch + TOKENS, count, valid, order)
+    fill_offsets(scratch + TOKENS, order, first, count, p.pre_t)
+    source = p.pre + b * p.pre_b + g * p.pre_g + e * p.pre_c
+    read_tile(scratch + Y, source, p.pre_c, p.pre_t, scratch + TOKENS, count, valid, order)
+    for t in range(count):
+        row = scratch + t * ROW
+        z, dout = load(row + P), load(row + DY)
+        s = sigmoid(z)
+        store(row + DY, dout * z * s)
+        store(row + Y, dout * load(row + Y) * s * (constant(1.0) + z * (constant(1.0) - s)))
+    if part == 0:
+        fill_offsets(scratch + TOKENS, order, first, count, p.dz_t)
+        target = p.dz + b * p.dz_b + g * p.dz_g + e * p.dz_c
+        write_tile(scratch + Y, target, p.dz_c, p.dz_t, scratch + TOKENS, count, valid, order)
+
+
+@njit(error_model="numpy", nogil=True)
+def _all_states(p, scratch, b, g, e, tile, count, n_first, n_last, acc_step):
+    """Both sweeps for all rows of the state in ``[n_first, n_last)``."""
+    channels = p.blocks * LANES
+    step = 4 * channels
+    weight = 4 * (g * p.padded_states * channels + e)
+    grad = 4 * ((b * p.groups + g) * p.padded_states * channels + e)
+    tiles = (p.length + TILE - 1) // TILE
+    bound = p.bounds + 4 * (((b * p.groups + g) * tiles + tile) * p.padded_states * channels + e)
+    b_base = p.B + b * p.B_b + g * p.B_g
+    c_base = p.C + b * p.C_b + g * p.C_g
+    acc = scratch + ACCUMULATORS
+    for n in range(n_first, n_last, STATES):
+        b_row, b_step, b_tokens = b_base + n * p.B_c, p.B_c, scratch + TOKENS_B
+        c_row, c_step, c_tokens = c_base + n * p.C_c, p.C_c, scratch + TOKENS_C
+        if n + STATES > p.states:
+            pad_states(scratch + PAD_B, b_row, b_step, b_tokens, count, p.states - n)
+            pad_states(scratch + PAD_C, c_row, c_step, c_tokens, count, p.states - n)
+            b_row, b_step, b_tokens = scratch + PAD_B, 4, scratch + TOKENS_PAD
+            c_row, c_step, c_tokens = scratch + PAD_C, 4, scratch + TOKENS_PAD
+        grads = (p.dlast + grad + n * step, p.dA + grad + n * step, p.dcoef + grad + n * step)
+        acc_b = acc + (n - n_first) * ROW
+        sweeps(
+            p.zoh,
+            p.coef != 0,
+            count,
+            scratch,
+            bound + n * step,
+            acc_b,
+            acc_step,
+            acc_b + TILE * acc_step,
+            p.A + weight + n * step,
+            p.coef + weight + n * step,
+            grads,
+            step,
+            b_row,
+            b_step,
+            b_tokens,
+            c_row,
+            c_step,
+            c_tokens,
+        )
+
+
+@njit(error_model="numpy", nogil=True)
+def _write_gradients(p, scratch, part, b, g, e, valid, order, first, count):
+    """``ddelta`` and ``du`` of the tile; adds to the sums for ``D`` and ``delta_bias``."""
+    channel = 4 * (g * p.blocks * LANES + e)
+    total = channel + 4 * b * p.groups * p.blocks * LANES
+    has_skip = p.D != 0 and part == 0
+    skip = constant(0.0)
+    dskip = constant(0.0)
+    if has_skip:
+        skip, dskip = load(p.D + channel), load(p.dD + total)
+    dbias = load(p.dbias + part * p.dbias_p + total)
+    for t in range(count):
+        row = scratch + t * ROW
+        delta, u, dy = load(row + DELTA), load(row + U), load(row + DY)
+        ddelta, du = load(row + P), load(row + DS)
+        if not p.zoh:
+            ddelta = ddelta + u * du
+            du = du * delta
+        du = du + skip * dy
+        dskip = dskip + dy * u
+        if p.softplus:
+            ddelta = ddelta * one_minus_exp(delta)
+        dbias = dbias + ddelta
+        store(row + P, ddelta)
+        store(row + DS, du)
+    if has_skip:
+        store(p.dD + total, dskip)
+    store(p.dbias + part * p.dbias_p + total, dbias)
+    fill_offsets(scratch + TOKENS, order, first, count, p.ddelta_t)
+    target = p.ddelta + part * p.ddelta_p + b * p.ddelta_b + g * p.ddelta_g + e * p.ddelta_c
+    write_tile(scratch + P, target, p.ddelta_c, p.ddelta_t, scratch + TOKENS, count, valid, order)
+    fill_offsets(scratch + TOKENS, order, first, count, p.du_t)
+    target = p.du + part * p.du_p + b * p.du_b + g * p.du_g + e * p.du_c
+    write_tile(scratch + DS, target, p.du_c, p.du_t, scratch + TOKENS, count, valid, order)
+
+
+@njit(error_model="numpy", nogil=True)
+def _write_sums(p, target, source, order, first, count, acc_step):
+    """Sum partial dB or dC over lanes into rows by position; every part of the state has its own, padded columns."""
+    step = 4 * p.parts * (acc_step // ROW)
+    for t in range(count):
+        position = first + t
+        if order != 0:
+            position = load_int32(order + 4 * position)
+        for n in range(0, acc_step // ROW, LANES):
+            store(target + position * step + 4 * n, sum_rows(source + t * acc_step + n * ROW))
+
+
+def backward_units(params, scratch, begin, end):
+    """Units ``begin..end``; a unit: one part of the state of one chunk of channel blocks of one sample and group.
+
+    Compiled by :mod:`.kernels`.
+    """
+    p = params[0]
+    states_per_part = p.padded_states // p.parts
+    acc_step = (states_per_part + LANES - 1) // LANES * LANES * ROW
+    blocks_per_chunk = (p.blocks + p.chunks - 1) // p.chunks
+    tiles = (p.length + TILE - 1) // TILE
+    for unit in range(begin, end):
+        part = unit % p.parts
+        chunk = unit // p.parts % p.chunks
+        g = unit // p.parts // p.chunks % p.groups
+        b = unit // p.parts // p.chunks // p.groups
+        n_first = part * states_per_part
+        n_last = n_first + states_per_part
+        order = p.order + 4 * g * p.length if p.order != 0 else 0
+        sums = 4 * (((chunk * p.batch + b) * p.groups + g) * p.length * p.parts + part) * (acc_step // ROW)
+        first_block = chunk * blocks_per_chunk
+        last_block = min(p.blocks, first_block + blocks_per_chunk)
+        for i in range(tiles):
+            tile = tiles - 1 - i
+            first = tile * TILE
+            count = min(TILE, p.length - first)
+            fill_all_offsets(p, scratch, order, first, count)
+            for row in range(2 * TILE * acc_step // ROW):
+                store(scratch + ACCUMULATORS + row * ROW, constant(0.0))
+            for block in range(first_block, last_block):
+                e = block * LANES
+                valid = min(LANES, p.channels - e)
+                prepare_step(p, scratch, b, g, e, valid, order, first, count)
+                _output_gradient(p, scratch, part, b, g, e, valid, order, first, count)
+                for t in range(count):
+                    store(scratch + P + t * ROW, constant(0.0))
+                    store(scratch + DS + t * ROW, constant(0.0))
+                _all_states(p, scratch, b, g, e, tile, count, n_first, n_last, acc_step)
+                _write_gradients(p, scratch, part, b, g, e, valid, order, first, count)
+            acc = scratch + ACCUMULATORS
+            _write_sums(p, p.dB + sums, acc, order, first, count, acc_step)
+            _write_sums(p, p.dC + sums, acc + TILE * acc_step, order, first, count, acc_step)

@@ -1,0 +1,220 @@
+"""Forward kernel: the state of ``STATES x LANES`` (state, channel) pairs stays in registers over a tile of tokens."""
+
+from __future__ import annotations
+
+from numba import njit
+
+from .maths import LOG2_E, constant, exp2, inline, power_and_rest, sigmoid, softplus
+from .tiles import STATES, TILE, fill_offsets, pad_states, read_tile, write_tile
+from .vector import LANES, ROW, load, load_index, maximum, select_less, splat_at, store
+
+__all__ = ["FORWARD_SCRATCH", "away_from_zero", "forward_units", "four", "load_four", "prepare_step", "store_four"]
+
+TILE_BYTES = TILE * ROW
+PAD_BYTES = 4 * STATES * TILE
+TABLE_BYTES = 8 * TILE
+# Places in the scratch memory of one thread.
+DELTA, U, X, Y = (i * TILE_BYTES for i in range(4))
+TOKENS, TOKENS_B, TOKENS_C, TOKENS_PAD = (4 * TILE_BYTES + i * TABLE_BYTES for i in range(4))
+PAD_B, PAD_C = (4 * TILE_BYTES + 4 * TABLE_BYTES + i * PAD_BYTES for i in range(2))
+FORWARD_SCRATCH = 4 * TILE_BYTES + 4 * TABLE_BYTES + 2 * PAD_BYTES
+
+
+@inline
+def four(address, step):
+    return address, address + step, address + 2 * step, address + 3 * step
+
+
+@inline
+def load_four(address, step):
+    return load(address), load(address + step), load(address + 2 * step), load(address + 3 * step)
+
+
+@inline
+def store_four(address, step, rows):
+    store(address, rows[0])
+    store(address + step, rows[1])
+    store(address + 2 * step, rows[2])
+    store(address + 3 * step, rows[3])
+
+
+@inline
+def away_from_zero(a):
+    """``a``, or 1e-20 where it is smaller than that: ``(exp(delta a) - 1) / a`` is then exactly its limit ``delta``."""
+    return select_less(maximum(a, constant(0.0) - a), constant(1e-20), constant(1e-20), a)
+
+
+def _make_sweep(zoh, scaled):
+    """One tile for ``STATES`` rows of the state; ``scaled``: every (state, channel) has a factor on its output."""
+
+    @inline
+    def advance(h, delta, x, a, b):
+        if zoh:
+            p, r = power_and_rest(delta * a[0])
+            pr = p * r
+            return (pr + p) * h + (pr + (p - constant(1.0))) * a[1] * x * b
+        return exp2(delta * a[0]) * h + x * b
+
+    @inline
+    def read_out(y, h, c, k):
+        if scaled:
+            return y + h * c * k
+        return y + h * c
+
+    @inline
+    def constants(a):
+        a = away_from_zero(a)
+        return a * constant(LOG2_E), constant(1.0) / a
+
+    @njit(error_model="numpy", nogil=True)
+    def sweep(count, scratch, a_row, h_row, k_row, step, b_row, b_step, b_tokens, c_row, c_step, c_tokens):
+        a = load_four(a_row, step)
+        a0, a1, a2, a3 = constants(a[0]), constants(a[1]), constants(a[2]), constants(a[3])
+        h0, h1, h2, h3 = load_four(h_row, step)
+        k = a
+        if scaled:
+            k = load_four(k_row, step)
+        b, c = four(b_row, b_step), four(c_row, c_step)
+        for t in range(count):
+            row = scratch + t * ROW
+            delta, x, y = load(row + DELTA), load(row + X), load(row + Y)
+            at = load_index(b_tokens + 8 * t)
+            h0 = advance(h0, delta, x, a0, splat_at(b[0] + at))
+            h1 = advance(h1, delta, x, a1, splat_at(b[1] + at))
+            h2 = advance(h2, delta, x, a2, splat_at(b[2] + at))
+            h3 = advance(h3, delta, x, a3, splat_at(b[3] + at))
+            at = load_index(c_tokens + 8 * t)
+            y = read_out(y, h0, splat_at(c[0] + at), k[0])
+            y = read_out(y, h1, splat_at(c[1] + at), k[1])
+            y = read_out(y, h2, splat_at(c[2] + at), k[2])
+            y = read_out(y, h3, splat_at(c[3] + at), k[3])
+            store(row + Y, y)
+        store_four(h_row, step, (h0, h1, h2, h3))
+
+    return sweep
+
+
+_sweep_euler, _sweep_euler_scaled = _make_sweep(False, False), _make_sweep(False, True)
+_sweep_zoh, _sweep_zoh_scaled = _make_sweep(True, False), _make_sweep(True, True)
+
+
+@njit(error_model="numpy", nogil=True)
+def fill_all_offsets(p, scratch, order, first, count):
+    """Token offsets of B and C, and of rows padded to ``STATES`` numbers."""
+    fill_offsets(scratch + TOKENS_B, order, first, count, p.B_t)
+    fill_offsets(scratch + TOKENS_C, order, first, count, p.C_t)
+    fill_offsets(scratch + TOKENS_PAD, 0, 0, count, 4 * STATES)
+
+
+@njit(error_model="numpy", nogil=True)
+def prepare_step(p, scratch, b, g, e, valid, order, first, count):
+    """Read the tile's input and step; bias and softplus; ``X``: ``delta u``, for the zero-order hold ``u``."""
+    channels = p.blocks * LANES
+    fill_offsets(scratch + TOKENS, order, first, count, p.u_t)
+    read_tile(scratch + U, p.u + b * p.u_b + g * p.u_g + e * p.u_c, p.u_c, p.u_t, scratch + TOKENS, count, valid, order)
+    fill_offsets(scratch + TOKENS, order, first, count, p.delta_t)
+    source = p.delta + b * p.delta_b + g * p.delta_g + e * p.delta_c
+    read_tile(scratch + DELTA, source, p.delta_c, p.delta_t, scratch + TOKENS, count, valid, order)
+    bias = constant(0.0)
+    if p.bias != 0:
+        bias = load(p.bias + 4 * (g * channels + e))
+    for t in range(count):
+        row = scratch + t * ROW
+        delta = load(row + DELTA) + bias
+        if p.softplus:
+            delta = softplus(delta)
+        store(row + DELTA, delta)
+        x = load(row + U)
+        if not p.zoh:
+            x = x * delta
+        store(row + X, x)
+
+
+@njit(error_model="numpy", nogil=True)
+def sweep_states(p, scratch, b, g, e, count, n_first, n_last, h_row):
+    """All rows of the state in ``[n_first, n_last)`` over the tile; adds their output to ``Y``."""
+    step = 4 * p.blocks * LANES
+    weight = 4 * (g * p.padded_states * p.blocks * LANES + e)
+    b_base = p.B + b * p.B_b + g * p.B_g
+    c_base = p.C + b * p.C_b + g * p.C_g
+    for n in range(n_first, n_last, STATES):
+        b_row, b_step, b_tokens = b_base + n * p.B_c, p.B_c, scratch + TOKENS_B
+        c_row, c_step, c_tokens = c_base + n * p.C_c, p.C_c, scratch + TOKENS_C
+        if n + STATES > p.states:
+            pad_states(scratch + PAD_B, b_row, b_step, b_tokens, count, p.states - n)
+            pad_states(scratch + PAD_C, c_row, c_step, c_tokens, count, p.states - n)
+            b_row, b_step, b_tokens = scratch + PAD_B, 4, scratch + TOKENS_PAD
+            c_row, c_step, c_tokens = scratch + PAD_C, 4, scratch + TOKENS_PAD
+        a, h, k = p.A + weight + n * step, h_row + n * step, p.coef + weight + n * step
+        if p.zoh:
+            if p.coef != 0:
+                _sweep_zoh_scaled(count, scratch, a, h, k, step, b_row, b_step, b_tokens, c_row, c_step, c_tokens)
+            else:
+                _sweep_zoh(count, scratch, a, h, k, step, b_row, b_step, b_tokens, c_row, c_step, c_tokens)
+        elif p.coef != 0:
+            _sweep_euler_scaled(count, scratch, a, h, k, step, b_row, b_step, b_tokens, c_row, c_step, c_tokens)
+        else:
+            _sweep_euler(count, scratch, a, h, k, step, b_row, b_step, b_tokens, c_row, c_step, c_tokens)
+
+
+@njit(error_model="numpy", nogil=True)
+def _write_output(p, scratch, part, b, g, e, valid, order, first, count):
+    """Skip and gate, then ``out``; with a gate also ``pre``, the output before it, for the backward pass."""
+    if p.D != 0:
+        skip = load(p.D + 4 * (g * p.blocks * LANES + e))
+        for t in range(count):
+            row = scratch + t * ROW
+            store(row + Y, load(row + Y) + skip * load(row + U))
+    if p.z != 0:
+        if p.pre != 0:
+            fill_offsets(scratch + TOKENS, order, first, count, p.pre_t)
+            target = p.pre + b * p.pre_b + g * p.pre_g + e * p.pre_c
+            write_tile(scratch + Y, target, p.pre_c, p.pre_t, scratch + TOKENS, count, valid, order)
+        fill_offsets(scratch + TOKENS, order, first, count, p.z_t)
+        source = p.z + b * p.z_b + g * p.z_g + e * p.z_c
+        read_tile(scratch + X, source, p.z_c, p.z_t, scratch + TOKENS, count, valid, order)
+        for t in range(count):
+            row = scratch + t * ROW
+            z = load(row + X)
+            store(row + Y, load(row + Y) * z * sigmoid(z))
+    fill_offsets(scratch + TOKENS, order, first, count, p.out_t)
+    target = p.out + part * p.out_p + b * p.out_b + g * p.out_g + e * p.out_c
+    write_tile(scratch + Y, target, p.out_c, p.out_t, scratch + TOKENS, count, valid, order)
+
+
+def forward_units(params, scratch, begin, end):
+    """Units ``begin..end``; a unit: one part of the state of one block of ``LANES`` channels of one sample and group.
+
+    Compiled by :mod:`.kernels`.
+    """
+    p = params[0]
+    channels = p.blocks * LANES
+    step = 4 * channels
+    states_per_part = p.padded_states // p.parts
+    for unit in range(begin, end):
+        part = unit % p.parts
+        block = unit // p.parts
+        e = block % p.blocks * LANES
+        g = block // p.blocks % p.groups
+        b = block // p.blocks // p.groups
+        valid = min(LANES, p.channels - e)
+        order = p.order + 4 * g * p.length if p.order != 0 else 0
+        n_first = part * states_per_part
+        n_last = n_first + states_per_part
+        h_row = p.last + 4 * ((b * p.groups + g) * p.padded_states * channels + e)
+        for n in range(n_first, n_last):
+            store(h_row + n * step, constant(0.0))
+        tiles = (p.length + TILE - 1) // TILE
+        for tile in range(tiles):
+            first = tile * TILE
+            count = min(TILE, p.length - first)
+            if p.bounds != 0:
+                bound = p.bounds + 4 * (((b * p.groups + g) * tiles + tile) * p.padded_states * channels + e)
+                for n in range(n_first, n_last):
+                    store(bound + n * step, load(h_row + n * step))
+            prepare_step(p, scratch, b, g, e, valid, order, first, count)
+            for t in range(count):
+                store(scratch + Y + t * ROW, constant(0.0))
+            fill_all_offsets(p, scratch, order, first, count)
+            sweep_states(p, scratch, b, g, e, count, n_first, n_last, h_row)
+            _write_output(p, scratch, part, b, g, e, valid, order, first, count)

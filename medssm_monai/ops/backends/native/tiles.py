@@ -1,0 +1,88 @@
+"""Tiles: ``TILE`` tokens of ``LANES`` channels, token-major in scratch memory, whatever the layout of the tensor.
+
+Channel-last tensors are read vector by vector, channel-first ones in square blocks that are transposed in registers;
+everything else (scan orders on channel-first data, odd strides, the last channels or tokens) number by number.
+"""
+
+from __future__ import annotations
+
+from numba import float32, njit
+
+from .maths import constant, inline
+from .params import STATES, TILE
+from .vector import (
+    LANES,
+    ROW,
+    load,
+    load_index,
+    load_int32,
+    load_number,
+    store,
+    store_index,
+    store_number,
+    transpose_block,
+)
+
+__all__ = ["STATES", "TILE", "fill_offsets", "pad_states", "read_tile", "write_tile"]
+
+
+@inline
+def fill_offsets(offsets, order, first, count, step):
+    """Byte offsets of ``count`` tokens from ``first`` on, ``step`` bytes apart; ``order``: table of positions, or 0."""
+    for t in range(count):
+        position = first + t
+        if order != 0:
+            position = load_int32(order + 4 * position)
+        store_index(offsets + 8 * t, position * step)
+
+
+@njit(error_model="numpy", nogil=True)
+def read_tile(target, source, channel_step, token_step, offsets, count, valid, ordered):
+    """``count`` tokens of ``valid <= LANES`` channels from ``source`` into ``target``; missing lanes become 0."""
+    if valid == LANES and channel_step == 4:
+        for t in range(count):
+            store(target + t * ROW, load(source + load_index(offsets + 8 * t)))
+        return
+    done = 0
+    if valid == LANES and token_step == 4 and not ordered:
+        start = source + load_index(offsets)
+        while done + LANES <= count:
+            transpose_block(start + 4 * done, channel_step, target + done * ROW, ROW)
+            done += LANES
+    for t in range(done, count):
+        if valid < LANES:
+            store(target + t * ROW, constant(0.0))
+        token = source + load_index(offsets + 8 * t)
+        for j in range(valid):
+            store_number(target + t * ROW + 4 * j, load_number(token + j * channel_step))
+
+
+@njit(error_model="numpy", nogil=True)
+def write_tile(source, target, channel_step, token_step, offsets, count, valid, ordered):
+    """The reverse of :func:`read_tile`."""
+    if valid == LANES and channel_step == 4:
+        for t in range(count):
+            store(target + load_index(offsets + 8 * t), load(source + t * ROW))
+        return
+    done = 0
+    if valid == LANES and token_step == 4 and not ordered:
+        start = target + load_index(offsets)
+        while done + LANES <= count:
+            transpose_block(source + done * ROW, ROW, start + 4 * done, channel_step)
+            done += LANES
+    for t in range(done, count):
+        token = target + load_index(offsets + 8 * t)
+        for j in range(valid):
+            store_number(token + j * channel_step, load_number(source + t * ROW + 4 * j))
+
+
+@njit(error_model="numpy", nogil=True)
+def pad_states(target, source, state_step, offsets, count, valid):
+    """``valid < STATES`` rows of B or C for one tile, gathered as ``(count, STATES)``; missing ones are zeros."""
+    for t in range(count):
+        token = source + load_index(offsets + 8 * t)
+        for n in range(STATES):
+            number = float32(0.0)
+            if n < valid:
+                number = load_number(token + n * state_step)
+            store_number(target + 4 * (STATES * t + n), number)

@@ -1,0 +1,256 @@
+"""A vector type for Numba kernels: ``LANES`` float32 numbers in one register (two registers on narrower processors).
+
+Numba has no vector type, and the loops of a scan are too tangled for LLVM's loop vectoriser: values that live across
+tokens would go through memory. With this type a kernel reads like its formula (``h = exp2(x) * h + b``) and every
+local variable is a register.
+
+Addresses are plain ``int64`` byte addresses, so that one kernel serves any strides. All operations allow contraction
+to fused multiply-add, but no reassociation: results do not depend on what the optimiser felt like.
+"""
+
+from __future__ import annotations
+
+import operator
+
+import llvmlite.binding as llvm
+import numba
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, models, overload, register_model
+
+__all__ = [
+    "LANES",
+    "ROW",
+    "load",
+    "load_index",
+    "load_int32",
+    "load_number",
+    "maximum",
+    "minimum",
+    "scale_by_power_of_two",
+    "select_less",
+    "splat",
+    "splat_at",
+    "store",
+    "store_index",
+    "store_number",
+    "sum_rows",
+    "transpose_block",
+]
+
+
+def _lanes() -> int:
+    features = numba.config.CPU_FEATURES
+    if features is None:
+        features = llvm.get_host_cpu_features().flatten()
+    return 16 if "+avx512f" in features else 8
+
+
+LANES = _lanes()
+ROW = 4 * LANES  # bytes of one vector
+
+_F32, _I32, _I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
+_VF, _VI = ir.VectorType(_F32, LANES), ir.VectorType(_I32, LANES)
+_FLAGS = ("contract", "nsz")
+
+
+class VectorType(types.Type):
+    """Numba type of a register of ``LANES`` float32 numbers."""
+
+    def __init__(self) -> None:
+        super().__init__(name=f"Float32x{LANES}")
+
+
+vector = VectorType()
+
+
+@register_model(VectorType)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, dmm, fe_type):
+        super().__init__(dmm, fe_type, _VF)
+
+
+def _at(builder, address, kind):
+    return builder.inttoptr(address, kind.as_pointer())
+
+
+def _shuffle(builder, a, b, lanes):
+    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_I32, len(lanes)), list(lanes)))
+
+
+def _splat(builder, number):
+    undefined = ir.Constant(_VF, ir.Undefined)
+    return _shuffle(builder, builder.insert_element(undefined, number, _I32(0)), undefined, [0] * LANES)
+
+
+@intrinsic
+def load(typing, address):
+    """``LANES`` consecutive numbers."""
+    return vector(types.int64), lambda ctx, b, sig, args: b.load(_at(b, args[0], _VF), align=4)
+
+
+@intrinsic
+def store(typing, address, value):
+    """Write ``LANES`` consecutive numbers."""
+
+    def codegen(ctx, b, sig, args):
+        b.store(args[1], _at(b, args[0], _VF), align=4)
+        return ctx.get_dummy_value()
+
+    return types.void(types.int64, vector), codegen
+
+
+@intrinsic
+def load_number(typing, address):
+    """One float32."""
+    return types.float32(types.int64), lambda ctx, b, sig, args: b.load(_at(b, args[0], _F32), align=4)
+
+
+@intrinsic
+def store_number(typing, address, value):
+    """Write one float32."""
+
+    def codegen(ctx, b, sig, args):
+        b.store(args[1], _at(b, args[0], _F32), align=4)
+        return ctx.get_dummy_value()
+
+    return types.void(types.int64, types.float32), codegen
+
+
+@intrinsic
+def load_index(typing, address):
+    """One int64."""
+    return types.int64(types.int64), lambda ctx, b, sig, args: b.load(_at(b, args[0], _I64), align=8)
+
+
+@intrinsic
+def store_index(typing, address, value):
+    """Write one int64."""
+
+    def codegen(ctx, b, sig, args):
+        b.store(args[1], _at(b, args[0], _I64), align=8)
+        return ctx.get_dummy_value()
+
+    return types.void(types.int64, types.int64), codegen
+
+
+@intrinsic
+def load_int32(typing, address):
+    """One int32, widened."""
+    return types.int64(types.int64), lambda ctx, b, sig, args: b.sext(b.load(_at(b, args[0], _I32), align=4), _I64)
+
+
+@intrinsic
+def splat(typing, number):
+    """The same number in every lane."""
+    return vector(types.float32), lambda ctx, b, sig, args: _splat(b, args[0])
+
+
+@intrinsic
+def splat_at(typing, address):
+    """The number at an address, in every lane."""
+    return vector(types.int64), lambda ctx, b, sig, args: _splat(b, b.load(_at(b, args[0], _F32), align=4))
+
+
+def _binary(op, method):
+    @intrinsic
+    def instruction(typing, x, y):
+        return vector(vector, vector), lambda ctx, b, sig, args: getattr(b, method)(args[0], args[1], flags=_FLAGS)
+
+    @overload(op)
+    def _(x, y):
+        if isinstance(x, VectorType) and isinstance(y, VectorType):
+            return lambda x, y: instruction(x, y)
+        return None
+
+
+for _op, _method in (
+    (operator.add, "fadd"),
+    (operator.sub, "fsub"),
+    (operator.mul, "fmul"),
+    (operator.truediv, "fdiv"),
+):
+    _binary(_op, _method)
+
+
+def _choose(comparison):
+    def codegen(ctx, b, sig, args):
+        return b.select(b.fcmp_ordered(comparison, args[0], args[1]), args[1], args[0])
+
+    return codegen
+
+
+@intrinsic
+def maximum(typing, x, bound):
+    """The larger of two; NaN in ``x`` stays NaN."""
+    return vector(vector, vector), _choose("<")
+
+
+@intrinsic
+def minimum(typing, x, bound):
+    """The smaller of two; NaN in ``x`` stays NaN."""
+    return vector(vector, vector), _choose(">")
+
+
+@intrinsic
+def select_less(typing, x, bound, yes, no):
+    """``yes`` in the lanes where ``x < bound``, else ``no``."""
+
+    def codegen(ctx, b, sig, args):
+        return b.select(b.fcmp_ordered("<", args[0], args[1]), args[2], args[3])
+
+    return vector(vector, vector, vector, vector), codegen
+
+
+@intrinsic
+def scale_by_power_of_two(typing, x, shifted):
+    """``x 2^i`` where ``shifted = 1.5 2^23 + i`` holds the integer ``i`` in its last bits."""
+
+    def codegen(ctx, b, sig, args):
+        exponent = b.shl(b.bitcast(args[1], _VI), ir.Constant(_VI, [23] * LANES))
+        return b.bitcast(b.add(b.bitcast(args[0], _VI), exponent), _VF)
+
+    return vector(vector, vector), codegen
+
+
+@intrinsic
+def transpose_block(typing, source, source_step, target, target_step):
+    """Transpose ``LANES x LANES`` numbers from memory to memory; the steps are bytes from row to row."""
+
+    def codegen(ctx, b, sig, args):
+        source, source_step, target, target_step = args
+        rows = [b.load(_at(b, b.add(source, b.mul(source_step, _I64(i))), _VF), align=4) for i in range(LANES)]
+        step = 1
+        while step < LANES:  # swap the off-diagonal quarters of blocks of 2, 4, 8, ...
+            low = [k if not k & step else LANES + k - step for k in range(LANES)]
+            high = [k + step if not k & step else LANES + k for k in range(LANES)]
+            for i in range(LANES):
+                if not i & step:
+                    x, y = rows[i], rows[i + step]
+                    rows[i], rows[i + step] = _shuffle(b, x, y, low), _shuffle(b, x, y, high)
+            step *= 2
+        for i, row in enumerate(rows):
+            b.store(row, _at(b, b.add(target, b.mul(target_step, _I64(i))), _VF), align=4)
+        return ctx.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64, types.int64), codegen
+
+
+@intrinsic
+def sum_rows(typing, source):
+    """Lane ``k`` of the result is the sum over row ``k`` of ``LANES`` consecutive rows, by a tree of shuffles."""
+
+    def codegen(ctx, b, sig, args):
+        rows = [b.load(_at(b, b.add(args[0], _I64(ROW * i)), _VF), align=4) for i in range(LANES)]
+        step = 1
+        while len(rows) > 1:
+            even = [k if not k & step else LANES + k - step for k in range(LANES)]
+            odd = [k + step if not k & step else LANES + k for k in range(LANES)]
+            rows = [
+                b.fadd(_shuffle(b, x, y, even), _shuffle(b, x, y, odd), flags=_FLAGS)
+                for x, y in zip(rows[::2], rows[1::2], strict=True)
+            ]
+            step *= 2
+        return rows[0]
+
+    return vector(types.int64), codegen
