@@ -59,8 +59,9 @@ class SegmentationReport:
         data_name: name of the data set; `"demo"` appears as "demo (synthetic)" wherever the report is read.
         metrics: `"basic"`, `"polyp"` or a list of names (`medssm_monai.metrics.segmentation_metrics`).
         threshold: a pixel is foreground when `pred >= threshold`. Choose it on validation data only.
-        worst: number of worst cases shown; the first metric of the list decides.
-        save_overlays: write pictures.
+        worst: number of worst cases shown; the first metric of the list decides. 0 writes no pictures.
+        only_best: for the validation during training: write only when the evaluator's key metric is the best so far,
+            so that the report belongs to the best checkpoint. The means still go into `engine.state.metrics` each time.
         spacing: pixel size in millimetres, for distances in mm; `None` gives pixels.
         group: which images belong together (video sequence, patient): a function from the file name to the group, or
             a regular expression whose first bracket (or whole match) is the group. Intervals then resample groups.
@@ -82,7 +83,7 @@ class SegmentationReport:
         metrics: str | Sequence[str] = "basic",
         threshold: float = 0.5,
         worst: int = 8,
-        save_overlays: bool = True,
+        only_best: bool = False,
         spacing: float | Sequence[float] | None = None,
         group: str | Callable[[str], str] | None = None,
         normalise: bool = True,
@@ -94,7 +95,7 @@ class SegmentationReport:
         self.data_name = "demo (synthetic)" if data_name == "demo" else data_name or "not stated"
         self.metrics = metric_names(metrics)
         self.threshold, self.spacing, self.normalise = threshold, spacing, normalise
-        self.worst, self.save_overlays = worst, save_overlays
+        self.worst, self.only_best = worst, only_best
         self.group, self.details, self.n_resamples = group, dict(details or {}), n_resamples
         self.summary: dict[str, Any] = {}
         self._records: list[ImageRecord] = []
@@ -161,7 +162,7 @@ class SegmentationReport:
         if len(self._worst) >= self.worst and badness <= self._worst[0][0]:
             return
         picture = {"label": label, "pred": prob >= self.threshold}
-        if CommonKeys.IMAGE in item and self.save_overlays:
+        if CommonKeys.IMAGE in item:
             from medssm_monai.visualize import to_rgb
 
             picture["image"] = to_rgb(item[CommonKeys.IMAGE]).transpose(2, 0, 1)
@@ -194,13 +195,14 @@ class SegmentationReport:
             "written": time.strftime("%Y-%m-%d %H:%M:%S"),
             "worst_by": self.metrics[0],
             "worst": [{"image": name, "score": scores[name]} for _, _, name, _ in worst],
-            "overlays": "overlays.png" if self.save_overlays and any("image" in case[3] for case in worst) else None,
+            "overlays": "overlays.png" if any("image" in case[3] for case in worst) else None,
         }
         for name, entry in self.summary["per_image"].items():
             engine.state.metrics[f"{self.name}_{name}"] = entry["mean"]
         for name, entry in self.summary["pooled"].items():
             engine.state.metrics[f"{self.name}_pooled_{name}"] = entry["value"]
-        if process_rank() == 0:
+        is_best = getattr(engine.state, "best_metric_epoch", engine.state.epoch) == engine.state.epoch
+        if process_rank() == 0 and (is_best or not self.only_best):
             self._write(records, worst)
 
     def _details(self, engine: Engine) -> dict[str, Any]:

@@ -11,7 +11,15 @@ import torch
 from monai.data import DataLoader, Dataset
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import MeanDice, from_engine
-from monai.transforms import Activationsd, Compose, EnsureChannelFirstd, LoadImaged, ScaleIntensityd
+from monai.transforms import (
+    Activationsd,
+    AsDiscreted,
+    Compose,
+    CopyItemsd,
+    EnsureChannelFirstd,
+    LoadImaged,
+    ScaleIntensityd,
+)
 from PIL import Image
 
 
@@ -23,7 +31,7 @@ def write_images(folder: Path, count: int = 6, size: int = 24) -> list[dict[str,
         rng = np.random.default_rng(i)
         mask = np.zeros((size, size), dtype=np.uint8)
         mask[4 : 10 + i, 6:18] = 255
-        image = (mask * 0.5 + 40 + rng.normal(0, 10, mask.shape)).clip(0, 255).astype(np.uint8)
+        image = (mask * 0.5 + 40 + rng.normal(0, 35, mask.shape)).clip(0, 255).astype(np.uint8)
         Image.fromarray(image).save(folder / f"seq{i // 2}_{i:02d}.png")
         Image.fromarray(mask).save(folder / f"seq{i // 2}_{i:02d}_mask.png")
         items.append(
@@ -51,8 +59,10 @@ def evaluator(items: Sequence[dict[str, Any]], handlers: Sequence[Any] = (), **a
         "cpu",
         loader(items),
         arguments.pop("network", None) or brightness_net(),
-        postprocessing=Compose([Activationsd("pred", sigmoid=True)]),
-        key_val_metric={"val_dice": MeanDice(output_transform=from_engine(["pred", "label"]))},
+        postprocessing=Compose(
+            [Activationsd("pred", sigmoid=True), CopyItemsd("pred", names="mask"), AsDiscreted("mask", threshold=0.5)]
+        ),
+        key_val_metric={"val_dice": MeanDice(output_transform=from_engine(["mask", "label"]))},
         val_handlers=list(handlers),
         **arguments,
     )
