@@ -137,7 +137,8 @@ class DirectionalS6(SelectiveCore):
         """``(B, *spatial, C)`` to ``(B, *spatial, C)``, or ``G*C`` channels for ``merge="concat"``."""
         spatial, tokens = x.shape[1:-1], x.flatten(1, -2)  # (B, L, C), row by row
         u = tokens.unsqueeze(2).expand(-1, -1, len(self.orders), -1)  # (B, L, G, C)
-        b, c = self.bc_proj.shared(tokens).split(self.d_state, dim=-1)
+        n = self.d_state
+        b, c = self.bc_proj.shared(tokens, slice(0, n)), self.bc_proj.shared(tokens, slice(n, 2 * n))  # (B, L, G, N)
         order = visiting_table(self.orders, tuple(spatial), x.device)
         y = self.scan(u, self.delta_proj.shared(tokens), b, c, order=order)
         return merge_directions(y, self.merge).unflatten(1, spatial)
