@@ -165,7 +165,7 @@ class SegmentationReport:
         if CommonKeys.IMAGE in item:
             from medssm_monai.visualize import to_rgb
 
-            picture["image"] = to_rgb(item[CommonKeys.IMAGE]).transpose(2, 0, 1)
+            picture["image"] = to_rgb(item[CommonKeys.IMAGE], record.size).transpose(2, 0, 1)
         keep = heapq.heappush if len(self._worst) < self.worst else heapq.heapreplace
         keep(self._worst, (badness, len(self._records), record.name, picture))
 

@@ -24,13 +24,14 @@ PREDICTION_COLOUR = (255, 212, 0)
 _AGREEMENT_COLOUR = (255, 255, 255)
 
 
-def to_rgb(image: Any) -> np.ndarray:
+def to_rgb(image: Any, size: tuple[int, int] | None = None) -> np.ndarray:
     """
     Bring an image into the form of a picture.
 
     Args:
         image: `(C, H, W)` with one channel (grey) or at least three (the first three are RGB), or `(H, W)`; tensor or
             array. Values in [0, 1] are taken as they are; any other range is stretched to it.
+        size: height and width of the picture when the image has another size than its masks; `None` keeps the size.
 
     Returns:
         uint8 `(H, W, 3)`.
@@ -48,7 +49,12 @@ def to_rgb(image: Any) -> np.ndarray:
     low, high = values.min(), values.max()
     if low < 0.0 or high > 1.0:
         values = (values - low) / (high - low) if high > low else np.zeros_like(values)
-    return (values.transpose(1, 2, 0) * 255.0 + 0.5).astype(np.uint8)
+    picture = (values.transpose(1, 2, 0) * 255.0 + 0.5).astype(np.uint8)
+    if size is None or picture.shape[:2] == tuple(size):
+        return picture
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(picture).resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
 
 def _as_mask(mask: Any, shape: tuple[int, int], name: str) -> np.ndarray:

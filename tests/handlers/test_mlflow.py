@@ -9,6 +9,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from ignite.engine import Events
 from monai.handlers import CheckpointSaver, EarlyStopHandler, StatsHandler, ValidationHandler, from_engine
 from monai.utils import path_to_sqlite_uri
 
@@ -179,8 +180,11 @@ def test_resume_continues_a_failed_run_of_that_name(tmp_path, out, caplog) -> No
     second = MLflowTracker(out, "tests", run_name="mine", params={"lr": 0.2, "new": 1})
     engine = trainer(items, [second], max_epochs=3)
     engine.state.epoch, engine.state.iteration = 1, 3
+    status: list[str] = []
+    engine.add_event_handler(Events.EPOCH_COMPLETED, lambda _: status.append(runs(out)[0].info.status))
     engine.run()
     (run,) = runs(out)
+    assert status == ["RUNNING", "RUNNING"]
     assert first.run_id == second.run_id == run.info.run_id
     assert run.info.status == "FINISHED"
     assert run.data.params["lr"] == "0.1" and run.data.params["new"] == "1"
@@ -218,7 +222,6 @@ def test_other_ranks_stay_silent(tmp_path, monkeypatch) -> None:
 
 
 def test_a_server_that_fails_in_mid_training_does_not_end_it(tmp_path, out, caplog) -> None:
-    from ignite.engine import Events
     from mlflow.exceptions import MlflowException
 
     items = write_images(tmp_path / "data")

@@ -160,6 +160,15 @@ def test_data_without_files_gets_names(tmp_path) -> None:
     assert len({row["image"] for row in rows_of(tmp_path / "per_image.csv")}) == 3
 
 
+def test_pictures_where_image_and_prediction_differ_in_size(tmp_path) -> None:
+    batch = {"image": torch.rand(2, 1, 8, 8), "label": (torch.rand(2, 1, 16, 24) > 0.5).float()}
+    network = torch.nn.Sequential(torch.nn.Upsample((16, 24)), torch.nn.Sigmoid())
+    engine = SupervisedEvaluator("cpu", [batch], network, epoch_length=1)
+    SegmentationReport(tmp_path).attach(engine)
+    engine.run()
+    assert len(list((tmp_path / "overlays").iterdir())) == 2
+
+
 def test_logits_are_refused_with_the_file(tmp_path) -> None:
     items = write_images(tmp_path / "data")
     engine = SupervisedEvaluator("cpu", evaluator(items).data_loader, brightness_net())

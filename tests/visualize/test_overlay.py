@@ -31,6 +31,11 @@ def test_to_rgb_stretches_other_ranges_and_survives_nan() -> None:
         to_rgb(np.zeros((2, 2, 2, 2)))
 
 
+def test_to_rgb_at_the_size_of_the_masks() -> None:
+    picture = to_rgb(np.full((1, 4, 6), 0.2), size=(8, 9))
+    assert picture.shape == (8, 9, 3) and (picture == 51).all()
+
+
 def test_outlines_lie_on_the_edge_of_each_mask() -> None:
     label, pred = np.zeros((1, 40, 40)), np.zeros((1, 40, 40))
     label[0, 5:15, 5:15] = 1
