@@ -40,10 +40,11 @@ def _open_image(path: Path, full: bool) -> tuple[tuple[int, int], bool]:
     try:
         with Image.open(path) as img:
             shape = (img.height, img.width)
-            turned = img.getexif().get(EXIF_ORIENTATION, 1) != 1
             if full:
                 img.draft(None, (img.width // 8, img.height // 8))  # JPEG: reads all bytes, computes few pixels
                 img.load()
+            # In a PNG the tag may lie behind the pixels, and asking for it would decode them.
+            turned = (full or img.format != "PNG") and img.getexif().get(EXIF_ORIENTATION, 1) != 1
     except Exception as error:  # Pillow raises many kinds for damaged files
         raise ImageReadError(f"{path}: {type(error).__name__}: {error}") from error
     return shape, turned

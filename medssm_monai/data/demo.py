@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 DEMO = "demo"
 DEMO_SIZE = 64
 DEMO_COUNTS = (96, 32, 24)
-DEMO_VERSION = 1  # raise it with every change of a pixel: the version is part of the folder name
+DEMO_VERSION = 2  # raise it with every change of a pixel: the version is part of the folder name
 SEED = 2024
 MANIFEST = "manifest.json"
 

@@ -70,13 +70,13 @@ def _background(rng: np.random.Generator, size: int) -> Array:
 def _distractors(rng: np.random.Generator, size: int, pixel: float) -> Array:
     """Brightness added by smooth spots, small spots and rings."""
     light = np.zeros((size, size))
-    for _ in range(rng.integers(1, 4)):  # small spots
+    for _ in range(rng.integers(1, 3)):  # small spots
         cover = _cover(_random_spot(rng, size, rng.uniform(0.02, 0.05), 0.1, 0.05), 1.5 * pixel)
         light += rng.choice([-1.0, 1.0]) * rng.uniform(0.12, 0.22) * cover
-    for _ in range(rng.integers(0, 3)):  # larger smooth spots with a blurred border
+    for _ in range(rng.integers(0, 2)):  # larger smooth spots with a blurred border
         cover = _cover(_random_spot(rng, size, rng.uniform(0.06, 0.13), 0.05, 0.05), 14 * pixel)
         light += rng.choice([-1.0, 1.0]) * rng.uniform(0.12, 0.22) * cover
-    for _ in range(rng.integers(0, 3)):  # rings
+    for _ in range(rng.integers(0, 2)):  # rings
         distance = np.abs(_random_spot(rng, size, rng.uniform(0.06, 0.12), 0.02, 0.1))
         light += rng.choice([-1.0, 1.0]) * 0.15 * _cover(distance - pixel, pixel)
     return light
@@ -85,7 +85,7 @@ def _distractors(rng: np.random.Generator, size: int, pixel: float) -> Array:
 def _artefacts(rng: np.random.Generator, size: int, image: Array, pixel: float) -> Array:
     """Hairs, specular highlights and, on most pictures, a vignette."""
     row, column = _grid(size)
-    for _ in range(rng.integers(0, 4)):
+    for _ in range(rng.integers(0, 3)):
         turn, bend, shift = rng.uniform(0.0, np.pi), rng.uniform(-0.6, 0.6), rng.uniform(-0.4, 0.4)
         along = (column - 0.5) * np.cos(turn) + (row - 0.5) * np.sin(turn)
         across = (row - 0.5) * np.cos(turn) - (column - 0.5) * np.sin(turn)
@@ -109,8 +109,8 @@ def render_sample(rng: np.random.Generator, size: int) -> tuple[Array, Array]:
     """
     pixel = 1.0 / size
     light = _background(rng, size) + _distractors(rng, size, pixel)
-    lesion = _random_spot(rng, size, rng.uniform(0.2, 0.3), 0.07, 0.3)
-    contrast = rng.choice([-1.0, 1.0]) * rng.uniform(0.18, 0.28)
+    lesion = _random_spot(rng, size, rng.uniform(0.23, 0.33), 0.06, 0.33)
+    contrast = rng.choice([-1.0, 1.0]) * rng.uniform(0.24, 0.34)
     contrast = contrast + 0.08 * _noise(rng, size, 14) + 0.04 * _noise(rng, size, 28)  # mottled
     cover = _cover(lesion, 2 * pixel)
     tint = np.array([1.0, rng.uniform(0.62, 0.85), rng.uniform(0.52, 0.8)])

@@ -72,7 +72,8 @@ def plain_layout(root: Path) -> Parts:
     parts = Parts(rule="contiguous blocks 70/15/15 in natural order of the names")
     parts.add("training", *_image_mask_folders(root))
     pairs = parts.training
-    first, second = round(0.7 * len(pairs)), round(0.85 * len(pairs))
+    second = max(min(round(0.85 * len(pairs)), len(pairs) - 1), 1)  # three pairs or more: no part is empty
+    first = max(min(round(0.7 * len(pairs)), second - 1), 1)
     parts.training, parts.validation, parts.test = pairs[:first], pairs[first:second], pairs[second:]
     return parts
 
