@@ -10,7 +10,7 @@ from torch import Tensor
 from .backends import Request
 from .backends.common import state_dtype
 from .selection import choose
-from .tracing import is_exporting
+from .tracing import fixed_sizes, is_exporting
 from .validation import DISCRETIZATIONS, canonical
 
 __all__ = ["selective_scan"]
@@ -88,13 +88,14 @@ def selective_scan(
     """
     if discretization not in DISCRETIZATIONS:
         raise ValueError(f"unknown discretization {discretization!r}; expected one of {DISCRETIZATIONS}")
-    args = canonical(u, delta, A, B, C, D, z, delta_bias, order)
-    needs_grad = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in args)
-    request = Request(u.device.type, state_dtype(u, delta, A, B, C), needs_grad, is_exporting())
-    chosen = choose(request, backend)
-    autocast_on = torch.is_autocast_enabled(u.device.type)
-    with torch.autocast(u.device.type, enabled=False) if autocast_on else nullcontext():
-        y, last = chosen.scan(*args, delta_softplus, discretization)
-    if u.dim() == 3:
-        y, last = y.flatten(1, 2), last.flatten(1, 2)
+    with fixed_sizes():
+        args = canonical(u, delta, A, B, C, D, z, delta_bias, order)
+        needs_grad = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in args)
+        request = Request(u.device.type, state_dtype(u, delta, A, B, C), needs_grad, is_exporting())
+        chosen = choose(request, backend)
+        autocast_on = torch.is_autocast_enabled(u.device.type)
+        with torch.autocast(u.device.type, enabled=False) if autocast_on else nullcontext():
+            y, last = chosen.scan(*args, delta_softplus, discretization)
+        if u.dim() == 3:
+            y, last = y.flatten(1, 2), last.flatten(1, 2)
     return (y, last) if return_last_state else y

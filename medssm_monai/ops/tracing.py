@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
 import torch
 
-__all__ = ["is_capturing", "is_exporting"]
+__all__ = ["fixed_sizes", "is_capturing", "is_exporting"]
 
 
 def is_exporting() -> bool:
@@ -15,3 +19,15 @@ def is_exporting() -> bool:
 def is_capturing() -> bool:
     """True under an exporter or ``torch.compile``."""
     return torch.compiler.is_compiling() or is_exporting()
+
+
+@contextmanager
+def _without_tracer_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        yield
+
+
+def fixed_sizes() -> AbstractContextManager[None]:
+    """Silences the tracer's warnings about sizes that become constants: a traced scan holds for one shape by design."""
+    return _without_tracer_warnings() if torch.jit.is_tracing() else nullcontext()

@@ -56,10 +56,10 @@ def _groups(u: Tensor, B: Tensor, C: Tensor, order: Tensor | None) -> int:
     named |= {name: x.shape[1] for name, x in (("B", B), ("C", C)) if x.dim() == 4}
     if order is not None and order.dim() == 2:
         named["order"] = order.shape[0]
-    counts = {count for name, count in named.items() if count != 1 or name == "u"}
-    if len(counts) > 1:
+    counts = [count for name, count in named.items() if count != 1 or name == "u"]
+    groups = counts[0] if counts else 1
+    if any(count != groups for count in counts):
         raise ValueError(f"the number of groups must agree, got {named}")
-    groups = counts.pop() if counts else 1
     if u.dim() == 3 and u.shape[1] % groups:
         raise ValueError(f"u has {u.shape[1]} channels, which {groups} groups do not divide")
     return groups

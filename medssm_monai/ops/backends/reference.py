@@ -26,11 +26,11 @@ def scan(
     """See :data:`~medssm_monai.ops.backends.ScanFunction`."""
     x, step, A_, B_, C_ = prepare(u, delta, A, B, C, delta_bias, order, delta_softplus)
     length = x.shape[-1]
-    B_, C_ = B_.expand(*B_.shape[:-1], length), C_.expand(*C_.shape[:-1], length)
+    tokens = zip(*(v.expand(*v.shape[:-1], length).unbind(-1) for v in (x, step, B_, C_)), strict=True)
     h = x.new_zeros(*x.shape[:-1], A_.shape[-1])  # (B, G, E, N)
     outputs = []
-    for t in range(length):
-        a, factor = decay_and_input(step[..., t, None], A_, discretization)
-        h = a * h + factor * B_[..., t] * x[..., t, None]
-        outputs.append((h * C_[..., t]).sum(-1))  # (B, G, E)
+    for x_t, step_t, B_t, C_t in tokens:
+        a, factor = decay_and_input(step_t[..., None], A_, discretization)
+        h = a * h + factor * B_t * x_t[..., None]
+        outputs.append((h * C_t).sum(-1))  # (B, G, E)
     return finish(torch.stack(outputs, -1), u, D, z, order, u.dtype), h

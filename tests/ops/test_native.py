@@ -1,0 +1,195 @@
+"""What only the compiled CPU backend promises: threads, fork, determinism, memory, its cache."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from medssm_monai.ops import selective_scan
+
+from .scan_cases import Case, errors, expected, run, usable
+
+pytestmark = pytest.mark.skipif(usable("native") is not None, reason=f"native backend: {usable('native')}")
+
+FULL = {"skip": True, "gate": True, "bias": True, "softplus": True}
+
+
+@pytest.fixture
+def many_threads(monkeypatch: pytest.MonkeyPatch):
+    """Split even the smallest scan over the threads that torch is told to use."""
+    from medssm_monai.ops.backends.native import threads
+
+    monkeypatch.setattr(threads, "_WORK_PER_THREAD", 1)
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def arguments(batch: int = 1, channels: int = 32, length: int = 300, states: int = 8) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    u = torch.randn(batch, channels, length, generator=generator)
+    delta = torch.rand(batch, channels, length, generator=generator)
+    A = -torch.rand(channels, states, generator=generator)
+    B, C = (torch.randn(batch, states, length, generator=generator) for _ in range(2))
+    return [u, delta, A, B, C]
+
+
+def forward_and_gradients(args: list[Tensor]) -> list[Tensor]:
+    leaves = [x.clone().requires_grad_() for x in args]
+    y = selective_scan(*leaves, backend="native")
+    return [y.detach(), *torch.autograd.grad(y.square().sum(), leaves)]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(batch=1, channels=16, length=150, states=32, **FULL),  # one block of channels: the state is split
+        Case(batch=1, channels=8, length=150, states=18, constant_C=True, discretization="zoh", **FULL),
+        Case(batch=1, channels=150, length=150, states=8, **FULL),  # chunks of unequal size
+        Case(batch=3, channels=40, length=150, states=6, groups=2, order="shuffled", **FULL),
+    ],
+    ids=str,
+)
+def test_any_number_of_threads_gives_the_oracle(many_threads, case: Case, threads: int) -> None:
+    many_threads(threads)
+    for name, error in errors(run(case, "native", torch.float32), expected(case)).items():
+        assert error <= 1e-5, (name, error)
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+def test_bit_identical_from_run_to_run(many_threads, threads: int) -> None:
+    many_threads(threads)
+    args = arguments(batch=2, channels=70)
+    first = forward_and_gradients(args)
+    for _ in range(5):
+        assert all(torch.equal(a, b) for a, b in zip(forward_and_gradients(args), first, strict=True))
+
+
+def test_several_python_threads_at_once(many_threads) -> None:
+    many_threads(3)
+    arg_sets = [arguments(channels=32 + 16 * i) for i in range(4)]
+    alone = [forward_and_gradients(args) for args in arg_sets]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(forward_and_gradients, arg_sets * 8))
+    for i, result in enumerate(together):
+        assert all(torch.equal(a, b) for a, b in zip(result, alone[i % 4], strict=True))
+
+
+def _child(queue) -> None:
+    torch.set_num_threads(2)
+    queue.put([x.numpy() for x in forward_and_gradients(arguments())])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_after_fork(many_threads) -> None:
+    """A data loader's workers are forked from a process whose thread pool is warm."""
+    many_threads(2)
+    parent = forward_and_gradients(arguments())
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_child, args=(queue,))
+    child.start()
+    results = queue.get(timeout=60)
+    child.join(timeout=60)
+    assert child.exitcode == 0
+    for a, b in zip(results, parent, strict=True):
+        torch.testing.assert_close(torch.from_numpy(a), b, rtol=1e-5, atol=1e-5)
+
+
+def test_nan_and_infinity_come_through() -> None:
+    args = arguments(length=100)
+    args[0][0, 3, 50] = float("nan")
+    y = selective_scan(*args, backend="native")
+    assert y[0, 3, 50:].isnan().all()
+    assert not y[0, 3, :50].isnan().any()
+    assert not y[0, 4].isnan().any()
+    args = arguments(length=100)
+    args[2][5] = 300.0
+    assert not selective_scan(*args, backend="native")[0, 5].isfinite().all()
+
+
+def test_cost_grows_linearly_with_length() -> None:
+    def cpu_seconds(length: int) -> float:
+        args = arguments(length=length)
+        times = []
+        for _ in range(5):
+            start = time.process_time()
+            forward_and_gradients(args)
+            times.append(time.process_time() - start)
+        return min(times)
+
+    forward_and_gradients(arguments())  # compile
+    assert cpu_seconds(1 << 17) / cpu_seconds(1 << 14) <= 12  # 8 at best; CPU time of a shared machine wavers
+
+
+def test_memory_grows_linearly_and_holds_no_state_per_token() -> None:
+    """Peak memory of a child process that scans (64, 32768, 16); one float32 state per token would be 128 MiB."""
+    code = """
+import resource, sys, torch
+from medssm_monai.ops import selective_scan
+torch.set_num_threads(2)
+def scan(length):
+    g = [torch.rand(1, 64, length), torch.rand(1, 64, length), -torch.rand(64, 16), torch.rand(1, 16, length),
+         torch.rand(1, 16, length)]
+    base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    leaves = [x.requires_grad_() for x in g]
+    selective_scan(*leaves, backend="native").sum().backward()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base
+scan(64)
+print(scan(32768) // 1024)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) <= 70
+
+
+def test_gradient_of_a_call_without_gradients_is_refused() -> None:
+    args = arguments()
+    with torch.no_grad():
+        y = selective_scan(*args, backend="native")
+    assert not y.requires_grad
+
+
+COMPILE = """
+import logging, sys
+logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+import torch
+from medssm_monai.ops import selective_scan
+x = torch.ones(1, 16, 8)
+print(selective_scan(x, x, -torch.ones(16, 4), torch.ones(1, 4, 8), torch.ones(1, 4, 8), backend="native").shape)
+"""
+
+
+def test_first_compilation_is_announced_and_kept(tmp_path: Path) -> None:
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    outputs = [
+        subprocess.run([sys.executable, "-c", COMPILE], env=environment, capture_output=True, text=True, check=True)
+        for _ in range(2)
+    ]
+    assert "compiling the native scan" in outputs[0].stdout
+    assert str(tmp_path) in outputs[0].stdout
+    assert "compiling" not in outputs[1].stdout
+    assert list(tmp_path.rglob("*.nbi"))
+
+
+def test_cache_directory_when_the_package_is_read_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from medssm_monai.ops.backends.native import kernels
+
+    package = Path(kernels.__file__).parent
+    monkeypatch.setattr(kernels.numba.config, "CACHE_DIR", "")
+    monkeypatch.setattr(kernels, "_user_cache", lambda: tmp_path)
+    real = kernels._is_writable
+    monkeypatch.setattr(kernels, "_is_writable", lambda d: package not in d.parents and real(d))
+    assert kernels.cache_directory().is_relative_to(tmp_path)
+    monkeypatch.setattr(kernels, "_is_writable", lambda d: False)
+    assert kernels.cache_directory() is None
+    assert callable(kernels._compile(kernels.forward_units))  # works without a cache too
