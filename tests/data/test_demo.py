@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -124,9 +123,9 @@ def test_other_files_in_demo_dir_are_left_alone(tmp_path):
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 
-def test_two_processes_at_once(tmp_path):
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        folders = list(pool.map(prepare_demo, [tmp_path] * 4, [32] * 4, [(12, 4, 2)] * 4))
+def test_several_starts_at_once(tmp_path):
+    with ThreadPoolExecutor(4) as pool:
+        folders = list(pool.map(lambda _: prepare_demo(tmp_path, 32, (12, 4, 2)), range(4)))
     assert len(set(folders)) == 1
     assert [path.name for path in tmp_path.iterdir()] == [folders[0].name]
     assert len(json.loads((folders[0] / "split.json").read_text())["training"]) == 12
