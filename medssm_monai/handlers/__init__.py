@@ -7,6 +7,7 @@ from medssm_monai.handlers.history import TrainingHistory, read_history
 from medssm_monai.handlers.mlflow import MLflowTracker, new_run_name
 from medssm_monai.handlers.nan_guard import NaNGuard, NonFiniteLossError
 from medssm_monai.handlers.segmentation_report import SegmentationReport
+from medssm_monai.handlers.shared import SharedHandler
 from medssm_monai.handlers.training_state import TrainingState
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "NaNGuard",
     "NonFiniteLossError",
     "SegmentationReport",
+    "SharedHandler",
     "TrainingHistory",
     "TrainingState",
     "new_run_name",

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import torch.nn as nn
+from monai.data import MetaTensor
 from monai.utils import ensure_tuple_rep
 
 from ..blocks import AttentionBlock, BSSSBlock, ConvBlock, MultiScaleFusionBridge, PatchEmbed, PatchExpand, PatchMerge
@@ -115,6 +116,8 @@ class MambaMIS(nn.Module):
             ValueError: when ``H`` or ``W`` is no multiple of 32.
         """
         _check_size(x.shape[2:], "the input")
+        if isinstance(x, MetaTensor):  # its bookkeeping would run again in each of the hundreds of operations below
+            x = x.as_tensor()
         y, levels = self.patch_embed(x), []
         for i, stage in enumerate(self.encoder):
             y = stage(y if i == 0 else self.merge[i - 1](y))
