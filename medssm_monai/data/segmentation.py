@@ -49,6 +49,16 @@ def _split_parts(parts: Parts, split_file: PathLike) -> Parts:
     return Parts(lists["training"], lists["validation"], lists["test"] + named, parts.problems, f"by {split_file}")
 
 
+def _without_orphans(parts: Parts) -> list[Problem]:
+    """Problems of the layout; masks without image are warned of, and only listed beside other problems."""
+    orphans = [problem for problem in parts.problems if problem.kind == "mask without image"]
+    if len(orphans) < len(parts.problems) or not (parts.training or parts.validation or parts.test):
+        return list(parts.problems)
+    if orphans:
+        logger.warning("%d mask(s) without image left out: %s", len(orphans), ", ".join(p.path for p in orphans))
+    return []
+
+
 def segmentation_datalists(
     dataset_dir: PathLike,
     layout: str = "auto",
@@ -98,13 +108,8 @@ def segmentation_datalists(
     if split_file is not None:
         parts = _split_parts(parts, split_file)
     lists: Datalists = {part: getattr(parts, part) for part in PARTS}
-    orphans = [problem for problem in parts.problems if problem.kind == "mask without image"]
-    problems = [problem for problem in parts.problems if problem not in orphans]
-    if not problems and orphans and any(lists.values()):
-        logger.warning("%d mask(s) without image left out: %s", len(orphans), ", ".join(p.path for p in orphans))
-    else:
-        problems = parts.problems
-    problems = problems + [Problem("empty part", part, str(root)) for part in require if not lists[part]]
+    problems = _without_orphans(parts)
+    problems += [Problem("empty part", part, str(root)) for part in require if not lists[part]]
     if check:
         problems += check_pairs(lists, "full" if check is True else check)
     raise_for(problems)
