@@ -11,7 +11,7 @@ from monai.config import PathLike
 
 from .check import check_pairs, raise_for
 from .demo import DEMO, DEMO_COUNTS, DEMO_SIZE, prepare_demo
-from .errors import Problem
+from .errors import DatalistError, Problem
 from .layouts import LAYOUTS, Parts, detect_layout
 from .splits import PARTS, apply_split, read_split
 
@@ -45,7 +45,10 @@ def _split_parts(parts: Parts, split_file: PathLike) -> Parts:
     split = read_split(split_file)
     named = [] if split["test"] else [pair for pair in parts.test if "dataset" in pair]
     pool = parts.training + parts.validation + [pair for pair in parts.test if "dataset" not in pair]
-    lists = apply_split(pool, split, str(split_file))
+    try:
+        lists = apply_split(pool, split, str(split_file))
+    except DatalistError as error:  # a name may be missing because its mask is: say both
+        raise DatalistError(parts.problems + error.problems) from error
     return Parts(lists["training"], lists["validation"], lists["test"] + named, parts.problems, f"by {split_file}")
 
 

@@ -154,6 +154,14 @@ def test_a_split_that_contradicts_itself_or_the_disk_names_every_offender(datase
     assert kinds == {(overlap, "a"), (overlap, "b"), *((unknown, name) for name in ("x", "1", "2", "3"))}
 
 
+def test_a_split_name_without_mask_is_told_with_its_cause(dataset):
+    (dataset / "masks" / "a.png").unlink()
+    (dataset / "split.json").write_text('{"training": ["a", "b"], "validation": ["c"]}')
+    with pytest.raises(DatalistError) as caught:
+        segmentation_datalists(dataset, split_file=dataset / "split.json")
+    assert [problem.kind for problem in caught.value.problems] == ["image without mask", "unknown name in split file"]
+
+
 def test_a_missing_split_file(dataset):
     with pytest.raises(FileNotFoundError, match="nowhere.json"):
         segmentation_datalists(dataset, split_file=dataset / "nowhere.json")
