@@ -192,4 +192,4 @@ def test_cache_directory_when_the_package_is_read_only(monkeypatch: pytest.Monke
     assert kernels.cache_directory().is_relative_to(tmp_path)
     monkeypatch.setattr(kernels, "_is_writable", lambda d: False)
     assert kernels.cache_directory() is None
-    assert callable(kernels._compile(kernels.forward_units))  # works without a cache too
+    assert callable(kernels._compile(kernels.forward_units, kernels.make_params({}, {})))  # works without a cache too

@@ -8,7 +8,7 @@ from .backward_sweep import ACCUMULATORS, DS, DY, P, sweeps
 from .forward import DELTA, PAD_B, PAD_C, TOKENS, TOKENS_B, TOKENS_C, TOKENS_PAD, U, Y, fill_all_offsets, prepare_step
 from .maths import constant, one_minus_exp, sigmoid
 from .tiles import STATES, TILE, fill_offsets, pad_states, read_tile, write_tile
-from .vector import LANES, ROW, load, load_int32, store, sum_rows
+from .vector import LANES, ROW, load, store, sum_rows
 
 __all__ = ["backward_scratch", "backward_units"]
 
@@ -125,15 +125,33 @@ def _write_gradients(p, scratch, part, b, g, e, valid, order, first, count):
 
 
 @njit(error_model="numpy", nogil=True)
-def _write_sums(p, target, source, order, first, count, acc_step):
-    """Sum partial dB or dC over lanes into rows by position; every part of the state has its own, padded columns."""
-    step = 4 * p.parts * (acc_step // ROW)
-    for t in range(count):
-        position = first + t
-        if order != 0:
-            position = load_int32(order + 4 * position)
-        for n in range(0, acc_step // ROW, LANES):
-            store(target + position * step + 4 * n, sum_rows(source + t * acc_step + n * ROW))
+def _write_sums(scratch, source, acc_step, target, state_step, token_step, order, first, count, states):
+    """Sum partial dB or dC of a tile over lanes and write them, ``LANES`` states at a time."""
+    fill_offsets(scratch + TOKENS, order, first, count, token_step)
+    for n in range(0, states, LANES):
+        for t in range(count):
+            store(scratch + Y + t * ROW, sum_rows(source + t * acc_step + n * ROW))
+        valid = min(LANES, states - n)
+        place = target + n * state_step
+        write_tile(scratch + Y, place, state_step, token_step, scratch + TOKENS, count, valid, order)
+
+
+@njit(error_model="numpy", nogil=True)
+def _clear_sums(p, part, b, g, first_block, last_block, n_first, n_last):
+    """Start the sums over tokens that this unit owns."""
+    channels = p.blocks * LANES
+    for e in range(first_block * LANES, last_block * LANES, LANES):
+        total = 4 * ((b * p.groups + g) * channels + e)
+        store(p.dbias + part * p.dbias_p + total, constant(0.0))
+        if part == 0:
+            store(p.dD + total, constant(0.0))
+        for n in range(n_first, n_last):
+            place = 4 * (((b * p.groups + g) * p.padded_states + n) * channels + e)
+            store(p.dA + place, constant(0.0))
+            if p.dcoef != 0:
+                store(p.dcoef + place, constant(0.0))
+            if not p.has_dlast:
+                store(p.dlast + place, constant(0.0))
 
 
 def backward_units(params, scratch, begin, end):
@@ -154,9 +172,12 @@ def backward_units(params, scratch, begin, end):
         n_first = part * states_per_part
         n_last = n_first + states_per_part
         order = p.order + 4 * g * p.length if p.order != 0 else 0
-        sums = 4 * (((chunk * p.batch + b) * p.groups + g) * p.length * p.parts + part) * (acc_step // ROW)
+        states = min(n_last, p.states) - n_first
+        to_b = p.dB + chunk * p.weights_s + b * p.dB_b + g * p.dB_g + n_first * p.dB_c
+        to_c = p.dC + chunk * p.weights_s + b * p.dC_b + g * p.dC_g + n_first * p.dC_c
         first_block = chunk * blocks_per_chunk
         last_block = min(p.blocks, first_block + blocks_per_chunk)
+        _clear_sums(p, part, b, g, first_block, last_block, n_first, n_last)
         for i in range(tiles):
             tile = tiles - 1 - i
             first = tile * TILE
@@ -175,5 +196,6 @@ def backward_units(params, scratch, begin, end):
                 _all_states(p, scratch, b, g, e, tile, count, n_first, n_last, acc_step)
                 _write_gradients(p, scratch, part, b, g, e, valid, order, first, count)
             acc = scratch + ACCUMULATORS
-            _write_sums(p, p.dB + sums, acc, order, first, count, acc_step)
-            _write_sums(p, p.dC + sums, acc + TILE * acc_step, order, first, count, acc_step)
+            _write_sums(scratch, acc, acc_step, to_b, p.dB_c, p.dB_t, order, first, count, states)
+            acc += TILE * acc_step
+            _write_sums(scratch, acc, acc_step, to_c, p.dC_c, p.dC_t, order, first, count, states)

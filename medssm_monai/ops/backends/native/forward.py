@@ -160,7 +160,7 @@ def sweep_states(p, scratch, b, g, e, count, n_first, n_last, h_row):
 @njit(error_model="numpy", nogil=True)
 def _write_output(p, scratch, part, b, g, e, valid, order, first, count):
     """Skip and gate, then ``out``; with a gate also ``pre``, the output before it, for the backward pass."""
-    if p.D != 0:
+    if p.D != 0 and part == 0:
         skip = load(p.D + 4 * (g * p.blocks * LANES + e))
         for t in range(count):
             row = scratch + t * ROW

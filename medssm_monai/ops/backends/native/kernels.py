@@ -17,8 +17,9 @@ import numpy as np
 from .backward import backward_units
 from .forward import forward_units
 from .params import make_params
+from .shares import add_units
 
-__all__ = ["backward_kernel", "cache_directory", "forward_kernel"]
+__all__ = ["add_kernel", "backward_kernel", "cache_directory", "forward_kernel"]
 
 _log = logging.getLogger(__name__)
 _lock = threading.RLock()
@@ -60,7 +61,7 @@ def cache_directory() -> Path | None:
     return next((directory for directory in candidates if _is_writable(directory)), None)
 
 
-def _compile(function: Callable[..., None]) -> Kernel:
+def _compile(function: Callable[..., None], params: np.ndarray) -> Kernel:
     with _lock:
         directory = cache_directory()
         options = {"nogil": True, "error_model": "numpy"}
@@ -75,7 +76,7 @@ def _compile(function: Callable[..., None]) -> Kernel:
             where = f"kept in {directory}" if directory else "no writable place to keep the result: set NUMBA_CACHE_DIR"
             _log.info("compiling the native scan (%s) for this processor, some seconds; %s", function.__name__, where)
         start = time.perf_counter()
-        kernel(make_params({}, {}), 0, 0, 0)  # no units: compiles or loads, computes nothing
+        kernel(params, 0, 0, 0)  # no units: compiles or loads, computes nothing
         _log.debug("%s ready after %.2f s", function.__name__, time.perf_counter() - start)
         return kernel
 
@@ -83,19 +84,24 @@ def _compile(function: Callable[..., None]) -> Kernel:
 _compiled: dict[Callable[..., None], Kernel] = {}
 
 
-def _kernel(function: Callable[..., None]) -> Kernel:
+def _kernel(function: Callable[..., None], params: np.ndarray) -> Kernel:
     if function not in _compiled:
         with _lock:
             if function not in _compiled:
-                _compiled[function] = _compile(function)
+                _compiled[function] = _compile(function, params)
     return _compiled[function]
+
+
+def add_kernel() -> Kernel:
+    """``kernel(params, scratch, begin, end)`` that adds up shares."""
+    return _kernel(add_units, np.zeros(4, np.int64))
 
 
 def forward_kernel() -> Kernel:
     """``kernel(params, scratch, begin, end)`` of the forward pass."""
-    return _kernel(forward_units)
+    return _kernel(forward_units, make_params({}, {}))
 
 
 def backward_kernel() -> Kernel:
     """``kernel(params, scratch, begin, end)`` of the backward pass."""
-    return _kernel(backward_units)
+    return _kernel(backward_units, make_params({}, {}))

@@ -59,6 +59,7 @@ def run_forward(
     """See :func:`empty_forward`; all tensors float32 on the CPU, canonical shapes, ``order`` contiguous int32."""
     from .forward import FORWARD_SCRATCH
     from .kernels import forward_kernel
+    from .shares import add_shares, empty_shares
     from .vector import LANES
 
     out, pre, last, bounds = empty_forward(u, A, z, save)
@@ -67,28 +68,21 @@ def run_forward(
     blocks = last.shape[-1] // LANES
     parts = state_parts(A.shape[-1], batch * groups * blocks, threads)
     split = parts > 1
-    shares = u.new_empty(parts, *u.shape) if split else out[None]
+    memory, first = empty_shares(parts, out) if split else (None, out)
     sizes = {"batch": batch, "groups": groups, "channels": channels, "length": length, "states": A.shape[-1]}
-    sizes |= {"padded_states": last.shape[-2], "blocks": blocks, "parts": parts, "out_p": shares.stride(0) * 4, **flags}
-    tensors = {"u": u, "delta": delta, "B": B, "C": C, "out": shares[0], "last": last, "order": order}
-    tensors |= {"A": packed(A), "coef": packed(coef), "bias": packed(bias)}
+    sizes |= {"padded_states": last.shape[-2], "blocks": blocks, "parts": parts, "out_p": out.numel() * 4, **flags}
+    tensors = {"u": u, "delta": delta, "B": B, "C": C, "out": first, "last": last, "order": order}
+    tensors |= {"A": packed(A), "coef": packed(coef), "bias": packed(bias), "D": packed(D)}
     if save:
         tensors["bounds"] = bounds
     if not split:
-        tensors |= {"D": packed(D), "z": z, "pre": pre if pre.numel() else None}
+        tensors |= {"z": z, "pre": pre if pre.numel() else None}
     units = batch * groups * blocks * parts
     run_units(forward_kernel(), make_params(sizes, tensors), FORWARD_SCRATCH, units, threads)
     if split:
-        _combine(shares, u, D, z, out, pre)
+        add_shares(memory, out)
+        if z is not None:
+            if save:
+                pre.copy_(out)
+            out.mul_(F.silu(z))
     return out, pre, last, bounds
-
-
-def _combine(shares: Tensor, u: Tensor, D: Tensor | None, z: Tensor | None, out: Tensor, pre: Tensor) -> None:
-    """Add up the shares of the parts of the state; skip and gate."""
-    torch.sum(shares, 0, out=out)
-    if D is not None:
-        out.addcmul_(D[..., None], u)
-    if z is not None:
-        if pre.numel():
-            pre.copy_(out)
-        out.mul_(F.silu(z))

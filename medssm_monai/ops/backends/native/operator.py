@@ -66,7 +66,7 @@ def scan_backward(
 
 @scan_backward.register_fake
 def _(dout, dlast, u, delta, A, B, C, D, z, bias, coef, order, pre, bounds, softplus, zoh):
-    return list(empty_backward(u, delta, A, B, D, z, coef))
+    return list(empty_backward(u, delta, A, B, C, D, z, coef))
 
 
 def _save(ctx, inputs, output):

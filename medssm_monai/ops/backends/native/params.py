@@ -12,11 +12,25 @@ STATES = 4  # rows of the state that a sweep over a tile holds in registers
 CHANNEL_MULTIPLE = 16  # every vector width divides it
 
 SIZES = ("batch", "groups", "channels", "length", "states", "padded_states", "blocks", "parts", "chunks")
-FLAGS = ("softplus", "zoh")
-STRIDED = ("u", "delta", "z", "out", "pre", "B", "C", "du", "ddelta", "dz", "dout")  # (B, G, channel or state, token)
+FLAGS = ("softplus", "zoh", "has_dlast")
+STRIDED = (
+    "u",
+    "delta",
+    "z",
+    "out",
+    "pre",
+    "B",
+    "C",
+    "du",
+    "ddelta",
+    "dz",
+    "dout",
+    "dB",
+    "dC",
+)  # (B, G, channel or state, token)
 # Padded to whole vectors, contiguous, channels last: (G, E), (G, N, E), (B, G, tile, N, E), ...
-PACKED = ("A", "D", "bias", "coef", "bounds", "last", "dB", "dC", "dA", "dD", "dbias", "dcoef", "dlast")
-PART_STEPS = ("out_p", "du_p", "ddelta_p", "dbias_p")  # bytes between the shares of the parts of the state
+PACKED = ("A", "D", "bias", "coef", "bounds", "last", "dA", "dD", "dbias", "dcoef", "dlast")
+PART_STEPS = ("out_p", "du_p", "ddelta_p", "dbias_p", "weights_s")  # bytes between shares to be added up
 AXES = ("", "_b", "_g", "_c", "_t")
 
 _RECORD = np.dtype(

@@ -1,0 +1,171 @@
+"""What ``benchmark_scan.py`` compares: the package's backends, the sequential loop, a parallel scan in PyTorch."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+from medssm_monai.ops import available_backends, selective_scan
+
+__all__ = ["CANDIDATES", "Candidate", "make_arguments"]
+
+LOOP_LIMIT = 1 << 26  # exponentials above which the candidates that store all states are left out
+
+
+def make_arguments(shape: tuple[int, int, int], batch: int, options: argparse.Namespace) -> dict[str, Tensor]:
+    """Random arguments of one call; steps as trained networks have them, ``A = -(1..N)``; with directions, an order table."""
+    channels, length, states = shape
+    groups = options.directions
+    generator = torch.Generator().manual_seed(0)
+    dtype = getattr(torch, options.dtype)
+
+    def normal(*size: int) -> Tensor:
+        return torch.randn(*size, generator=generator).to(options.device, dtype)
+
+    step = 0.1 * torch.rand(batch, groups, channels, length, generator=generator)
+    A = -torch.arange(1.0, states + 1, device=options.device).repeat(groups, channels, 1)
+    arguments = {"u": normal(batch, groups, channels, length), "delta": step.to(options.device, dtype), "A": A}
+    arguments |= {"B": normal(batch, groups, states, length), "C": normal(batch, groups, states, length)}
+    arguments["D"] = torch.ones(groups, channels, device=options.device)
+    if groups == 1:
+        return {k: x.squeeze(0 if k in ("A", "D") else 1).contiguous() for k, x in arguments.items()}
+    return arguments | {"order": _orders(length, groups).to(options.device)}
+
+
+def _orders(length: int, groups: int) -> Tensor:
+    """Rows and columns of the squarest map with that many pixels, each forwards and backwards."""
+    height = next(h for h in range(int(length**0.5), 0, -1) if length % h == 0)
+    rows = torch.arange(length)
+    columns = rows.view(height, -1).t().flatten()
+    return torch.stack([rows, rows.flip(0), columns, columns.flip(0)])[:groups].int()
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to compute the scan; ``make(arguments)`` returns a function and its tensors."""
+
+    make: Callable[[dict[str, Tensor]], tuple[Callable[..., Tensor], list[Tensor]]]
+    about: str
+    backend: str | None = None
+    training: bool = True
+    most: int | None = None
+
+    def usable(self, options: argparse.Namespace, kind: str, batch: int, shape: tuple[int, int, int]) -> str | None:
+        """Why it is left out of a measurement, or None."""
+        if self.backend is not None:
+            missing = available_backends().get(self.backend, "no such backend")
+            return missing or (None if options.device == "cpu" or self.backend != "native" else "runs on CPUs")
+        if options.directions > 1 or options.discretization != "euler":
+            return "one direction and Euler only"
+        if kind != "forward" and not self.training:
+            return "its backward pass takes time quadratic in L"
+        if self.most is not None and batch * shape[0] * shape[1] * shape[2] > self.most:
+            return "stores all states: too large"
+        return None
+
+    def describe(self, options: argparse.Namespace) -> str:
+        missing = available_backends().get(self.backend, "no such backend") if self.backend else None
+        return self.about + (f" (left out: {missing})" if missing else "")
+
+    def build(self, arguments: dict[str, Tensor]) -> tuple[Callable[..., Tensor], list[Tensor]]:
+        return self.make(arguments)
+
+
+def _ours(name: str) -> Candidate:
+    def make(arguments: dict[str, Tensor]) -> tuple[Callable[..., Tensor], list[Tensor]]:
+        order = arguments.get("order")
+
+        def scan(*given: Tensor) -> Tensor:
+            return selective_scan(*given, order=order, backend=name, discretization=DISCRETIZATION[0])
+
+        return scan, [x for key, x in arguments.items() if key != "order"]
+
+    most = LOOP_LIMIT if name == "blocked" else None
+    return Candidate(make, f"medssm_monai, backend {name}", backend=name, most=most)
+
+
+DISCRETIZATION = ["euler"]  # set by the caller
+
+
+def _loop(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
+    """The upstream package's reference: all factors at once, then token by token."""
+    decay = torch.exp(torch.einsum("bdl,dn->bdln", delta, A))
+    inputs = torch.einsum("bdl,bnl,bdl->bdln", delta, B, u)
+    state = u.new_zeros(u.shape[0], *A.shape)
+    outputs = []
+    for t in range(u.shape[2]):
+        state = decay[:, :, t] * state + inputs[:, :, t]
+        outputs.append(torch.einsum("bdn,bn->bd", state, C[:, :, t]))
+    return torch.stack(outputs, dim=2) + u * D[:, None]
+
+
+class _OddEvenScan(torch.autograd.Function):
+    """``h[t] = a[t] h[t-1] + x[t]`` along axis 1 by recursive pairing (Blelloch 1990); stands in where mambapy is absent."""
+
+    @staticmethod
+    def solve(a: Tensor, x: Tensor) -> Tensor:
+        length = x.shape[1]
+        if length == 1:
+            return x
+        pairs = length // 2 * 2
+        odd = _OddEvenScan.solve(a[:, 1::2] * a[:, 0:pairs:2], x[:, 1::2] + a[:, 1::2] * x[:, 0:pairs:2])
+        h = x.clone()
+        h[:, 1::2] = odd
+        h[:, 2::2] += a[:, 2::2] * odd[:, : h[:, 2::2].shape[1]]
+        return h
+
+    @staticmethod
+    def forward(ctx, a: Tensor, x: Tensor) -> Tensor:
+        h = _OddEvenScan.solve(a, x)
+        ctx.save_for_backward(a, h)
+        return h
+
+    @staticmethod
+    def backward(ctx, dh: Tensor) -> tuple[Tensor, Tensor]:
+        a, h = ctx.saved_tensors
+        shifted = torch.cat([a[:, 1:], torch.zeros_like(a[:, :1])], 1)
+        g = _OddEvenScan.solve(shifted.flip(1), dh.flip(1)).flip(1)
+        da = torch.zeros_like(a)
+        da[:, 1:] = g[:, 1:] * h[:, :-1]
+        return da, g
+
+
+HAS_MAMBAPY = find_spec("mambapy") is not None
+
+
+def _parallel(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
+    """mambapy's ``selective_scan``, in its own layout ``(B, L, E)``."""
+    if HAS_MAMBAPY:
+        from mambapy.pscan import pscan
+    else:
+        pscan = _OddEvenScan.apply
+    decay = torch.exp(delta.unsqueeze(-1) * A)
+    inputs = delta.unsqueeze(-1) * B.unsqueeze(2) * u.unsqueeze(-1)
+    return (pscan(decay, inputs) @ C.unsqueeze(-1)).squeeze(3) + D * u
+
+
+def _make_parallel(arguments: dict[str, Tensor]) -> tuple[Callable[..., Tensor], list[Tensor]]:
+    return _parallel, [x.transpose(1, 2).contiguous() if x.dim() == 3 else x for x in arguments.values()]
+
+
+CANDIDATES = {
+    "native": _ours("native"),
+    "triton": _ours("triton"),
+    "mamba_ssm": _ours("mamba_ssm"),
+    "blocked": _ours("blocked"),
+    "loop": Candidate(
+        lambda arguments: (_loop, list(arguments.values())),
+        "sequential PyTorch loop as in the upstream reference",
+        training=False,
+    ),
+    "parallel": Candidate(
+        _make_parallel,
+        "parallel scan of mambapy" if HAS_MAMBAPY else "own Blelloch scan in PyTorch (mambapy is not installed)",
+        most=LOOP_LIMIT,
+    ),
+}
