@@ -94,7 +94,7 @@ def test_evaluation_reports_on_the_test_part(trained, tmp_path, overrides):
     with open(tmp_path / "test" / "per_image.csv") as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == 4
-    assert all("test" in row["file"] or row["file"] for row in rows)
+    assert all("demo_test" in row["image"] for row in rows)
     assert "demo (synthetic)" in json.dumps(summary)
     dice = np.mean([float(row["dice"]) for row in rows])
     assert flow.evaluator.state.metrics["test_dice"] == pytest.approx(dice, abs=1e-4)
