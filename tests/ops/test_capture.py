@@ -91,7 +91,7 @@ def test_trace(model: tuple) -> None:
 
 @needs_native
 def test_operator_registration_is_sound() -> None:
-    from medssm_monai.ops.backends.native.operator import scan_forward
+    from medssm_monai.ops.backends.native.library import scan_forward
 
     generator = torch.Generator().manual_seed(0)
     u, z = (torch.randn(2, 1, 20, 70, generator=generator, requires_grad=True) for _ in range(2))

@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .operator import scan_forward
+from .library import scan_forward
 
 __all__ = ["scan"]
 

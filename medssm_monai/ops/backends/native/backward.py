@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from numba import njit
 
-from .backward_sweep import ACCUMULATORS, DS, DY, P, sweeps
-from .forward import DELTA, PAD_B, PAD_C, TOKENS, TOKENS_B, TOKENS_C, TOKENS_PAD, U, Y, fill_all_offsets, prepare_step
+from .backward_sweep import sweeps
+from .forward import prepare_step, read_weights
 from .maths import constant, one_minus_exp, sigmoid
-from .tiles import STATES, TILE, fill_offsets, pad_states, read_tile, write_tile
+from .params import STATES, TILE
+from .places import DELTA, DS, DY, TILE_BYTES, TOKENS, WEIGHTS, P, U, Y
+from .tiles import fill_offsets, read_tile, write_tile
 from .vector import LANES, ROW, load, store, sum_rows
 
-__all__ = ["backward_scratch", "backward_units"]
-
-
-def backward_scratch(states_per_part: int) -> int:
-    """Bytes of scratch memory for one thread."""
-    return ACCUMULATORS + 2 * TILE * -(-states_per_part // LANES) * LANES * ROW
+__all__ = ["backward_units"]
 
 
 @njit(error_model="numpy", nogil=True)
@@ -45,7 +42,7 @@ def _output_gradient(p, scratch, part, b, g, e, valid, order, first, count):
 
 
 @njit(error_model="numpy", nogil=True)
-def _all_states(p, scratch, b, g, e, tile, count, n_first, n_last, acc_step):
+def _all_states(p, scratch, c_place, acc, acc_step, b, g, e, tile, count, n_first, n_last):
     """Both sweeps for all rows of the state in ``[n_first, n_last)``."""
     channels = p.blocks * LANES
     step = 4 * channels
@@ -53,38 +50,17 @@ def _all_states(p, scratch, b, g, e, tile, count, n_first, n_last, acc_step):
     grad = 4 * ((b * p.groups + g) * p.padded_states * channels + e)
     tiles = (p.length + TILE - 1) // TILE
     bound = p.bounds + 4 * (((b * p.groups + g) * tiles + tile) * p.padded_states * channels + e)
-    b_base = p.B + b * p.B_b + g * p.B_g
-    c_base = p.C + b * p.C_b + g * p.C_g
-    acc = scratch + ACCUMULATORS
+    scaled = p.coef != 0
     for n in range(n_first, n_last, STATES):
-        b_row, b_step, b_tokens = b_base + n * p.B_c, p.B_c, scratch + TOKENS_B
-        c_row, c_step, c_tokens = c_base + n * p.C_c, p.C_c, scratch + TOKENS_C
-        if n + STATES > p.states:
-            pad_states(scratch + PAD_B, b_row, b_step, b_tokens, count, p.states - n)
-            pad_states(scratch + PAD_C, c_row, c_step, c_tokens, count, p.states - n)
-            b_row, b_step, b_tokens = scratch + PAD_B, 4, scratch + TOKENS_PAD
-            c_row, c_step, c_tokens = scratch + PAD_C, 4, scratch + TOKENS_PAD
-        grads = (p.dlast + grad + n * step, p.dA + grad + n * step, p.dcoef + grad + n * step)
-        acc_b = acc + (n - n_first) * ROW
+        i, row = n - n_first, n * step
+        at = i // LANES * TILE_BYTES + 4 * (i % LANES)
+        weights_b, weights_c = scratch + WEIGHTS + at, c_place + at
+        grads = (p.dlast + grad + row, p.dA + grad + row, p.dcoef + grad + row)
+        a, k = p.A + weight + row, p.coef + weight + row
+        acc_b = acc + i * ROW
+        acc_c = acc_b + TILE * acc_step
         sweeps(
-            p.zoh,
-            p.coef != 0,
-            count,
-            scratch,
-            bound + n * step,
-            acc_b,
-            acc_step,
-            acc_b + TILE * acc_step,
-            p.A + weight + n * step,
-            p.coef + weight + n * step,
-            grads,
-            step,
-            b_row,
-            b_step,
-            b_tokens,
-            c_row,
-            c_step,
-            c_tokens,
+            p.zoh, scaled, count, scratch, bound + row, acc_b, acc_step, acc_c, a, k, grads, step, weights_b, weights_c
         )
 
 
@@ -162,6 +138,8 @@ def backward_units(params, scratch, begin, end):
     p = params[0]
     states_per_part = p.padded_states // p.parts
     acc_step = (states_per_part + LANES - 1) // LANES * LANES * ROW
+    c_place = scratch + WEIGHTS + acc_step // ROW // LANES * TILE_BYTES
+    acc = c_place + acc_step // ROW // LANES * TILE_BYTES
     blocks_per_chunk = (p.blocks + p.chunks - 1) // p.chunks
     tiles = (p.length + TILE - 1) // TILE
     for unit in range(begin, end):
@@ -173,6 +151,8 @@ def backward_units(params, scratch, begin, end):
         n_last = n_first + states_per_part
         order = p.order + 4 * g * p.length if p.order != 0 else 0
         states = min(n_last, p.states) - n_first
+        from_b = p.B + b * p.B_b + g * p.B_g + n_first * p.B_c
+        from_c = p.C + b * p.C_b + g * p.C_g + n_first * p.C_c
         to_b = p.dB + chunk * p.weights_s + b * p.dB_b + g * p.dB_g + n_first * p.dB_c
         to_c = p.dC + chunk * p.weights_s + b * p.dC_b + g * p.dC_g + n_first * p.dC_c
         first_block = chunk * blocks_per_chunk
@@ -182,9 +162,10 @@ def backward_units(params, scratch, begin, end):
             tile = tiles - 1 - i
             first = tile * TILE
             count = min(TILE, p.length - first)
-            fill_all_offsets(p, scratch, order, first, count)
+            read_weights(scratch, scratch + WEIGHTS, from_b, p.B_c, p.B_t, order, first, count, states)
+            read_weights(scratch, c_place, from_c, p.C_c, p.C_t, order, first, count, states)
             for row in range(2 * TILE * acc_step // ROW):
-                store(scratch + ACCUMULATORS + row * ROW, constant(0.0))
+                store(acc + row * ROW, constant(0.0))
             for block in range(first_block, last_block):
                 e = block * LANES
                 valid = min(LANES, p.channels - e)
@@ -193,9 +174,8 @@ def backward_units(params, scratch, begin, end):
                 for t in range(count):
                     store(scratch + P + t * ROW, constant(0.0))
                     store(scratch + DS + t * ROW, constant(0.0))
-                _all_states(p, scratch, b, g, e, tile, count, n_first, n_last, acc_step)
+                _all_states(p, scratch, c_place, acc, acc_step, b, g, e, tile, count, n_first, n_last)
                 _write_gradients(p, scratch, part, b, g, e, valid, order, first, count)
-            acc = scratch + ACCUMULATORS
             _write_sums(scratch, acc, acc_step, to_b, p.dB_c, p.dB_t, order, first, count, states)
-            acc += TILE * acc_step
-            _write_sums(scratch, acc, acc_step, to_c, p.dC_c, p.dC_t, order, first, count, states)
+            acc_c = acc + TILE * acc_step
+            _write_sums(scratch, acc_c, acc_step, to_c, p.dC_c, p.dC_t, order, first, count, states)

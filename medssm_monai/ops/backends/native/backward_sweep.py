@@ -15,36 +15,32 @@ from __future__ import annotations
 
 from numba import njit
 
-from .forward import DELTA, FORWARD_SCRATCH, TILE_BYTES, X, away_from_zero, four, load_four, store_four
+from .forward import away_from_zero, four, load_four, store_four
 from .maths import LOG2_E, constant, exp2, expm1_derivative, inline, power_and_rest
-from .vector import ROW, load, load_index, splat_at, store
+from .places import DECAY, DELTA, DS, DY, H, P, W, X
+from .vector import ROW, load, splat_at, store
 
-__all__ = ["ACCUMULATORS", "DS", "DY", "P", "sweeps"]
-
-# Places in the scratch memory of one thread, behind those of the forward kernel.
-DY, P, DS = (FORWARD_SCRATCH + i * TILE_BYTES for i in range(3))
-_H, _DECAY, _W = (FORWARD_SCRATCH + (3 + 4 * i) * TILE_BYTES for i in range(3))  # four rows per token each
-ACCUMULATORS = FORWARD_SCRATCH + 15 * TILE_BYTES  # partial dB, then dC: (token, state, lane)
+__all__ = ["sweeps"]
 
 
 def _make_replay(zoh):
     @inline
     def advance(h, delta, x, a, a_inverse, b, place):
-        store(place + _H, h)
+        store(place + H, h)
         if zoh:
             p, r = power_and_rest(delta * a)
             pr = p * r
             decay = pr + p
             w = (pr + (p - constant(1.0))) * a_inverse
-            store(place + _W, w)
+            store(place + W, w)
             x = x * w
         else:
             decay = exp2(delta * a)
-        store(place + _DECAY, decay)
+        store(place + DECAY, decay)
         return decay * h + x * b
 
     @njit(error_model="numpy", nogil=True)
-    def replay(count, scratch, a_row, h_row, step, b_row, b_step, b_tokens):
+    def replay(count, scratch, a_row, h_row, step, b_row):
         natural = load_four(a_row, step)
         n0, n1 = away_from_zero(natural[0]), away_from_zero(natural[1])
         n2, n3 = away_from_zero(natural[2]), away_from_zero(natural[3])
@@ -57,12 +53,12 @@ def _make_replay(zoh):
         one = constant(1.0)
         i0, i1, i2, i3 = one / n0, one / n1, one / n2, one / n3
         h0, h1, h2, h3 = load_four(h_row, step)
-        b = four(b_row, b_step)
+        b = four(b_row, 4)
         for t in range(count):
             row = scratch + t * ROW
             place = scratch + 4 * t * ROW
             delta, x = load(row + DELTA), load(row + X)
-            at = load_index(b_tokens + 8 * t)
+            at = t * ROW
             h0 = advance(h0, delta, x, a0, i0, splat_at(b[0] + at), place)
             h1 = advance(h1, delta, x, a1, i1, splat_at(b[1] + at), place + ROW)
             h2 = advance(h2, delta, x, a2, i2, splat_at(b[2] + at), place + 2 * ROW)
@@ -76,8 +72,8 @@ def _make_pull_back(zoh, scaled):
     def pull(dh, da, dk, a, k, b, c, tile, place, acc_b, acc_c):
         """One state row, one token; returns the new ``dh``, ``da``, ``dk`` and what it adds to ``P`` and ``DS``."""
         delta, x, dy, p, s = tile
-        decay = load(place + _DECAY)
-        ah = decay * load(place + _H)
+        decay = load(place + DECAY)
+        ah = decay * load(place + H)
         dyk = dy
         if scaled:
             dyk = dy * k
@@ -88,7 +84,7 @@ def _make_pull_back(zoh, scaled):
         p = p + gh * a
         wx = x
         if zoh:
-            w = load(place + _W)
+            w = load(place + W)
             wx = w * x
             dhbx = dhb * x
             p = p + dhbx * decay
@@ -104,23 +100,7 @@ def _make_pull_back(zoh, scaled):
         return dh * decay, da, dk, (delta, x, dy, p, s)
 
     @njit(error_model="numpy", nogil=True)
-    def pull_back(
-        count,
-        scratch,
-        acc,
-        acc_step,
-        acc_c,
-        a_row,
-        k_row,
-        grads,
-        step,
-        b_row,
-        b_step,
-        b_tokens,
-        c_row,
-        c_step,
-        c_tokens,
-    ):
+    def pull_back(count, scratch, acc, acc_step, acc_c, a_row, k_row, grads, step, b_row, c_row):
         a = load_four(a_row, step)
         a0, a1, a2, a3 = away_from_zero(a[0]), away_from_zero(a[1]), away_from_zero(a[2]), away_from_zero(a[3])
         k = a
@@ -130,16 +110,16 @@ def _make_pull_back(zoh, scaled):
             dk0, dk1, dk2, dk3 = load_four(grads[2], step)
         dh0, dh1, dh2, dh3 = load_four(grads[0], step)
         da0, da1, da2, da3 = load_four(grads[1], step)
-        b, c = four(b_row, b_step), four(c_row, c_step)
+        b, c = four(b_row, 4), four(c_row, 4)
         for i in range(count):
             t = count - 1 - i
             row, place = scratch + t * ROW, scratch + 4 * t * ROW
-            at_b, at_c = load_index(b_tokens + 8 * t), load_index(c_tokens + 8 * t)
+            at = t * ROW
             to_b = four(acc + t * acc_step, ROW)
             to_c = four(acc_c + t * acc_step, ROW)
             tile = (load(row + DELTA), load(row + X), load(row + DY), load(row + P), load(row + DS))
             dh0, da0, dk0, tile = pull(
-                dh0, da0, dk0, a0, k[0], splat_at(b[0] + at_b), splat_at(c[0] + at_c), tile, place, to_b[0], to_c[0]
+                dh0, da0, dk0, a0, k[0], splat_at(b[0] + at), splat_at(c[0] + at), tile, place, to_b[0], to_c[0]
             )
             dh1, da1, dk1, tile = pull(
                 dh1,
@@ -147,8 +127,8 @@ def _make_pull_back(zoh, scaled):
                 dk1,
                 a1,
                 k[1],
-                splat_at(b[1] + at_b),
-                splat_at(c[1] + at_c),
+                splat_at(b[1] + at),
+                splat_at(c[1] + at),
                 tile,
                 place + ROW,
                 to_b[1],
@@ -160,8 +140,8 @@ def _make_pull_back(zoh, scaled):
                 dk2,
                 a2,
                 k[2],
-                splat_at(b[2] + at_b),
-                splat_at(c[2] + at_c),
+                splat_at(b[2] + at),
+                splat_at(c[2] + at),
                 tile,
                 place + 2 * ROW,
                 to_b[2],
@@ -173,8 +153,8 @@ def _make_pull_back(zoh, scaled):
                 dk3,
                 a3,
                 k[3],
-                splat_at(b[3] + at_b),
-                splat_at(c[3] + at_c),
+                splat_at(b[3] + at),
+                splat_at(c[3] + at),
                 tile,
                 place + 3 * ROW,
                 to_b[3],
@@ -196,19 +176,17 @@ _back_zoh, _back_zoh_scaled = _make_pull_back(True, False), _make_pull_back(True
 
 
 @njit(error_model="numpy", nogil=True)
-def sweeps(
-    zoh, scaled, count, scratch, h_row, acc, acc_step, acc_c, a, k, grads, step, b, b_step, b_at, c, c_step, c_at
-):
+def sweeps(zoh, scaled, count, scratch, h_row, acc, acc_step, acc_c, a, k, grads, step, b, c):
     """Both sweeps over a tile, in the variant that the call needs."""
     if zoh:
-        _replay_zoh(count, scratch, a, h_row, step, b, b_step, b_at)
+        _replay_zoh(count, scratch, a, h_row, step, b)
         if scaled:
-            _back_zoh_scaled(count, scratch, acc, acc_step, acc_c, a, k, grads, step, b, b_step, b_at, c, c_step, c_at)
+            _back_zoh_scaled(count, scratch, acc, acc_step, acc_c, a, k, grads, step, b, c)
         else:
-            _back_zoh(count, scratch, acc, acc_step, acc_c, a, k, grads, step, b, b_step, b_at, c, c_step, c_at)
+            _back_zoh(count, scratch, acc, acc_step, acc_c, a, k, grads, step, b, c)
         return
-    _replay_euler(count, scratch, a, h_row, step, b, b_step, b_at)
+    _replay_euler(count, scratch, a, h_row, step, b)
     if scaled:
-        _back_euler_scaled(count, scratch, acc, acc_step, acc_c, a, k, grads, step, b, b_step, b_at, c, c_step, c_at)
+        _back_euler_scaled(count, scratch, acc, acc_step, acc_c, a, k, grads, step, b, c)
     else:
-        _back_euler(count, scratch, acc, acc_step, acc_c, a, k, grads, step, b, b_step, b_at, c, c_step, c_at)
+        _back_euler(count, scratch, acc, acc_step, acc_c, a, k, grads, step, b, c)

@@ -5,19 +5,12 @@ from __future__ import annotations
 from numba import njit
 
 from .maths import LOG2_E, constant, exp2, inline, power_and_rest, sigmoid, softplus
-from .tiles import STATES, TILE, fill_offsets, pad_states, read_tile, write_tile
-from .vector import LANES, ROW, load, load_index, maximum, select_less, splat_at, store
+from .params import STATES, TILE
+from .places import DELTA, TILE_BYTES, TOKENS, WEIGHTS, U, X, Y
+from .tiles import fill_offsets, read_tile, write_tile
+from .vector import LANES, ROW, load, maximum, select_less, splat_at, store
 
-__all__ = ["FORWARD_SCRATCH", "away_from_zero", "forward_units", "four", "load_four", "prepare_step", "store_four"]
-
-TILE_BYTES = TILE * ROW
-PAD_BYTES = 4 * STATES * TILE
-TABLE_BYTES = 8 * TILE
-# Places in the scratch memory of one thread.
-DELTA, U, X, Y = (i * TILE_BYTES for i in range(4))
-TOKENS, TOKENS_B, TOKENS_C, TOKENS_PAD = (4 * TILE_BYTES + i * TABLE_BYTES for i in range(4))
-PAD_B, PAD_C = (4 * TILE_BYTES + 4 * TABLE_BYTES + i * PAD_BYTES for i in range(2))
-FORWARD_SCRATCH = 4 * TILE_BYTES + 4 * TABLE_BYTES + 2 * PAD_BYTES
+__all__ = ["away_from_zero", "forward_units", "four", "load_four", "prepare_step", "read_weights", "store_four"]
 
 
 @inline
@@ -67,23 +60,22 @@ def _make_sweep(zoh, scaled):
         return a * constant(LOG2_E), constant(1.0) / a
 
     @njit(error_model="numpy", nogil=True)
-    def sweep(count, scratch, a_row, h_row, k_row, step, b_row, b_step, b_tokens, c_row, c_step, c_tokens):
+    def sweep(count, scratch, a_row, h_row, k_row, step, b_row, c_row):
         a = load_four(a_row, step)
         a0, a1, a2, a3 = constants(a[0]), constants(a[1]), constants(a[2]), constants(a[3])
         h0, h1, h2, h3 = load_four(h_row, step)
         k = a
         if scaled:
             k = load_four(k_row, step)
-        b, c = four(b_row, b_step), four(c_row, c_step)
+        b, c = four(b_row, 4), four(c_row, 4)
         for t in range(count):
             row = scratch + t * ROW
             delta, x, y = load(row + DELTA), load(row + X), load(row + Y)
-            at = load_index(b_tokens + 8 * t)
+            at = t * ROW
             h0 = advance(h0, delta, x, a0, splat_at(b[0] + at))
             h1 = advance(h1, delta, x, a1, splat_at(b[1] + at))
             h2 = advance(h2, delta, x, a2, splat_at(b[2] + at))
             h3 = advance(h3, delta, x, a3, splat_at(b[3] + at))
-            at = load_index(c_tokens + 8 * t)
             y = read_out(y, h0, splat_at(c[0] + at), k[0])
             y = read_out(y, h1, splat_at(c[1] + at), k[1])
             y = read_out(y, h2, splat_at(c[2] + at), k[2])
@@ -99,11 +91,13 @@ _sweep_zoh, _sweep_zoh_scaled = _make_sweep(True, False), _make_sweep(True, True
 
 
 @njit(error_model="numpy", nogil=True)
-def fill_all_offsets(p, scratch, order, first, count):
-    """Token offsets of B and C, and of rows padded to ``STATES`` numbers."""
-    fill_offsets(scratch + TOKENS_B, order, first, count, p.B_t)
-    fill_offsets(scratch + TOKENS_C, order, first, count, p.C_t)
-    fill_offsets(scratch + TOKENS_PAD, 0, 0, count, 4 * STATES)
+def read_weights(scratch, place, source, state_step, token_step, order, first, count, states):
+    """B or C of one tile into planes of ``LANES`` states, token-major; states beyond ``states`` become 0."""
+    fill_offsets(scratch + TOKENS, order, first, count, token_step)
+    for n in range(0, states, LANES):
+        valid = min(LANES, states - n)
+        read_tile(place, source + n * state_step, state_step, token_step, scratch + TOKENS, count, valid, order)
+        place += TILE_BYTES
 
 
 @njit(error_model="numpy", nogil=True)
@@ -131,30 +125,23 @@ def prepare_step(p, scratch, b, g, e, valid, order, first, count):
 
 
 @njit(error_model="numpy", nogil=True)
-def sweep_states(p, scratch, b, g, e, count, n_first, n_last, h_row):
+def _sweep_states(p, scratch, c_place, g, e, count, n_first, n_last, h_row):
     """All rows of the state in ``[n_first, n_last)`` over the tile; adds their output to ``Y``."""
     step = 4 * p.blocks * LANES
     weight = 4 * (g * p.padded_states * p.blocks * LANES + e)
-    b_base = p.B + b * p.B_b + g * p.B_g
-    c_base = p.C + b * p.C_b + g * p.C_g
     for n in range(n_first, n_last, STATES):
-        b_row, b_step, b_tokens = b_base + n * p.B_c, p.B_c, scratch + TOKENS_B
-        c_row, c_step, c_tokens = c_base + n * p.C_c, p.C_c, scratch + TOKENS_C
-        if n + STATES > p.states:
-            pad_states(scratch + PAD_B, b_row, b_step, b_tokens, count, p.states - n)
-            pad_states(scratch + PAD_C, c_row, c_step, c_tokens, count, p.states - n)
-            b_row, b_step, b_tokens = scratch + PAD_B, 4, scratch + TOKENS_PAD
-            c_row, c_step, c_tokens = scratch + PAD_C, 4, scratch + TOKENS_PAD
+        i = n - n_first
+        at = i // LANES * TILE_BYTES + 4 * (i % LANES)
+        b, c = scratch + WEIGHTS + at, c_place + at
         a, h, k = p.A + weight + n * step, h_row + n * step, p.coef + weight + n * step
-        if p.zoh:
-            if p.coef != 0:
-                _sweep_zoh_scaled(count, scratch, a, h, k, step, b_row, b_step, b_tokens, c_row, c_step, c_tokens)
-            else:
-                _sweep_zoh(count, scratch, a, h, k, step, b_row, b_step, b_tokens, c_row, c_step, c_tokens)
+        if p.zoh and p.coef != 0:
+            _sweep_zoh_scaled(count, scratch, a, h, k, step, b, c)
+        elif p.zoh:
+            _sweep_zoh(count, scratch, a, h, k, step, b, c)
         elif p.coef != 0:
-            _sweep_euler_scaled(count, scratch, a, h, k, step, b_row, b_step, b_tokens, c_row, c_step, c_tokens)
+            _sweep_euler_scaled(count, scratch, a, h, k, step, b, c)
         else:
-            _sweep_euler(count, scratch, a, h, k, step, b_row, b_step, b_tokens, c_row, c_step, c_tokens)
+            _sweep_euler(count, scratch, a, h, k, step, b, c)
 
 
 @njit(error_model="numpy", nogil=True)
@@ -182,39 +169,55 @@ def _write_output(p, scratch, part, b, g, e, valid, order, first, count):
     write_tile(scratch + Y, target, p.out_c, p.out_t, scratch + TOKENS, count, valid, order)
 
 
+@njit(error_model="numpy", nogil=True)
+def _one_block(p, scratch, c_place, part, b, g, e, n_first, n_last, order, first, count):
+    """One tile of one block of channels."""
+    channels = p.blocks * LANES
+    step = 4 * channels
+    valid = min(LANES, p.channels - e)
+    sample = b * p.groups + g
+    h_row = p.last + 4 * (sample * p.padded_states * channels + e)
+    if first == 0:
+        for n in range(n_first, n_last):
+            store(h_row + n * step, constant(0.0))
+    if p.bounds != 0:
+        tiles = (p.length + TILE - 1) // TILE
+        bound = p.bounds + 4 * ((sample * tiles + first // TILE) * p.padded_states * channels + e)
+        for n in range(n_first, n_last):
+            store(bound + n * step, load(h_row + n * step))
+    prepare_step(p, scratch, b, g, e, valid, order, first, count)
+    for t in range(count):
+        store(scratch + Y + t * ROW, constant(0.0))
+    _sweep_states(p, scratch, c_place, g, e, count, n_first, n_last, h_row)
+    _write_output(p, scratch, part, b, g, e, valid, order, first, count)
+
+
 def forward_units(params, scratch, begin, end):
-    """Units ``begin..end``; a unit: one part of the state of one block of ``LANES`` channels of one sample and group.
+    """Units ``begin..end``; a unit: one part of the state of one chunk of channel blocks of one sample and group.
 
     Compiled by :mod:`.kernels`.
     """
     p = params[0]
-    channels = p.blocks * LANES
-    step = 4 * channels
     states_per_part = p.padded_states // p.parts
+    c_place = scratch + WEIGHTS + (states_per_part + LANES - 1) // LANES * TILE_BYTES
+    blocks_per_chunk = (p.blocks + p.chunks - 1) // p.chunks
     for unit in range(begin, end):
         part = unit % p.parts
-        block = unit // p.parts
-        e = block % p.blocks * LANES
-        g = block // p.blocks % p.groups
-        b = block // p.blocks // p.groups
-        valid = min(LANES, p.channels - e)
+        chunk = unit // p.parts % p.chunks
+        g = unit // p.parts // p.chunks % p.groups
+        b = unit // p.parts // p.chunks // p.groups
         order = p.order + 4 * g * p.length if p.order != 0 else 0
         n_first = part * states_per_part
         n_last = n_first + states_per_part
-        h_row = p.last + 4 * ((b * p.groups + g) * p.padded_states * channels + e)
-        for n in range(n_first, n_last):
-            store(h_row + n * step, constant(0.0))
-        tiles = (p.length + TILE - 1) // TILE
-        for tile in range(tiles):
-            first = tile * TILE
+        states = min(n_last, p.states) - n_first
+        from_b = p.B + b * p.B_b + g * p.B_g + n_first * p.B_c
+        from_c = p.C + b * p.C_b + g * p.C_g + n_first * p.C_c
+        first_block = chunk * blocks_per_chunk
+        last_block = min(p.blocks, first_block + blocks_per_chunk)
+        for first in range(0, p.length, TILE):
             count = min(TILE, p.length - first)
-            if p.bounds != 0:
-                bound = p.bounds + 4 * (((b * p.groups + g) * tiles + tile) * p.padded_states * channels + e)
-                for n in range(n_first, n_last):
-                    store(bound + n * step, load(h_row + n * step))
-            prepare_step(p, scratch, b, g, e, valid, order, first, count)
-            for t in range(count):
-                store(scratch + Y + t * ROW, constant(0.0))
-            fill_all_offsets(p, scratch, order, first, count)
-            sweep_states(p, scratch, b, g, e, count, n_first, n_last, h_row)
-            _write_output(p, scratch, part, b, g, e, valid, order, first, count)
+            read_weights(scratch, scratch + WEIGHTS, from_b, p.B_c, p.B_t, order, first, count, states)
+            read_weights(scratch, c_place, from_c, p.C_c, p.C_t, order, first, count, states)
+            for block in range(first_block, last_block):
+                e = block * LANES
+                _one_block(p, scratch, c_place, part, b, g, e, n_first, n_last, order, first, count)

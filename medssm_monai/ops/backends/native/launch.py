@@ -57,8 +57,8 @@ def run_forward(
     save: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """See :func:`empty_forward`; all tensors float32 on the CPU, canonical shapes, ``order`` contiguous int32."""
-    from .forward import FORWARD_SCRATCH
     from .kernels import forward_kernel
+    from .places import WEIGHTS, weight_bytes
     from .shares import add_shares, empty_shares
     from .vector import LANES
 
@@ -68,17 +68,28 @@ def run_forward(
     blocks = last.shape[-1] // LANES
     parts = state_parts(A.shape[-1], batch * groups * blocks, threads)
     split = parts > 1
+    # Chunks share one read of B and C; enough of them for all threads, or as long as the state of their blocks is small.
+    chunks = min(blocks, max(-(-4 * threads // (batch * groups)), -(-blocks // 8)))
+    chunks = -(-blocks // -(-blocks // chunks))  # none of them empty
     memory, first = empty_shares(parts, out) if split else (None, out)
     sizes = {"batch": batch, "groups": groups, "channels": channels, "length": length, "states": A.shape[-1]}
-    sizes |= {"padded_states": last.shape[-2], "blocks": blocks, "parts": parts, "out_p": out.numel() * 4, **flags}
+    sizes |= {
+        "padded_states": last.shape[-2],
+        "blocks": blocks,
+        "parts": parts,
+        "chunks": chunks,
+        "out_p": out.numel() * 4,
+        **flags,
+    }
     tensors = {"u": u, "delta": delta, "B": B, "C": C, "out": first, "last": last, "order": order}
     tensors |= {"A": packed(A), "coef": packed(coef), "bias": packed(bias), "D": packed(D)}
     if save:
         tensors["bounds"] = bounds
     if not split:
         tensors |= {"z": z, "pre": pre if pre.numel() else None}
-    units = batch * groups * blocks * parts
-    run_units(forward_kernel(), make_params(sizes, tensors), FORWARD_SCRATCH, units, threads)
+    units = batch * groups * chunks * parts
+    scratch = WEIGHTS + weight_bytes(last.shape[-2] // parts)
+    run_units(forward_kernel(), make_params(sizes, tensors), scratch, units, threads)
     if split:
         add_shares(memory, out)
         if z is not None:

@@ -62,8 +62,8 @@ def run_backward(
     flags: dict[str, int],
 ) -> tuple[Tensor, ...]:
     """See :func:`empty_backward`; ``dlast``: gradient of the packed last state; ``pre``, ``bounds`` are saved ones."""
-    from .backward import backward_scratch
     from .kernels import backward_kernel
+    from .places import WEIGHTS, accumulator_bytes, weight_bytes
     from .shares import add_shares, empty_shares
     from .vector import LANES
 
@@ -99,7 +99,7 @@ def run_backward(
     tensors |= {"du": input_share, "ddelta": step_share, "dz": dz, "pre": None if z is None else pre}
     tensors |= {"dB": B_share, "dC": C_share}
     units = batch * groups * chunks * parts
-    scratch = backward_scratch(padded_states // parts)
+    scratch = WEIGHTS + weight_bytes(padded_states // parts) + accumulator_bytes(padded_states // parts)
     run_units(backward_kernel(), make_params(sizes, tensors), scratch, units, threads)
 
     if parts > 1:

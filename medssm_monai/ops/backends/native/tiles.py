@@ -6,10 +6,10 @@ everything else (scan orders on channel-first data, odd strides, the last channe
 
 from __future__ import annotations
 
-from numba import float32, njit
+from numba import njit
 
 from .maths import constant, inline
-from .params import STATES, TILE
+from .params import TILE
 from .vector import (
     LANES,
     ROW,
@@ -23,7 +23,7 @@ from .vector import (
     transpose_block,
 )
 
-__all__ = ["STATES", "TILE", "fill_offsets", "pad_states", "read_tile", "write_tile"]
+__all__ = ["TILE", "fill_offsets", "read_tile", "write_tile"]
 
 
 @inline
@@ -74,15 +74,3 @@ def write_tile(source, target, channel_step, token_step, offsets, count, valid, 
         token = target + load_index(offsets + 8 * t)
         for j in range(valid):
             store_number(token + j * channel_step, load_number(source + t * ROW + 4 * j))
-
-
-@njit(error_model="numpy", nogil=True)
-def pad_states(target, source, state_step, offsets, count, valid):
-    """``valid < STATES`` rows of B or C for one tile, gathered as ``(count, STATES)``; missing ones are zeros."""
-    for t in range(count):
-        token = source + load_index(offsets + 8 * t)
-        for n in range(STATES):
-            number = float32(0.0)
-            if n < valid:
-                number = load_number(token + n * state_step)
-            store_number(target + 4 * (STATES * t + n), number)

@@ -1,0 +1,88 @@
+"""The forward pass: one program scans a block of channels over a span of tiles, one state after the other."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from .arguments import part, pick, place, positions, step_size, tile, weight
+from .maths import compose, exp, hold, sigmoid
+
+__all__ = ["Outputs", "forward_kernel"]
+
+
+class Outputs(NamedTuple):
+    """Contiguous results; states in float32."""
+
+    out: Tensor  # (B, G, E, L)
+    last: Tensor  # (B, G, E, N)
+    bounds: Tensor | None  # (B, G, tiles, E, N): the state before each tile, for the backward pass
+
+
+@triton.jit
+def forward_kernel(
+    inputs,
+    strides,
+    starts,
+    outputs,
+    sizes,
+    SOFTPLUS: tl.constexpr,
+    ZOH: tl.constexpr,
+    CONSTANT_B: tl.constexpr,
+    CONSTANT_C: tl.constexpr,
+    BLOCK_E: tl.constexpr,
+    BLOCK_T: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+):
+    """Grid (spans, channel blocks, B G). ``starts``: (B, G, spans, E, N), the state before each span, or None: 0."""
+    sample, group, rows, states, has_row = part(sizes, BLOCK_E, BLOCK_N)
+    pair = sample * sizes.groups + group
+    cells = rows[:, None] * sizes.states + states[None, :]
+    has_cell = has_row[:, None] & (states[None, :] < sizes.states)
+    block = sizes.channels.to(tl.int64) * sizes.states  # states of one sample, group and moment
+    span = tl.program_id(0)
+    if starts is None:
+        carry = tl.zeros((BLOCK_E, BLOCK_N), tl.float32)
+    else:
+        carry = tl.load(starts + (pair * sizes.spans + span) * block + cells, mask=has_cell, other=0.0)
+    bias = None
+    if inputs.bias is not None:
+        bias = tl.load(inputs.bias + group * sizes.channels + rows, mask=has_row, other=0.0).to(tl.float32)
+    local = tl.arange(0, BLOCK_T)
+    end = tl.minimum((span + 1) * sizes.per_span, sizes.tiles)
+    for index in range(span * sizes.per_span, end):
+        if outputs.bounds is not None:
+            tl.store(outputs.bounds + (pair * sizes.tiles + index) * block + cells, carry, mask=has_cell)
+        steps = index * BLOCK_T + local
+        has_step = steps < sizes.length
+        kept = has_row[:, None] & has_step[None, :]
+        columns = positions(inputs, sizes, group, steps, has_step)
+        u = tile(inputs.u, strides.u, sample, group, rows, columns, kept)
+        raw = tile(inputs.delta, strides.delta, sample, group, rows, columns, kept)
+        delta, raw = step_size(raw, bias, kept, SOFTPLUS)
+        y = tl.zeros((BLOCK_E, BLOCK_T), tl.float32)
+        for n in range(sizes.states):
+            A = tl.load(inputs.A + (group * sizes.channels + rows) * sizes.states + n, mask=has_row, other=0.0)
+            B = weight(inputs.B, strides.B, sample, group, n, rows, columns, has_row, has_step, CONSTANT_B)
+            C = weight(inputs.C, strides.C, sample, group, n, rows, columns, has_row, has_step, CONSTANT_C)
+            x = delta * A.to(tl.float32)[:, None]
+            decay = exp(x)
+            factor = delta
+            if ZOH:
+                factor = delta * hold(x, decay)
+            decays, h = tl.associative_scan((decay, factor * B * u), 1, compose)
+            h += decays * pick(carry, states, n)[:, None]
+            y += C * h
+            carry = place(carry, states, n, tl.sum(tl.where(local[None, :] == BLOCK_T - 1, h, 0.0), 1))
+        if inputs.D is not None:
+            D = tl.load(inputs.D + group * sizes.channels + rows, mask=has_row, other=0.0).to(tl.float32)
+            y += D[:, None] * u
+        if inputs.z is not None:
+            z = tile(inputs.z, strides.z, sample, group, rows, columns, kept)
+            y *= z * sigmoid(z)
+        where = (pair * sizes.channels + rows)[:, None] * sizes.length + columns[None, :]
+        tl.store(outputs.out + where, y, mask=kept)
+    tl.store(outputs.last + pair * block + cells, carry, mask=has_cell & (end == sizes.tiles))
