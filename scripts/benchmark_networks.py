@@ -1,0 +1,207 @@
+"""Times every registered network against itself on the sequential scan and against MONAI's networks at the same input.
+
+    python scripts/benchmark_networks.py                             # CPU, 3 x 128 x 128, batch 4
+    python scripts/benchmark_networks.py --names mamba_mis_s --size 256 --batch 1 --json networks.json
+    python scripts/benchmark_networks.py --device cuda --batch 16
+
+One row per network: images per second (median of interleaved repeats, each round runs every network once), share of the
+time spent in the scan, and peak memory above the network and its input, each measured for inference and for a training
+step (forward and backward). On the CPU the peak is that of a fresh process; the sequential loop runs once per round and
+only with ``--loop``, because its backward keeps every state.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch  # noqa: E402
+from monai.networks import nets as monai_nets  # noqa: E402
+from torch import nn  # noqa: E402
+
+from medssm_monai import get_network, register  # noqa: E402
+from medssm_monai.ops import use_backend  # noqa: E402
+
+INFERENCE, TRAINING = "inference", "training step"
+LOOP = " (sequential loop)"
+SWIN_T = {"embed_dim": 96, "depths": (2, 2, 6, 2), "num_heads": (3, 6, 12, 24)}
+
+
+class SwinClassifier(nn.Module):
+    """MONAI's Swin encoder with the sizes of Swin-T, average pooling and a linear layer: ``(B, 3, H, W)`` to ``(B, 2)``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        sizes = {"in_chans": 3, "window_size": (7, 7), "patch_size": (4, 4), "spatial_dims": 2}
+        self.encoder = monai_nets.swin_unetr.SwinTransformer(**SWIN_T, **sizes)
+        self.head = nn.Linear(16 * SWIN_T["embed_dim"], 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.encoder(x)[-1].mean((2, 3)))
+
+
+def build(name: str, size: int) -> nn.Module:
+    """A network by its registered name, or one of MONAI's."""
+    torch.manual_seed(0)
+    name = name.removesuffix(LOOP)
+    if name == "MONAI ResNet-18":
+        return monai_nets.resnet18(spatial_dims=2, n_input_channels=3, num_classes=2)
+    if name == "MONAI Swin-T-sized":
+        return SwinClassifier()
+    if name == "MONAI U-Net":
+        channels, strides = (16, 32, 64, 128, 256), (2, 2, 2, 2)
+        return monai_nets.UNet(2, 3, 1, channels=channels, strides=strides, num_res_units=2)
+    return get_network(name, img_size=size)
+
+
+def step(net: nn.Module, x: torch.Tensor, kind: str, backend: str) -> Callable[[], None]:
+    """A closure that runs the network once."""
+
+    def inference() -> None:
+        with torch.no_grad(), use_backend(backend):
+            net.eval()(x)
+
+    def training() -> None:
+        with use_backend(backend):
+            net.train()(x).float().square().mean().backward()
+        net.zero_grad(set_to_none=True)
+
+    return inference if kind == INFERENCE else training
+
+
+def timed(function: Callable[[], None], device: str) -> float:
+    """Seconds of one call."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    function()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def scan_share(function: Callable[[], None]) -> float:
+    """Part of one call's time that the profiler finds inside the scan's own operators, forward and backward."""
+    with torch.profiler.profile() as profiler:
+        function()
+    events = profiler.key_averages()
+    total = sum(e.self_cpu_time_total + e.self_device_time_total for e in events)
+    inside = sum(e.self_cpu_time_total + e.self_device_time_total for e in events if e.key.startswith("medssm::"))
+    return inside / total
+
+
+def peak_memory(name: str, kind: str, options: argparse.Namespace) -> int:
+    """Bytes above network and input at the peak of one call; on the CPU from a fresh process."""
+    if options.device == "cuda":
+        function = step(build(name, options.size).cuda(), images(options), kind, backend_of(name))
+        function()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        function()
+        return torch.cuda.max_memory_allocated() - before
+    words = [sys.executable, __file__, "--peak-of", name, "--kind", kind]
+    words += ["--size", str(options.size), "--batch", str(options.batch), "--threads", str(options.threads)]
+    return int(subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()[-1])
+
+
+def peak_here(name: str, kind: str, options: argparse.Namespace) -> int:
+    """Growth of this process's peak resident memory over a call, after one on a small image that loads everything."""
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    net, x = build(name, options.size), images(options)
+    step(net, x[:1, :, :64, :64], kind, backend_of(name))()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    step(net, x, kind, backend_of(name))()
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit
+
+
+def images(options: argparse.Namespace) -> torch.Tensor:
+    """Random input ``(batch, 3, size, size)``."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(options.batch, 3, options.size, options.size, generator=generator).to(options.device)
+
+
+def backend_of(name: str) -> str:
+    """The backend of a row: the sequential loop, or the automatic choice."""
+    return "reference" if name.endswith(LOOP) else "auto"
+
+
+def measure(options: argparse.Namespace) -> list[dict[str, object]]:
+    """One row per network and kind of pass."""
+    names = [*options.names]
+    names += [name + LOOP for name in options.names if options.loop]
+    names += ["MONAI ResNet-18", "MONAI Swin-T-sized", "MONAI U-Net"]
+    x, rows = images(options), []
+    nets = {name: build(name, options.size).to(options.device) for name in names}
+    for kind in (INFERENCE, TRAINING):
+        calls = {name: step(net, x, kind, backend_of(name)) for name, net in nets.items()}
+        times: dict[str, list[float]] = {name: [] for name in names}
+        for call in calls.values():
+            call()
+        for _ in range(options.repeats):
+            for name, call in calls.items():
+                times[name].append(timed(call, options.device))
+        fastest = {name: statistics.median(t) for name, t in times.items()}
+        for name in names:
+            rows.append(
+                {
+                    "network": name,
+                    "pass": kind,
+                    "parameters": sum(p.numel() for p in nets[name].parameters()),
+                    "images_per_second": options.batch / fastest[name],
+                    "times_the_first": fastest[names[0]] / fastest[name],
+                    "scan_share": scan_share(calls[name]) if name in options.names else None,
+                    "peak_mib": peak_memory(name, kind, options) / 2**20,
+                }
+            )
+    return rows
+
+
+def table(rows: list[dict[str, object]]) -> str:
+    """The rows as a Markdown table."""
+    lines = ["| network | pass | parameters | images/s | speed, first = 1 | in the scan | peak MiB |", "|---" * 7 + "|"]
+    for row in rows:
+        share = "" if row["scan_share"] is None else f"{row['scan_share']:.0%}"
+        lines.append(
+            f"| {row['network']} | {row['pass']} | {row['parameters']:,} | {row['images_per_second']:.2f} "
+            f"| {row['times_the_first']:.3g} | {share} | {row['peak_mib']:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Command line."""
+    known = [name for name in register().names if name[0].islower()]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--names", nargs="+", default=known, choices=known, help="registered networks")
+    parser.add_argument("--size", type=int, default=128, help="height and width of the images")
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--loop", action="store_true", help="also run each network on the sequential loop (slow)")
+    parser.add_argument("--json", type=Path, help="also write the rows to this file")
+    parser.add_argument("--peak-of", help=argparse.SUPPRESS)
+    parser.add_argument("--kind", default=INFERENCE, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.peak_of:
+        print(peak_here(options.peak_of, options.kind, options))
+        return
+    rows = measure(options)
+    print(table(rows))
+    if options.json:
+        options.json.write_text(json.dumps({"options": vars(options) | {"json": None}, "rows": rows}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
