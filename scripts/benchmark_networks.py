@@ -36,7 +36,7 @@ SWIN_T = {"embed_dim": 96, "depths": (2, 2, 6, 2), "num_heads": (3, 6, 12, 24)}
 
 
 class SwinClassifier(nn.Module):
-    """MONAI's Swin encoder with the sizes of Swin-T, average pooling and a linear layer: ``(B, 3, H, W)`` to ``(B, 2)``."""
+    """MONAI's Swin encoder in the sizes of Swin-T, average pooling, a linear layer: ``(B, 3, H, W)`` to ``(B, 2)``."""
 
     def __init__(self) -> None:
         super().__init__()
