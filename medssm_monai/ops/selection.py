@@ -94,7 +94,7 @@ def choose(request: Request, name: str | None = None) -> Backend:
     if _known(name, source) == AUTO:
         return _automatic(request)
     backend = BACKENDS[name]
-    reason = backend.refuses(request)
+    reason = backend.refuses(request, by_name=True)
     if reason is not None:
         raise RuntimeError(f"scan backend {name!r} was asked for ({source}) but cannot be used: {reason}")
     return backend

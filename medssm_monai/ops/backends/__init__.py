@@ -6,6 +6,7 @@ What a backend can do is declared here, as data, so that choosing one imports no
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -26,12 +27,14 @@ checked before: a backend does not repeat that.
 
 @dataclass(frozen=True)
 class Request:
-    """What a call needs from a backend: device type, dtype of the state, gradients, an exporter at work."""
+    """What a call needs from a backend: device type, dtype of the state, gradients, an exporter at work, the rule
+    that turns steps into decays and inputs."""
 
     device: str
     dtype: torch.dtype
     needs_grad: bool = False
     exporting: bool = False
+    discretization: str = "euler"
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,9 @@ class Backend:
         differentiable: whether gradients flow through it.
         exportable: whether exporters (``torch.export``, ``torch.jit.trace``, ONNX) see plain PyTorch operators.
         missing: why it cannot run in this installation, or None.
+        discretizations: the discretizations it knows.
+        interpreted: whether Triton's interpreter (environment variable ``TRITON_INTERPRET=1``) runs it on any device,
+            too slow for all but tests: only if asked for by name.
     """
 
     name: str
@@ -55,15 +61,20 @@ class Backend:
     differentiable: bool = True
     exportable: bool = False
     missing: str | None = None
+    discretizations: frozenset[str] = frozenset({"euler", "zoh"})
+    interpreted: bool = False
 
-    def refuses(self, request: Request) -> str | None:
-        """Why this backend cannot serve ``request``, or None if it can."""
-        if self.devices is not None and request.device not in self.devices:
+    def refuses(self, request: Request, by_name: bool = False) -> str | None:
+        """Why this backend cannot serve ``request``, which asks for it ``by_name`` or not, or None if it can."""
+        anywhere = by_name and self.interpreted and os.environ.get("TRITON_INTERPRET") == "1"
+        if self.devices is not None and request.device not in self.devices and not anywhere:
             return f"it runs on {sorted(self.devices)}, the tensors are on {request.device!r}"
         if request.dtype not in self.dtypes:
             return f"its state is one of {sorted(str(d) for d in self.dtypes)}, the call needs {request.dtype}"
         if request.needs_grad and not self.differentiable:
             return "it has no gradient"
+        if request.discretization not in self.discretizations:
+            return f"it knows the discretizations {sorted(self.discretizations)}, not {request.discretization!r}"
         return self.missing
 
 
@@ -73,6 +84,18 @@ def _without(package: str) -> str | None:
 
 def _native(*args: object) -> tuple[torch.Tensor, torch.Tensor]:
     from .native import scan
+
+    return scan(*args)
+
+
+def _triton(*args: object) -> tuple[torch.Tensor, torch.Tensor]:
+    from .triton import scan
+
+    return scan(*args)
+
+
+def _mamba_ssm(*args: object) -> tuple[torch.Tensor, torch.Tensor]:
+    from .mamba_ssm import scan
 
     return scan(*args)
 
@@ -99,6 +122,22 @@ BACKENDS: dict[str, Backend] = {
             devices=frozenset({"cpu"}),
             dtypes=frozenset({torch.float32}),
             missing=_without("numba"),
+        ),
+        Backend(
+            "triton",
+            _triton,
+            devices=frozenset({"cuda"}),
+            dtypes=frozenset({torch.float32}),
+            missing=_without("triton"),
+            interpreted=True,
+        ),
+        Backend(
+            "mamba_ssm",
+            _mamba_ssm,
+            devices=frozenset({"cuda"}),
+            dtypes=frozenset({torch.float32}),
+            missing=_without("mamba_ssm") or _without("selective_scan_cuda"),
+            discretizations=frozenset({"euler"}),
         ),
         Backend("blocked", _blocked, exportable=True),
         Backend("reference", _reference, exportable=True),

@@ -58,7 +58,7 @@ def backward_kernel(
     channel = group * sizes.channels + rows
     cells = rows[:, None] * sizes.states + states[None, :]
     has_cell = has_row[:, None] & (states[None, :] < sizes.states)
-    block = sizes.channels.to(tl.int64) * sizes.states
+    block = sizes.channels * sizes.states
     span = tl.program_id(0)
     local = tl.arange(0, BLOCK_T)
     carry = tl.zeros((BLOCK_E, BLOCK_N), tl.float32)

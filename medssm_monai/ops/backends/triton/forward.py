@@ -42,7 +42,7 @@ def forward_kernel(
     pair = sample * sizes.groups + group
     cells = rows[:, None] * sizes.states + states[None, :]
     has_cell = has_row[:, None] & (states[None, :] < sizes.states)
-    block = sizes.channels.to(tl.int64) * sizes.states  # states of one sample, group and moment
+    block = sizes.channels * sizes.states  # states of one sample, group and moment
     span = tl.program_id(0)
     if starts is None:
         carry = tl.zeros((BLOCK_E, BLOCK_N), tl.float32)
@@ -85,4 +85,5 @@ def forward_kernel(
             y *= z * sigmoid(z)
         where = (pair * sizes.channels + rows)[:, None] * sizes.length + columns[None, :]
         tl.store(outputs.out + where, y, mask=kept)
-    tl.store(outputs.last + pair * block + cells, carry, mask=has_cell & (end == sizes.tiles))
+    finished = tl.where(span == sizes.spans - 1, sizes.states, 0)  # only the last span knows the last state
+    tl.store(outputs.last + pair * block + cells, carry, mask=has_cell & (states[None, :] < finished))

@@ -124,9 +124,7 @@ def adjoint_span_kernel(
         earlier = _delta(inputs, strides, sizes, sample, group, rows, has_row, steps, inner, SOFTPLUS)
         earlier = tl.cumsum(earlier, 1)  # sum of the steps from the tile's second token to this one
         after = _after(steps, index, sizes, BLOCK_T, True)
-        total = tl.sum(
-            _delta(inputs, strides, sizes, sample, group, rows, has_row, steps + 1, after, SOFTPLUS), 1
-        )
+        total = tl.sum(_delta(inputs, strides, sizes, sample, group, rows, has_row, steps + 1, after, SOFTPLUS), 1)
         for n in range(sizes.states):
             A = tl.load(inputs.A + (group * sizes.channels + rows) * sizes.states + n, mask=has_row, other=0.0)
             A = A.to(tl.float32)
@@ -152,7 +150,7 @@ def carry_kernel(
     pair = sample * sizes.groups + group
     has_cell = has_row[:, None] & (states[None, :] < sizes.states)
     cells = rows[:, None] * sizes.states + states[None, :]
-    block = sizes.channels.to(tl.int64) * sizes.states
+    block = sizes.channels * sizes.states
     A = tl.load(A + group * block + cells, mask=has_cell, other=0.0).to(tl.float32)
     if first is None:
         carry = tl.zeros((BLOCK_E, BLOCK_N), tl.float32)

@@ -1,0 +1,192 @@
+"""From tensors to launches: tile sizes, shares of the work, buffers, sums of shares in fixed order."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["Call", "empty_backward", "empty_forward", "run_backward", "run_forward", "tiling"]
+
+TILE_TOKENS = 64  # tokens scanned at once; the states between tiles are kept for the backward pass
+TILE_CHANNELS = 16  # channels beside each other in a tile: dB and dC have one share per so many channels
+VALUES_PER_THREAD = 8
+PROGRAMS_PER_PROCESSOR = 4  # below so many programs per multiprocessor, L is split
+
+
+class Call(NamedTuple):
+    """The inputs of one scan and its options."""
+
+    u: Tensor
+    delta: Tensor
+    A: Tensor
+    B: Tensor
+    C: Tensor
+    D: Tensor | None
+    z: Tensor | None
+    bias: Tensor | None
+    order: Tensor | None
+    softplus: bool
+    zoh: bool
+
+
+class Tiling(NamedTuple):
+    """Compile-time sizes of a tile, all powers of two."""
+
+    channels: int
+    tokens: int
+    states: int
+    warps: int
+
+
+def _power_of_two(size: int) -> int:
+    return 1 << (size - 1).bit_length()
+
+
+def tiling(channels: int, length: int, states: int) -> Tiling:
+    """Tile for a scan of this size."""
+    rows = max(2, min(TILE_CHANNELS, _power_of_two(channels)))
+    columns = max(16, min(TILE_TOKENS, _power_of_two(length)))
+    warps = max(1, min(8, rows * columns // (32 * VALUES_PER_THREAD)))
+    return Tiling(rows, columns, max(2, _power_of_two(states)), warps)
+
+
+def _programs_wanted(device: torch.device) -> int:
+    if device.type != "cuda":
+        return 1
+    return PROGRAMS_PER_PROCESSOR * torch.cuda.get_device_properties(device).multi_processor_count
+
+
+def _sizes(call: Call, tile: Tiling) -> tuple[int, ...]:
+    """The values of :class:`~.arguments.Sizes`: L is split where samples and channel blocks leave a GPU idle."""
+    batch, groups, channels, length = call.u.shape
+    tiles = -(-length // tile.tokens)
+    programs = batch * groups * -(-channels // tile.channels)
+    per_span = -(-tiles // min(tiles, -(-_programs_wanted(call.u.device) // programs)))
+    return groups, channels, length, call.A.shape[-1], tiles, -(-tiles // per_span), per_span
+
+
+def empty_forward(u: Tensor, A: Tensor, save: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """``out``, the last state, and (empty unless ``save``) the states before the tiles ``(B, G, tiles, E, N)``."""
+    batch, groups, channels, length = u.shape
+    states = A.shape[-1]
+    tiles = -(-length // tiling(channels, length, states).tokens)
+    return (
+        u.new_empty(u.shape),
+        u.new_empty((batch, groups, channels, states), dtype=torch.float32),
+        u.new_empty((batch, groups, tiles, channels, states) if save else 0, dtype=torch.float32),
+    )
+
+
+def empty_backward(call: Call) -> list[Tensor]:
+    """Gradients of u, delta, A, B, C, D, z, bias; empty where the input is None."""
+    inputs = (call.u, call.delta, call.A, call.B, call.C, call.D, call.z, call.bias)
+    return [call.u.new_empty(0) if x is None else x.new_empty(x.shape) for x in inputs]
+
+
+def _arguments(call: Call, sizes: tuple[int, ...], tile: Tiling, dout: Tensor | None = None) -> tuple:
+    """Inputs, strides and sizes as the kernels name them, and the compile-time options."""
+    from .arguments import Inputs, Sizes, Strides
+
+    strided = (call.u, call.delta, call.B, call.C, call.z, dout)
+    options = {
+        "SOFTPLUS": call.softplus,
+        "ZOH": call.zoh,
+        "CONSTANT_B": call.B.dim() == 3,
+        "CONSTANT_C": call.C.dim() == 3,
+        "BLOCK_E": tile.channels,
+        "BLOCK_T": tile.tokens,
+        "BLOCK_N": tile.states,
+        "num_warps": tile.warps,
+    }
+    strides = Strides(*(None if x is None else tuple(x.stride()) for x in strided))
+    return Inputs(*call[:9]), strides, Sizes(*sizes), options
+
+
+def _entering(call: Call, sizes: tuple[int, ...], tile: Tiling, dout: Tensor | None, dlast: Tensor | None):
+    """What enters each span, ``(B, G, spans, E, N)``: states, or with ``dout`` their gradients from later spans."""
+    from .spans import adjoint_span_kernel, carry_kernel, state_span_kernel
+
+    spans = sizes[5]
+    if spans == 1:
+        return dlast
+    inputs, strides, named, options = _arguments(call, sizes, tile, dout)
+    batch, groups, channels, _ = call.u.shape
+    ends = call.u.new_empty((batch, groups, spans, channels, call.A.shape[-1]), dtype=torch.float32)
+    totals = call.u.new_empty((batch, groups, spans, channels), dtype=torch.float32)
+    starts = torch.empty_like(ends)
+    blocks = -(-channels // tile.channels)
+    grid = (spans, blocks, batch * groups)
+    if dout is None:
+        state_span_kernel[grid](inputs, strides, ends, totals, named, **options)
+    else:
+        adjoint_span_kernel[grid](inputs, strides, dout, ends, totals, named, **options)
+    carry_kernel[(1, blocks, batch * groups)](
+        call.A,
+        dlast,
+        ends,
+        totals,
+        starts,
+        named,
+        REVERSE=dout is not None,
+        BLOCK_E=tile.channels,
+        BLOCK_N=tile.states,
+        num_warps=1,
+    )
+    return starts
+
+
+def run_forward(call: Call, save: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """See :func:`empty_forward`."""
+    from .forward import Outputs, forward_kernel
+
+    tile = tiling(call.u.shape[2], call.u.shape[3], call.A.shape[-1])
+    sizes = _sizes(call, tile)
+    out, last, bounds = empty_forward(call.u, call.A, save)
+    starts = _entering(call, sizes, tile, None, None)
+    inputs, strides, named, options = _arguments(call, sizes, tile)
+    grid = (sizes[5], -(-call.u.shape[2] // tile.channels), call.u.shape[0] * call.u.shape[1])
+    forward_kernel[grid](inputs, strides, starts, Outputs(out, last, bounds if save else None), named, **options)
+    return out, last, bounds
+
+
+def run_backward(call: Call, dout: Tensor, dlast: Tensor | None, bounds: Tensor) -> list[Tensor]:
+    """See :func:`empty_backward`."""
+    from .backward import Gradients, backward_kernel
+
+    tile = tiling(call.u.shape[2], call.u.shape[3], call.A.shape[-1])
+    sizes = _sizes(call, tile)
+    batch, groups, channels, length = call.u.shape
+    blocks, spans, states = -(-channels // tile.channels), sizes[5], call.A.shape[-1]
+    du, ddelta, *_, dz, _ = empty_backward(call)
+
+    def shares(*shape: int) -> Tensor:
+        return call.u.new_empty((batch, groups, *shape), dtype=torch.float32)
+
+    def weight_shares(x: Tensor) -> Tensor:
+        return shares(spans, channels, states) if x.dim() == 3 else shares(blocks, states, length)
+
+    grads = Gradients(
+        du,
+        ddelta,
+        dz if call.z is not None else None,
+        shares(spans, channels, states),
+        weight_shares(call.B),
+        weight_shares(call.C),
+        shares(spans, channels) if call.D is not None else None,
+        shares(spans, channels) if call.bias is not None else None,
+    )
+    dlast = None if dlast is None else dlast.float().contiguous()
+    starts = _entering(call, sizes, tile, dout, dlast)
+    inputs, strides, named, options = _arguments(call, sizes, tile, dout)
+    grid = (spans, blocks, batch * groups)
+    backward_kernel[grid](inputs, strides, dout, bounds, starts, grads, named, **options)
+
+    def total(share: Tensor | None, x: Tensor | None) -> Tensor:
+        if x is None:
+            return call.u.new_empty(0)
+        return share.sum(2 if x.dim() == 4 else (0, 2)).to(x.dtype)
+
+    dA, dB, dC = (total(g, x) for g, x in ((grads.A, call.A), (grads.B, call.B), (grads.C, call.C)))
+    return [du, ddelta, dA, dB, dC, total(grads.D, call.D), dz, total(grads.bias, call.bias)]
