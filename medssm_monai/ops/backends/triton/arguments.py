@@ -8,9 +8,26 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .maths import softplus
+from .maths import sigmoid, softplus
 
-__all__ = ["Inputs", "Sizes", "Strides", "part", "pick", "place", "positions", "step_size", "tile", "weight"]
+__all__ = [
+    "Inputs",
+    "Sizes",
+    "Strides",
+    "add_at",
+    "by_state",
+    "output_gradient",
+    "part",
+    "per_channel",
+    "pick",
+    "place",
+    "positions",
+    "raw_steps",
+    "state_cells",
+    "step_sizes",
+    "tile",
+    "weight",
+]
 
 Stride = tuple[int, ...]
 
@@ -53,46 +70,87 @@ class Sizes(NamedTuple):
 
 
 @triton.jit
-def part(sizes, BLOCK_E: tl.constexpr, BLOCK_N: tl.constexpr):
-    """Sample, group, channels (E,), states (N,) of this program, and which channels exist."""
+def part(sizes, BLOCK_E: tl.constexpr):
+    """What of the scan is this program's: sample, group, channels (E,) and which of them exist."""
     pair = tl.program_id(2)
-    sample = (pair // sizes.groups).to(tl.int64)
-    group = (pair % sizes.groups).to(tl.int64)
     rows = (tl.program_id(1) * BLOCK_E + tl.arange(0, BLOCK_E)).to(tl.int64)
-    return sample, group, rows, tl.arange(0, BLOCK_N), rows < sizes.channels
+    return (pair // sizes.groups).to(tl.int64), (pair % sizes.groups).to(tl.int64), rows, rows < sizes.channels
 
 
 @triton.jit
-def positions(inputs, sizes, group, steps, kept):
+def state_cells(sizes, who, BLOCK_N: tl.constexpr):
+    """States (N,), offsets (E, N) of this program's part in an (E, N) matrix, and which of them exist."""
+    _, _, rows, has_row = who
+    states = tl.arange(0, BLOCK_N)
+    cells = rows[:, None] * sizes.states + states[None, :]
+    return states, cells, has_row[:, None] & (states[None, :] < sizes.states)
+
+
+@triton.jit
+def positions(inputs, sizes, who, steps, has_step):
     """Where scan steps (T,) lie in memory: the identity without an order table."""
     if inputs.order is None:
         return steps.to(tl.int64)
     else:
-        return tl.load(inputs.order + group * sizes.length + steps, mask=kept, other=0).to(tl.int64)
+        return tl.load(inputs.order + who[1] * sizes.length + steps, mask=has_step, other=0).to(tl.int64)
 
 
 @triton.jit
-def tile(pointer, stride, sample, group, rows, columns, kept):
-    """(E, T) values in float32, 0 where not ``kept``."""
+def tile(pointer, stride, who, columns, has_step):
+    """(E, T) values in float32, 0 where there is no channel or step."""
+    sample, group, rows, has_row = who
     base = pointer + sample * stride[0] + group * stride[1]
     where = base + rows[:, None] * stride[2] + columns[None, :] * stride[3]
-    return tl.load(where, mask=kept, other=0.0).to(tl.float32)
+    return tl.load(where, mask=has_row[:, None] & has_step[None, :], other=0.0).to(tl.float32)
 
 
 @triton.jit
-def step_size(raw, bias, kept, SOFTPLUS: tl.constexpr):
-    """Step sizes (E, T) and what the softplus was applied to; 0 where not ``kept``: such a step changes nothing."""
-    if bias is not None:
-        raw = raw + bias[:, None]
-    delta = raw
+def per_channel(pointer, sizes, who):
+    """(E, 1) values of D or the bias in float32."""
+    _, group, rows, has_row = who
+    return tl.load(pointer + group * sizes.channels + rows, mask=has_row, other=0.0).to(tl.float32)[:, None]
+
+
+@triton.jit
+def by_state(pointer, sizes, who, n):
+    """(E,) values of A for state ``n`` in float32."""
+    _, group, rows, has_row = who
+    where = pointer + (group * sizes.channels + rows) * sizes.states + n
+    return tl.load(where, mask=has_row, other=0.0).to(tl.float32)
+
+
+@triton.jit
+def raw_steps(inputs, strides, sizes, who, columns, has_step):
+    """(E, T) of delta and bias, before the softplus."""
+    raw = tile(inputs.delta, strides.delta, who, columns, has_step)
+    if inputs.bias is not None:
+        raw += per_channel(inputs.bias, sizes, who)
+    return raw
+
+
+@triton.jit
+def step_sizes(inputs, strides, sizes, who, columns, has_step, SOFTPLUS: tl.constexpr):
+    """Step sizes (E, T); 0 where there is no channel or step: such a step changes nothing."""
+    delta = raw_steps(inputs, strides, sizes, who, columns, has_step)
     if SOFTPLUS:
-        delta = softplus(raw)
-    return tl.where(kept, delta, 0.0), raw
+        delta = softplus(delta)
+    return tl.where(who[3][:, None] & has_step[None, :], delta, 0.0)
 
 
 @triton.jit
-def weight(pointer, stride, sample, group, n, rows, columns, has_row, has_step, CONSTANT: tl.constexpr):
+def output_gradient(dout, inputs, strides, who, columns, has_step):
+    """(E, T) gradient of the output before the gate."""
+    dy = tile(dout, strides.dout, who, columns, has_step)
+    if inputs.z is not None:
+        z = tile(inputs.z, strides.z, who, columns, has_step)
+        dy *= z * sigmoid(z)
+    return dy
+
+
+@triton.jit
+def weight(pointer, stride, who, n, columns, has_step, CONSTANT: tl.constexpr):
     """State ``n`` of B or C in float32: (1, T), or (E, 1) where it is constant in time."""
+    sample, group, rows, has_row = who
     if CONSTANT:
         where = pointer + group * stride[0] + rows * stride[1] + n * stride[2]
         return tl.load(where, mask=has_row, other=0.0).to(tl.float32)[:, None]
@@ -103,7 +161,7 @@ def weight(pointer, stride, sample, group, n, rows, columns, has_row, has_step, 
 
 @triton.jit
 def pick(matrix, states, n):
-    """Column ``n`` of (E, N), which lives in registers."""
+    """Column ``n`` (E,) of (E, N), which lives in registers."""
     return tl.sum(tl.where(states[None, :] == n, matrix, 0.0), 1)
 
 
@@ -111,3 +169,9 @@ def pick(matrix, states, n):
 def place(matrix, states, n, column):
     """(E, N) with ``column`` (E,) in place ``n``."""
     return tl.where(states[None, :] == n, column[:, None], matrix)
+
+
+@triton.jit
+def add_at(matrix, states, n, column):
+    """(E, N) with ``column`` (E,) added in place ``n``."""
+    return matrix + tl.where(states[None, :] == n, column[:, None], 0.0)

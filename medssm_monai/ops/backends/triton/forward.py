@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .arguments import part, pick, place, positions, step_size, tile, weight
+from .arguments import by_state, part, per_channel, pick, place, positions, state_cells, step_sizes, tile, weight
 from .maths import compose, exp, hold, sigmoid
 
 __all__ = ["Outputs", "forward_kernel"]
@@ -38,37 +38,30 @@ def forward_kernel(
     BLOCK_N: tl.constexpr,
 ):
     """Grid (spans, channel blocks, B G). ``starts``: (B, G, spans, E, N), the state before each span, or None: 0."""
-    sample, group, rows, states, has_row = part(sizes, BLOCK_E, BLOCK_N)
+    who = part(sizes, BLOCK_E)
+    sample, group, rows, has_row = who
     pair = sample * sizes.groups + group
-    cells = rows[:, None] * sizes.states + states[None, :]
-    has_cell = has_row[:, None] & (states[None, :] < sizes.states)
+    states, cells, has_cell = state_cells(sizes, who, BLOCK_N)
     block = sizes.channels * sizes.states  # states of one sample, group and moment
     span = tl.program_id(0)
     if starts is None:
         carry = tl.zeros((BLOCK_E, BLOCK_N), tl.float32)
     else:
         carry = tl.load(starts + (pair * sizes.spans + span) * block + cells, mask=has_cell, other=0.0)
-    bias = None
-    if inputs.bias is not None:
-        bias = tl.load(inputs.bias + group * sizes.channels + rows, mask=has_row, other=0.0).to(tl.float32)
     local = tl.arange(0, BLOCK_T)
-    end = tl.minimum((span + 1) * sizes.per_span, sizes.tiles)
-    for index in range(span * sizes.per_span, end):
+    for index in range(span * sizes.per_span, tl.minimum((span + 1) * sizes.per_span, sizes.tiles)):
         if outputs.bounds is not None:
             tl.store(outputs.bounds + (pair * sizes.tiles + index) * block + cells, carry, mask=has_cell)
         steps = index * BLOCK_T + local
         has_step = steps < sizes.length
-        kept = has_row[:, None] & has_step[None, :]
-        columns = positions(inputs, sizes, group, steps, has_step)
-        u = tile(inputs.u, strides.u, sample, group, rows, columns, kept)
-        raw = tile(inputs.delta, strides.delta, sample, group, rows, columns, kept)
-        delta, raw = step_size(raw, bias, kept, SOFTPLUS)
+        columns = positions(inputs, sizes, who, steps, has_step)
+        u = tile(inputs.u, strides.u, who, columns, has_step)
+        delta = step_sizes(inputs, strides, sizes, who, columns, has_step, SOFTPLUS)
         y = tl.zeros((BLOCK_E, BLOCK_T), tl.float32)
         for n in range(sizes.states):
-            A = tl.load(inputs.A + (group * sizes.channels + rows) * sizes.states + n, mask=has_row, other=0.0)
-            B = weight(inputs.B, strides.B, sample, group, n, rows, columns, has_row, has_step, CONSTANT_B)
-            C = weight(inputs.C, strides.C, sample, group, n, rows, columns, has_row, has_step, CONSTANT_C)
-            x = delta * A.to(tl.float32)[:, None]
+            B = weight(inputs.B, strides.B, who, n, columns, has_step, CONSTANT_B)
+            C = weight(inputs.C, strides.C, who, n, columns, has_step, CONSTANT_C)
+            x = delta * by_state(inputs.A, sizes, who, n)[:, None]
             decay = exp(x)
             factor = delta
             if ZOH:
@@ -78,12 +71,11 @@ def forward_kernel(
             y += C * h
             carry = place(carry, states, n, tl.sum(tl.where(local[None, :] == BLOCK_T - 1, h, 0.0), 1))
         if inputs.D is not None:
-            D = tl.load(inputs.D + group * sizes.channels + rows, mask=has_row, other=0.0).to(tl.float32)
-            y += D[:, None] * u
+            y += per_channel(inputs.D, sizes, who) * u
         if inputs.z is not None:
-            z = tile(inputs.z, strides.z, sample, group, rows, columns, kept)
+            z = tile(inputs.z, strides.z, who, columns, has_step)
             y *= z * sigmoid(z)
         where = (pair * sizes.channels + rows)[:, None] * sizes.length + columns[None, :]
-        tl.store(outputs.out + where, y, mask=kept)
+        tl.store(outputs.out + where, y, mask=has_row[:, None] & has_step[None, :])
     finished = tl.where(span == sizes.spans - 1, sizes.states, 0)  # only the last span knows the last state
     tl.store(outputs.last + pair * block + cells, carry, mask=has_cell & (states[None, :] < finished))

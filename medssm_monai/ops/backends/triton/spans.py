@@ -9,32 +9,20 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .arguments import part, pick, place, positions, step_size, tile, weight
-from .maths import exp, hold, sigmoid
+from .arguments import by_state, output_gradient, part, pick, place, positions, state_cells, step_sizes, tile, weight
+from .maths import exp, hold
 
 __all__ = ["adjoint_span_kernel", "carry_kernel", "state_span_kernel"]
 
 
 @triton.jit
-def _after(steps, index, sizes, BLOCK_T: tl.constexpr, EVERY: tl.constexpr):
-    """Does a step follow: in the whole sequence, or in this tile only."""
-    if EVERY:
-        return steps + 1 < sizes.length
-    else:
-        return (steps + 1 < sizes.length) & (steps + 1 < (index + 1) * BLOCK_T)
-
-
-@triton.jit
-def _delta(inputs, strides, sizes, sample, group, rows, has_row, steps, has_step, SOFTPLUS: tl.constexpr):
-    """Step sizes (E, T) at scan steps."""
-    kept = has_row[:, None] & has_step[None, :]
-    columns = positions(inputs, sizes, group, steps, has_step)
-    raw = tile(inputs.delta, strides.delta, sample, group, rows, columns, kept)
-    bias = None
-    if inputs.bias is not None:
-        bias = tl.load(inputs.bias + group * sizes.channels + rows, mask=has_row, other=0.0).to(tl.float32)
-    delta, raw = step_size(raw, bias, kept, SOFTPLUS)
-    return delta
+def _store_span(ends, totals, sizes, who, carry, sum_delta, BLOCK_N: tl.constexpr):
+    """What a span does alone: ends (B, G, spans, E, N), totals (B, G, spans, E)."""
+    sample, group, rows, has_row = who
+    _, cells, has_cell = state_cells(sizes, who, BLOCK_N)
+    share = ((sample * sizes.groups + group) * sizes.spans + tl.program_id(0)) * sizes.channels
+    tl.store(ends + share * sizes.states + cells, carry, mask=has_cell)
+    tl.store(totals + share + rows, sum_delta, mask=has_row)
 
 
 @triton.jit
@@ -52,25 +40,26 @@ def state_span_kernel(
     BLOCK_T: tl.constexpr,
     BLOCK_N: tl.constexpr,
 ):
-    """State after each span entered with 0, (B, G, spans, E, N), and its sum of steps, (B, G, spans, E)."""
-    sample, group, rows, states, has_row = part(sizes, BLOCK_E, BLOCK_N)
+    """State after each span entered with 0, and the sum of its steps. Grid as the forward kernel's."""
+    who = part(sizes, BLOCK_E)
+    states, _, _ = state_cells(sizes, who, BLOCK_N)
     span = tl.program_id(0)
     carry = tl.zeros((BLOCK_E, BLOCK_N), tl.float32)
     sum_delta = tl.zeros((BLOCK_E,), tl.float32)
     for index in range(span * sizes.per_span, tl.minimum((span + 1) * sizes.per_span, sizes.tiles)):
         steps = index * BLOCK_T + tl.arange(0, BLOCK_T)
         has_step = steps < sizes.length
-        columns = positions(inputs, sizes, group, steps, has_step)
-        u = tile(inputs.u, strides.u, sample, group, rows, columns, has_row[:, None] & has_step[None, :])
-        delta = _delta(inputs, strides, sizes, sample, group, rows, has_row, steps, has_step, SOFTPLUS)
-        after = _after(steps, index, sizes, BLOCK_T, False)
-        later = _delta(inputs, strides, sizes, sample, group, rows, has_row, steps + 1, after, SOFTPLUS)
-        later = tl.cumsum(later, 1, reverse=True)  # sum of the steps after each token
+        columns = positions(inputs, sizes, who, steps, has_step)
+        u = tile(inputs.u, strides.u, who, columns, has_step)
+        delta = step_sizes(inputs, strides, sizes, who, columns, has_step, SOFTPLUS)
+        after = (steps + 1 < sizes.length) & (steps + 1 < (index + 1) * BLOCK_T)
+        next_columns = positions(inputs, sizes, who, steps + 1, after)
+        later = step_sizes(inputs, strides, sizes, who, next_columns, after, SOFTPLUS)
+        later = tl.cumsum(later, 1, reverse=True)  # sum of the tile's steps after each token
         total = tl.sum(delta, 1)
         for n in range(sizes.states):
-            A = tl.load(inputs.A + (group * sizes.channels + rows) * sizes.states + n, mask=has_row, other=0.0)
-            A = A.to(tl.float32)
-            B = weight(inputs.B, strides.B, sample, group, n, rows, columns, has_row, has_step, CONSTANT_B)
+            A = by_state(inputs.A, sizes, who, n)
+            B = weight(inputs.B, strides.B, who, n, columns, has_step, CONSTANT_B)
             factor = delta
             if ZOH:
                 x = delta * A[:, None]
@@ -78,10 +67,7 @@ def state_span_kernel(
             gained = tl.sum(exp(later * A[:, None]) * factor * B * u, 1)
             carry = place(carry, states, n, exp(total * A) * pick(carry, states, n) + gained)
         sum_delta += total
-    row = (((sample * sizes.groups + group) * sizes.spans + span) * sizes.channels) + rows
-    has_cell = has_row[:, None] & (states[None, :] < sizes.states)
-    tl.store(ends + row[:, None] * sizes.states + states[None, :], carry, mask=has_cell)
-    tl.store(totals + row, sum_delta, mask=has_row)
+    _store_span(ends, totals, sizes, who, carry, sum_delta, BLOCK_N)
 
 
 @triton.jit
@@ -102,40 +88,33 @@ def adjoint_span_kernel(
 ):
     """The same for the adjoint: the state's gradient at each span's first token, if nothing came from later spans.
 
-    ``totals`` sums the steps from the span's second token to the first token after it.
+    The total sums the steps from the span's second token to the first token after it.
     """
-    sample, group, rows, states, has_row = part(sizes, BLOCK_E, BLOCK_N)
-    span = tl.program_id(0)
+    who = part(sizes, BLOCK_E)
+    states, _, _ = state_cells(sizes, who, BLOCK_N)
     carry = tl.zeros((BLOCK_E, BLOCK_N), tl.float32)
     sum_delta = tl.zeros((BLOCK_E,), tl.float32)
-    first = span * sizes.per_span
+    first = tl.program_id(0) * sizes.per_span
     end = tl.minimum(first + sizes.per_span, sizes.tiles)
     for back in range(end - first):
         index = end - 1 - back
         steps = index * BLOCK_T + tl.arange(0, BLOCK_T)
         has_step = steps < sizes.length
-        kept = has_row[:, None] & has_step[None, :]
-        columns = positions(inputs, sizes, group, steps, has_step)
-        dy = tile(dout, strides.dout, sample, group, rows, columns, kept)
-        if inputs.z is not None:
-            z = tile(inputs.z, strides.z, sample, group, rows, columns, kept)
-            dy *= z * sigmoid(z)
+        columns = positions(inputs, sizes, who, steps, has_step)
+        dy = output_gradient(dout, inputs, strides, who, columns, has_step)
         inner = has_step & (steps > index * BLOCK_T)
-        earlier = _delta(inputs, strides, sizes, sample, group, rows, has_row, steps, inner, SOFTPLUS)
+        earlier = step_sizes(inputs, strides, sizes, who, columns, inner, SOFTPLUS)
         earlier = tl.cumsum(earlier, 1)  # sum of the steps from the tile's second token to this one
-        after = _after(steps, index, sizes, BLOCK_T, True)
-        total = tl.sum(_delta(inputs, strides, sizes, sample, group, rows, has_row, steps + 1, after, SOFTPLUS), 1)
+        after = steps + 1 < sizes.length
+        next_columns = positions(inputs, sizes, who, steps + 1, after)
+        total = tl.sum(step_sizes(inputs, strides, sizes, who, next_columns, after, SOFTPLUS), 1)
         for n in range(sizes.states):
-            A = tl.load(inputs.A + (group * sizes.channels + rows) * sizes.states + n, mask=has_row, other=0.0)
-            A = A.to(tl.float32)
-            C = weight(inputs.C, strides.C, sample, group, n, rows, columns, has_row, has_step, CONSTANT_C)
+            A = by_state(inputs.A, sizes, who, n)
+            C = weight(inputs.C, strides.C, who, n, columns, has_step, CONSTANT_C)
             gained = tl.sum(exp(earlier * A[:, None]) * C * dy, 1)
             carry = place(carry, states, n, exp(total * A) * pick(carry, states, n) + gained)
         sum_delta += total
-    row = (((sample * sizes.groups + group) * sizes.spans + span) * sizes.channels) + rows
-    has_cell = has_row[:, None] & (states[None, :] < sizes.states)
-    tl.store(ends + row[:, None] * sizes.states + states[None, :], carry, mask=has_cell)
-    tl.store(totals + row, sum_delta, mask=has_row)
+    _store_span(ends, totals, sizes, who, carry, sum_delta, BLOCK_N)
 
 
 @triton.jit
@@ -146,10 +125,10 @@ def carry_kernel(
 
     ``first``: (B, G, E, N), what enters the first span walked (the last with ``REVERSE``), or None: 0.
     """
-    sample, group, rows, states, has_row = part(sizes, BLOCK_E, BLOCK_N)
+    who = part(sizes, BLOCK_E)
+    sample, group, rows, has_row = who
     pair = sample * sizes.groups + group
-    has_cell = has_row[:, None] & (states[None, :] < sizes.states)
-    cells = rows[:, None] * sizes.states + states[None, :]
+    _, cells, has_cell = state_cells(sizes, who, BLOCK_N)
     block = sizes.channels * sizes.states
     A = tl.load(A + group * block + cells, mask=has_cell, other=0.0).to(tl.float32)
     if first is None:
