@@ -1,16 +1,20 @@
-"""Helpers that bundle configs call: where the bundle lies, folders that are safe to write to, settings of a model."""
+"""Helpers that bundle configs call: where the bundle lies, folders that are safe to write to, settings of a
+model, errors that end with their cause."""
 
 from __future__ import annotations
 
 from .bundle_root import find_bundle_root
 from .folders import keep_previous, require_file, writable_folder
 from .model_settings import read_model_settings, write_model_settings
+from .root_cause import root_cause, show_root_cause
 
 __all__ = [
     "find_bundle_root",
     "keep_previous",
     "read_model_settings",
     "require_file",
+    "root_cause",
+    "show_root_cause",
     "writable_folder",
     "write_model_settings",
 ]

@@ -28,7 +28,7 @@ def writable_folder(*folders: str | os.PathLike) -> None:
             raise PermissionError(
                 f"cannot write into the output folder {os.fspath(folder)!r} ({error.strerror or error}). "
                 "Make it writable or choose another one with --output_dir (and --ckpt_dir for checkpoints)."
-            ) from error
+            ) from None
 
 
 def keep_previous(path: str | os.PathLike) -> Path | None:

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import torch
+from ignite.engine import Events
 from PIL import Image
 
 from medssm_monai.data import DatalistError
 from medssm_monai.handlers import NonFiniteLossError
+from medssm_monai.utils import root_cause
 
-from .bundle_runs import TINY, run, workflow
+from .bundle_runs import REPOSITORY, TINY, command_line, config, program, run, workflow
 
 TRAIN = ("train.yaml",)
+
+
+@contextmanager
+def failing(kind, message):
+    """Expect an error whose root cause, below MONAI's wrappers, is of this kind and says this."""
+    with pytest.raises(RuntimeError) as raised:
+        yield
+    cause = root_cause(raised.value)
+    assert isinstance(cause, kind)
+    assert re.search(message, str(cause), re.DOTALL)
 
 
 @pytest.fixture
@@ -63,7 +77,7 @@ def test_spoilt_dataset_gives_one_error_before_anything_is_written(dataset, tmp_
     models = tmp_path / "models"
     models.mkdir()
     (models / "model.pt").write_bytes(b"an earlier model")
-    with pytest.raises(DatalistError, match=named):
+    with failing(DatalistError, named):
         run(TRAIN, tmp_path, **_settings(dataset))
     assert [p.read_bytes() for p in models.glob("model*.pt")] == [b"an earlier model"]
 
@@ -82,7 +96,7 @@ def test_mixed_pixel_formats_and_grey_mask_edges_train(dataset, tmp_path):
 
 
 def test_missing_dataset_dir_is_no_reason_to_fall_back(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere"):
+    with failing(FileNotFoundError, "nowhere"):
         run(TRAIN, tmp_path, **_settings(tmp_path / "nowhere"))
     assert not list(tmp_path.rglob("*.png"))
 
@@ -97,10 +111,8 @@ def test_nan_loss_names_the_files_and_keeps_the_checkpoints(dataset, tmp_path):
             with torch.no_grad():
                 network.head.weight.fill_(float("nan"))
 
-    from ignite.engine import Events
-
     trainer.add_event_handler(Events.EPOCH_STARTED, spoil)
-    with pytest.raises(NonFiniteLossError, match=r"epoch 2.*case \d.png.*learning rate"):
+    with failing(NonFiniteLossError, r"epoch 2.*case \d.png.*learning rate"):
         flow.run()
     state = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
     assert all(v.isfinite().all() for v in state.values() if v.is_floating_point())
@@ -116,25 +128,26 @@ def test_nan_loss_names_the_files_and_keeps_the_checkpoints(dataset, tmp_path):
     ],
 )
 def test_wrong_settings_name_the_right_ones(tmp_path, overrides, message):
-    with pytest.raises(RuntimeError) as error:
+    with failing(ValueError, message):
         run(TRAIN, tmp_path, **{**TINY, **overrides})
-    chain, cause = [], error.value
-    while cause is not None:
-        chain.append(str(cause))
-        cause = cause.__cause__
-    import re
-
-    assert re.search(message, "\n".join(chain), re.DOTALL)
 
 
 def test_unwritable_output_folder_names_the_option(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(PermissionError, match="--output_dir"):
+    with failing(PermissionError, "--output_dir"):
         run(TRAIN, tmp_path / "file" / "out", **TINY)
 
 
 @pytest.mark.parametrize("names", [("inference.yaml",), ("train.yaml", "evaluate.yaml")], ids="+".join)
 def test_no_weights_is_a_clear_error(names, tmp_path, dataset):
     kind = "infer" if names[0] == "inference.yaml" else "train"
-    with pytest.raises(FileNotFoundError, match="trained weights not found.*model.pt.*--ckpt_path"):
+    with failing(FileNotFoundError, "trained weights not found.*model.pt.*--ckpt_path"):
         run(names, tmp_path, kind, dataset_dir=str(dataset), ckpt_path=str(tmp_path / "model.pt"))
+
+
+def test_the_program_ends_with_what_went_wrong(tmp_path):
+    words = ["-m", "monai.bundle", "run", "training", "--config_file", *config("train.yaml")]
+    done = program([*words, *command_line({**TINY, "variant": "mamba_mis_xxl"}, tmp_path)], REPOSITORY)
+    assert done.returncode != 0
+    last = done.stderr.rstrip().splitlines()[-1]
+    assert last.startswith("What went wrong: ValueError: unknown network 'mamba_mis_xxl'; known networks:")

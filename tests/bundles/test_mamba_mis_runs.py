@@ -162,5 +162,3 @@ def test_the_documented_command_runs_from_anywhere(cwd, file, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "synthetic demo images" in done.stdout + done.stderr
     assert (tmp_path / "out" / "models" / "model.pt").is_file()
-
-

@@ -100,9 +100,7 @@ class MambaMIS(nn.Module):
         self.merge = nn.ModuleList(PatchMerge(d) for d in dims[:-1])
         self.bridge = MultiScaleFusionBridge(dims, attention_bridge, fusion_bridge, **scan_args)
         out_dims, scales = [*reversed(dims), base_dim // 2], (32, 16, 8, 4, 1)
-        self.decoder = nn.ModuleList(
-            stage(d, n, s) for d, n, s in zip(out_dims, decoder_depths, scales, strict=True)
-        )
+        self.decoder = nn.ModuleList(stage(d, n, s) for d, n, s in zip(out_dims, decoder_depths, scales, strict=True))
         self.expand = nn.ModuleList(
             PatchExpand(a, b, 4 if b == out_dims[-1] else 2) for a, b in zip(out_dims, out_dims[1:], strict=False)
         )
