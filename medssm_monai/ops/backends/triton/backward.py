@@ -68,15 +68,20 @@ def _store_tokens(inputs, strides, dout, grads, sizes, who, columns, has_step, y
     dD = tl.sum(du, 1)
     if inputs.D is not None:
         D = per_channel(inputs.D, sizes, who)
-        u = tile(inputs.u, strides.u, who, columns, has_step)
+        u = tile(inputs.u, strides.u, who, columns, has_step, inputs.order is not None)
         dy = output_gradient(dout, inputs, strides, who, columns, has_step)
         y += D * u
         du += D * dy
         dD = tl.sum(dy * u, 1)
     if inputs.z is not None:
-        z = tile(inputs.z, strides.z, who, columns, has_step)
+        z = tile(inputs.z, strides.z, who, columns, has_step, inputs.order is not None)
         gate = sigmoid(z)
-        dz = tile(dout, strides.dout, who, columns, has_step) * y * gate * (1.0 + z * (1.0 - gate))
+        dz = (
+            tile(dout, strides.dout, who, columns, has_step, inputs.order is not None)
+            * y
+            * gate
+            * (1.0 + z * (1.0 - gate))
+        )
         tl.store(grads.z + target, dz, mask=kept)
     if SOFTPLUS:
         ddelta *= sigmoid(raw_steps(inputs, strides, sizes, who, columns, has_step))
@@ -103,7 +108,7 @@ def _store_totals(
     """Stores this program's share of what is summed over its tokens."""
     sample, group, rows, has_row = who
     _, cells, has_cell = state_cells(sizes, who, BLOCK_N)
-    share = ((sample * sizes.groups + group) * sizes.spans + tl.program_id(0)) * sizes.channels
+    share = ((sample * sizes.groups + group) * sizes.spans + tl.program_id(2)) * sizes.channels
     cells += share * sizes.states
     tl.store(grads.A + cells, dA, mask=has_cell)
     if CONSTANT_B:
@@ -149,14 +154,14 @@ def backward_kernel(
     BLOCK_T: tl.constexpr,
     BLOCK_N: tl.constexpr,
 ):
-    """Grid (spans, channel blocks, B G). ``bounds``: states before the tiles; ``starts``: (B, G, spans, E, N), the
+    """Grid (B G, channel blocks, spans). ``bounds``: states before the tiles; ``starts``: (B, G, spans, E, N), the
     gradient of the state at the first token after each span, or None: 0."""
     who = part(sizes, BLOCK_E)
     sample, group, rows, has_row = who
     pair = sample * sizes.groups + group
     states, cells, has_cell = state_cells(sizes, who, BLOCK_N)
     block = sizes.channels * sizes.states
-    span = tl.program_id(0)
+    span = tl.program_id(2)
     local = tl.arange(0, BLOCK_T)
     carry = tl.zeros((BLOCK_E, BLOCK_N), tl.float32)
     dA, dB, dC = carry, carry, carry
@@ -171,7 +176,7 @@ def backward_kernel(
         steps = index * BLOCK_T + local
         has_step = steps < sizes.length
         columns = positions(inputs, sizes, who, steps, has_step)
-        u = tile(inputs.u, strides.u, who, columns, has_step)
+        u = tile(inputs.u, strides.u, who, columns, has_step, inputs.order is not None)
         delta = step_sizes(inputs, strides, sizes, who, columns, has_step, SOFTPLUS)
         after = steps + 1 < sizes.length
         next_columns = positions(inputs, sizes, who, steps + 1, after)

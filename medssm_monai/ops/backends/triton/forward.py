@@ -37,13 +37,13 @@ def forward_kernel(
     BLOCK_T: tl.constexpr,
     BLOCK_N: tl.constexpr,
 ):
-    """Grid (spans, channel blocks, B G). ``starts``: (B, G, spans, E, N), the state before each span, or None: 0."""
+    """Grid (B G, channel blocks, spans). ``starts``: (B, G, spans, E, N), the state before each span, or None: 0."""
     who = part(sizes, BLOCK_E)
     sample, group, rows, has_row = who
     pair = sample * sizes.groups + group
     states, cells, has_cell = state_cells(sizes, who, BLOCK_N)
     block = sizes.channels * sizes.states  # states of one sample, group and moment
-    span = tl.program_id(0)
+    span = tl.program_id(2)
     if starts is None:
         carry = tl.zeros((BLOCK_E, BLOCK_N), tl.float32)
     else:
@@ -55,7 +55,7 @@ def forward_kernel(
         steps = index * BLOCK_T + local
         has_step = steps < sizes.length
         columns = positions(inputs, sizes, who, steps, has_step)
-        u = tile(inputs.u, strides.u, who, columns, has_step)
+        u = tile(inputs.u, strides.u, who, columns, has_step, inputs.order is not None)
         delta = step_sizes(inputs, strides, sizes, who, columns, has_step, SOFTPLUS)
         y = tl.zeros((BLOCK_E, BLOCK_T), tl.float32)
         for n in range(sizes.states):
@@ -73,7 +73,7 @@ def forward_kernel(
         if inputs.D is not None:
             y += per_channel(inputs.D, sizes, who) * u
         if inputs.z is not None:
-            z = tile(inputs.z, strides.z, who, columns, has_step)
+            z = tile(inputs.z, strides.z, who, columns, has_step, inputs.order is not None)
             y *= z * sigmoid(z)
         where = (pair * sizes.channels + rows)[:, None] * sizes.length + columns[None, :]
         tl.store(outputs.out + where, y, mask=has_row[:, None] & has_step[None, :])

@@ -11,7 +11,7 @@ __all__ = ["Call", "empty_backward", "empty_forward", "run_backward", "run_forwa
 
 TILE_TOKENS = 64  # tokens scanned at once; the states between tiles are kept for the backward pass
 TILE_CHANNELS = 16  # channels beside each other in a tile: dB and dC have one share per so many channels
-VALUES_PER_THREAD = 8
+VALUES_PER_THREAD = 4  # of a tile; twice as many take all registers of the backward pass
 PROGRAMS_PER_PROCESSOR = 4  # below so many programs per multiprocessor, L is split
 
 
@@ -117,12 +117,12 @@ def _entering(call: Call, sizes: tuple[int, ...], tile: Tiling, dout: Tensor | N
     totals = call.u.new_empty((batch, groups, spans, channels), dtype=torch.float32)
     starts = torch.empty_like(ends)
     blocks = -(-channels // tile.channels)
-    grid = (spans, blocks, batch * groups)
+    grid = (batch * groups, blocks, spans)
     if dout is None:
         state_span_kernel[grid](inputs, strides, ends, totals, named, **options)
     else:
         adjoint_span_kernel[grid](inputs, strides, dout, ends, totals, named, **options)
-    carry_kernel[(1, blocks, batch * groups)](
+    carry_kernel[grid[:2]](
         call.A,
         dlast,
         ends,
@@ -144,10 +144,12 @@ def run_forward(call: Call, save: bool) -> tuple[Tensor, Tensor, Tensor]:
     tile = tiling(call.u.shape[2], call.u.shape[3], call.A.shape[-1])
     sizes = _sizes(call, tile)
     out, last, bounds = empty_forward(call.u, call.A, save)
-    starts = _entering(call, sizes, tile, None, None)
     inputs, strides, named, options = _arguments(call, sizes, tile)
-    grid = (sizes[5], -(-call.u.shape[2] // tile.channels), call.u.shape[0] * call.u.shape[1])
-    forward_kernel[grid](inputs, strides, starts, Outputs(out, last, bounds if save else None), named, **options)
+    grid = (call.u.shape[0] * call.u.shape[1], -(-call.u.shape[2] // tile.channels), sizes[5])
+    outputs = Outputs(out, last, bounds if save else None)
+    with torch.cuda.device_of(call.u):  # Triton launches on the current device
+        starts = _entering(call, sizes, tile, None, None)
+        forward_kernel[grid](inputs, strides, starts, outputs, named, **options)
     return out, last, bounds
 
 
@@ -178,10 +180,11 @@ def run_backward(call: Call, dout: Tensor, dlast: Tensor | None, bounds: Tensor)
         shares(spans, channels) if call.bias is not None else None,
     )
     dlast = None if dlast is None else dlast.float().contiguous()
-    starts = _entering(call, sizes, tile, dout, dlast)
     inputs, strides, named, options = _arguments(call, sizes, tile, dout)
-    grid = (spans, blocks, batch * groups)
-    backward_kernel[grid](inputs, strides, dout, bounds, starts, grads, named, **options)
+    grid = (batch * groups, blocks, spans)
+    with torch.cuda.device_of(call.u):
+        starts = _entering(call, sizes, tile, dout, dlast)
+        backward_kernel[grid](inputs, strides, dout, bounds, starts, grads, named, **options)
 
     def total(share: Tensor | None, x: Tensor | None) -> Tensor:
         if x is None:

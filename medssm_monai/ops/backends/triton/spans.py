@@ -20,7 +20,7 @@ def _store_span(ends, totals, sizes, who, carry, sum_delta, BLOCK_N: tl.constexp
     """What a span does alone: ends (B, G, spans, E, N), totals (B, G, spans, E)."""
     sample, group, rows, has_row = who
     _, cells, has_cell = state_cells(sizes, who, BLOCK_N)
-    share = ((sample * sizes.groups + group) * sizes.spans + tl.program_id(0)) * sizes.channels
+    share = ((sample * sizes.groups + group) * sizes.spans + tl.program_id(2)) * sizes.channels
     tl.store(ends + share * sizes.states + cells, carry, mask=has_cell)
     tl.store(totals + share + rows, sum_delta, mask=has_row)
 
@@ -43,14 +43,14 @@ def state_span_kernel(
     """State after each span entered with 0, and the sum of its steps. Grid as the forward kernel's."""
     who = part(sizes, BLOCK_E)
     states, _, _ = state_cells(sizes, who, BLOCK_N)
-    span = tl.program_id(0)
+    span = tl.program_id(2)
     carry = tl.zeros((BLOCK_E, BLOCK_N), tl.float32)
     sum_delta = tl.zeros((BLOCK_E,), tl.float32)
     for index in range(span * sizes.per_span, tl.minimum((span + 1) * sizes.per_span, sizes.tiles)):
         steps = index * BLOCK_T + tl.arange(0, BLOCK_T)
         has_step = steps < sizes.length
         columns = positions(inputs, sizes, who, steps, has_step)
-        u = tile(inputs.u, strides.u, who, columns, has_step)
+        u = tile(inputs.u, strides.u, who, columns, has_step, inputs.order is not None)
         delta = step_sizes(inputs, strides, sizes, who, columns, has_step, SOFTPLUS)
         after = (steps + 1 < sizes.length) & (steps + 1 < (index + 1) * BLOCK_T)
         next_columns = positions(inputs, sizes, who, steps + 1, after)
@@ -94,7 +94,7 @@ def adjoint_span_kernel(
     states, _, _ = state_cells(sizes, who, BLOCK_N)
     carry = tl.zeros((BLOCK_E, BLOCK_N), tl.float32)
     sum_delta = tl.zeros((BLOCK_E,), tl.float32)
-    first = tl.program_id(0) * sizes.per_span
+    first = tl.program_id(2) * sizes.per_span
     end = tl.minimum(first + sizes.per_span, sizes.tiles)
     for back in range(end - first):
         index = end - 1 - back
@@ -121,7 +121,7 @@ def adjoint_span_kernel(
 def carry_kernel(
     A, first, ends, totals, starts, sizes, REVERSE: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_N: tl.constexpr
 ):
-    """State that enters each span, (B, G, spans, E, N), from what the spans do alone. Grid (1, channel blocks, B G).
+    """State that enters each span, (B, G, spans, E, N), from what the spans do alone. Grid (B G, channel blocks).
 
     ``first``: (B, G, E, N), what enters the first span walked (the last with ``REVERSE``), or None: 0.
     """
