@@ -11,7 +11,7 @@ from .backends import Request
 from .backends.common import state_dtype
 from .selection import choose
 from .tracing import fixed_sizes, is_exporting
-from .validation import DISCRETIZATIONS, canonical
+from .validation import DISCRETIZATIONS, canonical, plain
 
 __all__ = ["selective_scan"]
 
@@ -69,8 +69,8 @@ def selective_scan(
             ``MEDSSM_SCAN_BACKEND``, then the best for device and dtype.
 
     Returns:
-        Output of the shape and dtype of ``u``; with ``return_last_state`` also the state ``(B, E, N)`` (or ``(B, G,
-        E, N)``) in float32 (float64).
+        Output of the shape, dtype and tensor subclass (MONAI's ``MetaTensor``) of ``u``; with ``return_last_state``
+        also the state ``(B, E, N)`` (or ``(B, G, E, N)``) in float32 (float64).
 
     Raises:
         TypeError: complex or integer tensors.
@@ -89,7 +89,7 @@ def selective_scan(
     if discretization not in DISCRETIZATIONS:
         raise ValueError(f"unknown discretization {discretization!r}; expected one of {DISCRETIZATIONS}")
     with fixed_sizes():
-        args = canonical(u, delta, A, B, C, D, z, delta_bias, order)
+        args = canonical(*(plain(x) for x in (u, delta, A, B, C, D, z, delta_bias)), order)
         needs_grad = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in args)
         request = Request(u.device.type, state_dtype(u, delta, A, B, C), needs_grad, is_exporting(), discretization)
         chosen = choose(request, backend)
@@ -98,4 +98,6 @@ def selective_scan(
             y, last = chosen.scan(*args, delta_softplus, discretization)
         if u.dim() == 3:
             y, last = y.flatten(1, 2), last.flatten(1, 2)
+        if plain(u) is not u:
+            y = y.view_as(u)  # passes through the subclass, which adds what it carries
     return (y, last) if return_last_state else y

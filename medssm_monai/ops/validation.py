@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
-__all__ = ["DISCRETIZATIONS", "Canonical", "canonical"]
+__all__ = ["DISCRETIZATIONS", "Canonical", "canonical", "plain"]
 
 DISCRETIZATIONS = ("euler", "zoh")
 
@@ -24,6 +25,15 @@ class Canonical(NamedTuple):
     z: Tensor | None  # (B, G, E, L)
     delta_bias: Tensor | None  # (G, E)
     order: Tensor | None  # (G, L)
+
+
+def plain(x: object) -> object:
+    """A tensor without the subclass that only annotates it, such as MONAI's ``MetaTensor``; anything else as it is."""
+    kind = type(x)
+    if kind is Tensor or not isinstance(x, Tensor) or isinstance(x, Parameter):
+        return x
+    annotates = kind.__torch_dispatch__ is Tensor.__torch_dispatch__  # others take part in how operators run
+    return x.as_subclass(Tensor) if annotates else x
 
 
 def _check_kinds(tensors: dict[str, Tensor | None]) -> None:
@@ -98,8 +108,7 @@ def canonical(
     if 0 in u.shape:
         raise ValueError(f"u must have at least one token, channel and sample (L >= 1), got shape {tuple(u.shape)}")
     groups = _groups(u, B, C, order)
-    batch, length = u.shape[0], u.shape[-1]
-    channels = u.shape[-2] if u.dim() == 4 else u.shape[1] // groups
+    batch, length, channels = u.shape[0], u.shape[-1], u.shape[-2] // (1 if u.dim() == 4 else groups)
 
     def tokens(name: str, x: Tensor | None) -> Tensor | None:
         if x is None:

@@ -115,12 +115,18 @@ def oracle(inputs: dict[str, Tensor | None], case: Case, order: Tensor | None) -
 
 
 def run(
-    case: Case, backend: str | None, dtype: torch.dtype, seed: int = 0, use_oracle: bool = False
+    case: Case,
+    backend: str | None,
+    dtype: torch.dtype,
+    seed: int = 0,
+    use_oracle: bool = False,
+    device: str = "cpu",
 ) -> dict[str, Tensor]:
-    """Output, last state and the gradient of a random linear function of both, by name, for every input."""
+    """Output, last state and the gradient of a random linear function of both, by name, for every input, on the CPU."""
     inputs, order = make_inputs(case, seed)
+    order = None if order is None else order.to(device)
     leaves = {
-        name: x.to(dtype if name in ("u", "delta", "B", "C", "z") or dtype == torch.float64 else torch.float32)
+        name: x.to(device, dtype if name in ("u", "delta", "B", "C", "z") or dtype == torch.float64 else torch.float32)
         .detach()
         .requires_grad_()
         for name, x in inputs.items()
@@ -141,8 +147,10 @@ def run(
     generator = torch.Generator().manual_seed(seed + 1)
     dy = torch.randn(y.shape, generator=generator, dtype=torch.float64)
     dstate = torch.randn(state.shape, generator=generator, dtype=torch.float64)
-    grads = torch.autograd.grad((y * dy.to(y.dtype)).sum() + (state * dstate.to(state.dtype)).sum(), leaves.values())
-    return {"y": y, "state": state} | {f"d{name}": g for name, g in zip(leaves, grads, strict=True)}
+    loss = (y * dy.to(y)).sum() + (state * dstate.to(state)).sum()
+    grads = torch.autograd.grad(loss, leaves.values())
+    results = {"y": y, "state": state} | {f"d{name}": g for name, g in zip(leaves, grads, strict=True)}
+    return {name: x.cpu() for name, x in results.items()}
 
 
 @cache

@@ -6,8 +6,9 @@ from itertools import product
 
 import pytest
 import torch
+from monai.data import MetaTensor
 
-from medssm_monai.ops import available_backends, selective_scan
+from medssm_monai.ops import selective_scan
 
 from .scan_cases import Case, errors, expected, make_inputs, run, usable
 
@@ -153,13 +154,30 @@ def test_directions_of_a_map_equal_scans_of_permuted_copies(backend: str) -> Non
     torch.testing.assert_close(grad, grad_copies, rtol=1e-4, atol=1e-4)
 
 
-def test_autocast_does_not_reach_the_state() -> None:
+@pytest.mark.parametrize("backend", ["reference", "blocked", "native"])
+def test_autocast_does_not_reach_the_state(backend: str) -> None:
+    need(backend)
     inputs, _ = make_inputs(Case(length=60))
     args = [x.float() for x in inputs.values() if x is not None]
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        inside = [selective_scan(*args, backend=name) for name, missing in available_backends().items() if not missing]
-    for y in inside:
-        torch.testing.assert_close(y, selective_scan(*args, backend="reference"), rtol=1e-5, atol=1e-5)
+        inside = selective_scan(*args, backend=backend)
+    torch.testing.assert_close(inside, selective_scan(*args, backend="reference"), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", ["reference", "blocked", "native"])
+def test_metatensor_goes_through_with_its_metadata(backend: str) -> None:
+    need(backend)
+    inputs, _ = make_inputs(Case(gate=True))
+    args = [None if x is None else x.float() for x in inputs.values()]
+    exact = selective_scan(*args, backend=backend)
+    affine = torch.diag(torch.tensor([2.0, 3.0, 4.0, 1.0], dtype=torch.float64))
+    image = MetaTensor(args[0], affine=affine).requires_grad_()
+    y = selective_scan(image, *args[1:], backend=backend)
+    assert isinstance(y, MetaTensor)
+    assert torch.equal(y.affine, affine)
+    assert torch.equal(y.as_tensor(), exact)
+    y.sum().backward()
+    assert image.grad.abs().sum() > 0
 
 
 def test_long_sequences_are_recomputed_by_segments_with_the_same_gradient() -> None:

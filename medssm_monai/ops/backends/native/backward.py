@@ -54,14 +54,11 @@ def _all_states(p, scratch, c_place, acc, acc_step, b, g, e, tile, count, n_firs
     for n in range(n_first, n_last, STATES):
         i, row = n - n_first, n * step
         at = i // LANES * TILE_BYTES + 4 * (i % LANES)
-        weights_b, weights_c = scratch + WEIGHTS + at, c_place + at
         grads = (p.dlast + grad + row, p.dA + grad + row, p.dcoef + grad + row)
-        a, k = p.A + weight + row, p.coef + weight + row
-        acc_b = acc + i * ROW
-        acc_c = acc_b + TILE * acc_step
-        sweeps(
-            p.zoh, scaled, count, scratch, bound + row, acc_b, acc_step, acc_c, a, k, grads, step, weights_b, weights_c
-        )
+        rows = (bound + row, p.A + weight + row, p.coef + weight + row, grads)
+        to_b = acc + i * ROW
+        sums = (to_b, to_b + TILE * acc_step, acc_step)
+        sweeps(p.zoh, scaled, count, scratch, sums, rows, step, scratch + WEIGHTS + at, c_place + at)
 
 
 @njit(error_model="numpy", nogil=True)

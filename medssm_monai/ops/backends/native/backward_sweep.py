@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from numba import njit
 
-from .forward import away_from_zero, four, load_four, store_four
+from .forward import away_from_zero, four, load_four
 from .maths import LOG2_E, constant, exp2, expm1_derivative, inline, power_and_rest
 from .places import DECAY, DELTA, DS, DY, H, P, W, X
 from .vector import ROW, load, splat_at, store
@@ -67,11 +67,13 @@ def _make_replay(zoh):
     return replay
 
 
-def _make_pull_back(zoh, scaled):
+def _make_pull(zoh, scaled):
     @inline
-    def pull(dh, da, dk, a, k, b, c, tile, place, acc_b, acc_c):
-        """One state row, one token; returns the new ``dh``, ``da``, ``dk`` and what it adds to ``P`` and ``DS``."""
+    def pull(sums, a, k, b_place, c_place, tile, place, acc_b, acc_c):
+        """One state row, one token: the new gradients of state, ``A`` and factor, and the token's vectors."""
+        dh, da, dk = sums
         delta, x, dy, p, s = tile
+        b, c = splat_at(b_place), splat_at(c_place)
         decay = load(place + DECAY)
         ah = decay * load(place + H)
         dyk = dy
@@ -97,75 +99,53 @@ def _make_pull_back(zoh, scaled):
         store(acc_c, load(acc_c) + h * dyk)
         if scaled:
             dk = dk + c * h * dy
-        return dh * decay, da, dk, (delta, x, dy, p, s)
+        return (dh * decay, da, dk), (delta, x, dy, p, s)
+
+    return pull
+
+
+def _make_pull_back(zoh, scaled):
+    pull = _make_pull(zoh, scaled)
+
+    @inline
+    def start(grads, row, step):
+        dk = constant(0.0)
+        if scaled:
+            dk = load(grads[2] + row * step)
+        return load(grads[0] + row * step), load(grads[1] + row * step), dk
+
+    @inline
+    def finish(grads, row, step, sums):
+        store(grads[0] + row * step, sums[0])
+        store(grads[1] + row * step, sums[1])
+        if scaled:
+            store(grads[2] + row * step, sums[2])
 
     @njit(error_model="numpy", nogil=True)
-    def pull_back(count, scratch, acc, acc_step, acc_c, a_row, k_row, grads, step, b_row, c_row):
+    def pull_back(count, scratch, acc, rows, step, b_row, c_row):
+        _, a_row, k_row, grads = rows
         a = load_four(a_row, step)
         a0, a1, a2, a3 = away_from_zero(a[0]), away_from_zero(a[1]), away_from_zero(a[2]), away_from_zero(a[3])
         k = a
-        dk0 = dk1 = dk2 = dk3 = constant(0.0)
         if scaled:
             k = load_four(k_row, step)
-            dk0, dk1, dk2, dk3 = load_four(grads[2], step)
-        dh0, dh1, dh2, dh3 = load_four(grads[0], step)
-        da0, da1, da2, da3 = load_four(grads[1], step)
-        b, c = four(b_row, 4), four(c_row, 4)
+        s0, s1, s2, s3 = start(grads, 0, step), start(grads, 1, step), start(grads, 2, step), start(grads, 3, step)
         for i in range(count):
             t = count - 1 - i
             row, place = scratch + t * ROW, scratch + 4 * t * ROW
-            at = t * ROW
-            to_b = four(acc + t * acc_step, ROW)
-            to_c = four(acc_c + t * acc_step, ROW)
-            tile = (load(row + DELTA), load(row + X), load(row + DY), load(row + P), load(row + DS))
-            dh0, da0, dk0, tile = pull(
-                dh0, da0, dk0, a0, k[0], splat_at(b[0] + at), splat_at(c[0] + at), tile, place, to_b[0], to_c[0]
-            )
-            dh1, da1, dk1, tile = pull(
-                dh1,
-                da1,
-                dk1,
-                a1,
-                k[1],
-                splat_at(b[1] + at),
-                splat_at(c[1] + at),
-                tile,
-                place + ROW,
-                to_b[1],
-                to_c[1],
-            )
-            dh2, da2, dk2, tile = pull(
-                dh2,
-                da2,
-                dk2,
-                a2,
-                k[2],
-                splat_at(b[2] + at),
-                splat_at(c[2] + at),
-                tile,
-                place + 2 * ROW,
-                to_b[2],
-                to_c[2],
-            )
-            dh3, da3, dk3, tile = pull(
-                dh3,
-                da3,
-                dk3,
-                a3,
-                k[3],
-                splat_at(b[3] + at),
-                splat_at(c[3] + at),
-                tile,
-                place + 3 * ROW,
-                to_b[3],
-                to_c[3],
-            )
-            store(row + P, tile[3])
-            store(row + DS, tile[4])
-        store_four(grads[0], step, (dh0, dh1, dh2, dh3))
-        store_four(grads[1], step, (da0, da1, da2, da3))
-        if scaled:
-            store_four(grads[2], step, (dk0, dk1, dk2, dk3))
+            b, c = four(b_row + t * ROW, 4), four(c_row + t * ROW, 4)
+            to_b, to_c = four(acc[0] + t * acc[2], ROW), four(acc[1] + t * acc[2], ROW)
+            v = (load(row + DELTA), load(row + X), load(row + DY), load(row + P), load(row + DS))
+            s0, v = pull(s0, a0, k[0], b[0], c[0], v, place, to_b[0], to_c[0])
+            s1, v = pull(s1, a1, k[1], b[1], c[1], v, place + ROW, to_b[1], to_c[1])
+            s2, v = pull(s2, a2, k[2], b[2], c[2], v, place + 2 * ROW, to_b[2], to_c[2])
+            s3, v = pull(s3, a3, k[3], b[3], c[3], v, place + 3 * ROW, to_b[3], to_c[3])
+            store(row + P, v[3])
+            store(row + DS, v[4])
+        finish(grads, 0, step, s0)
+        finish(grads, 1, step, s1)
+        finish(grads, 2, step, s2)
+        finish(grads, 3, step, s3)
 
     return pull_back
 
@@ -176,17 +156,22 @@ _back_zoh, _back_zoh_scaled = _make_pull_back(True, False), _make_pull_back(True
 
 
 @njit(error_model="numpy", nogil=True)
-def sweeps(zoh, scaled, count, scratch, h_row, acc, acc_step, acc_c, a, k, grads, step, b, c):
-    """Both sweeps over a tile, in the variant that the call needs."""
+def sweeps(zoh, scaled, count, scratch, acc, rows, step, b, c):
+    """Both sweeps over a tile, in the variant that the call needs.
+
+    ``acc``: places of partial dB and dC, bytes per token; ``rows``: places of the state at the beginning, of ``A``, of
+    the factors, and of the gradients of state, ``A`` and factors; ``step``: bytes between their rows; ``b``, ``c``:
+    places of B and C.
+    """
     if zoh:
-        _replay_zoh(count, scratch, a, h_row, step, b)
+        _replay_zoh(count, scratch, rows[1], rows[0], step, b)
         if scaled:
-            _back_zoh_scaled(count, scratch, acc, acc_step, acc_c, a, k, grads, step, b, c)
+            _back_zoh_scaled(count, scratch, acc, rows, step, b, c)
         else:
-            _back_zoh(count, scratch, acc, acc_step, acc_c, a, k, grads, step, b, c)
+            _back_zoh(count, scratch, acc, rows, step, b, c)
         return
-    _replay_euler(count, scratch, a, h_row, step, b)
+    _replay_euler(count, scratch, rows[1], rows[0], step, b)
     if scaled:
-        _back_euler_scaled(count, scratch, acc, acc_step, acc_c, a, k, grads, step, b, c)
+        _back_euler_scaled(count, scratch, acc, rows, step, b, c)
     else:
-        _back_euler(count, scratch, acc, acc_step, acc_c, a, k, grads, step, b, c)
+        _back_euler(count, scratch, acc, rows, step, b, c)

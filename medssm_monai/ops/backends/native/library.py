@@ -8,8 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .launch import empty_forward, run_forward
-from .launch_backward import empty_backward, run_backward
+from .outputs import Inputs, empty_backward, empty_forward
 
 __all__ = ["scan_backward", "scan_forward"]
 
@@ -30,14 +29,16 @@ def scan_forward(
     zoh: bool,
     save: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Output, and what the backward pass needs; see :func:`~.launch.run_forward`."""
+    """Output, and what the backward pass needs; see :func:`~.outputs.empty_forward`."""
+    from .launch import run_forward
+
     flags = {"softplus": int(softplus), "zoh": int(zoh)}
-    return run_forward(u, delta, A, B, C, D, z, bias, coef, order, flags, save)
+    return run_forward(Inputs(u, delta, A, B, C, D, z, bias, coef, order), flags, save)
 
 
 @scan_forward.register_fake
 def _(u, delta, A, B, C, D, z, bias, coef, order, softplus, zoh, save):
-    return empty_forward(u, A, z, save)
+    return empty_forward(Inputs(u, delta, A, B, C, D, z, bias, coef, order), save)
 
 
 @torch.library.custom_op("medssm::native_scan_backward", mutates_args=(), device_types="cpu")
@@ -59,14 +60,17 @@ def scan_backward(
     softplus: bool,
     zoh: bool,
 ) -> list[Tensor]:
-    """Gradients; see :func:`~.launch_backward.empty_backward`."""
+    """Gradients; see :func:`~.outputs.empty_backward`."""
+    from .launch_backward import run_backward
+
     flags = {"softplus": int(softplus), "zoh": int(zoh)}
-    return list(run_backward(dout, dlast, u, delta, A, B, C, D, z, bias, coef, order, pre, bounds, flags))
+    x = Inputs(u, delta, A, B, C, D, z, bias, coef, order)
+    return list(run_backward(dout, dlast, x, pre, bounds, flags))
 
 
 @scan_backward.register_fake
 def _(dout, dlast, u, delta, A, B, C, D, z, bias, coef, order, pre, bounds, softplus, zoh):
-    return list(empty_backward(u, delta, A, B, C, D, z, coef))
+    return list(empty_backward(Inputs(u, delta, A, B, C, D, z, bias, coef, order)))
 
 
 def _save(ctx, inputs, output):

@@ -44,7 +44,7 @@ def add_units(params, scratch, begin, end):
 
 def add_shares(shares: Tensor, target: Tensor | None = None) -> Tensor:
     """Sum over the first axis of a contiguous tensor, into the memory of ``target`` if given (same numbers, dense)."""
-    from .kernels import add_kernel
+    from .kernels import add_kernel  # which imports this module
 
     if target is None:
         if shares.shape[0] == 1:
