@@ -11,14 +11,15 @@ import torch
 from torch import Tensor
 
 from medssm_monai.ops import available_backends, selective_scan
+from medssm_monai.ops.backends import BACKENDS
 
 __all__ = ["CANDIDATES", "Candidate", "make_arguments"]
 
-LOOP_LIMIT = 1 << 26  # exponentials above which the candidates that store all states are left out
+STATES_LIMIT = 1 << 26  # states (B E L N) above which candidates that hold them all are left out
 
 
 def make_arguments(shape: tuple[int, int, int], batch: int, options: argparse.Namespace) -> dict[str, Tensor]:
-    """Random arguments of one call; steps as trained networks have them, ``A = -(1..N)``; with directions, an order table."""
+    """Random arguments of one call: steps up to 0.1, ``A = -(1..N)``; with directions also an order table."""
     channels, length, states = shape
     groups = options.directions
     generator = torch.Generator().manual_seed(0)
@@ -45,6 +46,11 @@ def _orders(length: int, groups: int) -> Tensor:
     return torch.stack([rows, rows.flip(0), columns, columns.flip(0)])[:groups].int()
 
 
+def _wrong_device(backend: str, device: str) -> str | None:
+    devices = BACKENDS[backend].devices
+    return None if devices is None or device in devices else f"runs on {sorted(devices)}"
+
+
 @dataclass(frozen=True)
 class Candidate:
     """One way to compute the scan; ``make(arguments)`` returns a function and its tensors."""
@@ -58,8 +64,8 @@ class Candidate:
     def usable(self, options: argparse.Namespace, kind: str, batch: int, shape: tuple[int, int, int]) -> str | None:
         """Why it is left out of a measurement, or None."""
         if self.backend is not None:
-            missing = available_backends().get(self.backend, "no such backend")
-            return missing or (None if options.device == "cpu" or self.backend != "native" else "runs on CPUs")
+            missing = available_backends()[self.backend]
+            return missing or _wrong_device(self.backend, options.device)
         if options.directions > 1 or options.discretization != "euler":
             return "one direction and Euler only"
         if kind != "forward" and not self.training:
@@ -69,11 +75,16 @@ class Candidate:
         return None
 
     def describe(self, options: argparse.Namespace) -> str:
-        missing = available_backends().get(self.backend, "no such backend") if self.backend else None
+        missing = None
+        if self.backend:
+            missing = available_backends()[self.backend] or _wrong_device(self.backend, options.device)
         return self.about + (f" (left out: {missing})" if missing else "")
 
     def build(self, arguments: dict[str, Tensor]) -> tuple[Callable[..., Tensor], list[Tensor]]:
         return self.make(arguments)
+
+
+DISCRETIZATION = ["euler"]  # set by the caller
 
 
 def _ours(name: str) -> Candidate:
@@ -85,11 +96,8 @@ def _ours(name: str) -> Candidate:
 
         return scan, [x for key, x in arguments.items() if key != "order"]
 
-    most = LOOP_LIMIT if name == "blocked" else None
+    most = STATES_LIMIT if name == "blocked" else None
     return Candidate(make, f"medssm_monai, backend {name}", backend=name, most=most)
-
-
-DISCRETIZATION = ["euler"]  # set by the caller
 
 
 def _loop(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
@@ -105,7 +113,7 @@ def _loop(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) 
 
 
 class _OddEvenScan(torch.autograd.Function):
-    """``h[t] = a[t] h[t-1] + x[t]`` along axis 1 by recursive pairing (Blelloch 1990); stands in where mambapy is absent."""
+    """``h[t] = a[t] h[t-1] + x[t]`` along axis 1 by recursive pairing (Blelloch 1990), where mambapy is absent."""
 
     @staticmethod
     def solve(a: Tensor, x: Tensor) -> Tensor:
@@ -166,6 +174,6 @@ CANDIDATES = {
     "parallel": Candidate(
         _make_parallel,
         "parallel scan of mambapy" if HAS_MAMBAPY else "own Blelloch scan in PyTorch (mambapy is not installed)",
-        most=LOOP_LIMIT,
+        most=STATES_LIMIT,
     ),
 }

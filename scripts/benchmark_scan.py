@@ -1,14 +1,15 @@
-"""Times the selective scan of every backend side by side, against a sequential loop, a parallel scan and the machine's own limits.
+"""Times the selective scan of every backend against other ways to compute it and against the machine's own limits.
 
-    python scripts/benchmark_scan.py                                  # CPU, all shapes, batch 1 and 8
+    python scripts/benchmark_scan.py                            # CPU, all shapes, batch 1 and 8
     python scripts/benchmark_scan.py --shapes a c --batch 1 --json scan.json
-    python scripts/benchmark_scan.py --instructions avx2              # as on a processor without AVX-512
+    python scripts/benchmark_scan.py --instructions avx2        # as on a processor without AVX-512
     python scripts/benchmark_scan.py --device cuda --dtype bfloat16 --directions 4
 
-One row per candidate: median of interleaved repeats (each round runs every candidate once), so that a busy machine slows all alike;
-ratios are taken within the run. The floor is the larger of two times measured in the same run: the bytes that must move over the
-bandwidth of a triad, and the exponentials over the rate of a vectorised exponential on as many threads. "extra memory" is the peak
-above the inputs during forward and backward, on the CPU measured in a fresh process.
+One row per candidate: median of interleaved repeats (each round runs every candidate once), so that a busy machine
+slows all alike; ratios are taken within the run. The floor is the larger of two times measured in the same run: the
+bytes that must move over the bandwidth of a triad, and the exponentials over the rate of a vectorised exponential on
+as many threads. "extra memory" is the peak above the inputs during forward and backward, on the CPU measured in a
+fresh process. Shapes are (channels, tokens, states).
 """
 
 from __future__ import annotations

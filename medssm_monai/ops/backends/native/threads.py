@@ -25,6 +25,20 @@ _pool: ThreadPoolExecutor | None = None
 _pool_size = 0
 
 
+class _Scratch(threading.local):
+    """Scratch memory of one thread, kept from call to call: some 100 kB whose pages need not be mapped again."""
+
+    memory = np.empty(0, np.uint8)
+
+    def address(self, size: int) -> int:
+        if self.memory.size < size + _ALIGNMENT:
+            self.memory = np.empty(size + _ALIGNMENT, np.uint8)
+        return -(-self.memory.ctypes.data // _ALIGNMENT) * _ALIGNMENT
+
+
+_scratch = _Scratch()
+
+
 def _forget_pool() -> None:
     global _lock, _pool, _pool_size
     _lock, _pool, _pool_size = threading.Lock(), None, 0
@@ -59,8 +73,7 @@ def run_units(kernel: Callable[..., None], params: np.ndarray, scratch_bytes: in
     tasks = iter([(begin, min(begin + share, units)) for begin in range(0, units, share)])
 
     def work() -> None:
-        memory = np.empty(scratch_bytes + _ALIGNMENT, np.uint8)
-        scratch = -(-memory.ctypes.data // _ALIGNMENT) * _ALIGNMENT
+        scratch = _scratch.address(scratch_bytes)
         for begin, end in tasks:  # a list iterator hands out each task once, whoever asks
             kernel(params, scratch, begin, end)
 
