@@ -44,6 +44,7 @@ class Inputs(NamedTuple):
     z: Tensor | None  # (B, G, E, L)
     bias: Tensor | None  # (G, E)
     order: Tensor | None  # (G, L), int32
+    scattered: int | None  # 1 where neighbouring steps do not lie side by side in memory
 
 
 class Strides(NamedTuple):
@@ -96,11 +97,13 @@ def positions(inputs, sizes, who, steps, has_step):
 
 
 @triton.jit
-def _load(pointer, stride, who, columns, has_step):
-    """(E, T) values in float32, 0 where there is no channel or step."""
+def _load(pointer, stride, who, columns, has_step, APART: tl.constexpr):
+    """(E, T) values in float32, 0 where there is no channel or step; ``APART``: with one address per thread."""
     sample, group, rows, has_row = who
     base = pointer + sample * stride[0] + group * stride[1]
     where = base + rows[:, None] * stride[2] + columns[None, :] * stride[3]
+    if APART:
+        where = tl.max_contiguous(where, (1, 1))
     return tl.load(where, mask=has_row[:, None] & has_step[None, :], other=0.0).to(tl.float32)
 
 
@@ -118,20 +121,21 @@ def tile(pointer, stride, who, columns, has_step, SCATTERED: tl.constexpr):
     """(E, T) values in float32, 0 where there is no channel or step.
 
     Triton gives a thread neighbouring tokens only where it knows that they lie side by side; with one token per
-    thread a scan over tokens costs five times as many exchanges between threads. So where tokens come ``SCATTERED``
-    through an order table, four loads are joined into four neighbours per thread.
+    thread a scan over tokens costs five times as many exchanges between threads. So where they are ``SCATTERED``,
+    through an order table or because channels lie side by side, four loads are joined into four tokens per thread:
+    each tile is loaded once and scanned once per state.
     """
     if SCATTERED:
         c_0, c_1, c_2, c_3 = _every_fourth(columns)
         has_0, has_1, has_2, has_3 = _every_fourth(has_step)
-        x_0 = _load(pointer, stride, who, c_0, has_0)
-        x_1 = _load(pointer, stride, who, c_1, has_1)
-        x_2 = _load(pointer, stride, who, c_2, has_2)
-        x_3 = _load(pointer, stride, who, c_3, has_3)
+        x_0 = _load(pointer, stride, who, c_0, has_0, True)
+        x_1 = _load(pointer, stride, who, c_1, has_1, True)
+        x_2 = _load(pointer, stride, who, c_2, has_2, True)
+        x_3 = _load(pointer, stride, who, c_3, has_3, True)
         joined = tl.join(tl.join(x_0, x_2), tl.join(x_1, x_3))  # (E, T / 4, 2, 2)
         return tl.reshape(joined, (x_0.shape[0], columns.shape[0]))
     else:
-        return _load(pointer, stride, who, columns, has_step)
+        return _load(pointer, stride, who, columns, has_step, False)
 
 
 @triton.jit
@@ -152,7 +156,7 @@ def by_state(pointer, sizes, who, n):
 @triton.jit
 def raw_steps(inputs, strides, sizes, who, columns, has_step):
     """(E, T) of delta and bias, before the softplus."""
-    raw = tile(inputs.delta, strides.delta, who, columns, has_step, inputs.order is not None)
+    raw = tile(inputs.delta, strides.delta, who, columns, has_step, inputs.scattered is not None)
     if inputs.bias is not None:
         raw += per_channel(inputs.bias, sizes, who)
     return raw
@@ -170,9 +174,9 @@ def step_sizes(inputs, strides, sizes, who, columns, has_step, SOFTPLUS: tl.cons
 @triton.jit
 def output_gradient(dout, inputs, strides, who, columns, has_step):
     """(E, T) gradient of the output before the gate."""
-    dy = tile(dout, strides.dout, who, columns, has_step, inputs.order is not None)
+    dy = tile(dout, strides.dout, who, columns, has_step, inputs.scattered is not None)
     if inputs.z is not None:
-        z = tile(inputs.z, strides.z, who, columns, has_step, inputs.order is not None)
+        z = tile(inputs.z, strides.z, who, columns, has_step, inputs.scattered is not None)
         dy *= z * sigmoid(z)
     return dy
 

@@ -68,16 +68,16 @@ def _store_tokens(inputs, strides, dout, grads, sizes, who, columns, has_step, y
     dD = tl.sum(du, 1)
     if inputs.D is not None:
         D = per_channel(inputs.D, sizes, who)
-        u = tile(inputs.u, strides.u, who, columns, has_step, inputs.order is not None)
+        u = tile(inputs.u, strides.u, who, columns, has_step, inputs.scattered is not None)
         dy = output_gradient(dout, inputs, strides, who, columns, has_step)
         y += D * u
         du += D * dy
         dD = tl.sum(dy * u, 1)
     if inputs.z is not None:
-        z = tile(inputs.z, strides.z, who, columns, has_step, inputs.order is not None)
+        z = tile(inputs.z, strides.z, who, columns, has_step, inputs.scattered is not None)
         gate = sigmoid(z)
         dz = (
-            tile(dout, strides.dout, who, columns, has_step, inputs.order is not None)
+            tile(dout, strides.dout, who, columns, has_step, inputs.scattered is not None)
             * y
             * gate
             * (1.0 + z * (1.0 - gate))
@@ -176,7 +176,7 @@ def backward_kernel(
         steps = index * BLOCK_T + local
         has_step = steps < sizes.length
         columns = positions(inputs, sizes, who, steps, has_step)
-        u = tile(inputs.u, strides.u, who, columns, has_step, inputs.order is not None)
+        u = tile(inputs.u, strides.u, who, columns, has_step, inputs.scattered is not None)
         delta = step_sizes(inputs, strides, sizes, who, columns, has_step, SOFTPLUS)
         after = steps + 1 < sizes.length
         next_columns = positions(inputs, sizes, who, steps + 1, after)

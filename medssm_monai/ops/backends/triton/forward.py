@@ -55,7 +55,7 @@ def forward_kernel(
         steps = index * BLOCK_T + local
         has_step = steps < sizes.length
         columns = positions(inputs, sizes, who, steps, has_step)
-        u = tile(inputs.u, strides.u, who, columns, has_step, inputs.order is not None)
+        u = tile(inputs.u, strides.u, who, columns, has_step, inputs.scattered is not None)
         delta = step_sizes(inputs, strides, sizes, who, columns, has_step, SOFTPLUS)
         y = tl.zeros((BLOCK_E, BLOCK_T), tl.float32)
         for n in range(sizes.states):
@@ -73,7 +73,7 @@ def forward_kernel(
         if inputs.D is not None:
             y += per_channel(inputs.D, sizes, who) * u
         if inputs.z is not None:
-            z = tile(inputs.z, strides.z, who, columns, has_step, inputs.order is not None)
+            z = tile(inputs.z, strides.z, who, columns, has_step, inputs.scattered is not None)
             y *= z * sigmoid(z)
         where = (pair * sizes.channels + rows)[:, None] * sizes.length + columns[None, :]
         tl.store(outputs.out + where, y, mask=has_row[:, None] & has_step[None, :])

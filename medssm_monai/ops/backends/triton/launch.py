@@ -101,7 +101,8 @@ def _arguments(call: Call, sizes: tuple[int, ...], tile: Tiling, dout: Tensor | 
         "num_warps": tile.warps,
     }
     strides = Strides(*(None if x is None else tuple(x.stride()) for x in strided))
-    return Inputs(*call[:9]), strides, Sizes(*sizes), options
+    scattered = 1 if call.order is not None or call.u.stride(-1) != 1 else None
+    return Inputs(*call[:9], scattered), strides, Sizes(*sizes), options
 
 
 def _entering(call: Call, sizes: tuple[int, ...], tile: Tiling, dout: Tensor | None, dlast: Tensor | None):

@@ -50,7 +50,7 @@ def state_span_kernel(
         steps = index * BLOCK_T + tl.arange(0, BLOCK_T)
         has_step = steps < sizes.length
         columns = positions(inputs, sizes, who, steps, has_step)
-        u = tile(inputs.u, strides.u, who, columns, has_step, inputs.order is not None)
+        u = tile(inputs.u, strides.u, who, columns, has_step, inputs.scattered is not None)
         delta = step_sizes(inputs, strides, sizes, who, columns, has_step, SOFTPLUS)
         after = (steps + 1 < sizes.length) & (steps + 1 < (index + 1) * BLOCK_T)
         next_columns = positions(inputs, sizes, who, steps + 1, after)
