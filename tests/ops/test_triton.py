@@ -13,7 +13,7 @@ import torch
 from medssm_monai.ops import selective_scan
 from medssm_monai.ops.backends import BACKENDS, Request
 from medssm_monai.ops.backends.triton import launch
-from medssm_monai.ops.backends.triton.launch import Call
+from medssm_monai.ops.backends.triton.records import Call
 
 from .scan_cases import usable
 

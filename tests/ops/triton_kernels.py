@@ -18,8 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from medssm_monai.ops import backend_for, selective_scan, use_backend
 from medssm_monai.ops.backends.triton import launch
-from medssm_monai.ops.backends.triton.launch import Call
 from medssm_monai.ops.backends.triton.operator import scan_forward
+from medssm_monai.ops.backends.triton.records import Call
 
 from .scan_cases import Case, errors, expected, make_inputs, run
 from .test_selective_scan import FORWARD, GRADIENT, OPTIONS
@@ -119,8 +119,9 @@ def test_few_programs_split_the_tokens_and_many_do_not(monkeypatch: pytest.Monke
     for channels in (16, 4000, 16000):
         u = torch.empty(1, 2, channels, 1000, device="meta")
         call = Call(u, u, u.new_empty(2, channels, 16), u, u, None, None, None, None, False, False)
-        *_, tiles, spans[channels], per_span = launch._sizes(call, launch.tiling(channels, 1000, 16))
-        assert (spans[channels] - 1) * per_span < tiles <= spans[channels] * per_span  # no span is empty
+        sizes = launch._sizes(call, launch.tiling(channels, 1000, 16))
+        spans[channels] = sizes.spans
+        assert (sizes.spans - 1) * sizes.per_span < sizes.tiles <= sizes.spans * sizes.per_span  # no span is empty
     assert spans == {16: 16, 4000: 1, 16000: 1}
 
 

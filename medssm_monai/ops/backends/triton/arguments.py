@@ -1,19 +1,13 @@
-"""What the kernels are given, by name, and how they read it: tiles of channels by tokens, through strides and order."""
+"""How the kernels read what they are given: tiles of channels by tokens, through strides and order."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import triton
 import triton.language as tl
-from torch import Tensor
 
 from .maths import sigmoid, softplus
 
 __all__ = [
-    "Inputs",
-    "Sizes",
-    "Strides",
     "add_at",
     "by_state",
     "output_gradient",
@@ -28,46 +22,6 @@ __all__ = [
     "tile",
     "weight",
 ]
-
-Stride = tuple[int, ...]
-
-
-class Inputs(NamedTuple):
-    """Tensors of any floating dtype and any strides; ``A``, ``D``, ``bias`` and ``order`` are contiguous."""
-
-    u: Tensor  # (B, G, E, L)
-    delta: Tensor  # (B, G, E, L)
-    A: Tensor  # (G, E, N)
-    B: Tensor  # (B, G, N, L) or (G, E, N)
-    C: Tensor  # (B, G, N, L) or (G, E, N)
-    D: Tensor | None  # (G, E)
-    z: Tensor | None  # (B, G, E, L)
-    bias: Tensor | None  # (G, E)
-    order: Tensor | None  # (G, L), int32
-    scattered: int | None  # 1 where neighbouring steps do not lie side by side in memory
-
-
-class Strides(NamedTuple):
-    """Strides in elements of the inputs that are read through strides; of ``dout`` in the backward pass."""
-
-    u: Stride
-    delta: Stride
-    B: Stride
-    C: Stride
-    z: Stride | None
-    dout: Stride | None
-
-
-class Sizes(NamedTuple):
-    """Lengths of the axes; ``L`` is cut into ``tiles``, which ``spans`` programs share, ``per_span`` each."""
-
-    groups: int
-    channels: int
-    length: int
-    states: int
-    tiles: int
-    spans: int
-    per_span: int
 
 
 @triton.jit

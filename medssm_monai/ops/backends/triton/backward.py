@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import triton
 import triton.language as tl
-from torch import Tensor
 
 from .arguments import (
     add_at,
@@ -25,20 +22,7 @@ from .arguments import (
 )
 from .maths import compose, exp, hold, hold_slope, sigmoid
 
-__all__ = ["Gradients", "backward_kernel"]
-
-
-class Gradients(NamedTuple):
-    """Contiguous results. What several programs contribute to has an axis of their shares, summed afterwards."""
-
-    u: Tensor  # (B, G, E, L)
-    delta: Tensor  # (B, G, E, L)
-    z: Tensor | None  # (B, G, E, L)
-    A: Tensor  # (B, G, spans, E, N)
-    B: Tensor  # (B, G, channel blocks, N, L), or as A where B is constant
-    C: Tensor  # as B
-    D: Tensor | None  # (B, G, spans, E)
-    bias: Tensor | None  # (B, G, spans, E)
+__all__ = ["backward_kernel"]
 
 
 @triton.jit

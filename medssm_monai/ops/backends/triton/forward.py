@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import triton
 import triton.language as tl
-from torch import Tensor
 
 from .arguments import by_state, part, per_channel, pick, place, positions, state_cells, step_sizes, tile, weight
 from .maths import compose, exp, hold, sigmoid
 
-__all__ = ["Outputs", "forward_kernel"]
-
-
-class Outputs(NamedTuple):
-    """Contiguous results; states in float32."""
-
-    out: Tensor  # (B, G, E, L)
-    last: Tensor  # (B, G, E, N)
-    bounds: Tensor | None  # (B, G, tiles, E, N): the state before each tile, for the backward pass
+__all__ = ["forward_kernel"]
 
 
 @triton.jit

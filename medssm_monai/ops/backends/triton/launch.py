@@ -2,42 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
-__all__ = ["Call", "empty_backward", "empty_forward", "run_backward", "run_forward", "tiling"]
+from .records import Call, Gradients, Inputs, Outputs, Sizes, Strides, Tiling
+
+__all__ = ["empty_backward", "empty_forward", "run_backward", "run_forward", "tiling"]
 
 TILE_TOKENS = 64  # tokens scanned at once; the states between tiles are kept for the backward pass
 TILE_CHANNELS = 16  # channels beside each other in a tile: dB and dC have one share per so many channels
 VALUES_PER_THREAD = 4  # of a tile; twice as many take all registers of the backward pass
 PROGRAMS_PER_PROCESSOR = 4  # below so many programs per multiprocessor, L is split
-
-
-class Call(NamedTuple):
-    """The inputs of one scan and its options."""
-
-    u: Tensor
-    delta: Tensor
-    A: Tensor
-    B: Tensor
-    C: Tensor
-    D: Tensor | None
-    z: Tensor | None
-    bias: Tensor | None
-    order: Tensor | None
-    softplus: bool
-    zoh: bool
-
-
-class Tiling(NamedTuple):
-    """Compile-time sizes of a tile, all powers of two."""
-
-    channels: int
-    tokens: int
-    states: int
-    warps: int
 
 
 def _power_of_two(size: int) -> int:
@@ -58,13 +33,13 @@ def _programs_wanted(device: torch.device) -> int:
     return PROGRAMS_PER_PROCESSOR * torch.cuda.get_device_properties(device).multi_processor_count
 
 
-def _sizes(call: Call, tile: Tiling) -> tuple[int, ...]:
-    """The values of :class:`~.arguments.Sizes`: L is split where samples and channel blocks leave a GPU idle."""
+def _sizes(call: Call, tile: Tiling) -> Sizes:
+    """L is split where samples and channel blocks leave a GPU idle."""
     batch, groups, channels, length = call.u.shape
     tiles = -(-length // tile.tokens)
     programs = batch * groups * -(-channels // tile.channels)
     per_span = -(-tiles // min(tiles, -(-_programs_wanted(call.u.device) // programs)))
-    return groups, channels, length, call.A.shape[-1], tiles, -(-tiles // per_span), per_span
+    return Sizes(groups, channels, length, call.A.shape[-1], tiles, -(-tiles // per_span), per_span)
 
 
 def empty_forward(u: Tensor, A: Tensor, save: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -85,10 +60,12 @@ def empty_backward(call: Call) -> list[Tensor]:
     return [call.u.new_empty(0) if x is None else x.new_empty(x.shape) for x in inputs]
 
 
-def _arguments(call: Call, sizes: tuple[int, ...], tile: Tiling, dout: Tensor | None = None) -> tuple:
-    """Inputs, strides and sizes as the kernels name them, and the compile-time options."""
-    from .arguments import Inputs, Sizes, Strides
+def _grid(call: Call, sizes: Sizes, tile: Tiling) -> tuple[int, int, int]:
+    return call.u.shape[0] * sizes.groups, -(-sizes.channels // tile.channels), sizes.spans
 
+
+def _arguments(call: Call, tile: Tiling, dout: Tensor | None = None) -> tuple[Inputs, Strides, dict[str, int]]:
+    """Inputs and strides as the kernels name them, and the compile-time options."""
     strided = (call.u, call.delta, call.B, call.C, call.z, dout)
     options = {
         "SOFTPLUS": call.softplus,
@@ -102,34 +79,31 @@ def _arguments(call: Call, sizes: tuple[int, ...], tile: Tiling, dout: Tensor | 
     }
     strides = Strides(*(None if x is None else tuple(x.stride()) for x in strided))
     scattered = 1 if call.order is not None or call.u.stride(-1) != 1 else None
-    return Inputs(*call[:9], scattered), strides, Sizes(*sizes), options
+    return Inputs(*call[:9], scattered), strides, options
 
 
-def _entering(call: Call, sizes: tuple[int, ...], tile: Tiling, dout: Tensor | None, dlast: Tensor | None):
+def _entering(call: Call, sizes: Sizes, tile: Tiling, dout: Tensor | None, dlast: Tensor | None) -> Tensor | None:
     """What enters each span, ``(B, G, spans, E, N)``: states, or with ``dout`` their gradients from later spans."""
     from .spans import adjoint_span_kernel, carry_kernel, state_span_kernel
 
-    spans = sizes[5]
-    if spans == 1:
+    if sizes.spans == 1:
         return dlast
-    inputs, strides, named, options = _arguments(call, sizes, tile, dout)
-    batch, groups, channels, _ = call.u.shape
-    ends = call.u.new_empty((batch, groups, spans, channels, call.A.shape[-1]), dtype=torch.float32)
-    totals = call.u.new_empty((batch, groups, spans, channels), dtype=torch.float32)
+    inputs, strides, options = _arguments(call, tile, dout)
+    totals = call.u.new_empty((*call.u.shape[:2], sizes.spans, sizes.channels), dtype=torch.float32)
+    ends = totals.new_empty((*totals.shape, sizes.states))
     starts = torch.empty_like(ends)
-    blocks = -(-channels // tile.channels)
-    grid = (batch * groups, blocks, spans)
+    grid = _grid(call, sizes, tile)
     if dout is None:
-        state_span_kernel[grid](inputs, strides, ends, totals, named, **options)
+        state_span_kernel[grid](inputs, strides, ends, totals, sizes, **options)
     else:
-        adjoint_span_kernel[grid](inputs, strides, dout, ends, totals, named, **options)
+        adjoint_span_kernel[grid](inputs, strides, dout, ends, totals, sizes, **options)
     carry_kernel[grid[:2]](
         call.A,
         dlast,
         ends,
         totals,
         starts,
-        named,
+        sizes,
         REVERSE=dout is not None,
         BLOCK_E=tile.channels,
         BLOCK_N=tile.states,
@@ -140,52 +114,51 @@ def _entering(call: Call, sizes: tuple[int, ...], tile: Tiling, dout: Tensor | N
 
 def run_forward(call: Call, save: bool) -> tuple[Tensor, Tensor, Tensor]:
     """See :func:`empty_forward`."""
-    from .forward import Outputs, forward_kernel
+    from .forward import forward_kernel
 
     tile = tiling(call.u.shape[2], call.u.shape[3], call.A.shape[-1])
     sizes = _sizes(call, tile)
     out, last, bounds = empty_forward(call.u, call.A, save)
-    inputs, strides, named, options = _arguments(call, sizes, tile)
-    grid = (call.u.shape[0] * call.u.shape[1], -(-call.u.shape[2] // tile.channels), sizes[5])
+    inputs, strides, options = _arguments(call, tile)
     outputs = Outputs(out, last, bounds if save else None)
     with torch.cuda.device_of(call.u):  # Triton launches on the current device
         starts = _entering(call, sizes, tile, None, None)
-        forward_kernel[grid](inputs, strides, starts, outputs, named, **options)
+        forward_kernel[_grid(call, sizes, tile)](inputs, strides, starts, outputs, sizes, **options)
     return out, last, bounds
 
 
 def run_backward(call: Call, dout: Tensor, dlast: Tensor | None, bounds: Tensor) -> list[Tensor]:
     """See :func:`empty_backward`."""
-    from .backward import Gradients, backward_kernel
+    from .backward import backward_kernel
 
     tile = tiling(call.u.shape[2], call.u.shape[3], call.A.shape[-1])
     sizes = _sizes(call, tile)
-    batch, groups, channels, length = call.u.shape
-    blocks, spans, states = -(-channels // tile.channels), sizes[5], call.A.shape[-1]
+    grid = _grid(call, sizes, tile)
     du, ddelta, *_, dz, _ = empty_backward(call)
 
     def shares(*shape: int) -> Tensor:
-        return call.u.new_empty((batch, groups, *shape), dtype=torch.float32)
+        return call.u.new_empty((*call.u.shape[:2], *shape), dtype=torch.float32)
 
     def weight_shares(x: Tensor) -> Tensor:
-        return shares(spans, channels, states) if x.dim() == 3 else shares(blocks, states, length)
+        if x.dim() == 3:
+            return shares(sizes.spans, sizes.channels, sizes.states)
+        return shares(grid[1], sizes.states, sizes.length)
 
     grads = Gradients(
         du,
         ddelta,
         dz if call.z is not None else None,
-        shares(spans, channels, states),
+        shares(sizes.spans, sizes.channels, sizes.states),
         weight_shares(call.B),
         weight_shares(call.C),
-        shares(spans, channels) if call.D is not None else None,
-        shares(spans, channels) if call.bias is not None else None,
+        shares(sizes.spans, sizes.channels) if call.D is not None else None,
+        shares(sizes.spans, sizes.channels) if call.bias is not None else None,
     )
     dlast = None if dlast is None else dlast.float().contiguous()
-    inputs, strides, named, options = _arguments(call, sizes, tile, dout)
-    grid = (batch * groups, blocks, spans)
+    inputs, strides, options = _arguments(call, tile, dout)
     with torch.cuda.device_of(call.u):
         starts = _entering(call, sizes, tile, dout, dlast)
-        backward_kernel[grid](inputs, strides, dout, bounds, starts, grads, named, **options)
+        backward_kernel[grid](inputs, strides, dout, bounds, starts, grads, sizes, **options)
 
     def total(share: Tensor | None, x: Tensor | None) -> Tensor:
         if x is None:

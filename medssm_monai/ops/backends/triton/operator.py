@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .launch import Call, empty_backward, empty_forward, run_backward, run_forward
+from .launch import empty_backward, empty_forward, run_backward, run_forward
+from .records import Call
 
 __all__ = ["scan_backward", "scan_forward"]
 
