@@ -83,8 +83,8 @@ def test_a_resumed_training_goes_on_and_keeps_the_earlier_model(trained, tmp_pat
 
 @pytest.mark.parametrize(
     "overrides",
-    [{}, {"resize_to": [64, 96], "roi_size": [64, 96]}, {"resize_to": None, "report_metrics": "polyp"}],
-    ids=["trained size", "another size", "sliding window"],
+    [{}, {"resize_to": [64, 96], "roi_size": [64, 96]}, {"resize_to": None, "report_metrics": "polyp"}, {"part": "all"}],
+    ids=["trained size", "another size", "sliding window", "all parts"],
 )
 def test_evaluation_reports_on_the_test_part(trained, tmp_path, overrides):
     settings = {k: TINY[k] for k in ("datalists#demo_counts", "device")}
@@ -93,11 +93,12 @@ def test_evaluation_reports_on_the_test_part(trained, tmp_path, overrides):
     summary = json.loads((tmp_path / "test" / "summary.json").read_text())
     with open(tmp_path / "test" / "per_image.csv") as stream:
         rows = list(csv.DictReader(stream))
-    assert len(rows) == 4
-    assert all("demo_test" in row["image"] for row in rows)
+    part = overrides.get("part", "test")
+    assert len(rows) == (16 if part == "all" else 4)
+    assert part == "all" or all("demo_test" in row["image"] for row in rows)
     assert "demo (synthetic)" in json.dumps(summary)
     dice = np.mean([float(row["dice"]) for row in rows])
-    assert flow.evaluator.state.metrics["test_dice"] == pytest.approx(dice, abs=1e-4)
+    assert flow.evaluator.state.metrics[f"{part}_dice"] == pytest.approx(dice, abs=1e-4)
     assert (tmp_path / "test" / "overlays.png").stat().st_size > 1000
 
 
