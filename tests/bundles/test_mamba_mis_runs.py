@@ -83,7 +83,12 @@ def test_a_resumed_training_goes_on_and_keeps_the_earlier_model(trained, tmp_pat
 
 @pytest.mark.parametrize(
     "overrides",
-    [{}, {"resize_to": [64, 96], "roi_size": [64, 96]}, {"resize_to": None, "report_metrics": "polyp"}, {"part": "all"}],
+    [
+        {},
+        {"resize_to": [64, 96], "roi_size": [64, 96]},
+        {"resize_to": None, "report_metrics": "polyp"},
+        {"part": "all"},
+    ],
     ids=["trained size", "another size", "sliding window", "all parts"],
 )
 def test_evaluation_reports_on_the_test_part(trained, tmp_path, overrides):
