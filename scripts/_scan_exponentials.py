@@ -9,7 +9,7 @@ from numba import njit
 
 from medssm_monai.ops.backends.native.maths import constant, exp2
 from medssm_monai.ops.backends.native.threads import run_units
-from medssm_monai.ops.backends.native.vector import LANES, ROW, load, store
+from medssm_monai.ops.backends.native.vector import LANES, ROW, load, store, take_one
 
 __all__ = ["rate"]
 
@@ -18,13 +18,14 @@ _PASSES = 200
 
 
 @njit(nogil=True, error_model="numpy")
-def _exponentials(params, scratch, begin, end):
+def _exponentials(params, scratch, counters, units):
     for row in range(_ROWS):
         store(scratch + row * ROW, constant(-0.01))
-    for _ in range(begin, end):
+    while take_one(counters) < units:
         for _ in range(_PASSES):
             for row in range(_ROWS):
                 store(scratch + row * ROW, constant(0.0) - exp2(load(scratch + row * ROW)))
+        take_one(counters + 8)
 
 
 def rate(threads: int) -> float:

@@ -10,7 +10,7 @@ from .maths import constant, one_minus_exp, sigmoid
 from .params import STATES, TILE
 from .places import DELTA, DS, DY, TILE_BYTES, TOKENS, WEIGHTS, P, U, Y
 from .tiles import fill_offsets, read_tile, write_tile
-from .vector import LANES, ROW, load, store, sum_rows
+from .vector import LANES, ROW, load, store, sum_rows, take_one
 
 __all__ = ["backward_units"]
 
@@ -127,52 +127,58 @@ def _clear_sums(p, part, b, g, first_block, last_block, n_first, n_last):
                 store(p.dlast + place, constant(0.0))
 
 
-def backward_units(params, scratch, begin, end):
-    """Units ``begin..end``; a unit: one part of the state of one chunk of channel blocks of one sample and group.
-
-    Compiled by :mod:`.kernels`.
-    """
-    p = params[0]
+@njit(error_model="numpy", nogil=True)
+def _unit(p, scratch, unit):
+    """One part of the state of one chunk of channel blocks of one sample and group."""
     states_per_part = p.padded_states // p.parts
     acc_step = (states_per_part + LANES - 1) // LANES * LANES * ROW
     c_place = scratch + WEIGHTS + acc_step // ROW // LANES * TILE_BYTES
     acc = c_place + acc_step // ROW // LANES * TILE_BYTES
     blocks_per_chunk = (p.blocks + p.chunks - 1) // p.chunks
     tiles = (p.length + TILE - 1) // TILE
-    for unit in range(begin, end):
-        part = unit % p.parts
-        chunk = unit // p.parts % p.chunks
-        g = unit // p.parts // p.chunks % p.groups
-        b = unit // p.parts // p.chunks // p.groups
-        n_first = part * states_per_part
-        n_last = n_first + states_per_part
-        order = p.order + 4 * g * p.length if p.order != 0 else 0
-        states = min(n_last, p.states) - n_first
-        from_b = p.B + b * p.B_b + g * p.B_g + n_first * p.B_c
-        from_c = p.C + b * p.C_b + g * p.C_g + n_first * p.C_c
-        to_b = p.dB + chunk * p.weights_s + b * p.dB_b + g * p.dB_g + n_first * p.dB_c
-        to_c = p.dC + chunk * p.weights_s + b * p.dC_b + g * p.dC_g + n_first * p.dC_c
-        first_block = chunk * blocks_per_chunk
-        last_block = min(p.blocks, first_block + blocks_per_chunk)
-        _clear_sums(p, part, b, g, first_block, last_block, n_first, n_last)
-        for i in range(tiles):
-            tile = tiles - 1 - i
-            first = tile * TILE
-            count = min(TILE, p.length - first)
-            read_weights(scratch, scratch + WEIGHTS, from_b, p.B_c, p.B_t, order, first, count, states)
-            read_weights(scratch, c_place, from_c, p.C_c, p.C_t, order, first, count, states)
-            for row in range(2 * TILE * acc_step // ROW):
-                store(acc + row * ROW, constant(0.0))
-            for block in range(first_block, last_block):
-                e = block * LANES
-                valid = min(LANES, p.channels - e)
-                prepare_step(p, scratch, b, g, e, valid, order, first, count)
-                _output_gradient(p, scratch, part, b, g, e, valid, order, first, count)
-                for t in range(count):
-                    store(scratch + P + t * ROW, constant(0.0))
-                    store(scratch + DS + t * ROW, constant(0.0))
-                _all_states(p, scratch, c_place, acc, acc_step, b, g, e, tile, count, n_first, n_last)
-                _write_gradients(p, scratch, part, b, g, e, valid, order, first, count)
-            _write_sums(scratch, acc, acc_step, to_b, p.dB_c, p.dB_t, order, first, count, states)
-            acc_c = acc + TILE * acc_step
-            _write_sums(scratch, acc_c, acc_step, to_c, p.dC_c, p.dC_t, order, first, count, states)
+    part = unit % p.parts
+    chunk = unit // p.parts % p.chunks
+    g = unit // p.parts // p.chunks % p.groups
+    b = unit // p.parts // p.chunks // p.groups
+    n_first = part * states_per_part
+    n_last = n_first + states_per_part
+    order = p.order + 4 * g * p.length if p.order != 0 else 0
+    states = min(n_last, p.states) - n_first
+    from_b = p.B + b * p.B_b + g * p.B_g + n_first * p.B_c
+    from_c = p.C + b * p.C_b + g * p.C_g + n_first * p.C_c
+    to_b = p.dB + chunk * p.weights_s + b * p.dB_b + g * p.dB_g + n_first * p.dB_c
+    to_c = p.dC + chunk * p.weights_s + b * p.dC_b + g * p.dC_g + n_first * p.dC_c
+    first_block = chunk * blocks_per_chunk
+    last_block = min(p.blocks, first_block + blocks_per_chunk)
+    _clear_sums(p, part, b, g, first_block, last_block, n_first, n_last)
+    for i in range(tiles):
+        tile = tiles - 1 - i
+        first = tile * TILE
+        count = min(TILE, p.length - first)
+        read_weights(scratch, scratch + WEIGHTS, from_b, p.B_c, p.B_t, order, first, count, states)
+        read_weights(scratch, c_place, from_c, p.C_c, p.C_t, order, first, count, states)
+        for row in range(2 * TILE * acc_step // ROW):
+            store(acc + row * ROW, constant(0.0))
+        for block in range(first_block, last_block):
+            e = block * LANES
+            valid = min(LANES, p.channels - e)
+            prepare_step(p, scratch, b, g, e, valid, order, first, count)
+            _output_gradient(p, scratch, part, b, g, e, valid, order, first, count)
+            for t in range(count):
+                store(scratch + P + t * ROW, constant(0.0))
+                store(scratch + DS + t * ROW, constant(0.0))
+            _all_states(p, scratch, c_place, acc, acc_step, b, g, e, tile, count, n_first, n_last)
+            _write_gradients(p, scratch, part, b, g, e, valid, order, first, count)
+        _write_sums(scratch, acc, acc_step, to_b, p.dB_c, p.dB_t, order, first, count, states)
+        acc_c = acc + TILE * acc_step
+        _write_sums(scratch, acc_c, acc_step, to_c, p.dC_c, p.dC_t, order, first, count, states)
+
+
+def backward_units(params, scratch, counters, units):
+    """Take units, each once whichever thread asks, until all are done; compiled by :mod:`.kernels`."""
+    p = params[0]
+    unit = take_one(counters)
+    while unit < units:
+        _unit(p, scratch, unit)
+        take_one(counters + 8)
+        unit = take_one(counters)

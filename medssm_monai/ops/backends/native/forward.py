@@ -8,7 +8,7 @@ from .maths import LOG2_E, constant, exp2, inline, power_and_rest, sigmoid, soft
 from .params import STATES, TILE
 from .places import DELTA, TILE_BYTES, TOKENS, WEIGHTS, U, X, Y
 from .tiles import fill_offsets, read_tile, write_tile
-from .vector import LANES, ROW, load, maximum, select_less, splat_at, store
+from .vector import LANES, ROW, load, maximum, select_less, splat_at, store, take_one
 
 __all__ = ["away_from_zero", "forward_units", "four", "load_four", "prepare_step", "read_weights", "store_four"]
 
@@ -192,32 +192,38 @@ def _one_block(p, scratch, c_place, part, b, g, e, n_first, n_last, order, first
     _write_output(p, scratch, part, b, g, e, valid, order, first, count)
 
 
-def forward_units(params, scratch, begin, end):
-    """Units ``begin..end``; a unit: one part of the state of one chunk of channel blocks of one sample and group.
-
-    Compiled by :mod:`.kernels`.
-    """
-    p = params[0]
+@njit(error_model="numpy", nogil=True)
+def _unit(p, scratch, unit):
+    """One part of the state of one chunk of channel blocks of one sample and group."""
     states_per_part = p.padded_states // p.parts
     c_place = scratch + WEIGHTS + (states_per_part + LANES - 1) // LANES * TILE_BYTES
     blocks_per_chunk = (p.blocks + p.chunks - 1) // p.chunks
-    for unit in range(begin, end):
-        part = unit % p.parts
-        chunk = unit // p.parts % p.chunks
-        g = unit // p.parts // p.chunks % p.groups
-        b = unit // p.parts // p.chunks // p.groups
-        order = p.order + 4 * g * p.length if p.order != 0 else 0
-        n_first = part * states_per_part
-        n_last = n_first + states_per_part
-        states = min(n_last, p.states) - n_first
-        from_b = p.B + b * p.B_b + g * p.B_g + n_first * p.B_c
-        from_c = p.C + b * p.C_b + g * p.C_g + n_first * p.C_c
-        first_block = chunk * blocks_per_chunk
-        last_block = min(p.blocks, first_block + blocks_per_chunk)
-        for first in range(0, p.length, TILE):
-            count = min(TILE, p.length - first)
-            read_weights(scratch, scratch + WEIGHTS, from_b, p.B_c, p.B_t, order, first, count, states)
-            read_weights(scratch, c_place, from_c, p.C_c, p.C_t, order, first, count, states)
-            for block in range(first_block, last_block):
-                e = block * LANES
-                _one_block(p, scratch, c_place, part, b, g, e, n_first, n_last, order, first, count)
+    part = unit % p.parts
+    chunk = unit // p.parts % p.chunks
+    g = unit // p.parts // p.chunks % p.groups
+    b = unit // p.parts // p.chunks // p.groups
+    order = p.order + 4 * g * p.length if p.order != 0 else 0
+    n_first = part * states_per_part
+    n_last = n_first + states_per_part
+    states = min(n_last, p.states) - n_first
+    from_b = p.B + b * p.B_b + g * p.B_g + n_first * p.B_c
+    from_c = p.C + b * p.C_b + g * p.C_g + n_first * p.C_c
+    first_block = chunk * blocks_per_chunk
+    last_block = min(p.blocks, first_block + blocks_per_chunk)
+    for first in range(0, p.length, TILE):
+        count = min(TILE, p.length - first)
+        read_weights(scratch, scratch + WEIGHTS, from_b, p.B_c, p.B_t, order, first, count, states)
+        read_weights(scratch, c_place, from_c, p.C_c, p.C_t, order, first, count, states)
+        for block in range(first_block, last_block):
+            e = block * LANES
+            _one_block(p, scratch, c_place, part, b, g, e, n_first, n_last, order, first, count)
+
+
+def forward_units(params, scratch, counters, units):
+    """Take units, each once whichever thread asks, until all are done; compiled by :mod:`.kernels`."""
+    p = params[0]
+    unit = take_one(counters)
+    while unit < units:
+        _unit(p, scratch, unit)
+        take_one(counters + 8)
+        unit = take_one(counters)

@@ -76,7 +76,8 @@ def _compile(function: Callable[..., None], params: np.ndarray) -> Kernel:
             where = f"kept in {directory}" if directory else "no writable place to keep the result: set NUMBA_CACHE_DIR"
             _log.info("compiling the native scan (%s) for this processor, some seconds; %s", function.__name__, where)
         start = time.perf_counter()
-        kernel(params, 0, 0, 0)  # no units: compiles or loads, computes nothing
+        counters = np.zeros(2, np.int64)
+        kernel(params, 0, counters.ctypes.data, 0)  # no units: compiles or loads, computes nothing
         _log.debug("%s ready after %.2f s", function.__name__, time.perf_counter() - start)
         return kernel
 
@@ -93,15 +94,15 @@ def _kernel(function: Callable[..., None], params: np.ndarray) -> Kernel:
 
 
 def add_kernel() -> Kernel:
-    """``kernel(params, scratch, begin, end)`` that adds up shares."""
+    """``kernel(params, scratch, counters, units)`` that adds up shares."""
     return _kernel(add_units, np.zeros(4, np.int64))
 
 
 def forward_kernel() -> Kernel:
-    """``kernel(params, scratch, begin, end)`` of the forward pass."""
+    """``kernel(params, scratch, counters, units)`` of the forward pass."""
     return _kernel(forward_units, make_params({}, {}))
 
 
 def backward_kernel() -> Kernel:
-    """``kernel(params, scratch, begin, end)`` of the backward pass."""
+    """``kernel(params, scratch, counters, units)`` of the backward pass."""
     return _kernel(backward_units, make_params({}, {}))

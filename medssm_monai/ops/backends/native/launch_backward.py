@@ -49,6 +49,15 @@ def _sums_over_tokens(x: Inputs, bounds: Tensor, parts: int, dlast: Tensor | Non
     return sums
 
 
+def _chunks(x: Inputs, threads: int, blocks: int) -> int:
+    """In how many chunks the channel blocks of a sample are split: one per thread, up to four if the memory for their
+    shares of dB and dC stays below that of ``u``."""
+    samples = x.u.shape[0] * x.u.shape[1]
+    affordable = x.u.shape[2] // (2 * x.A.shape[-1])
+    wanted = max(-(-threads // samples), min(-(-4 * threads // samples), affordable))
+    return -(-blocks // -(-blocks // min(blocks, wanted)))  # none of them empty
+
+
 def run_backward(
     dout: Tensor, dlast: Tensor | None, x: Inputs, pre: Tensor, bounds: Tensor, flags: dict[str, int]
 ) -> tuple[Tensor, ...]:
@@ -58,8 +67,7 @@ def run_backward(
     threads = thread_count(x.u.numel() * states)
     blocks = padded_channels // LANES
     parts = state_parts(states, samples * blocks, threads)
-    chunks = min(blocks, -(-threads // samples)) if parts == 1 else blocks
-    chunks = -(-blocks // -(-blocks // chunks))  # none of them empty
+    chunks = _chunks(x, threads, blocks)
 
     du, ddelta, dA, dB, dC, dD, dz, dbias, dcoef = empty_backward(x)
     sums = _sums_over_tokens(x, bounds, parts, dlast)

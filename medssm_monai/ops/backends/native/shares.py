@@ -8,38 +8,43 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import float32
+from numba import float32, njit
 from torch import Tensor
 
 from .threads import run_units, thread_count
-from .vector import LANES, load, load_number, store, store_number
+from .vector import LANES, load, load_number, store, store_number, take_one
 
 __all__ = ["add_shares", "add_units", "empty_shares"]
 
 _BLOCK = 4096  # numbers per unit of work
 
 
-def add_units(params, scratch, begin, end):
-    """Units ``begin..end`` of ``target = sum(shares)``; ``params``: target, shares, their count, numbers in each.
+@njit(error_model="numpy", nogil=True)
+def _unit(target, source, count, i, last, size):
+    """``target[i:last] = sum(shares[:, i:last])``."""
+    while i + LANES <= last:
+        total = load(source + 4 * i)
+        for share in range(1, count):
+            total = total + load(source + 4 * (share * size + i))
+        store(target + 4 * i, total)
+        i += LANES
+    while i < last:
+        number = float32(0.0)
+        for share in range(count):
+            number += load_number(source + 4 * (share * size + i))
+        store_number(target + 4 * i, number)
+        i += 1
 
-    Compiled by :mod:`.kernels`.
-    """
+
+def add_units(params, scratch, counters, units):
+    """Take units of ``_BLOCK`` sums until all are done; ``params``: target, shares, their count, numbers in each."""
     target, source, count, size = params[0], params[1], params[2], params[3]
-    for unit in range(begin, end):
+    unit = take_one(counters)
+    while unit < units:
         i = unit * _BLOCK
-        last = min(size, i + _BLOCK)
-        while i + LANES <= last:
-            total = load(source + 4 * i)
-            for share in range(1, count):
-                total = total + load(source + 4 * (share * size + i))
-            store(target + 4 * i, total)
-            i += LANES
-        while i < last:
-            number = float32(0.0)
-            for share in range(count):
-                number += load_number(source + 4 * (share * size + i))
-            store_number(target + 4 * i, number)
-            i += 1
+        _unit(target, source, count, i, min(size, i + _BLOCK), size)
+        take_one(counters + 8)
+        unit = take_one(counters)
 
 
 def add_shares(shares: Tensor, target: Tensor | None = None) -> Tensor:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ import torch
 __all__ = ["run_units", "thread_count"]
 
 _ALIGNMENT = 64
-_TASKS_PER_THREAD = 4  # small shares, handed out on demand, even out threads of unequal speed
+_BRIEF = 200  # how often a waiting thread looks again at once
 _WORK_PER_THREAD = 1 << 17  # exponentials below which another thread costs more than it saves
 
 _lock = threading.Lock()
@@ -64,35 +65,33 @@ def thread_count(work: int) -> int:
 
 
 def run_units(kernel: Callable[..., None], params: np.ndarray, scratch_bytes: int, units: int, threads: int) -> None:
-    """Call ``kernel(params, scratch, begin, end)`` so that all units are done, on up to ``threads`` threads.
+    """Run ``kernel(params, scratch, counters, units)`` on up to ``threads`` threads; return when all units are done.
 
-    Units are independent: the result does not depend on which thread takes which.
+    The kernel takes units from the first counter and counts finished ones in the second. Units are independent: the
+    result does not depend on which thread takes which. The caller works too, and waits for no thread that has not
+    begun: on a busy machine it does everything alone rather than wait for a processor.
     """
-    threads = min(threads, units)
-    share = -(-units // (threads * _TASKS_PER_THREAD if threads > 1 else 1))
-    tasks = iter([(begin, min(begin + share, units)) for begin in range(0, units, share)])
+    counters = np.zeros(2, np.int64)
 
     def work() -> None:
-        scratch = _scratch.address(scratch_bytes)
-        for begin, end in tasks:  # a list iterator hands out each task once, whoever asks
-            kernel(params, scratch, begin, end)
+        kernel(params, _scratch.address(scratch_bytes), counters.ctypes.data, units)
 
-    if threads == 1:
-        work()
-        return
-    others = _submit(work, threads - 1)
-    try:
-        work()
-    finally:
-        for other in others:
-            other.result()
+    others = _submit(work, min(threads, units) - 1)
+    work()
+    for other in others:
+        other.cancel()
+    waited = 0
+    while counters[1] < units:  # another thread is in its last unit
+        time.sleep(0 if waited < _BRIEF else 1e-4)
+        waited += 1
 
 
-def _submit(work: Callable[[], None], count: int) -> list:
-    while True:
+def _submit(work: Callable[[], None], count: int) -> list[Future]:
+    while count > 0:
         pool = _workers(count)
         try:
             return [pool.submit(work) for _ in range(count)]
         except RuntimeError:  # replaced by a larger pool between the two lines, or the interpreter is shutting down
             if pool is _pool:
                 raise
+    return []

@@ -35,6 +35,7 @@ __all__ = [
     "store_index",
     "store_number",
     "sum_rows",
+    "take_one",
     "transpose_block",
 ]
 
@@ -138,6 +139,16 @@ def store_index(typing, address, value):
 def load_int32(typing, address):
     """One int32, widened."""
     return types.int64(types.int64), lambda ctx, b, sig, args: b.sext(b.load(_at(b, args[0], _I32), align=4), _I64)
+
+
+@intrinsic
+def take_one(typing, address):
+    """Add 1 to the int64 at an address in one step for all threads; returns what was there before."""
+
+    def codegen(ctx, b, sig, args):
+        return b.atomic_rmw("add", _at(b, args[0], _I64), _I64(1), "seq_cst")
+
+    return types.int64(types.int64), codegen
 
 
 @intrinsic
