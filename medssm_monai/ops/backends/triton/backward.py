@@ -39,17 +39,19 @@ def _weight_gradient(pointer, total, value, states, n, sizes, who, columns, has_
 
 
 @triton.jit
-def _store_tokens(inputs, strides, dout, grads, sizes, who, columns, has_step, y, du, ddelta, SOFTPLUS: tl.constexpr):
-    """Takes the tile's sums over states through skip, gate and softplus, and stores what belongs to tokens.
+def _store_tokens(inputs, strides, dout, grads, sizes, who, columns, has_step, sums, SOFTPLUS: tl.constexpr):
+    """Takes a tile's ``sums`` over states, of y, du and ddelta, through skip, gate and softplus; stores the gradients
+    that belong to tokens.
 
     Returns this tile's parts (E,) of the gradients of D and the bias. Inputs are read again rather than kept in
     registers while the states are walked.
     """
     sample, group, rows, has_row = who
+    y, du, ddelta = sums
     target = (sample * sizes.groups + group) * sizes.channels + rows
     target = target[:, None] * sizes.length + columns[None, :]
     kept = has_row[:, None] & has_step[None, :]
-    dD = tl.sum(du, 1)
+    dD = tl.zeros((rows.shape[0],), tl.float32)
     if inputs.D is not None:
         D = per_channel(inputs.D, sizes, who)
         u = tile(inputs.u, strides.u, who, columns, has_step, inputs.scattered is not None)
@@ -60,12 +62,8 @@ def _store_tokens(inputs, strides, dout, grads, sizes, who, columns, has_step, y
     if inputs.z is not None:
         z = tile(inputs.z, strides.z, who, columns, has_step, inputs.scattered is not None)
         gate = sigmoid(z)
-        dz = (
-            tile(dout, strides.dout, who, columns, has_step, inputs.scattered is not None)
-            * y
-            * gate
-            * (1.0 + z * (1.0 - gate))
-        )
+        slope = gate * (1.0 + z * (1.0 - gate))
+        dz = tile(dout, strides.dout, who, columns, has_step, inputs.scattered is not None) * y * slope
         tl.store(grads.z + target, dz, mask=kept)
     if SOFTPLUS:
         ddelta *= sigmoid(raw_steps(inputs, strides, sizes, who, columns, has_step))
@@ -122,6 +120,97 @@ def _step_gradient(dh, delta, A, x, decay, remembered, driven, ZOH: tl.constexpr
 
 
 @triton.jit
+def _one_state(
+    inputs,
+    strides,
+    sizes,
+    who,
+    tokens,
+    columns,
+    has_step,
+    state,
+    ZOH: tl.constexpr,
+    CONSTANT_B: tl.constexpr,
+    CONSTANT_C: tl.constexpr,
+):
+    """What one state adds to the output and to the gradients of u, delta, A, B, C, and its own gradient: all (E, T).
+
+    ``tokens``: u, delta, the next token's delta, gradient of the output; ``state``: its number, its values (E,)
+    before the tile and their gradient at the first token after it.
+    """
+    u, delta, later, dy = tokens
+    n, entering, leaving = state
+    A = by_state(inputs.A, sizes, who, n)[:, None]
+    B = weight(inputs.B, strides.B, who, n, columns, has_step, CONSTANT_B)
+    C = weight(inputs.C, strides.C, who, n, columns, has_step, CONSTANT_C)
+    x = delta * A
+    decay = exp(x)
+    factor = delta
+    if ZOH:
+        factor = delta * hold(x, decay)
+    gained = factor * B * u
+    decays, h = tl.associative_scan((decay, gained), 1, compose)
+    h += decays * entering[:, None]
+    # gradient of the state: from this token's output, and back from the next token
+    decays, dh = tl.associative_scan((exp(later * A), C * dy), 1, compose, reverse=True)
+    dh += decays * leaving[:, None]
+    # h - gained: decay times the state before, without a second scan
+    ddelta, dA = _step_gradient(dh, delta, A, x, decay, h - gained, B * u, ZOH)
+    return C * h, dh * factor * B, ddelta, dA, dh * factor * u, dy * h, dh
+
+
+@triton.jit
+def _one_tile(
+    inputs,
+    strides,
+    dout,
+    bounds,
+    grads,
+    sizes,
+    who,
+    index,
+    totals,
+    SOFTPLUS: tl.constexpr,
+    ZOH: tl.constexpr,
+    CONSTANT_B: tl.constexpr,
+    CONSTANT_C: tl.constexpr,
+    BLOCK_E: tl.constexpr,
+    BLOCK_T: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+):
+    """Tile ``index`` of the backward pass. ``totals``: what :func:`backward_kernel` carries from tile to tile."""
+    sample, group, rows, has_row = who
+    carry, dA, dB, dC, dD, dbias = totals
+    states = tl.arange(0, BLOCK_N)
+    steps = index * BLOCK_T + tl.arange(0, BLOCK_T)
+    has_step, has_next = steps < sizes.length, steps + 1 < sizes.length
+    columns = positions(inputs, sizes, who, steps, has_step)
+    next_columns = positions(inputs, sizes, who, steps + 1, has_next)
+    u = tile(inputs.u, strides.u, who, columns, has_step, inputs.scattered is not None)
+    delta = step_sizes(inputs, strides, sizes, who, columns, has_step, SOFTPLUS)
+    later = step_sizes(inputs, strides, sizes, who, next_columns, has_next, SOFTPLUS)
+    tokens = (u, delta, later, output_gradient(dout, inputs, strides, who, columns, has_step))
+    row = ((sample * sizes.groups + group) * sizes.tiles + index) * sizes.channels + rows
+    y = tl.zeros((BLOCK_E, BLOCK_T), tl.float32)
+    du, ddelta = y, y
+    for n in range(sizes.states):
+        state = (n, tl.load(bounds + row * sizes.states + n, mask=has_row, other=0.0), pick(carry, states, n))
+        y_n, du_n, ddelta_n, dA_n, dB_n, dC_n, dh = _one_state(
+            inputs, strides, sizes, who, tokens, columns, has_step, state, ZOH, CONSTANT_B, CONSTANT_C
+        )
+        y += y_n
+        du += du_n
+        ddelta += ddelta_n
+        dA = add_at(dA, states, n, tl.sum(dA_n, 1))
+        dB = _weight_gradient(grads.B, dB, dB_n, states, n, sizes, who, columns, has_step, CONSTANT_B)
+        dC = _weight_gradient(grads.C, dC, dC_n, states, n, sizes, who, columns, has_step, CONSTANT_C)
+        carry = place(carry, states, n, tl.sum(tl.where((steps == index * BLOCK_T)[None, :], dh, 0.0), 1))
+    sums = (y, du, ddelta)
+    dD_here, dbias_here = _store_tokens(inputs, strides, dout, grads, sizes, who, columns, has_step, sums, SOFTPLUS)
+    return carry, dA, dB, dC, dD + dD_here, dbias + dbias_here
+
+
+@triton.jit
 def backward_kernel(
     inputs,
     strides,
@@ -141,61 +230,36 @@ def backward_kernel(
     """Grid (B G, channel blocks, spans). ``bounds``: states before the tiles; ``starts``: (B, G, spans, E, N), the
     gradient of the state at the first token after each span, or None: 0."""
     who = part(sizes, BLOCK_E)
-    sample, group, rows, has_row = who
-    pair = sample * sizes.groups + group
-    states, cells, has_cell = state_cells(sizes, who, BLOCK_N)
-    block = sizes.channels * sizes.states
+    sample, group, _, _ = who
+    _, cells, has_cell = state_cells(sizes, who, BLOCK_N)
     span = tl.program_id(2)
-    local = tl.arange(0, BLOCK_T)
     carry = tl.zeros((BLOCK_E, BLOCK_N), tl.float32)
     dA, dB, dC = carry, carry, carry
     dD = tl.zeros((BLOCK_E,), tl.float32)
     dbias = dD
     if starts is not None:
-        carry = tl.load(starts + (pair * sizes.spans + span) * block + cells, mask=has_cell, other=0.0)
+        share = (sample * sizes.groups + group) * sizes.spans + span
+        carry = tl.load(starts + share * (sizes.channels * sizes.states) + cells, mask=has_cell, other=0.0)
     first = span * sizes.per_span
     end = tl.minimum(first + sizes.per_span, sizes.tiles)
     for back in range(end - first):
-        index = end - 1 - back
-        steps = index * BLOCK_T + local
-        has_step = steps < sizes.length
-        columns = positions(inputs, sizes, who, steps, has_step)
-        u = tile(inputs.u, strides.u, who, columns, has_step, inputs.scattered is not None)
-        delta = step_sizes(inputs, strides, sizes, who, columns, has_step, SOFTPLUS)
-        after = steps + 1 < sizes.length
-        next_columns = positions(inputs, sizes, who, steps + 1, after)
-        later = step_sizes(inputs, strides, sizes, who, next_columns, after, SOFTPLUS)
-        dy = output_gradient(dout, inputs, strides, who, columns, has_step)
-        y = tl.zeros((BLOCK_E, BLOCK_T), tl.float32)
-        du, ddelta = y, y
-        for n in range(sizes.states):
-            A = by_state(inputs.A, sizes, who, n)[:, None]
-            B = weight(inputs.B, strides.B, who, n, columns, has_step, CONSTANT_B)
-            C = weight(inputs.C, strides.C, who, n, columns, has_step, CONSTANT_C)
-            entering = bounds + (pair * sizes.tiles + index) * block + rows * sizes.states + n
-            x = delta * A
-            decay = exp(x)
-            factor = delta
-            if ZOH:
-                factor = delta * hold(x, decay)
-            gained = factor * B * u
-            decays, h = tl.associative_scan((decay, gained), 1, compose)
-            h += decays * tl.load(entering, mask=has_row, other=0.0)[:, None]
-            y += C * h
-            # gradient of the state: from this token's output, and back from the next token
-            decays, dh = tl.associative_scan((exp(later * A), C * dy), 1, compose, reverse=True)
-            dh += decays * pick(carry, states, n)[:, None]
-            carry = place(carry, states, n, tl.sum(tl.where(local[None, :] == 0, dh, 0.0), 1))
-            du += dh * factor * B
-            # h - gained: decay times the state before, without a second scan
-            ddelta_n, dA_n = _step_gradient(dh, delta, A, x, decay, h - gained, B * u, ZOH)
-            ddelta += ddelta_n
-            dA = add_at(dA, states, n, tl.sum(dA_n, 1))
-            dB = _weight_gradient(grads.B, dB, dh * factor * u, states, n, sizes, who, columns, has_step, CONSTANT_B)
-            dC = _weight_gradient(grads.C, dC, dy * h, states, n, sizes, who, columns, has_step, CONSTANT_C)
-        dD_here, dbias_here = _store_tokens(
-            inputs, strides, dout, grads, sizes, who, columns, has_step, y, du, ddelta, SOFTPLUS
+        totals = (carry, dA, dB, dC, dD, dbias)
+        carry, dA, dB, dC, dD, dbias = _one_tile(
+            inputs,
+            strides,
+            dout,
+            bounds,
+            grads,
+            sizes,
+            who,
+            end - 1 - back,
+            totals,
+            SOFTPLUS,
+            ZOH,
+            CONSTANT_B,
+            CONSTANT_C,
+            BLOCK_E,
+            BLOCK_T,
+            BLOCK_N,
         )
-        dD += dD_here
-        dbias += dbias_here
     _store_totals(inputs, grads, sizes, who, dA, dB, dC, dD, dbias, CONSTANT_B, CONSTANT_C, BLOCK_N)
