@@ -13,11 +13,14 @@ import os
 import numpy as np
 import pytest
 import torch
+import triton
+import triton.language as tl
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from medssm_monai.ops import backend_for, selective_scan, use_backend
 from medssm_monai.ops.backends.triton import launch
+from medssm_monai.ops.backends.triton.maths import exp, hold, hold_slope, sigmoid, softplus
 from medssm_monai.ops.backends.triton.operator import scan_forward
 from medssm_monai.ops.backends.triton.records import Call
 
@@ -243,3 +246,34 @@ def test_compile_without_graph_breaks_and_with_gradients() -> None:
 def test_the_interpreter_is_never_chosen_by_itself() -> None:
     assert backend_for(torch.zeros(1)) != "triton"
     assert backend_for(torch.zeros(1), backend="triton") == "triton"
+
+
+@triton.jit
+def evaluate(x, results, COUNT: tl.constexpr):
+    """Every function of one number at ``COUNT`` places."""
+    where = tl.arange(0, COUNT)
+    inside = where < COUNT
+    value = tl.load(x + where, mask=inside, other=0.0)
+    decay = exp(value)
+    tl.store(results + where, decay, mask=inside)
+    tl.store(results + COUNT + where, sigmoid(value), mask=inside)
+    tl.store(results + 2 * COUNT + where, softplus(value), mask=inside)
+    tl.store(results + 3 * COUNT + where, hold(value, decay), mask=inside)
+    tl.store(results + 4 * COUNT + where, hold_slope(value, decay), mask=inside)
+
+
+def test_functions_of_one_number_are_accurate_everywhere() -> None:
+    """Relative error 2e-6 from -20 to 8, around 0 and where series and closed form meet; float64 as the yardstick."""
+    near = torch.tensor([1e-30, 1e-12, 1e-7, 1e-4, 1e-2, 0.4999, 0.5001])
+    x = torch.cat([torch.linspace(-20, 8, 241), near, -near, torch.zeros(1)])
+    results = torch.zeros(5, 256, device=DEVICE)
+    evaluate[(1,)](x.to(DEVICE), results, COUNT=256)
+    x = x.double()
+    k = torch.arange(1, 60, dtype=torch.float64)
+    series = (x[:, None] ** (k - 1) / torch.exp(torch.lgamma(k + 1))).sum(1)  # of (e^x - 1) / x
+    closed = torch.expm1(x) / torch.where(x == 0, 1, x)
+    slope_series = ((k - 1) * x[:, None] ** (k - 2).clamp(min=0) / torch.exp(torch.lgamma(k + 1))).sum(1)
+    slope = torch.where(x.abs() < 2, slope_series, ((x - 1) * torch.exp(x) + 1) / x.square())
+    exact = [x.exp(), torch.sigmoid(x), torch.log1p(x.exp()), torch.where(x.abs() < 2, series, closed), slope]
+    for name, value, wanted in zip(("exp", "sigmoid", "softplus", "hold", "slope"), results.cpu(), exact, strict=True):
+        assert ((value - wanted) / wanted).abs().max() <= 2e-6, name
