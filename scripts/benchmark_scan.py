@@ -5,11 +5,12 @@
     python scripts/benchmark_scan.py --instructions avx2        # as on a processor without AVX-512
     python scripts/benchmark_scan.py --device cuda --dtype bfloat16 --directions 4
 
-One row per candidate: median of interleaved repeats (each round runs every candidate once), so that a busy machine
-slows all alike; ratios are taken within the run. The floor is the larger of two times measured in the same run: the
-bytes that must move over the bandwidth of a triad, and the exponentials over the rate of a vectorised exponential on
-as many threads. "extra memory" is the peak above the inputs during forward and backward, on the CPU measured in a
-fresh process. Shapes are (channels, tokens, states).
+One row per candidate: median of interleaved repeats (each round runs every candidate), so that a busy machine slows
+all alike; ratios are taken within the run. In each round a candidate that takes less than half a second runs once
+untimed first: otherwise it pays for the memory that the one before it gave back to the system. The floor is the
+larger of two times measured in the same run: the bytes that must move over the bandwidth of a triad, and the
+exponentials over the rate of a vectorised exponential on as many threads. "extra memory" is the peak above the inputs
+during forward and backward, on the CPU measured in a fresh process. Shapes are (channels, tokens, states).
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from torch import Tensor  # noqa: E402
 SHAPES = {"a": (384, 784, 16), "b": (768, 784, 16), "c": (32, 4096, 32), "d": (16, 65536, 32), "e": (64, 32768, 16)}
 AVX2 = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,+bmi,+bmi2,+sse4.2,+popcnt,+f16c"}
 FORWARD, TRAINING = "forward", "forward+backward"
+BRIEF = 0.5  # seconds
 
 
 def timed(function: Callable[[], object], device: str) -> float:
@@ -137,11 +139,12 @@ def measure(shape: str, batch: int, kind: str, options: argparse.Namespace, limi
     arguments = make_arguments(SHAPES[shape], batch, options)
     names = [n for n in options.candidates if CANDIDATES[n].usable(options, kind, batch, SHAPES[shape]) is None]
     passes = {name: one_pass(name, kind, arguments) for name in names}
-    times: dict[str, list[float]] = {name: [timed(run, options.device)] for name, run in passes.items()}
-    for name in names:
-        times[name].clear()  # the first call compiles, starts threads, fills caches
+    first = {name: timed(run, options.device) for name, run in passes.items()}  # compiles, starts threads
+    times: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(options.repeats):
         for name, run in passes.items():
+            if first[name] < BRIEF:
+                run()
             times[name].append(timed(run, options.device))
     del passes
     by_bytes, by_exps = floor_seconds(kind, arguments, *limits)
