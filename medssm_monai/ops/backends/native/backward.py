@@ -10,7 +10,7 @@ from .maths import constant, one_minus_exp, sigmoid
 from .params import STATES, TILE
 from .places import DELTA, DS, DY, TILE_BYTES, TOKENS, WEIGHTS, P, U, Y
 from .tiles import fill_offsets, read_tile, write_tile
-from .vector import LANES, ROW, load, store, sum_rows, take_one
+from .vector import LANES, ROW, load, store, sum_folded, take_one
 
 __all__ = ["backward_units"]
 
@@ -56,7 +56,7 @@ def _all_states(p, scratch, c_place, acc, acc_step, b, g, e, tile, count, n_firs
         at = i // LANES * TILE_BYTES + 4 * (i % LANES)
         grads = (p.dlast + grad + row, p.dA + grad + row, p.dcoef + grad + row)
         rows = (bound + row, p.A + weight + row, p.coef + weight + row, grads)
-        to_b = acc + i * ROW
+        to_b = acc + i // STATES * ROW
         sums = (to_b, to_b + TILE * acc_step, acc_step)
         sweeps(p.zoh, scaled, count, scratch, sums, rows, step, scratch + WEIGHTS + at, c_place + at)
 
@@ -103,7 +103,7 @@ def _write_sums(scratch, source, acc_step, target, state_step, token_step, order
     fill_offsets(scratch + TOKENS, order, first, count, token_step)
     for n in range(0, states, LANES):
         for t in range(count):
-            store(scratch + Y + t * ROW, sum_rows(source + t * acc_step + n * ROW))
+            store(scratch + Y + t * ROW, sum_folded(source + t * acc_step + n // STATES * ROW))
         valid = min(LANES, states - n)
         place = target + n * state_step
         write_tile(scratch + Y, place, state_step, token_step, scratch + TOKENS, count, valid, order)
@@ -131,9 +131,10 @@ def _clear_sums(p, part, b, g, first_block, last_block, n_first, n_last):
 def _unit(p, scratch, unit):
     """One part of the state of one chunk of channel blocks of one sample and group."""
     states_per_part = p.padded_states // p.parts
-    acc_step = (states_per_part + LANES - 1) // LANES * LANES * ROW
-    c_place = scratch + WEIGHTS + acc_step // ROW // LANES * TILE_BYTES
-    acc = c_place + acc_step // ROW // LANES * TILE_BYTES
+    planes = (states_per_part + LANES - 1) // LANES
+    acc_step = planes * (LANES // STATES) * ROW
+    c_place = scratch + WEIGHTS + planes * TILE_BYTES
+    acc = c_place + planes * TILE_BYTES
     blocks_per_chunk = (p.blocks + p.chunks - 1) // p.chunks
     tiles = (p.length + TILE - 1) // TILE
     part = unit % p.parts

@@ -18,7 +18,7 @@ from numba import njit
 from .forward import away_from_zero, four, load_four
 from .maths import LOG2_E, constant, exp2, expm1_derivative, inline, power_and_rest
 from .places import DECAY, DELTA, DS, DY, H, P, W, X
-from .vector import ROW, load, splat_at, store
+from .vector import ROW, fold_four, load, splat_at, store
 
 __all__ = ["sweeps"]
 
@@ -69,8 +69,11 @@ def _make_replay(zoh):
 
 def _make_pull(zoh, scaled):
     @inline
-    def pull(sums, a, k, b_place, c_place, tile, place, acc_b, acc_c):
-        """One state row, one token: the new gradients of state, ``A`` and factor, and the token's vectors."""
+    def pull(sums, a, k, b_place, c_place, tile, place):
+        """One state row, one token.
+
+        Returns the gradients of state, ``A`` and factor, the token's vectors, and what the lanes add to dB and dC.
+        """
         dh, da, dk = sums
         delta, x, dy, p, s = tile
         b, c = splat_at(b_place), splat_at(c_place)
@@ -95,11 +98,9 @@ def _make_pull(zoh, scaled):
         else:
             s = s + dhb
         h = ah + wx * b
-        store(acc_b, load(acc_b) + dh * wx)
-        store(acc_c, load(acc_c) + h * dyk)
         if scaled:
             dk = dk + c * h * dy
-        return (dh * decay, da, dk), (delta, x, dy, p, s)
+        return (dh * decay, da, dk), (delta, x, dy, p, s), dh * wx, h * dyk
 
     return pull
 
@@ -134,12 +135,14 @@ def _make_pull_back(zoh, scaled):
             t = count - 1 - i
             row, place = scratch + t * ROW, scratch + 4 * t * ROW
             b, c = four(b_row + t * ROW, 4), four(c_row + t * ROW, 4)
-            to_b, to_c = four(acc[0] + t * acc[2], ROW), four(acc[1] + t * acc[2], ROW)
             v = (load(row + DELTA), load(row + X), load(row + DY), load(row + P), load(row + DS))
-            s0, v = pull(s0, a0, k[0], b[0], c[0], v, place, to_b[0], to_c[0])
-            s1, v = pull(s1, a1, k[1], b[1], c[1], v, place + ROW, to_b[1], to_c[1])
-            s2, v = pull(s2, a2, k[2], b[2], c[2], v, place + 2 * ROW, to_b[2], to_c[2])
-            s3, v = pull(s3, a3, k[3], b[3], c[3], v, place + 3 * ROW, to_b[3], to_c[3])
+            s0, v, b0, c0 = pull(s0, a0, k[0], b[0], c[0], v, place)
+            s1, v, b1, c1 = pull(s1, a1, k[1], b[1], c[1], v, place + ROW)
+            s2, v, b2, c2 = pull(s2, a2, k[2], b[2], c[2], v, place + 2 * ROW)
+            s3, v, b3, c3 = pull(s3, a3, k[3], b[3], c[3], v, place + 3 * ROW)
+            to_b, to_c = acc[0] + t * acc[2], acc[1] + t * acc[2]
+            store(to_b, load(to_b) + fold_four(b0, b1, b2, b3))
+            store(to_c, load(to_c) + fold_four(c0, c1, c2, c3))
             store(row + P, v[3])
             store(row + DS, v[4])
         finish(grads, 0, step, s0)

@@ -25,5 +25,5 @@ def weight_bytes(states: int) -> int:
 
 
 def accumulator_bytes(states: int) -> int:
-    """Size of the partial sums of dB and dC together: (token, state, lane)."""
-    return 2 * TILE * -(-states // LANES) * LANES * ROW
+    """Size of the partial sums of dB and dC together: (token, STATES states, lanes folded together)."""
+    return 2 * TILE * -(-states // LANES) * (LANES // STATES) * ROW

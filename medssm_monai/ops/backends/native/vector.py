@@ -21,6 +21,7 @@ from numba.extending import intrinsic, models, overload, register_model
 __all__ = [
     "LANES",
     "ROW",
+    "fold_four",
     "load",
     "load_index",
     "load_int32",
@@ -34,7 +35,7 @@ __all__ = [
     "store",
     "store_index",
     "store_number",
-    "sum_rows",
+    "sum_folded",
     "take_one",
     "transpose_block",
 ]
@@ -247,20 +248,35 @@ def transpose_block(typing, source, source_step, target, target_step):
     return types.void(types.int64, types.int64, types.int64, types.int64), codegen
 
 
+def _fold(builder, rows, step):
+    """Halve the number of rows: lanes with ``k & step == 0`` of ``x`` stay, those of ``y`` move in beside them."""
+    stay = [k if not k & step else LANES + k for k in range(LANES)]  # a blend, cheaper than a shuffle
+    move = [k + step if not k & step else LANES + k - step for k in range(LANES)]
+    return [
+        builder.fadd(_shuffle(builder, x, y, stay), _shuffle(builder, x, y, move), flags=_FLAGS)
+        for x, y in zip(rows[::2], rows[1::2], strict=True)
+    ]
+
+
 @intrinsic
-def sum_rows(typing, source):
-    """Lane ``k`` of the result is the sum over row ``k`` of ``LANES`` consecutive rows, by a tree of shuffles."""
+def fold_four(typing, row0, row1, row2, row3):
+    """Partial sums of four rows in one: lane ``k`` holds a part of the sum over row ``k % 4``."""
 
     def codegen(ctx, b, sig, args):
-        rows = [b.load(_at(b, b.add(args[0], _I64(ROW * i)), _VF), align=4) for i in range(LANES)]
-        step = 1
-        while len(rows) > 1:
-            even = [k if not k & step else LANES + k - step for k in range(LANES)]
-            odd = [k + step if not k & step else LANES + k for k in range(LANES)]
-            rows = [
-                b.fadd(_shuffle(b, x, y, even), _shuffle(b, x, y, odd), flags=_FLAGS)
-                for x, y in zip(rows[::2], rows[1::2], strict=True)
-            ]
+        return _fold(b, _fold(b, args, 1), 2)[0]
+
+    return vector(vector, vector, vector, vector), codegen
+
+
+@intrinsic
+def sum_folded(typing, source):
+    """From ``LANES / 4`` consecutive results of :func:`fold_four`: lane ``k`` is the sum over row ``k`` of all rows."""
+
+    def codegen(ctx, b, sig, args):
+        rows = [b.load(_at(b, b.add(args[0], _I64(ROW * i)), _VF), align=4) for i in range(LANES // 4)]
+        step = 4
+        while step < LANES:
+            rows = _fold(b, rows, step)
             step *= 2
         return rows[0]
 
