@@ -86,7 +86,7 @@ def test_a_resumed_training_goes_on_and_keeps_the_earlier_model(trained, tmp_pat
     [
         {},
         {"resize_to": [64, 96], "roi_size": [64, 96]},
-        {"resize_to": None, "report_metrics": "polyp"},
+        {"resize_to": False, "report_metrics": "polyp"},
         {"part": "all"},
     ],
     ids=["trained size", "another size", "sliding window", "all parts"],
@@ -115,8 +115,8 @@ def test_inference_writes_masks_in_the_geometry_of_the_input(trained, tmp_path, 
     affine = np.diag([0.5, 0.7, 1.0, 1.0])
     volume = np.random.default_rng(0).random((50, 41, 1)).astype(np.float32)
     nib.save(nib.Nifti1Image(volume, affine), tmp_path / "in" / "slice.nii.gz")
-    for resize in ("@image_size", None):
-        out = tmp_path / str(resize is None)
+    for resize in ("@image_size", False):
+        out = tmp_path / str(resize)
         ckpt = str(trained / "models" / "model.pt")
         run(("inference.yaml",), out, "infer", dataset_dir=str(tmp_path / "in"), ckpt_path=ckpt, resize_to=resize)
         for name, size in sizes.items():
@@ -168,3 +168,18 @@ def test_the_documented_command_runs_from_anywhere(cwd, file, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "synthetic demo images" in done.stdout + done.stderr
     assert (tmp_path / "out" / "models" / "model.pt").is_file()
+
+
+def test_the_command_line_asks_for_the_size_of_the_files(trained, tmp_path, write_image):
+    """Word by word as documented: MONAI drops options whose value is None, so the configs use False."""
+    write_image(tmp_path / "in" / "a.png", 70, 50)
+    results = {}
+    for resize in ("[32,32]", "False"):
+        out = tmp_path / resize.strip("[]")
+        words = ["-m", "monai.bundle", "run", "--config_file", str(BUNDLE / "configs" / "inference.yaml")]
+        words += ["--dataset_dir", str(tmp_path / "in"), "--output_dir", f"$'{out.as_posix()}'", "--threshold", "False"]
+        done = program([*words, "--resize_to", resize, "--ckpt_path", str(trained / "models" / "model.pt")], tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+        results[resize] = np.asarray(Image.open(out / "a.png"))
+    assert all(r.shape == (50, 70) and len(np.unique(r)) > 2 for r in results.values())
+    assert not np.array_equal(*results.values())
