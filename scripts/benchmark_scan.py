@@ -1,16 +1,17 @@
-"""Times the selective scan of every backend against other ways to compute it and against the machine's own limits.
+"""Times the selective scan of every backend side by side: sequential loop, parallel scan, the machine's own limits.
 
-    python scripts/benchmark_scan.py                            # CPU, all shapes, batch 1 and 8
+    python scripts/benchmark_scan.py                                  # CPU, all shapes, batch 1 and 8
     python scripts/benchmark_scan.py --shapes a c --batch 1 --json scan.json
-    python scripts/benchmark_scan.py --instructions avx2        # as on a processor without AVX-512
+    python scripts/benchmark_scan.py --instructions avx2              # as on a processor without AVX-512
+    python scripts/benchmark_scan.py --candidates native --shapes short long --batch 1     # growth with the length
     python scripts/benchmark_scan.py --device cuda --dtype bfloat16 --directions 4
 
-One row per candidate: median of interleaved repeats (each round runs every candidate), so that a busy machine slows
-all alike; ratios are taken within the run. In each round a candidate that takes less than half a second runs once
-untimed first: otherwise it pays for the memory that the one before it gave back to the system. The floor is the
-larger of two times measured in the same run: the bytes that must move over the bandwidth of a triad, and the
-exponentials over the rate of a vectorised exponential on as many threads. "extra memory" is the peak above the inputs
-during forward and backward, on the CPU measured in a fresh process. Shapes are (channels, tokens, states).
+One row per candidate: median of interleaved repeats (each round runs every candidate once), so that a busy machine
+slows all alike; ratios are taken within the run. A candidate that takes less than half a second runs once untimed before
+each timed call: else it pays for memory that the candidate before it gave back. The floor is the larger of two times
+measured in the same run: the bytes that must move over the bandwidth of a triad, and the exponentials over the rate of a
+vectorised exponential on as many threads. "extra memory" is the peak above the inputs during forward and backward, on
+the CPU measured in a fresh process. Shapes are (channels E, tokens L, states N).
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ from _scan_candidates import CANDIDATES, DISCRETIZATION, make_arguments  # noqa:
 from torch import Tensor  # noqa: E402
 
 SHAPES = {"a": (384, 784, 16), "b": (768, 784, 16), "c": (32, 4096, 32), "d": (16, 65536, 32), "e": (64, 32768, 16)}
+SHAPES |= {"short": (16, 1 << 14, 16), "long": (16, 1 << 17, 16)}  # how the cost grows with the length
+DEFAULT_SHAPES = ("a", "b", "c", "d", "e")
 AVX2 = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,+bmi,+bmi2,+sse4.2,+popcnt,+f16c"}
 FORWARD, TRAINING = "forward", "forward+backward"
 BRIEF = 0.5  # seconds
@@ -174,9 +177,10 @@ def show(rows: list[dict]) -> None:
 
 
 def parse() -> argparse.Namespace:
+    """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
+    parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=DEFAULT_SHAPES)
     parser.add_argument("--batch", nargs="+", type=int, default=[1, 8])
     parser.add_argument("--passes", nargs="+", choices=(FORWARD, TRAINING), default=[FORWARD, TRAINING])
     parser.add_argument("--candidates", nargs="+", choices=CANDIDATES, default=list(CANDIDATES))
@@ -193,6 +197,7 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> int:
+    """Measure, print the table, write the JSON."""
     options = parse()
     if options.instructions == "avx2" and "NUMBA_CPU_NAME" not in os.environ:
         return subprocess.call([sys.executable, *sys.argv], env={**os.environ, **AVX2})

@@ -1,4 +1,4 @@
-"""Layers: scan orders, per-direction parameters and norms (shapes: maps ``(B, *spatial, C)``, tokens ``(B, L, G, C)``)."""
+"""Layers: scan orders, per-direction parameters, norms. Maps are ``(B, *spatial, C)``, tokens ``(B, L, G, C)``."""
 
 from __future__ import annotations
 
