@@ -7,11 +7,11 @@
     python scripts/benchmark_scan.py --device cuda --dtype bfloat16 --directions 4
 
 One row per candidate: median of interleaved repeats (each round runs every candidate once), so that a busy machine
-slows all alike; ratios are taken within the run. A candidate that takes less than half a second runs once untimed before
-each timed call: else it pays for memory that the candidate before it gave back. The floor is the larger of two times
-measured in the same run: the bytes that must move over the bandwidth of a triad, and the exponentials over the rate of a
-vectorised exponential on as many threads. "extra memory" is the peak above the inputs during forward and backward, on
-the CPU measured in a fresh process. Shapes are (channels E, tokens L, states N).
+slows all alike; ratios are taken within the run. A candidate that takes less than half a second runs once untimed
+before each timed call: else it pays for memory that the candidate before it gave back. The floor is the larger of two
+times measured in the same run: the bytes that must move over the bandwidth of a triad, and the exponentials over the
+rate of a vectorised exponential on as many threads. "extra memory" is the peak above the inputs during forward and
+backward, on the CPU measured in a fresh process. Shapes are (channels E, tokens L, states N).
 """
 
 from __future__ import annotations

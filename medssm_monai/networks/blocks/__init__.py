@@ -1,4 +1,4 @@
-"""Blocks: what the networks are built from. Maps are channel-last, ``(B, *spatial, C)``, unless a class says otherwise."""
+"""Blocks that the networks are built from; maps are channel-last, ``(B, *spatial, C)``, except where stated."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class SpectralGate(nn.Module):
 
 
 def _resample(values: torch.Tensor, source: Sequence[int], target: Sequence[int]) -> torch.Tensor:
-    """Filter ``(C, H0, W0//2 + 1, 2)`` for maps of size ``source`` as ``(C, H, W//2 + 1, 2)`` for maps of ``target``."""
+    """Filter ``(C, H0, W0//2 + 1, 2)`` for maps of size ``source`` as one for maps of size ``target``."""
     (h0, w0), (h, w) = source, target
     if h != h0:
         values = _interpolate(values, torch.fft.fftfreq(h) * h0, dim=1, periodic=True)
