@@ -27,6 +27,10 @@ __all__ = ["ROOT", "Environment", "SetupError", "add_options", "assess", "guarde
 BASE_PYTHON = getattr(sys, "_base_executable", None) or sys.executable  # outside of an environment that is replaced
 MINIMUM_PYTHON = (3, 10)
 RESOLVED_PYTHONS = ("3.10", "3.11", "3.12", "3.13")  # constraints.txt has a version of every package for these
+DEFAULTS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # MLflow sends usage data otherwise
+    "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait for one another by spinning crawl on a machine that is not idle
+}
 NEEDED_GIB = 4.0  # the CPU environment takes 3.5 GiB
 
 PROBE = """
@@ -73,11 +77,11 @@ class Environment:
         )
 
     def variables(self) -> dict[str, str]:
-        """The process environment as after activation; MLflow's usage telemetry is off unless the user set it."""
+        """The process environment as after activation, with `DEFAULTS` where the user has not set them."""
         kept = {name: value for name, value in os.environ.items() if name != "PYTHONHOME"}
         return {
+            **DEFAULTS,
             **kept,
-            "MLFLOW_DISABLE_TELEMETRY": kept.get("MLFLOW_DISABLE_TELEMETRY", "true"),
             "VIRTUAL_ENV": str(self.venv),
             "PATH": os.pathsep.join([str(self.scripts), kept.get("PATH", os.defpath)]),
         }

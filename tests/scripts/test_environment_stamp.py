@@ -199,3 +199,18 @@ def test_fingerprint_follows_both_files_and_asks_for_a_complete_checkout(tmp_pat
         (tmp_path / "constraints.txt").write_text(pins, encoding="utf-8")
         seen.add(fingerprint(tmp_path))
     assert len(seen) == 3
+
+
+def test_programs_run_as_after_activation_and_the_user_has_the_last_word(
+    venv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MLFLOW_DISABLE_TELEMETRY", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PYTHONHOME", "elsewhere")
+    variables = Environment(venv).variables()
+    assert variables["VIRTUAL_ENV"] == str(venv)
+    assert variables["PATH"].startswith(str(Environment(venv).scripts))
+    assert "PYTHONHOME" not in variables
+    assert (variables["MLFLOW_DISABLE_TELEMETRY"], variables["OMP_WAIT_POLICY"]) == ("true", "PASSIVE")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert Environment(venv).variables()["OMP_WAIT_POLICY"] == "ACTIVE"
