@@ -21,6 +21,7 @@ def succeed(command: list[str], cwd: Path, **variables: str) -> str:
     """Run a program as a user would, without this checkout on its path; return what it printed."""
     hidden = ("PYTHONPATH", "MEDSSM_DATA", "VIRTUAL_ENV")
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    environment["OMP_WAIT_POLICY"] = "PASSIVE"
     done = subprocess.run(
         command,
         cwd=cwd,
