@@ -69,6 +69,8 @@ class MLflowTracker:
     interpreter exit when nothing else closed it. A tracking server that fails in mid-training is logged as an error
     and does not end the training.
 
+    MLflow's own usage telemetry is switched off, unless `MLFLOW_DISABLE_TELEMETRY` is set already.
+
     The evaluator's metrics are logged at the trainer's epoch, because MONAI's `ValidationHandler` sets it.
 
     Args:
@@ -148,6 +150,9 @@ class MLflowTracker:
         return callbacks
 
     def _open(self, engine: Engine) -> None:
+        os.environ.setdefault(
+            "MLFLOW_DISABLE_TELEMETRY", "true"
+        )  # hospital data: nothing is sent that nobody asked for
         from monai.handlers import MLFlowHandler
 
         writable_folder(self.output_dir)

@@ -116,7 +116,7 @@ def test_inference_writes_masks_in_the_geometry_of_the_input(trained, tmp_path, 
     volume = np.random.default_rng(0).random((50, 41, 1)).astype(np.float32)
     nib.save(nib.Nifti1Image(volume, affine), tmp_path / "in" / "slice.nii.gz")
     for resize in ("@image_size", False):
-        out = tmp_path / str(resize)
+        out = tmp_path / ("resized" if resize else "by windows")
         ckpt = str(trained / "models" / "model.pt")
         run(("inference.yaml",), out, "infer", dataset_dir=str(tmp_path / "in"), ckpt_path=ckpt, resize_to=resize)
         for name, size in sizes.items():

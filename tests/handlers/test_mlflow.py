@@ -9,7 +9,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from ignite.engine import Events
+from ignite.engine import Engine, Events
 from monai.handlers import CheckpointSaver, EarlyStopHandler, StatsHandler, ValidationHandler, from_engine
 from monai.utils import path_to_sqlite_uri
 
@@ -274,3 +274,14 @@ def test_tracking_uri(tmp_path, monkeypatch) -> None:
     assert resolve_tracking_uri(tmp_path, "http://host:5000") == "http://host:5000"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://other:5000")
     assert resolve_tracking_uri(tmp_path, "http://host:5000") == "http://other:5000"
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "true"), ("false", "false")])
+def test_usage_telemetry_is_off_unless_asked_for(tmp_path, monkeypatch, before, after):
+    monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY", raising=False)
+    if before is not None:
+        monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", before)
+    engine = Engine(lambda engine, batch: None)
+    MLflowTracker(tmp_path, "telemetry").attach(engine)
+    engine.run([0], max_epochs=1)
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == after
