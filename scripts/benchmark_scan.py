@@ -7,11 +7,11 @@
     python scripts/benchmark_scan.py --device cuda --dtype bfloat16 --directions 4
 
 One row per candidate: median of interleaved repeats (each round runs every candidate once), so that a busy machine
-slows all alike; ratios are taken within the run. A candidate that takes less than half a second runs once untimed
-before each timed call: else it pays for memory that the candidate before it gave back. The floor is the larger of two
-times measured in the same run: the bytes that must move over the bandwidth of a triad, and the exponentials over the
-rate of a vectorised exponential on as many threads. "extra memory" is the peak above the inputs during forward and
-backward, on the CPU measured in a fresh process. Shapes are (channels E, tokens L, states N).
+slows all alike; ratios are taken within the run. A candidate that takes less than half a second runs untimed for 50 ms
+before each timed call: else it pays for what the candidate before it did to caches, threads and memory. The floor is the
+larger of two times measured in the same run: the bytes that must move over the bandwidth of a triad, and the
+exponentials over the rate of a vectorised exponential on as many threads. "extra memory" is the peak above the inputs
+during forward and backward, on the CPU measured in a fresh process. Shapes are (channels E, tokens L, states N).
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ DEFAULT_SHAPES = ("a", "b", "c", "d", "e")
 AVX2 = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,+bmi,+bmi2,+sse4.2,+popcnt,+f16c"}
 FORWARD, TRAINING = "forward", "forward+backward"
 BRIEF = 0.5  # seconds
+WARM_UP = 0.05  # seconds
 
 
 def timed(function: Callable[[], object], device: str) -> float:
@@ -49,6 +50,14 @@ def timed(function: Callable[[], object], device: str) -> float:
     if device == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - start
+
+
+def warm_up(function: Callable[[], object], device: str) -> None:
+    """Run untimed for some time, at least once: wakes threads, fills caches, brings back memory given away."""
+    end = time.perf_counter() + WARM_UP
+    timed(function, device)
+    while time.perf_counter() < end:
+        timed(function, device)
 
 
 def one_pass(name: str, kind: str, arguments: dict[str, Tensor]) -> Callable[[], object]:
@@ -147,7 +156,7 @@ def measure(shape: str, batch: int, kind: str, options: argparse.Namespace, limi
     for _ in range(options.repeats):
         for name, run in passes.items():
             if first[name] < BRIEF:
-                run()
+                warm_up(run, options.device)
             times[name].append(timed(run, options.device))
     del passes
     by_bytes, by_exps = floor_seconds(kind, arguments, *limits)
