@@ -8,8 +8,8 @@
 
 One row per candidate: median of interleaved repeats (each round runs every candidate once), so that a busy machine
 slows all alike; ratios are taken within the run. A candidate that takes less than half a second runs untimed for 50 ms
-before each timed call: else it pays for what the candidate before it did to caches, threads and memory. The floor is the
-larger of two times measured in the same run: the bytes that must move over the bandwidth of a triad, and the
+before each timed call: else it pays for what the candidate before it did to caches, threads and memory. The floor is
+the larger of two times measured in the same run: the bytes that must move over the bandwidth of a triad, and the
 exponentials over the rate of a vectorised exponential on as many threads. "extra memory" is the peak above the inputs
 during forward and backward, on the CPU measured in a fresh process. Shapes are (channels E, tokens L, states N).
 """
