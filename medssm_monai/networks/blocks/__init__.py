@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from .bfss import BFSS
 from .bsss import AttentionBlock, BSSSBlock, ConvBlock
+from .cross_channel_excitation import CrossChannelExcitation
+from .dilated_gated_conv import DilatedGatedConv
 from .fusion_bridge import MultiScaleFusion, MultiScaleFusionBridge, ScanAttention
 from .mamba_mixer import MambaMixer
 from .patch import PatchEmbed, PatchExpand, PatchMerge
+from .residual_mamba import ChannelExchangeBlock, CrossMambaBlock, MambaBlock, exchange_channels
 from .selective_core import DirectionalS6, SelectiveCore, merge_directions
 from .spectral_gate import SpectralGate
 
@@ -14,8 +17,13 @@ __all__ = [
     "BFSS",
     "AttentionBlock",
     "BSSSBlock",
+    "ChannelExchangeBlock",
     "ConvBlock",
+    "CrossChannelExcitation",
+    "CrossMambaBlock",
+    "DilatedGatedConv",
     "DirectionalS6",
+    "MambaBlock",
     "MambaMixer",
     "MultiScaleFusion",
     "MultiScaleFusionBridge",
@@ -25,5 +33,6 @@ __all__ = [
     "ScanAttention",
     "SelectiveCore",
     "SpectralGate",
+    "exchange_channels",
     "merge_directions",
 ]

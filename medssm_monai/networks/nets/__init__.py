@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+from .clinical_fmamba import ClinicalFMamba, clinical_fmamba_2d, clinical_fmamba_3d
 from .mamba_mis import MambaMIS, mamba_mis_b, mamba_mis_l, mamba_mis_s
 
-__all__ = ["MambaMIS", "mamba_mis_b", "mamba_mis_l", "mamba_mis_s"]
+__all__ = [
+    "ClinicalFMamba",
+    "MambaMIS",
+    "clinical_fmamba_2d",
+    "clinical_fmamba_3d",
+    "mamba_mis_b",
+    "mamba_mis_l",
+    "mamba_mis_s",
+]

@@ -60,3 +60,30 @@ def test_bad_orders_are_named():
         resolve_scan_orders([ScanOrder((0, 1, 2))], 2)
     with pytest.raises(ValueError, match=r"\(B, \*spatial, C\)"):
         ScanOrder((0, 1)).to_tokens(torch.zeros(1, 4, 3))
+
+
+def _swept_planes(name):
+    """Planes (pairs of axes) that some order of the set visits whole before it moves on, by direction."""
+    size, found = (3, 4, 5), {False: set(), True: set()}
+    index = torch.cartesian_prod(*(torch.arange(n) for n in size)).reshape(1, *size, 3)
+    for order in resolve_scan_orders(name, 3):
+        tokens = order.to_tokens(index)[0]  # (L, 3): the coordinates in the order of the visit
+        for still in range(3):
+            changes = (tokens[1:, still] != tokens[:-1, still]).sum().item()
+            if changes == size[still] - 1:  # this axis moves once per plane only
+                found[order.reverse].add(frozenset({0, 1, 2} - {still}))
+    return found
+
+
+@pytest.mark.parametrize("name", ["tri_plane", "tri_plane_full"])
+def test_tri_plane_covers_all_three_planes_both_ways(name):
+    planes = {frozenset({0, 1}), frozenset({0, 2}), frozenset({1, 2})}
+    assert _swept_planes(name) == {False: planes, True: planes}
+
+
+def test_tri_plane_starts_and_steps_as_named():
+    """First steps on a 2 x 3 x 4 volume: (x, y, z), (y, x, z), (z, y, x), (x, z, y), each forward and reversed."""
+    index = torch.arange(24).reshape(1, 2, 3, 4, 1)
+    visits = [order.to_tokens(index).flatten().tolist() for order in resolve_scan_orders("tri_plane", 3)]
+    assert [v[:5] for v in visits[::2]] == [[0, 1, 2, 3, 4], [0, 1, 2, 3, 12], [0, 12, 4, 16, 8], [0, 4, 8, 1, 5]]
+    assert all(back == forth[::-1] for forth, back in zip(visits[::2], visits[1::2], strict=True))
