@@ -85,24 +85,28 @@ def _compile(function: Callable[..., None], params: np.ndarray) -> Kernel:
 _compiled: dict[Callable[..., None], Kernel] = {}
 
 
-def _kernel(function: Callable[..., None], params: np.ndarray) -> Kernel:
+def _kernel(function: Callable[..., None], example: Callable[[], np.ndarray]) -> Kernel:
     if function not in _compiled:
         with _lock:
             if function not in _compiled:
-                _compiled[function] = _compile(function, params)
+                _compiled[function] = _compile(function, example())
     return _compiled[function]
+
+
+def _no_params() -> np.ndarray:
+    return make_params({}, {})
 
 
 def add_kernel() -> Kernel:
     """``kernel(params, scratch, counters, units)`` that adds up shares."""
-    return _kernel(add_units, np.zeros(4, np.int64))
+    return _kernel(add_units, lambda: np.zeros(4, np.int64))
 
 
 def forward_kernel() -> Kernel:
     """``kernel(params, scratch, counters, units)`` of the forward pass."""
-    return _kernel(forward_units, make_params({}, {}))
+    return _kernel(forward_units, _no_params)
 
 
 def backward_kernel() -> Kernel:
     """``kernel(params, scratch, counters, units)`` of the backward pass."""
-    return _kernel(backward_units, make_params({}, {}))
+    return _kernel(backward_units, _no_params)
