@@ -1,16 +1,28 @@
-"""Datalists, split files, the demo set and the 2D image reader."""
+"""Datalists, split files, the demo sets and the 2D image reader."""
 
 from __future__ import annotations
 
+from .class_demo import CLASS_DEMO_COUNTS, CLASS_DEMO_SIZE, class_demo_sample, prepare_class_demo
+from .class_splits import write_split
+from .classification import classification_datalists
 from .demo import DEMO, DEMO_COUNTS, DEMO_SIZE, demo_sample, prepare_demo
 from .errors import DatalistError, Problem
 from .image_reader import ImageReadError, Reader2D
 from .images import image_datalist
 from .naming import dataset_name
-from .segmentation import is_demo, segmentation_datalists
+from .root import is_demo
+from .samples import ClassificationDatalists
+from .segmentation import segmentation_datalists
 from .splits import make_split, read_split
 
 __all__ = [
+    "CLASS_DEMO_COUNTS",
+    "CLASS_DEMO_SIZE",
+    "ClassificationDatalists",
+    "class_demo_sample",
+    "classification_datalists",
+    "prepare_class_demo",
+    "write_split",
     "DEMO",
     "DEMO_COUNTS",
     "DEMO_SIZE",

@@ -15,8 +15,9 @@ from PIL import Image
 from .errors import DatalistError, Problem
 from .files import RASTER, file_kind
 from .image_reader import ImageReadError, read_pixels, to_mask
+from .volume import check_volume
 
-__all__ = ["check_pairs"]
+__all__ = ["check_pairs", "image_problem"]
 
 logger = logging.getLogger(__name__)
 EXIF_ORIENTATION = 0x0112
@@ -52,6 +53,28 @@ def _open_image(path: Path, full: bool) -> tuple[tuple[int, int], bool]:
 
 def _reason(error: Exception, path: str) -> str:
     return str(error).replace(f"{path}: ", "").splitlines()[0] if str(error) else type(error).__name__
+
+
+def image_problem(path: str, full: bool, volume: bool = False) -> Problem | None:
+    """What is wrong with one image file; None when it can be read.
+
+    Args:
+        path: the file.
+        full: decode every byte, else read the size only.
+        volume: a volume is expected; raster files are refused.
+    """
+    try:
+        if volume:
+            check_volume(path)
+        else:
+            _open_image(Path(path), full)
+    except FileNotFoundError:
+        return Problem("file not found", path)
+    except OSError as error:
+        return Problem("unreadable file", path, _reason(error, path))
+    except ValueError:
+        return Problem("NaN or infinite values", path)
+    return None
 
 
 def _check_pair(pair: Mapping[str, str], full: bool) -> _Finding:

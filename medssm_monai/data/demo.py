@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
-import shutil
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,17 +11,16 @@ from monai.config import PathLike
 from PIL import Image
 
 from .demo_render import render_sample
+from .generated import generated_folder
 from .splits import PARTS
 
 __all__ = ["DEMO", "DEMO_COUNTS", "DEMO_SIZE", "demo_sample", "prepare_demo"]
 
-logger = logging.getLogger(__name__)
 DEMO = "demo"
 DEMO_SIZE = 64
 DEMO_COUNTS = (96, 32, 24)
 DEMO_VERSION = 2  # raise it with every change of a pixel: the version is part of the folder name
 SEED = 2024
-MANIFEST = "manifest.json"
 
 
 def demo_sample(part: str, index: int, size: int = DEMO_SIZE) -> tuple[np.ndarray, np.ndarray]:
@@ -34,20 +29,6 @@ def demo_sample(part: str, index: int, size: int = DEMO_SIZE) -> tuple[np.ndarra
     Every sample has its own generator, so a sample does not depend on how many others there are.
     """
     return render_sample(np.random.default_rng([SEED, PARTS.index(part), index]), size)
-
-
-def _default_folder() -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "medssm_monai"
-
-
-def _complete(folder: Path) -> bool:
-    """True when every file of the manifest lies there in its full length."""
-    try:
-        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
-        return all((folder / name).stat().st_size == length for name, length in files.items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # nothing there, or half-written
-        return False
 
 
 def _write(folder: Path, size: int, counts: Sequence[int]) -> None:
@@ -65,32 +46,6 @@ def _write(folder: Path, size: int, counts: Sequence[int]) -> None:
         encoding="utf-8",
     )
     (folder / "split.json").write_text(json.dumps(split, indent=1) + "\n", encoding="utf-8")
-    files = {
-        path.relative_to(folder).as_posix(): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()
-    }
-    content = {"version": DEMO_VERSION, "seed": SEED, "size": size, "counts": list(counts), "files": files}
-    (folder / MANIFEST).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
-def _swap_in(fresh: Path, folder: Path) -> None:
-    """Put a complete set in place of a missing or broken one; another process may have been faster."""
-    for _ in range(3):
-        if _complete(folder):
-            shutil.rmtree(fresh, ignore_errors=True)
-            return
-        if folder.exists():  # broken: move it aside first, a rename onto a full folder fails
-            aside = folder.with_name(f".{folder.name}.old-{uuid.uuid4().hex}")
-            try:
-                folder.rename(aside)
-            except FileNotFoundError:
-                continue
-            shutil.rmtree(aside, ignore_errors=True)
-        try:
-            fresh.rename(folder)
-            return
-        except OSError as error:
-            logger.debug("%s appeared meanwhile: %s", folder, error)
-    raise OSError(f"the demo set cannot be put in place at {folder}; remove that folder and start again.")
 
 
 def prepare_demo(demo_dir: PathLike | None = None, size: int = DEMO_SIZE, counts: Sequence[int] = DEMO_COUNTS) -> Path:
@@ -112,23 +67,6 @@ def prepare_demo(demo_dir: PathLike | None = None, size: int = DEMO_SIZE, counts
     counts = tuple(int(count) for count in counts)
     if size < 32 or len(counts) != 3 or min(counts) < 0 or counts[0] < 1:
         raise ValueError(f"demo images need size >= 32 and three counts >= 0 (training >= 1), got {size}, {counts}.")
-    root = Path(demo_dir).expanduser() if demo_dir is not None else _default_folder()
-    folder = root / f"demo-v{DEMO_VERSION}-{size}px-{'-'.join(map(str, counts))}"
-    if _complete(folder):
-        logger.info("demo set (synthetic): %s", folder)
-        return folder
-    fresh = root / f".{folder.name}.new-{uuid.uuid4().hex}"
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        _write(fresh, size, counts)
-        _swap_in(fresh, folder)
-    except OSError as error:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise OSError(
-            f"the demo set cannot be written to {root} ({error}); free space or name a writable folder as demo_dir."
-        ) from error
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
-    logger.info("demo set (synthetic): %d images written to %s", sum(counts), folder)
-    return folder
+    name = f"demo-v{DEMO_VERSION}-{size}px-{'-'.join(map(str, counts))}"
+    facts = {"version": DEMO_VERSION, "seed": SEED, "size": size, "counts": list(counts)}
+    return generated_folder(demo_dir, name, lambda folder: _write(folder, size, counts), facts)

@@ -21,6 +21,22 @@ MENDS = {
     "name in two parts of the split file": "keep each name in one part only",
     "empty part": "the data leave no image for it; check the layout, the split file, or ask for other parts",
     "file not found": "correct the path",
+    "empty class": "add images of the class, remove the folder, or name the classes to use with class_names",
+    "one class only": "classification needs two classes or more; check dataset_dir, the layout and class_names",
+    "class without training image": "move images of the class into the training part or leave the class out",
+    "too few images of a class": "add images, ask for smaller shares, or leave the class out with class_names",
+    "row without a single class": "exactly one class column must be 1 and the others 0; correct the row",
+    "row without a file": "add the image or take the row out",
+    "two rows for one image": "keep one row for each image",
+    "label outside the range": "correct the label, or class_names if classes are missing there",
+    "unusable labels": "labels are one whole number for each image",
+    "missing arrays": "expected train_images, train_labels, val_images, val_labels, test_images and test_labels",
+    "unreadable array": "save images and labels as plain number arrays",
+    "not the official file": "fetch the official file, or leave strict_data out",
+    "group in two parts": "change the split file or the counts, so that the images of a group share a part",
+    "image without a row in the group table": "add a row for it, or leave group_column out",
+    "unknown file in the drop list": "correct the list, or leave it out with drop_list=None",
+    "same image in two parts": "take one of them out, or drop them with duplicates='drop'",
 }
 
 

@@ -17,6 +17,7 @@ from monai.utils import ensure_tuple
 from PIL import Image, UnidentifiedImageError
 
 from .files import DICOM, NIFTI, RASTER, file_kind
+from .npz import ARRAY, NpzError, npz_sample, parse_npz_address
 
 __all__ = ["ImageReadError", "Pixels", "Reader2D", "read_pixels", "to_channels", "to_mask"]
 
@@ -36,7 +37,7 @@ class Pixels:
         values: ``(H, W, C)`` float32 with C = 1 or 3, in file units.
         full_range: value that stands for 1.0 (255, 65535, or 1 for 1-bit files); None when the file type has no fixed
             range (NIfTI, DICOM above 8 bits, floating-point TIFF).
-        kind: ``"raster"``, ``"nifti"`` or ``"dicom"``.
+        kind: ``"raster"``, ``"nifti"``, ``"dicom"`` or ``"array"`` (an image inside an ``.npz`` file).
         lossy: True for formats whose compression adds small grey values (JPEG).
         affine: ``(4, 4)`` of the (row, column) array; identity for raster files.
         file_shape: shape of the array as it lies in a NIfTI or DICOM file; ``(H, W)`` for raster files.
@@ -112,8 +113,20 @@ def _read_medical(path: Path, kind: str) -> Pixels:
     return Pixels(values, full_range, kind, False, affine, tuple(shape), file_affine)
 
 
+def _read_array(file: Path, key: str, index: int) -> Pixels:
+    try:
+        values, full_range = npz_sample(file, key, index)
+    except NpzError as error:
+        raise ImageReadError(str(error)) from error
+    if values.ndim != 3:
+        raise ImageReadError(
+            f"{file}: {key!r} holds volumes of shape {values.shape[:-1]}; load volumes with LoadVolumed."
+        )
+    return Pixels(values, full_range, ARRAY, False, np.eye(4), values.shape[:2], np.eye(4))
+
+
 def read_pixels(path: PathLike) -> Pixels:
-    """Decode one file completely (a truncated file is noticed).
+    """Decode one file completely (a truncated file is noticed), or one image of an ``.npz`` file by its address.
 
     Raster files (PNG, JPEG, TIFF, BMP) are taken as stored: an EXIF orientation tag is *not* applied, because masks
     are drawn on, and written back in, the stored pixel matrix. 16-bit colour PNGs are decoded at 8 bits (Pillow has no
@@ -125,6 +138,9 @@ def read_pixels(path: PathLike) -> Pixels:
         ImageReadError: damaged, truncated, of unknown format, or more than one slice or page.
     """
     path = Path(path)
+    address = parse_npz_address(path)
+    if address is not None:
+        return _read_array(*address)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such image file; check the path or the datalist it comes from.")
     kind = file_kind(path)
@@ -203,8 +219,9 @@ class Reader2D(ImageReader):
         self.kind, self.channels, self.scale = kind, channels, scale
 
     def verify_suffix(self, filename: PathLike) -> bool:  # type: ignore[override]
-        """True for the suffixes this reader knows."""
-        return all(file_kind(Path(name)) is not None for name in ensure_tuple(filename))
+        """True for the suffixes this reader knows, and for addresses of images in ``.npz`` files."""
+        names = ensure_tuple(filename)
+        return all(file_kind(Path(name)) is not None or parse_npz_address(name) is not None for name in names)
 
     def read(self, data: PathLike, **kwargs: object) -> tuple[Path, Pixels]:  # type: ignore[override]
         """Decode the single file ``data``; see :func:`read_pixels` for the errors raised."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from monai.config import PathLike
 
 from .demo import DEMO
-from .segmentation import is_demo
+from .root import is_demo
 
 __all__ = ["dataset_name"]
 

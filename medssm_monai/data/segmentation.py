@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from monai.config import PathLike
 
@@ -13,31 +11,13 @@ from .check import check_pairs, raise_for
 from .demo import DEMO, DEMO_COUNTS, DEMO_SIZE, prepare_demo
 from .errors import DatalistError, Problem
 from .layouts import LAYOUTS, Parts, detect_layout
+from .root import existing_folder, is_demo
 from .splits import PARTS, apply_split, read_split
 
-__all__ = ["is_demo", "segmentation_datalists"]
+__all__ = ["segmentation_datalists"]
 
 logger = logging.getLogger(__name__)
 Datalists = dict[str, list[dict[str, str]]]
-
-
-def is_demo(dataset_dir: PathLike) -> bool:
-    """True when ``dataset_dir`` asks for the embedded demo set (the word ``"demo"``)."""
-    return str(dataset_dir) == DEMO
-
-
-def _existing_folder(dataset_dir: PathLike) -> Path:
-    if not str(dataset_dir).strip():
-        raise FileNotFoundError(f"dataset_dir is empty; name a folder, or {DEMO!r} for the embedded demo set.")
-    root = Path(dataset_dir).expanduser()
-    if not root.exists():
-        raise FileNotFoundError(
-            f"dataset_dir {root} does not exist (working folder {Path.cwd()}); correct the path, or use {DEMO!r} for "
-            "the embedded demo set."
-        )
-    if not root.is_dir():
-        raise NotADirectoryError(f"dataset_dir {root} is a file; name the folder that holds the images and masks.")
-    return Path(os.path.abspath(root))
 
 
 def _split_parts(parts: Parts, split_file: PathLike) -> Parts:
@@ -104,7 +84,7 @@ def segmentation_datalists(
         layout, split_file = "plain", split_file or root / "split.json"
         check = False if check is True else check  # just generated, or complete by its manifest
     else:
-        root = _existing_folder(dataset_dir)
+        root = existing_folder(dataset_dir)
     if layout not in (*LAYOUTS, "auto"):
         raise ValueError(f"layout must be one of auto, {', '.join(LAYOUTS)}, got {layout!r}.")
     parts = LAYOUTS[detect_layout(root) if layout == "auto" else layout](root)

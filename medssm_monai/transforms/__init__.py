@@ -1,8 +1,9 @@
-"""Transforms for 2D images in MONAI's style, array and dictionary versions."""
+"""Transforms in MONAI's style for images, masks and volumes, array and dictionary versions."""
 
 from __future__ import annotations
 
 from .load2d import LoadImage2D, LoadImage2DD, LoadImage2Dd, LoadImage2DDict
+from .load_volume import LoadVolume, LoadVolumeD, LoadVolumed, LoadVolumeDict
 from .meta import CopyMetaD, CopyMetad, CopyMetaDict
 from .save2d import SaveSegmentation, SaveSegmentationD, SaveSegmentationd, SaveSegmentationDict
 
@@ -14,6 +15,10 @@ __all__ = [
     "LoadImage2DD",
     "LoadImage2DDict",
     "LoadImage2Dd",
+    "LoadVolume",
+    "LoadVolumeD",
+    "LoadVolumeDict",
+    "LoadVolumed",
     "SaveSegmentation",
     "SaveSegmentationD",
     "SaveSegmentationDict",

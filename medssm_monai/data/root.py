@@ -1,0 +1,47 @@
+"""The folder a run starts from: an existing one, or the word that asks for the embedded demo set."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from monai.config import PathLike
+
+from .demo import DEMO
+
+__all__ = ["existing_path", "existing_folder", "is_demo"]
+
+
+def is_demo(dataset_dir: PathLike) -> bool:
+    """True when ``dataset_dir`` asks for the embedded demo set (the word ``"demo"``)."""
+    return str(dataset_dir) == DEMO
+
+
+def existing_path(dataset_dir: PathLike) -> Path:
+    """Absolute path of an existing file or folder.
+
+    Raises:
+        FileNotFoundError: empty, or no such path.
+    """
+    if not str(dataset_dir).strip():
+        raise FileNotFoundError(f"dataset_dir is empty; name a folder, or {DEMO!r} for the embedded demo set.")
+    root = Path(dataset_dir).expanduser()
+    if not root.exists():
+        raise FileNotFoundError(
+            f"dataset_dir {root} does not exist (working folder {Path.cwd()}); correct the path, or use {DEMO!r} for "
+            "the embedded demo set."
+        )
+    return Path(os.path.abspath(root))
+
+
+def existing_folder(dataset_dir: PathLike, holding: str = "images and masks") -> Path:
+    """Absolute path of an existing folder; ``holding`` says in the error what should lie in it.
+
+    Raises:
+        FileNotFoundError: empty, or no such path.
+        NotADirectoryError: a file.
+    """
+    root = existing_path(dataset_dir)
+    if not root.is_dir():
+        raise NotADirectoryError(f"dataset_dir {root} is a file; name the folder that holds the {holding}.")
+    return root

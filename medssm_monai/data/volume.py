@@ -1,0 +1,72 @@
+"""Reading of volumes: NIfTI, DICOM series and 3D images inside ``.npz`` files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from monai.config import PathLike
+from monai.data import MetaTensor
+from monai.transforms import LoadImage
+
+from .image_reader import ImageReadError, to_channels
+from .npz import ARRAY, NpzError, npz_sample, parse_npz_address
+
+__all__ = ["check_volume", "read_volume"]
+
+
+def _from_npz(file: Path, key: str, index: int) -> tuple[torch.Tensor, dict, float | None]:
+    try:
+        values, full_range = npz_sample(file, key, index)  # (D, H, W, C)
+    except NpzError as error:
+        raise ImageReadError(str(error)) from error
+    meta = {"filename_or_obj": f"{file}/{key}/{index}", "file_kind": ARRAY, "original_channel_dim": 0}
+    return torch.from_numpy(np.moveaxis(values, -1, 0).copy()), meta, full_range
+
+
+def read_volume(path: PathLike, channels: int | None = 1, scale: bool = True) -> MetaTensor:
+    """One volume ``(C, X, Y, Z)`` float32; axes as stored.
+
+    Args:
+        path: NIfTI file, DICOM series folder, or the address of an image in an ``.npz`` file.
+        channels: 1 (luma), 3 (grey repeated) or None (as in the file).
+        scale: to [0, 1], by 255 or 65535 for integer arrays of ``.npz`` files, else by the volume's own minimum and
+            maximum (a constant volume becomes 0).
+
+    Raises:
+        FileNotFoundError: no such file.
+        ImageReadError: damaged, or no volume.
+        ValueError: NaN or infinite values.
+    """
+    address = parse_npz_address(path)
+    if address is not None:
+        values, meta, full_range = _from_npz(*address)
+        volume = MetaTensor(values, meta=meta)
+    else:
+        if not Path(path).exists():
+            raise FileNotFoundError(f"{path}: no such volume; check the path or the datalist it comes from.")
+        try:
+            volume, full_range = LoadImage(image_only=True, ensure_channel_first=True, dtype=np.float32)(path), None
+        except Exception as error:  # every reader raises its own kinds for damaged files
+            raise ImageReadError(f"{path}: cannot be read as a volume ({type(error).__name__}: {error}).") from error
+    if volume.ndim != 4 or min(volume.shape[1:]) < 2:
+        raise ImageReadError(f"{path}: {tuple(volume.shape[1:])} is no volume; expected three axes longer than one.")
+    if not torch.isfinite(volume).all():
+        raise ValueError(f"{path}: NaN or infinite values; repair the file or leave it out.")
+    if channels is not None and volume.shape[0] != channels:
+        last = to_channels(volume.moveaxis(0, -1).numpy(), channels)
+        volume = MetaTensor(torch.from_numpy(np.moveaxis(last, -1, 0).copy()), meta=volume.meta)
+    return _to_unit(volume, full_range) if scale else volume
+
+
+def _to_unit(volume: MetaTensor, full_range: float | None) -> MetaTensor:
+    if full_range is not None:
+        return volume / full_range
+    low, high = volume.min(), volume.max()
+    return (volume - low) / (high - low) if high > low else torch.zeros_like(volume)
+
+
+def check_volume(path: PathLike) -> None:
+    """Raise what :func:`read_volume` raises."""
+    read_volume(path, channels=None, scale=False)

@@ -1,0 +1,64 @@
+"""Loading of 3D volumes as MetaTensors, from files and from ``.npz`` arrays alike."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+from monai.config import KeysCollection, PathLike
+from monai.data import MetaTensor
+from monai.transforms import MapTransform, Transform
+
+from ..data.volume import read_volume
+
+__all__ = ["LoadVolume", "LoadVolumeD", "LoadVolumeDict", "LoadVolumed"]
+
+
+class LoadVolume(Transform):
+    """Load one volume ``(C, X, Y, Z)`` float32: a NIfTI file, a DICOM series, or an image of a 3D ``.npz`` file.
+
+    The 3D companion of :class:`LoadImage2D`. Axes stay as they are stored.
+
+    Args:
+        channels: 1 (luma), 3 (grey repeated) or None (as in the file).
+        scale: to [0, 1], by 255 or 65535 for 8- and 16-bit arrays of ``.npz`` files, else by the volume's own minimum
+            and maximum; False keeps the units of the file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ImageReadError: damaged file, or no volume.
+        ValueError: NaN or infinite values; bad arguments.
+    """
+
+    def __init__(self, channels: int | None = 1, scale: bool = True) -> None:
+        if channels not in (1, 3, None):
+            raise ValueError(f"channels must be 1, 3 or None (as in the file), got {channels}.")
+        self.channels, self.scale = channels, scale
+
+    def __call__(self, filename: PathLike) -> MetaTensor:
+        return read_volume(filename, self.channels, self.scale)
+
+
+class LoadVolumed(MapTransform):
+    """Dictionary version of :class:`LoadVolume`.
+
+    Args:
+        keys: entries that hold file names or addresses; each is replaced by the loaded volume.
+        channels, scale: see :class:`LoadVolume`.
+        allow_missing_keys: pass over keys that are not there.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, channels: int | None = 1, scale: bool = True, allow_missing_keys: bool = False
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.load = LoadVolume(channels, scale)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        result = dict(data)
+        for key in self.key_iterator(result):
+            result[key] = self.load(result[key])
+        return result
+
+
+LoadVolumeD = LoadVolumeDict = LoadVolumed
