@@ -1,0 +1,7 @@
+"""Losses, and what goes with them, that MONAI and PyTorch do not have."""
+
+from __future__ import annotations
+
+from .class_weights import class_weight_tensor
+
+__all__ = ["class_weight_tensor"]
