@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from .cutmix import AreaCutMix, AreaCutMixD, AreaCutMixd, AreaCutMixDict
 from .load2d import LoadImage2D, LoadImage2DD, LoadImage2Dd, LoadImage2DDict
 from .load_volume import LoadVolume, LoadVolumeD, LoadVolumed, LoadVolumeDict
 from .meta import CopyMetaD, CopyMetad, CopyMetaDict
 from .save2d import SaveSegmentation, SaveSegmentationD, SaveSegmentationd, SaveSegmentationDict
 
 __all__ = [
+    "AreaCutMix",
+    "AreaCutMixD",
+    "AreaCutMixDict",
+    "AreaCutMixd",
     "CopyMetaD",
     "CopyMetaDict",
     "CopyMetad",
