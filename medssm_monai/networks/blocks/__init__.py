@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from .bfss import BFSS
 from .bsss import AttentionBlock, BSSSBlock, ConvBlock
+from .context_gate import ContextGate
 from .cross_channel_excitation import CrossChannelExcitation
 from .dilated_gated_conv import DilatedGatedConv
 from .fusion_bridge import MultiScaleFusion, MultiScaleFusionBridge, ScanAttention
 from .mamba_mixer import MambaMixer
 from .patch import PatchEmbed, PatchExpand, PatchMerge
 from .residual_mamba import ChannelExchangeBlock, CrossMambaBlock, MambaBlock, exchange_channels
+from .resnet_trunk import PretrainedReport, ResNetTrunk
 from .selective_core import DirectionalS6, SelectiveCore, merge_directions
+from .spectral_flow import SpectralFlow
 from .spectral_gate import SpectralGate
 
 __all__ = [
@@ -18,6 +21,7 @@ __all__ = [
     "AttentionBlock",
     "BSSSBlock",
     "ChannelExchangeBlock",
+    "ContextGate",
     "ConvBlock",
     "CrossChannelExcitation",
     "CrossMambaBlock",
@@ -30,8 +34,11 @@ __all__ = [
     "PatchEmbed",
     "PatchExpand",
     "PatchMerge",
+    "PretrainedReport",
+    "ResNetTrunk",
     "ScanAttention",
     "SelectiveCore",
+    "SpectralFlow",
     "SpectralGate",
     "exchange_channels",
     "merge_directions",

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from .clinical_fmamba import ClinicalFMamba, clinical_fmamba_2d, clinical_fmamba_3d
 from .mamba_mis import MambaMIS, mamba_mis_b, mamba_mis_l, mamba_mis_s
+from .medspectralnet import MedSpectralNet, medspectralnet, medspectralnet_full
 
 __all__ = [
     "ClinicalFMamba",
     "MambaMIS",
+    "MedSpectralNet",
     "clinical_fmamba_2d",
     "clinical_fmamba_3d",
     "mamba_mis_b",
     "mamba_mis_l",
     "mamba_mis_s",
+    "medspectralnet",
+    "medspectralnet_full",
 ]
