@@ -18,9 +18,9 @@ __all__ = ["LoadImage2D", "LoadImage2DD", "LoadImage2DDict", "LoadImage2Dd"]
 class LoadImage2D(Transform):
     """Load one 2D image or mask through MONAI's ``LoadImage`` with :class:`~medssm_monai.data.Reader2D`.
 
-    Takes PNG, JPEG, TIFF, BMP (1-, 8- and 16-bit, grey, palette, RGB, RGBA), single-slice NIfTI and DICOM, and images of ``.npz`` files by address
-    (``breastmnist.npz/train_images/12``). Returns a
-    float32 ``MetaTensor`` ``(C, H, W)``: images in [0, 1], masks ``(1, H, W)`` in {0, 1}. The metadata keep
+    Takes PNG, JPEG, TIFF, BMP (1-, 8- and 16-bit, grey, palette, RGB, RGBA), single-slice NIfTI and DICOM, and images
+    of ``.npz`` files by address (``breastmnist.npz/train_images/12``). Returns a float32 ``MetaTensor`` ``(C, H, W)``:
+    images in [0, 1], masks ``(1, H, W)`` in {0, 1}. The metadata keep
     ``filename_or_obj``, ``affine``, ``spatial_shape`` (H, W of the file) and what is needed to write a result back in
     the geometry of the file. Unlike MONAI's raster reader, axis 1 is the image row. EXIF orientation is not applied.
 
