@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from medssm_monai.handlers.classification_report import ClassificationReport
 from medssm_monai.handlers.gradient_clip import GradientClip
 from medssm_monai.handlers.history import TrainingHistory, read_history
 from medssm_monai.handlers.mlflow import MLflowTracker, new_run_name
 from medssm_monai.handlers.nan_guard import NaNGuard, NonFiniteLossError
+from medssm_monai.handlers.predictions_csv import PredictionsCSV
 from medssm_monai.handlers.segmentation_report import SegmentationReport
 from medssm_monai.handlers.shared import SharedHandler
+from medssm_monai.handlers.temperature_fit import TemperatureFit
 from medssm_monai.handlers.training_state import TrainingState
 
 __all__ = [
+    "ClassificationReport",
     "GradientClip",
     "MLflowTracker",
     "NaNGuard",
     "NonFiniteLossError",
+    "PredictionsCSV",
     "SegmentationReport",
     "SharedHandler",
+    "TemperatureFit",
     "TrainingHistory",
     "TrainingState",
     "new_run_name",

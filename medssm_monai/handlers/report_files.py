@@ -12,7 +12,7 @@ from typing import Any
 from medssm_monai.handlers.report_summary import ImageRecord
 from medssm_monai.handlers.whole_file import replace_file
 
-__all__ = ["write_per_image", "write_report", "write_summary"]
+__all__ = ["format_interval", "format_number", "write_per_image", "write_report", "write_summary"]
 
 _COUNT_COLUMNS = ("tp", "fp", "fn", "tn")
 
@@ -45,25 +45,34 @@ def write_summary(summary: dict[str, Any], path: Path) -> None:
         temporary.write_text(json.dumps(_without_nan(summary), indent=2) + "\n", encoding="utf-8")
 
 
-def _number(value: float) -> str:
+def format_number(value: float) -> str:
+    """Four decimals below ten, two above; `-` for undefined."""
     return "-" if math.isnan(value) else f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
 
 
-def _interval(entry: dict[str, float]) -> str:
-    return f"{_number(entry['low'])} to {_number(entry['high'])}"
+def format_interval(entry: dict[str, float]) -> str:
+    """`low to high` of an entry of a summary."""
+    return f"{format_number(entry['low'])} to {format_number(entry['high'])}"
 
 
 def _tables(summary: dict[str, Any]) -> list[str]:
     percent = f"{summary['bootstrap']['confidence']:.0%}"
     lines = [f"| per image | mean | {percent} interval | SD | median | images |", "|---|---|---|---|---|---|"]
     for name, entry in summary["per_image"].items():
-        figures = [_number(entry["mean"]), _interval(entry), _number(entry["sd"]), _number(entry["median"])]
+        figures = [
+            format_number(entry["mean"]),
+            format_interval(entry),
+            format_number(entry["sd"]),
+            format_number(entry["median"]),
+        ]
         lines.append(f"| {name} | {' | '.join(figures)} | {entry['images']} |")
     lines += ["", f"| pooled over all pixels | value | {percent} interval |", "|---|---|---|"]
-    lines += [f"| {name} | {_number(e['value'])} | {_interval(e)} |" for name, e in summary["pooled"].items()]
+    lines += [
+        f"| {name} | {format_number(e['value'])} | {format_interval(e)} |" for name, e in summary["pooled"].items()
+    ]
     if summary["data_set_curve"]:
         curve = summary["data_set_curve"]
-        lines += ["", f"Maximum of the data set's mean E-measure curve: {_number(curve['e_measure_max'])}"]
+        lines += ["", f"Maximum of the data set's mean E-measure curve: {format_number(curve['e_measure_max'])}"]
         lines[-1] += f" at threshold {curve['at_threshold']:.3f}."
     return lines
 
@@ -92,7 +101,7 @@ def write_report(summary: dict[str, Any], path: Path) -> None:
     lines += [f"- {name}: {value}" for name, value in facts.items()]
     if summary["worst"]:
         lines += ["", f"Lowest {summary['worst_by']}:", ""]
-        lines += [f"- {case['image']}: {_number(case['score'])}" for case in summary["worst"]]
+        lines += [f"- {case['image']}: {format_number(case['score'])}" for case in summary["worst"]]
         if summary["overlays"]:
             lines += ["", f"![worst cases]({summary['overlays']})"]
     with replace_file(path) as temporary:

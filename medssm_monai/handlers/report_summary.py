@@ -33,7 +33,7 @@ def package_versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
     versions = {"python": platform.python_version()}
-    for package in ("medssm-monai", "monai", "torch", "pytorch-ignite", "numpy", "scipy"):
+    for package in ("medssm-monai", "monai", "torch", "pytorch-ignite", "numpy", "scipy", "scikit-learn"):
         try:
             versions[package] = version(package)
         except PackageNotFoundError:

@@ -6,21 +6,17 @@ import heapq
 import logging
 import os
 import re
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-import torch.distributed as dist
-from ignite.engine import Engine, Events
+from ignite.engine import Engine
 from monai.utils import CommonKeys
 
-from medssm_monai.handlers.batch_files import item_file
-from medssm_monai.handlers.events import process_rank
+from medssm_monai.handlers.evaluation_report import EvaluationReport, gather_lists
 from medssm_monai.handlers.report_files import write_per_image, write_report, write_summary
-from medssm_monai.handlers.report_summary import ImageRecord, package_versions, summarise
+from medssm_monai.handlers.report_summary import ImageRecord, summarise
 from medssm_monai.handlers.whole_file import replace_file
 from medssm_monai.metrics import confusion_counts, metric_names, segmentation_metrics
 from medssm_monai.metrics.maps import as_maps, normalise_map
@@ -36,7 +32,7 @@ _HIGHER_IS_WORSE = ("mae", "hd95")
 WorstCase = tuple[float, int, str, dict[str, np.ndarray]]  # badness, position, file, pictures
 
 
-class SegmentationReport:
+class SegmentationReport(EvaluationReport):
     """
     Ignite handler for a MONAI evaluator: scores every image and writes the report when the evaluation is complete.
 
@@ -90,41 +86,18 @@ class SegmentationReport:
         details: Mapping[str, Any] | None = None,
         n_resamples: int = 2000,
     ) -> None:
-        self.output_dir = Path(output_dir)
-        self.name = name
-        self.data_name = "demo (synthetic)" if data_name == "demo" else data_name or "not stated"
+        super().__init__(output_dir, name, data_name, only_best, group, details, n_resamples)
         self.metrics = metric_names(metrics)
         self.threshold, self.spacing, self.normalise = threshold, spacing, normalise
-        self.worst, self.only_best = worst, only_best
-        self.group, self.details, self.n_resamples = group, dict(details or {}), n_resamples
-        self.summary: dict[str, Any] = {}
+        self.worst = worst
         self._records: list[ImageRecord] = []
         self._worst: list[WorstCase] = []
 
-    def attach(self, engine: Engine) -> None:
-        """Attach to an evaluator, before handlers that read `engine.state.metrics`."""
-        engine.add_event_handler(Events.STARTED, self._started)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
-
-    def _started(self, engine: Engine) -> None:
+    def _reset(self) -> None:
         self._records, self._worst = [], []
-        if process_rank() == 0:
-            writable_folder(self.output_dir)
-
-    def _collect(self, engine: Engine) -> None:
-        output, batch = engine.state.output, engine.state.batch
-        if not isinstance(output, list) or not all({CommonKeys.PRED, CommonKeys.LABEL} <= set(item) for item in output):
-            raise ValueError(
-                f"SegmentationReport needs decollated items with 'pred' and 'label', got {type(output).__name__}; "
-                "build the evaluator with decollate=True and give the data labels."
-            )
-        for position, item in enumerate(output):
-            source = batch[position] if isinstance(batch, list) and position < len(batch) else item
-            self._score(item, source)
 
     def _score(self, item: Mapping[str, Any], source: Mapping[str, Any]) -> None:
-        name = item_file(source) or item_file(item) or f"rank{process_rank()}_image{len(self._records):05d}"
+        name = self._file_of(item, source, len(self._records))
         try:
             prob, label = as_maps(item[CommonKeys.PRED], item[CommonKeys.LABEL])
         except ValueError as error:
@@ -139,16 +112,6 @@ class SegmentationReport:
         self._records.append(record)
         if self.worst > 0:
             self._remember_if_bad(record, item, prob, label)
-
-    def _group_of(self, name: str) -> str | None:
-        if self.group is None:
-            return None
-        if callable(self.group):
-            return str(self.group(Path(name).name))
-        match = re.search(self.group, Path(name).name)
-        if match is None:
-            raise ValueError(f"the group expression {self.group!r} fits no part of the file name {Path(name).name!r}.")
-        return match[1] if match.re.groups else match[0]
 
     def _badness(self, record: ImageRecord) -> float:
         value = record.scores[self.metrics[0]]
@@ -171,52 +134,29 @@ class SegmentationReport:
 
     def _gather(self) -> tuple[list[ImageRecord], list[WorstCase]]:
         """Records and worst cases of all ranks; an image that a sampler repeated to even out the ranks counts once."""
-        if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
-            return self._records, self._worst
-        parts: list[Any] = [None] * dist.get_world_size()
-        dist.all_gather_object(parts, (self._records, self._worst))
-        records = {record.name: record for part in parts for record in part[0]}
-        worst = {case[2]: case for part in parts for case in part[1]}
-        return list(records.values()), list(worst.values())
+        records, worst = gather_lists(self._records, self._worst)
+        return list({record.name: record for record in records}.values()), list(
+            {case[2]: case for case in worst}.values()
+        )
 
     def _finish(self, engine: Engine) -> None:
         records, worst = self._gather()
         worst = sorted(worst, key=lambda case: (-case[0], case[2]))[: self.worst]
         scores = {record.name: record.scores[self.metrics[0]] for record in records}
         self.summary = {
-            "name": self.name,
-            "data": self.data_name,
+            **self._heading(),
             **summarise(records, n_resamples=self.n_resamples),
             "threshold": self.threshold,
             "distance_unit": "pixels" if self.spacing is None else "mm",
             "normalise": self.normalise,
-            "details": self._details(engine),
-            "versions": package_versions(),
-            "written": time.strftime("%Y-%m-%d %H:%M:%S"),
+            **self._provenance(engine),
             "worst_by": self.metrics[0],
             "worst": [{"image": name, "score": scores[name]} for _, _, name, _ in worst],
             "overlays": "overlays.png" if any("image" in case[3] for case in worst) else None,
         }
-        for name, entry in self.summary["per_image"].items():
-            engine.state.metrics[f"{self.name}_{name}"] = entry["mean"]
-        for name, entry in self.summary["pooled"].items():
-            engine.state.metrics[f"{self.name}_pooled_{name}"] = entry["value"]
-        is_best = getattr(engine.state, "best_metric_epoch", engine.state.epoch) == engine.state.epoch
-        if process_rank() == 0 and (is_best or not self.only_best):
-            self._write(records, worst)
-
-    def _details(self, engine: Engine) -> dict[str, Any]:
-        """What was evaluated: given facts, and what the engine knows of network, device and scan."""
-        facts: dict[str, Any] = {}
-        network = getattr(engine, "network", None)
-        if isinstance(network, torch.nn.Module):
-            from medssm_monai.ops import backend_for
-
-            device = torch.device(engine.state.device)
-            facts["parameters"] = sum(parameter.numel() for parameter in network.parameters())
-            facts["device"] = str(device)
-            facts["scan backend"] = backend_for(torch.empty(0, device=device), requires_grad=False)
-        return facts | self.details
+        figures = {name: entry["mean"] for name, entry in self.summary["per_image"].items()}
+        figures |= {f"pooled_{name}": entry["value"] for name, entry in self.summary["pooled"].items()}
+        self._publish(engine, figures, lambda: self._write(records, worst))
 
     def _write(self, records: list[ImageRecord], worst: list[WorstCase]) -> None:
         write_per_image(records, self.output_dir / "per_image.csv")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from medssm_monai.metrics.confusion import overlap_scores
 
-__all__ = ["BootstrapInterval", "bootstrap_interval", "bootstrap_pooled"]
+__all__ = ["BootstrapInterval", "bootstrap_interval", "bootstrap_pooled", "bootstrap_weighted"]
 
 _MAX_ELEMENTS = 2_000_000  # resampled values held in memory at once
 
@@ -41,10 +41,10 @@ def _unit_rows(n: int, groups: Sequence[Hashable] | None) -> list[np.ndarray]:
     return [np.array(members) for members in rows.values()]
 
 
-def _draws(units: int, n_resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Batches `(b, units)` of unit numbers drawn with replacement, `n_resamples` rows in all."""
+def _draws(units: int, n_resamples: int, seed: int, width: int | None = None) -> Iterator[np.ndarray]:
+    """Batches `(b, units)` of unit numbers drawn with replacement, `n_resamples` rows in all; `width` values a row."""
     rng = np.random.default_rng(seed)
-    batch = max(1, _MAX_ELEMENTS // units)
+    batch = max(1, _MAX_ELEMENTS // (width or units))
     for start in range(0, n_resamples, batch):
         yield rng.integers(units, size=(min(batch, n_resamples - start), units))
 
@@ -140,3 +140,53 @@ def bootstrap_pooled(
         return {name: BootstrapInterval(float(value), float("nan"), float("nan")) for name, value in pooled.items()}
     sums = np.concatenate([units[draw].sum(axis=1) for draw in _draws(len(units), n_resamples, seed)])
     return {name: _interval(pooled[name], values, confidence) for name, values in overlap_scores(sums).items()}
+
+
+def _multiplicities(draw: np.ndarray, unit_of_row: np.ndarray, units: int) -> np.ndarray:
+    """How often each row is part of each resample `(b, rows)`, from drawn unit numbers `(b, units)`."""
+    offsets = np.arange(len(draw))[:, None] * units
+    counts = np.bincount((draw + offsets).ravel(), minlength=len(draw) * units).reshape(len(draw), units)
+    return counts[:, unit_of_row]
+
+
+def bootstrap_weighted(
+    statistics: Callable[[np.ndarray], Mapping[str, np.ndarray]],
+    n: int,
+    n_resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+    groups: Sequence[Hashable] | None = None,
+) -> dict[str, BootstrapInterval]:
+    """
+    Intervals of statistics of a whole sample (an area under a curve, a macro F1) that no mean over images gives.
+
+    A resample is passed as the number of times it holds each sample, so that a statistic sorts or counts once and
+    weighs then; the draws are those of `bootstrap_interval` with the same seed.
+
+    Args:
+        statistics: takes integer weights `(b, n)`, one row per resample, and returns arrays `(b,)` by name.
+        n: number of samples.
+        n_resamples, confidence, seed, groups: as in `bootstrap_interval`.
+
+    Returns:
+        one interval per name; resamples in which a statistic is NaN (a class was not drawn) are left out of its bounds,
+        which are NaN with fewer than two samples (groups).
+
+    Raises:
+        ValueError: no samples, unequal lengths, or parameters out of range.
+    """
+    _check(n_resamples, confidence)
+    if n < 1:
+        raise ValueError(f"n must be at least 1 sample, got {n}.")
+    rows = _unit_rows(n, groups)
+    unit_of_row = np.empty(n, dtype=np.int64)
+    for unit, members in enumerate(rows):
+        unit_of_row[members] = unit
+    estimates = {name: values[0] for name, values in statistics(np.ones((1, n), dtype=np.int64)).items()}
+    if len(rows) < 2:
+        return {name: BootstrapInterval(float(value), float("nan"), float("nan")) for name, value in estimates.items()}
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in estimates}
+    for draw in _draws(len(rows), n_resamples, seed, width=n):
+        for name, values in statistics(_multiplicities(draw, unit_of_row, len(rows))).items():
+            parts[name].append(values)
+    return {name: _interval(estimates[name], np.concatenate(parts[name]), confidence) for name in estimates}

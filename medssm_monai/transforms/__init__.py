@@ -7,6 +7,7 @@ from .load2d import LoadImage2D, LoadImage2DD, LoadImage2Dd, LoadImage2DDict
 from .load_volume import LoadVolume, LoadVolumeD, LoadVolumed, LoadVolumeDict
 from .meta import CopyMetaD, CopyMetad, CopyMetaDict
 from .save2d import SaveSegmentation, SaveSegmentationD, SaveSegmentationd, SaveSegmentationDict
+from .temperature import TemperatureScaleD, TemperatureScaled, TemperatureScaleDict
 
 __all__ = [
     "AreaCutMix",
@@ -28,4 +29,7 @@ __all__ = [
     "SaveSegmentationD",
     "SaveSegmentationDict",
     "SaveSegmentationd",
+    "TemperatureScaleD",
+    "TemperatureScaleDict",
+    "TemperatureScaled",
 ]

@@ -1,11 +1,11 @@
 """Helpers that bundle configs call: where the bundle lies, folders that are safe to write to, settings of a
-model, errors that end with their cause."""
+model, errors that end with their cause. :mod:`.complexity` (a network's cost) is imported by its own name."""
 
 from __future__ import annotations
 
 from .bundle_root import find_bundle_root
 from .folders import keep_previous, require_file, writable_folder
-from .model_settings import read_model_settings, write_model_settings
+from .model_settings import read_model_settings, update_model_settings, write_model_settings
 from .root_cause import root_cause, show_root_cause
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "require_file",
     "root_cause",
     "show_root_cause",
+    "update_model_settings",
     "writable_folder",
     "write_model_settings",
 ]

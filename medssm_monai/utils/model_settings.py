@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["read_model_settings", "write_model_settings"]
+__all__ = ["read_model_settings", "update_model_settings", "write_model_settings"]
 
 logger = logging.getLogger(__name__)
 
@@ -19,9 +19,35 @@ def _beside(ckpt_path: str | os.PathLike) -> Path:
 
 
 def write_model_settings(ckpt_path: str | os.PathLike, settings: Mapping[str, Any]) -> None:
-    """Write ``<checkpoint stem>.json`` beside a checkpoint (which need not exist yet)."""
+    """Write ``<checkpoint stem>.json`` beside a checkpoint (which need not exist yet), in one step."""
     text = json.dumps(dict(settings), indent=2) + "\n"
-    _beside(ckpt_path).write_text(text, encoding="utf8")
+    path = _beside(ckpt_path)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part")
+    try:
+        temporary.write_text(text, encoding="utf8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is no JSON ({error}). Restore it, or remove it and pass the settings.") from error
+
+
+def update_model_settings(ckpt_path: str | os.PathLike, **changes: Any) -> None:
+    """Change single settings of a checkpoint, for example ``temperature=1.3``; the others stay.
+
+    Raises:
+        ValueError: when the file is no JSON object.
+    """
+    path = _beside(ckpt_path)
+    settings = _read(path) if path.is_file() else {}
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path} must be an object, got {settings}.")
+    write_model_settings(ckpt_path, {**settings, **changes})
 
 
 def read_model_settings(ckpt_path: str | os.PathLike, defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -37,10 +63,7 @@ def read_model_settings(ckpt_path: str | os.PathLike, defaults: Mapping[str, Any
         if Path(ckpt_path).is_file():
             logger.warning("%s has no settings file %s; using %s", ckpt_path, path.name, dict(defaults))
         return dict(defaults)
-    try:
-        settings = json.loads(path.read_text(encoding="utf8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is no JSON ({error}). Restore it, or remove it and pass the settings.") from error
+    settings = _read(path)
     if not isinstance(settings, dict) or set(settings) - set(defaults):
         raise ValueError(f"{path} must be an object with keys among {sorted(defaults)}, got {settings}.")
     return {**defaults, **settings}

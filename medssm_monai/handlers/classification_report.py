@@ -1,0 +1,133 @@
+"""Evaluate a classification image by image and write the report of the data set."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine
+from monai.utils import CommonKeys
+
+from medssm_monai.handlers.classification_files import write_classification_report, write_pictures
+from medssm_monai.handlers.classification_summary import ClassifiedImage, summarise_classification
+from medssm_monai.handlers.evaluation_report import EvaluationReport, gather_lists
+from medssm_monai.handlers.predictions_csv import write_predictions
+from medssm_monai.handlers.report_files import write_summary
+from medssm_monai.metrics.calibration import CALIBRATION_BINS
+from medssm_monai.metrics.predictions import as_predictions
+
+__all__ = ["ClassificationReport"]
+
+logger = logging.getLogger(__name__)
+
+
+class ClassificationReport(EvaluationReport):
+    """
+    Ignite handler for a MONAI evaluator: collects probabilities and labels, and writes the report when the evaluation
+    is complete.
+
+    Reads `pred` and `label` of each decollated item in `engine.state.output` after post-processing: `pred` holds the
+    class probabilities `(K,)` (softmax), `label` the class number, 0 to K - 1. Writes to `output_dir`, each file in one
+    step so that an interruption never leaves half of one:
+
+    * `per_image.csv`: one row per image with its file, label, predicted class, confidence, whether it is right, and
+      the probability of each class;
+    * `summary.json`, `report.md`: `classification_metrics` and `per_class_metrics` with bootstrap intervals, the
+      confusion matrix, why figures are undefined, settings and versions;
+    * `confusion_matrix.png`, `roc_curves.png`, `pr_curves.png`, `reliability.png`.
+
+    The figures are also put into `engine.state.metrics` as `<name>_<metric>` (`test_accuracy`, `test_f1_macro`,
+    `test_roc_auc`, ...), where early stopping and trackers attached after this handler find them. MONAI compares its
+    key metric before handlers run: use `medssm_monai.metrics.cumulative.ClassificationMetric` for that one. Run
+    distributed, all ranks' images are gathered, an image that a sampler repeated counts once, and rank 0 writes.
+
+    Args:
+        output_dir: folder of the report; created when missing. Files of an earlier evaluation there are replaced.
+        class_names: names of the classes in the order of the network's outputs; `None` calls them `class_0`, ...
+        name: name of the evaluation, for example `"test"`.
+        data_name: name of the data set; `"demo"` appears as "demo (synthetic)" wherever the report is read.
+        only_best: for the validation during training: write only when the evaluator's key metric is the best so far,
+            so that the report belongs to the best checkpoint.
+        group: which images belong together (patient, lesion), so that intervals resample groups: a function from the
+            file name to the group, or a regular expression whose first bracket (or whole match) is the group. `None`
+            takes the items' own entry `group` where every item has one.
+        details: further facts for the report, for example temperature or checkpoint.
+        n_resamples: resamples of the bootstrap (95 %, seed 0).
+        bins: of the expected calibration error and the reliability diagram.
+        pictures: draw the PNG files.
+
+    Raises:
+        ValueError: fewer than two class names (at once); items that are no decollated dicts with `pred` and `label`,
+            probabilities for another number of classes, no probabilities at all (logits, NaN), labels outside the
+            range (naming the file); `group` that fits no file name.
+        PermissionError: the output folder is not writable (when the evaluation starts).
+    """
+
+    def __init__(
+        self,
+        output_dir: str | os.PathLike[str],
+        class_names: Sequence[str] | None = None,
+        name: str = "test",
+        data_name: str | None = None,
+        only_best: bool = False,
+        group: str | Callable[[str], str] | None = None,
+        details: Mapping[str, Any] | None = None,
+        n_resamples: int = 1000,
+        bins: int = CALIBRATION_BINS,
+        pictures: bool = True,
+    ) -> None:
+        super().__init__(output_dir, name, data_name, only_best, group, details, n_resamples)
+        self.class_names = None if class_names is None else [str(entry) for entry in class_names]
+        if self.class_names is not None and len(set(self.class_names)) != max(2, len(self.class_names)):
+            raise ValueError(f"class_names must be at least two different names, got {self.class_names}.")
+        self.bins, self.pictures = bins, pictures
+        self._records: list[ClassifiedImage] = []
+
+    def _reset(self) -> None:
+        self._records = []
+
+    def _score(self, item: Mapping[str, Any], source: Mapping[str, Any]) -> None:
+        name = self._file_of(item, source, len(self._records))
+        pred, label = (torch.as_tensor(item[key]).detach().cpu() for key in (CommonKeys.PRED, CommonKeys.LABEL))
+        try:
+            (prob,), (number,) = as_predictions(pred.double().reshape(1, -1), label.reshape(-1), self.class_names)
+        except ValueError as error:
+            raise ValueError(f"cannot evaluate {name}: {error}") from error
+        group = self._group_of(name) if self.group is not None else source.get("group")
+        self._records.append(ClassifiedImage(name, prob, int(number), None if group is None else str(group)))
+
+    def _finish(self, engine: Engine) -> None:
+        (records,) = gather_lists(self._records)
+        records = list({record.name: record for record in records}.values())
+        names = self.class_names or [f"class_{i}" for i in range(len(records[0].probabilities) if records else 0)]
+        self.summary = {
+            **self._heading(),
+            **summarise_classification(records, names, n_resamples=self.n_resamples, bins=self.bins),
+            **self._provenance(engine),
+        }
+        figures = {name: entry["value"] for name, entry in self.summary["metrics"].items()}
+        self._publish(engine, figures, lambda: self._write(records, names))
+
+    def _write(self, records: Sequence[ClassifiedImage], names: Sequence[str]) -> None:
+        probabilities = np.stack([record.probabilities for record in records])
+        labels = np.array([record.label for record in records])
+        paths = [record.name for record in records]
+        write_predictions(self.output_dir / "per_image.csv", paths, probabilities, names, labels)
+        write_summary(self.summary, self.output_dir / "summary.json")
+        drawn = write_pictures(probabilities, labels, names, self.output_dir, self.bins) if self.pictures else []
+        write_classification_report(self.summary, self.output_dir / "report.md", drawn)
+        headline = self.summary["metrics"]["accuracy"]
+        logger.info(
+            "%s on %s: accuracy %.4f (95 %% interval %.4f to %.4f) over %d images; report in %s",
+            self.name,
+            self.data_name,
+            headline["value"],
+            headline["low"],
+            headline["high"],
+            len(records),
+            self.output_dir,
+        )

@@ -1,0 +1,150 @@
+"""What the reports of all tasks share: collecting over an evaluation, gathering over ranks, and when to write."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from ignite.engine import Engine, Events
+from monai.utils import CommonKeys
+
+from medssm_monai.handlers.batch_files import item_file
+from medssm_monai.handlers.events import process_rank
+from medssm_monai.handlers.report_summary import package_versions
+from medssm_monai.utils import writable_folder
+
+__all__ = ["EvaluationReport", "gather_lists", "is_best_epoch"]
+
+
+def gather_lists(*lists: list[Any]) -> list[list[Any]]:
+    """Each list with those of the other ranks behind it, in the order of ranks; alone, the lists as they are."""
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return list(lists)
+    parts: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(parts, lists)
+    return [sum((list(part[i]) for part in parts), []) for i in range(len(lists))]
+
+
+def is_best_epoch(engine: Engine) -> bool:
+    """Whether the evaluator's key metric is the best so far; True for an engine without one."""
+    return getattr(engine.state, "best_metric_epoch", engine.state.epoch) == engine.state.epoch
+
+
+class EvaluationReport(ABC):
+    """
+    Ignite handler for a MONAI evaluator that scores every item and writes a report when the evaluation is complete.
+
+    A report of one kind of task says what it keeps of an item (`_reset`, `_score`) and what it makes of all of them
+    (`_finish`, which ends with `_publish`).
+
+    Args:
+        output_dir: folder of the report; created when missing.
+        name: name of the evaluation, for example `"test"`.
+        data_name: name of the data set; `"demo"` appears as "demo (synthetic)" wherever the report is read.
+        only_best: write only when the evaluator's key metric is the best so far.
+        group: which images belong together: a function from the file name to the group, or a regular expression whose
+            first bracket (or whole match) is the group.
+        details: further facts for the report.
+        n_resamples: resamples of the bootstrap.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | os.PathLike[str],
+        name: str,
+        data_name: str | None,
+        only_best: bool,
+        group: str | Callable[[str], str] | None,
+        details: Mapping[str, Any] | None,
+        n_resamples: int,
+    ) -> None:
+        self.output_dir = Path(output_dir)
+        self.name = name
+        self.data_name = "demo (synthetic)" if data_name == "demo" else data_name or "not stated"
+        self.only_best = only_best
+        self.group, self.details, self.n_resamples = group, dict(details or {}), n_resamples
+        self.summary: dict[str, Any] = {}
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to an evaluator, before handlers that read `engine.state.metrics`."""
+        engine.add_event_handler(Events.STARTED, self._started)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
+
+    @abstractmethod
+    def _reset(self) -> None:
+        """Forget the items of an earlier evaluation."""
+
+    @abstractmethod
+    def _score(self, item: Mapping[str, Any], source: Mapping[str, Any]) -> None:
+        """Keep what the report needs of one item; `source` is the item as it was loaded."""
+
+    @abstractmethod
+    def _finish(self, engine: Engine) -> None:
+        """Gather, summarise, and publish."""
+
+    def _started(self, engine: Engine) -> None:
+        self._reset()
+        if process_rank() == 0:
+            writable_folder(self.output_dir)
+
+    def _collect(self, engine: Engine) -> None:
+        output, batch = engine.state.output, engine.state.batch
+        if not isinstance(output, list) or not all({CommonKeys.PRED, CommonKeys.LABEL} <= set(item) for item in output):
+            raise ValueError(
+                f"{type(self).__name__} needs decollated items with 'pred' and 'label', got {type(output).__name__}; "
+                "build the evaluator with decollate=True and give the data labels."
+            )
+        for position, item in enumerate(output):
+            source = batch[position] if isinstance(batch, list) and position < len(batch) else item
+            self._score(item, source)
+
+    @staticmethod
+    def _file_of(item: Mapping[str, Any], source: Mapping[str, Any], position: int) -> str:
+        """The file of an item; a made-up name, alike in no two ranks, for data that was never read from files."""
+        return item_file(source) or item_file(item) or f"rank{process_rank()}_image{position:05d}"
+
+    def _group_of(self, name: str) -> str | None:
+        if self.group is None:
+            return None
+        if callable(self.group):
+            return str(self.group(Path(name).name))
+        match = re.search(self.group, Path(name).name)
+        if match is None:
+            raise ValueError(f"the group expression {self.group!r} fits no part of the file name {Path(name).name!r}.")
+        return match[1] if match.re.groups else match[0]
+
+    def _heading(self) -> dict[str, Any]:
+        """What a summary begins with."""
+        return {"name": self.name, "data": self.data_name}
+
+    def _provenance(self, engine: Engine) -> dict[str, Any]:
+        """What was evaluated, with which versions, and when: given facts, and what the engine knows."""
+        facts: dict[str, Any] = {}
+        network = getattr(engine, "network", None)
+        if isinstance(network, torch.nn.Module):
+            from medssm_monai.ops import backend_for
+
+            device = torch.device(engine.state.device)
+            facts["parameters"] = sum(parameter.numel() for parameter in network.parameters())
+            facts["device"] = str(device)
+            facts["scan backend"] = backend_for(torch.empty(0, device=device), requires_grad=False)
+        return {
+            "details": facts | self.details,
+            "versions": package_versions(),
+            "written": time.strftime("%Y-%m-%d %H:%M:%S"),
+        }
+
+    def _publish(self, engine: Engine, figures: Mapping[str, float], write: Callable[[], None]) -> None:
+        """Put figures into `engine.state.metrics` as `<name>_<figure>`, and write the files on rank 0 if due."""
+        for figure, value in figures.items():
+            engine.state.metrics[f"{self.name}_{figure}"] = value
+        if process_rank() == 0 and (is_best_epoch(engine) or not self.only_best):
+            write()

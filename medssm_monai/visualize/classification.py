@@ -1,0 +1,178 @@
+"""Pictures of a classification's evaluation: confusion matrix, ROC and PR curves, reliability diagram."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from medssm_monai.metrics.calibration import CALIBRATION_BINS, expected_calibration_error, reliability_curve
+from medssm_monai.metrics.classification import confusion_matrix, per_class_metrics
+from medssm_monai.metrics.predictions import Predictions, as_predictions
+
+__all__ = ["plot_confusion_matrix", "plot_pr_curves", "plot_reliability", "plot_roc_curves"]
+
+
+def _figure(width: float, height: float) -> Any:
+    """A figure on matplotlib's Agg canvas: no display, and the process-wide backend stays as it is."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _names(class_names: Sequence[str] | None, num_classes: int) -> list[str]:
+    return list(class_names) if class_names is not None else [f"class_{number}" for number in range(num_classes)]
+
+
+def _shown_classes(data: Predictions) -> range:
+    """The positive class alone for two classes, else all."""
+    return range(1, 2) if data.num_classes == 2 else range(data.num_classes)
+
+
+def plot_confusion_matrix(
+    probabilities: ArrayLike,
+    labels: ArrayLike,
+    path: str | os.PathLike[str],
+    class_names: Sequence[str] | None = None,
+) -> None:
+    """
+    Draw the counts (rows are labels, columns predicted classes), coloured by their share of the row.
+
+    Args:
+        probabilities: `(N, K)`, see `as_predictions`, which raises on bad input.
+        labels: `(N,)`, 0 to K - 1.
+        path: picture file; the suffix (`.png`, `.svg`, ...) chooses the format.
+        class_names: one per class.
+    """
+    data = as_predictions(probabilities, labels, class_names)
+    counts = confusion_matrix(*data)
+    names = _names(class_names, data.num_classes)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = max(4.0, 0.75 * data.num_classes + 2.0)
+    figure = _figure(side + 0.6, side)
+    axis = figure.subplots()
+    image = axis.imshow(share, cmap="Blues", vmin=0.0, vmax=1.0)
+    for (row, column), count in np.ndenumerate(counts):
+        dark = share[row, column] > 0.5
+        axis.text(column, row, f"{count}", ha="center", va="center", color="white" if dark else "black")
+    axis.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    axis.set_yticks(range(len(names)), names)
+    axis.set_xlabel("predicted")
+    axis.set_ylabel("label")
+    figure.colorbar(image, ax=axis, label="share of the label's images", shrink=0.8)
+    figure.savefig(path, dpi=120)
+
+
+def plot_roc_curves(
+    probabilities: ArrayLike,
+    labels: ArrayLike,
+    path: str | os.PathLike[str],
+    class_names: Sequence[str] | None = None,
+) -> None:
+    """
+    Draw sensitivity over 1 - specificity: of the positive class for K = 2, else of each class against the rest.
+
+    A class for which the curve is undefined (no sample of it, or of nothing else) is named in the legend.
+
+    Args:
+        probabilities, labels, path, class_names: as in `plot_confusion_matrix`.
+    """
+    from sklearn.metrics import roc_curve
+
+    data = as_predictions(probabilities, labels, class_names)
+    areas, names = per_class_metrics(*data)["roc_auc"], _names(class_names, data.num_classes)
+    figure = _figure(5.0, 4.6)
+    axis = figure.subplots()
+    for number in _shown_classes(data):
+        x, y = [], []
+        if not np.isnan(areas[number]):
+            x, y, _ = roc_curve(data.labels == number, data.probabilities[:, number])
+        axis.plot(x, y, label=_legend(names[number], "AUC", areas[number]))
+    axis.plot([0, 1], [0, 1], color="grey", linestyle=":", linewidth=1)
+    _finish_curves(axis, "1 - specificity", "sensitivity")
+    figure.savefig(path, dpi=120)
+
+
+def plot_pr_curves(
+    probabilities: ArrayLike,
+    labels: ArrayLike,
+    path: str | os.PathLike[str],
+    class_names: Sequence[str] | None = None,
+) -> None:
+    """
+    Draw precision over sensitivity: of the positive class for K = 2, else of each class against the rest.
+
+    Steps, not interpolated, as the average precision in the legend; a class without samples is named there.
+
+    Args:
+        probabilities, labels, path, class_names: as in `plot_confusion_matrix`.
+    """
+    from sklearn.metrics import precision_recall_curve
+
+    data = as_predictions(probabilities, labels, class_names)
+    areas, names = per_class_metrics(*data)["pr_auc"], _names(class_names, data.num_classes)
+    figure = _figure(5.0, 4.6)
+    axis = figure.subplots()
+    for number in _shown_classes(data):
+        precision, recall = [], []
+        if not np.isnan(areas[number]):
+            precision, recall, _ = precision_recall_curve(data.labels == number, data.probabilities[:, number])
+        axis.step(recall, precision, where="post", label=_legend(names[number], "AP", areas[number]))
+    _finish_curves(axis, "sensitivity", "precision")
+    figure.savefig(path, dpi=120)
+
+
+def _legend(name: str, area: str, value: float) -> str:
+    return f"{name} (undefined)" if np.isnan(value) else f"{name} ({area} {value:.3f})"
+
+
+def _finish_curves(axis: Any, x: str, y: str) -> None:
+    axis.set_xlabel(x)
+    axis.set_ylabel(y)
+    axis.set_xlim(-0.02, 1.02)
+    axis.set_ylim(-0.02, 1.02)
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize="small")
+
+
+def plot_reliability(
+    probabilities: ArrayLike,
+    labels: ArrayLike,
+    path: str | os.PathLike[str],
+    bins: int = CALIBRATION_BINS,
+) -> None:
+    """
+    Draw accuracy over confidence in bins of equal width (a calibrated classifier lies on the diagonal), and below it
+    how many samples each bin holds.
+
+    Args:
+        probabilities, labels, path: as in `plot_confusion_matrix`.
+        bins: number of bins.
+    """
+    confidence, accuracy, count = reliability_curve(probabilities, labels, bins)
+    ece = expected_calibration_error(probabilities, labels, bins)
+    figure = _figure(5.0, 5.4)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    left, filled = np.arange(bins) / bins, count > 0
+    upper.bar(
+        left[filled], accuracy[filled], width=1 / bins, align="edge", color="tab:blue", edgecolor="white", alpha=0.7
+    )
+    upper.plot(confidence[filled], accuracy[filled], "o", color="tab:red", markersize=4, label="mean confidence of bin")
+    upper.plot([0, 1], [0, 1], color="grey", linestyle=":", linewidth=1)
+    upper.set_ylabel("accuracy")
+    upper.set_ylim(0, 1)
+    upper.set_title(f"expected calibration error {ece:.3f} ({bins} bins)", fontsize="medium")
+    upper.legend(fontsize="small", loc="upper left")
+    lower.bar(left, count, width=1 / bins, align="edge", color="grey", edgecolor="white")
+    lower.set_xlabel("confidence")
+    lower.set_ylabel("images")
+    lower.set_xlim(0, 1)
+    for axis in (upper, lower):
+        axis.grid(alpha=0.3)
+    figure.savefig(path, dpi=120)
