@@ -28,7 +28,7 @@ def _stream(url: str, part: Path, timeout: float) -> None:
     done = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
     try:
-        response = urllib.request.urlopen(request, timeout=timeout)
+        response = urllib.request.build_opener().open(request, timeout=timeout)  # urlopen would keep old proxies
     except urllib.error.HTTPError as error:
         if error.code == BEYOND_THE_END and done:  # complete already; the checksum decides
             return
