@@ -10,7 +10,7 @@ from monai.networks.layers.factories import LayerFactory
 from monai.utils import ComponentStore
 
 from .networks import nets
-from .networks.blocks import BFSS, DirectionalS6, MambaMixer
+from .networks.blocks import BFSS, DirectionalS6, GatedConvMixer, MambaMixer
 from .networks.layers import ChannelLayerNorm
 
 __all__ = ["Mixer", "Networks", "get_network", "register"]
@@ -22,8 +22,8 @@ Networks = ComponentStore("Networks", "Networks of this package and their varian
 def register() -> ComponentStore:
     """Hand layers and networks to MONAI's factories; calling it again changes nothing.
 
-    Adds ``Norm["channel_layer"]`` to MONAI's normalisation factory, fills :data:`Mixer` (``mamba``, ``s6``, ``bfss``)
-    and :data:`Networks` (every public name of :mod:`medssm_monai.networks.nets`).
+    Adds ``Norm["channel_layer"]`` to MONAI's normalisation factory, fills :data:`Mixer` (``mamba``, ``gated_conv``,
+    ``s6``, ``bfss``) and :data:`Networks` (every public name of :mod:`medssm_monai.networks.nets`).
 
     Returns:
         :data:`Networks`.
@@ -31,6 +31,7 @@ def register() -> ComponentStore:
     for factory, name, layer in (
         (Norm, "channel_layer", ChannelLayerNorm),
         (Mixer, "mamba", MambaMixer),
+        (Mixer, "gated_conv", GatedConvMixer),
         (Mixer, "s6", DirectionalS6),
         (Mixer, "bfss", BFSS),
     ):

@@ -1,6 +1,6 @@
 """Times every registered network against itself on the sequential scan and against MONAI's networks at the same input.
 
-    python scripts/benchmark_networks.py                             # CPU, 3 x 128 x 128, batch 4
+    python scripts/benchmark_networks.py                             # CPU, 128 x 128, batch 4
     python scripts/benchmark_networks.py --names mamba_mis_s --size 256 --batch 1 --json networks.json
     python scripts/benchmark_networks.py --device cuda --batch 16
 
@@ -13,6 +13,7 @@ only with ``--loop``, because its backward keeps every state.
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import statistics
 import subprocess
@@ -20,6 +21,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_type_hints
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -59,7 +61,21 @@ def build(name: str, size: int) -> nn.Module:
     if name == "MONAI U-Net":
         channels, strides = (16, 32, 64, 128, 256), (2, 2, 2, 2)
         return monai_nets.UNet(2, 3, 1, channels=channels, strides=strides, num_res_units=2)
-    return get_network(name, img_size=size)
+    given = {"spatial_dims": 2, "img_size": size}
+    return get_network(name, **{argument: value for argument, value in given.items() if argument in arguments_of(name)})
+
+
+def arguments_of(name: str) -> set[str]:
+    """Names of the arguments of a registered network; a preset hands its own to the class that it returns."""
+    preset = getattr(register(), name)
+    network = preset if inspect.isclass(preset) else get_type_hints(preset)["return"]
+    return set(inspect.signature(network).parameters)
+
+
+def channels_of(name: str) -> int:
+    """Three for networks with a free number of input channels and for MONAI's; two for those that fuse two images."""
+    name = name.removesuffix(LOOP)
+    return 3 if name.startswith("MONAI") or "in_channels" in arguments_of(name) else 2
 
 
 def step(net: nn.Module, x: torch.Tensor, kind: str, backend: str) -> Callable[[], None]:
@@ -101,7 +117,7 @@ def scan_share(function: Callable[[], None]) -> float:
 def peak_memory(name: str, kind: str, options: argparse.Namespace) -> int:
     """Bytes above network and input at the peak of one call; on the CPU from a fresh process."""
     if options.device == "cuda":
-        function = step(build(name, options.size).cuda(), images(options), kind, backend_of(name))
+        function = step(build(name, options.size).cuda(), images(name, options), kind, backend_of(name))
         function()
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -113,9 +129,10 @@ def peak_memory(name: str, kind: str, options: argparse.Namespace) -> int:
 
 
 def peak_here(name: str, kind: str, options: argparse.Namespace) -> int:
-    """Growth of this process's peak resident memory over a call, after one on a small image that loads everything."""
-    net, x = build(name, options.size), images(options)
-    step(net, x[:1, :, :64, :64], kind, backend_of(name))()
+    """Growth of this process's peak resident memory over a call, after one on two small images (batch norm
+    takes no single one) that loads everything."""
+    net, x = build(name, options.size), images(name, options)
+    step(net, x[:2, :, :64, :64], kind, backend_of(name))()
     before = high_water()
     step(net, x, kind, backend_of(name))()
     return high_water() - before
@@ -132,10 +149,11 @@ def high_water() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def images(options: argparse.Namespace) -> torch.Tensor:
-    """Random input ``(batch, 3, size, size)``."""
+def images(name: str, options: argparse.Namespace) -> torch.Tensor:
+    """Random input ``(batch, channels, size, size)`` of a network."""
     generator = torch.Generator().manual_seed(0)
-    return torch.rand(options.batch, 3, options.size, options.size, generator=generator).to(options.device)
+    shape = (options.batch, channels_of(name), options.size, options.size)
+    return torch.rand(shape, generator=generator).to(options.device)
 
 
 def backend_of(name: str) -> str:
@@ -148,10 +166,10 @@ def measure(options: argparse.Namespace) -> list[dict[str, object]]:
     names = [*options.names]
     names += [name + LOOP for name in options.names if options.loop]
     names += ["MONAI ResNet-18", "MONAI Swin-T-sized", "MONAI U-Net"]
-    x, rows = images(options), []
+    rows = []
     nets = {name: build(name, options.size).to(options.device) for name in names}
     for kind in (INFERENCE, TRAINING):
-        calls = {name: step(net, x, kind, backend_of(name)) for name, net in nets.items()}
+        calls = {name: step(net, images(name, options), kind, backend_of(name)) for name, net in nets.items()}
         times: dict[str, list[float]] = {name: [] for name in names}
         for call in calls.values():
             call()

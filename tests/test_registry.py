@@ -8,7 +8,10 @@ import medssm_monai
 from medssm_monai.networks import nets
 from medssm_monai.registry import Mixer
 
-SMALL = {"mamba": {"img_size": 32, "base_dim": 8, "d_state": 4}}
+SMALL = {
+    "mamba_mis": {"img_size": 32, "base_dim": 8, "d_state": 4},
+    "medconvmamba": {"num_classes": 4, "img_size": 32, "embed_dim": 16, "d_state": 4, "depth": 2},
+}
 
 
 def test_register_is_idempotent_and_fills_monais_factories():
@@ -21,9 +24,9 @@ def test_register_is_idempotent_and_fills_monais_factories():
     assert Mixer["mamba"](8)(torch.randn(1, 2, 3, 8)).shape == (1, 2, 3, 8)
 
 
-@pytest.mark.parametrize("name", [n for n in nets.__all__ if n.startswith("mamba_mis")])
+@pytest.mark.parametrize("name", [n for n in nets.__all__ if n.startswith(tuple(SMALL))])
 def test_every_variant_runs_forward_and_backward(name):
-    net = medssm_monai.get_network(name, **SMALL["mamba"])
+    net = medssm_monai.get_network(name, **SMALL[name.rpartition("_")[0]])
     net(torch.rand(1, 3, 32, 32)).mean().backward()
     assert all(p.grad is not None for p in net.parameters())
 

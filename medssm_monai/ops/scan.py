@@ -93,7 +93,7 @@ def selective_scan(
         needs_grad = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in args)
         request = Request(u.device.type, state_dtype(u, delta, A, B, C), needs_grad, is_exporting(), discretization)
         chosen = choose(request, backend)
-        autocast_on = torch.is_autocast_enabled(u.device.type)
+        autocast_on = u.device.type != "meta" and torch.is_autocast_enabled(u.device.type)
         with torch.autocast(u.device.type, enabled=False) if autocast_on else nullcontext():
             y, last = chosen.scan(*args, delta_softplus, discretization)
         if u.dim() == 3:

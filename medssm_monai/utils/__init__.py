@@ -4,6 +4,7 @@ model, errors that end with their cause. :mod:`.complexity` (a network's cost) i
 from __future__ import annotations
 
 from .bundle_root import find_bundle_root
+from .checkpoint import require_fitting_weights, require_same_classes
 from .folders import keep_previous, require_file, writable_folder
 from .model_settings import read_model_settings, update_model_settings, write_model_settings
 from .root_cause import root_cause, show_root_cause
@@ -13,6 +14,8 @@ __all__ = [
     "keep_previous",
     "read_model_settings",
     "require_file",
+    "require_fitting_weights",
+    "require_same_classes",
     "root_cause",
     "show_root_cause",
     "update_model_settings",

@@ -34,3 +34,19 @@ def params(module) -> dict[str, np.ndarray]:
 def layer_norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
     centred = x - x.mean(-1, keepdims=True)
     return centred / np.sqrt(x.var(-1, keepdims=True) + 1e-5) * weight + bias
+
+
+def mamba(x, p, n, discretization="euler"):
+    """The published Mamba block on one sequence: ``x (L, D)``, parameters by their published names, ``n`` states."""
+    length, inner = len(x), len(p["D"])
+    xz = x @ p["in_proj.weight"].T
+    u, z = xz[:, :inner], xz[:, inner:]
+    kernel = p["conv1d.weight"][:, 0]  # (E, taps)
+    taps = kernel.shape[1]
+    padded = np.concatenate([np.zeros((taps - 1, inner)), u])
+    u = silu(sum(padded[k : k + length] * kernel[:, k] for k in range(taps)) + p["conv1d.bias"])
+    proj = u @ p["x_proj.weight"].T
+    rank = proj.shape[1] - 2 * n
+    delta = softplus(proj[:, :rank] @ p["dt_proj.weight"].T + p["dt_proj.bias"])
+    y = scan(u, delta, -np.exp(p["A_log"]), proj[:, rank : rank + n], proj[:, rank + n :], p["D"], discretization)
+    return (y * silu(z)) @ p["out_proj.weight"].T

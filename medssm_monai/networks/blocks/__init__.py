@@ -8,10 +8,13 @@ from .context_gate import ContextGate
 from .cross_channel_excitation import CrossChannelExcitation
 from .dilated_gated_conv import DilatedGatedConv
 from .fusion_bridge import MultiScaleFusion, MultiScaleFusionBridge, ScanAttention
+from .gated_conv_mixer import GatedConvMixer
 from .mamba_mixer import MambaMixer
+from .map_fusion import MapFusion
 from .patch import PatchEmbed, PatchExpand, PatchMerge
 from .residual_mamba import ChannelExchangeBlock, CrossMambaBlock, MambaBlock, exchange_channels
 from .resnet_trunk import PretrainedReport, ResNetTrunk
+from .sconvs_ssm import SConvsSSM
 from .selective_core import DirectionalS6, SelectiveCore, merge_directions
 from .spectral_flow import SpectralFlow
 from .spectral_gate import SpectralGate
@@ -27,8 +30,10 @@ __all__ = [
     "CrossMambaBlock",
     "DilatedGatedConv",
     "DirectionalS6",
+    "GatedConvMixer",
     "MambaBlock",
     "MambaMixer",
+    "MapFusion",
     "MultiScaleFusion",
     "MultiScaleFusionBridge",
     "PatchEmbed",
@@ -36,6 +41,7 @@ __all__ = [
     "PatchMerge",
     "PretrainedReport",
     "ResNetTrunk",
+    "SConvsSSM",
     "ScanAttention",
     "SelectiveCore",
     "SpectralFlow",

@@ -96,12 +96,15 @@ class MambaMixer(SelectiveCore):
         spatial = x.shape[1:-1]
         u, z = (self._tokens(m) for m in self.in_proj(x).chunk(2, dim=-1))  # (B, L, G, E) each
         u = F.silu(self.conv1d(u))
-        steer = u if self.source_proj is None else self._tokens(self.source_proj(source))
-        dt, b, c = self.x_proj(steer).split([self.dt_rank, self.d_state, self.d_state], dim=-1)
-        delta = self._delta(dt)
-        y = self.scan(u, delta, b, c, z=z, delta_bias=self.dt_proj.bias)
+        y = self._select(u, z, source)
         y = merge_directions(to_maps(y, self.orders, spatial), self.merge)  # (B, *spatial, E)
         return self.out_proj(self.norm(y))
+
+    def _select(self, u: torch.Tensor, z: torch.Tensor, source: torch.Tensor | None) -> torch.Tensor:
+        """The gated scan of the tokens ``u`` and gate ``z``, ``(B, L, G, E)`` each, steered by ``u`` or ``source``."""
+        steer = u if self.source_proj is None else self._tokens(self.source_proj(source))
+        dt, b, c = self.x_proj(steer).split([self.dt_rank, self.d_state, self.d_state], dim=-1)
+        return self.scan(u, self._delta(dt), b, c, z=z, delta_bias=self.dt_proj.bias)
 
     def _tokens(self, maps: torch.Tensor) -> torch.Tensor:
         shared = maps.unsqueeze(-2).expand(*maps.shape[:-1], len(self.orders), maps.shape[-1])

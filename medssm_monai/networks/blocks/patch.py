@@ -1,24 +1,25 @@
-"""Changing the resolution of channel-last 2D maps: patch embedding, merging and expansion."""
+"""Changing the resolution of channel-last maps: patch embedding (2D, 3D), merging and expansion (2D)."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from monai.networks.layers import Conv
 
 __all__ = ["PatchEmbed", "PatchExpand", "PatchMerge"]
 
 
 class PatchEmbed(nn.Module):
-    """``Conv2d(in_channels, dim, patch_size, stride=patch_size)`` → LayerNorm; output is channel-last."""
+    """Convolution with kernel and stride ``patch_size`` → LayerNorm; output is channel-last, in 2D or 3D."""
 
-    def __init__(self, in_channels: int, dim: int, patch_size: int = 4) -> None:
+    def __init__(self, in_channels: int, dim: int, patch_size: int = 4, spatial_dims: int = 2) -> None:
         super().__init__()
-        self.proj = nn.Conv2d(in_channels, dim, patch_size, stride=patch_size)
+        self.proj = Conv[Conv.CONV, spatial_dims](in_channels, dim, patch_size, stride=patch_size)
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """``(B, in_channels, H, W)`` to ``(B, H/patch, W/patch, dim)``."""
+        """``(B, in_channels, *spatial)`` to ``(B, *spatial/patch, dim)``."""
         return self.norm(self.proj(x).movedim(1, -1))
 
 

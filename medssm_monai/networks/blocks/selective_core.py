@@ -62,6 +62,11 @@ class SelectiveCore(nn.Module):
         self.A_log = nn.Parameter(a.expand(*lead, d_inner, d_state).clone())
         self.D = nn.Parameter(torch.ones(*lead, d_inner))
 
+    @property
+    def states(self) -> int:
+        """State variables that the scan updates at each token: ``G * E * N``."""
+        return self.A_log.numel()
+
     def scan(
         self,
         u: torch.Tensor,

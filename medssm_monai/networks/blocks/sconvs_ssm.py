@@ -1,0 +1,51 @@
+"""The block of MedConvMamba: a convolution for local detail, then a Mamba mixer for the whole image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn as nn
+from monai.networks.layers import Conv
+
+from .gated_conv_mixer import GatedConvMixer
+from .mamba_mixer import MambaMixer
+
+__all__ = ["SConvsSSM"]
+
+MIXERS = {"selective": MambaMixer, "identity": GatedConvMixer}
+"""Kind of scan -> mixer."""
+
+
+class SConvsSSM(nn.Module):
+    """SConvs-SSM: ``x = Conv3(x)``, then ``x + Mixer(LayerNorm(x))``, on channel-last maps of any size.
+
+    Args:
+        dim: channels ``C``.
+        scan: ``"selective"`` (Mamba) or ``"identity"`` (ablation: :class:`GatedConvMixer`).
+        spatial_dims: 2 or 3.
+        dropout: probability, before the residual sum.
+        mixer_args: further arguments of the mixer (``d_state``, ``orders``, ...).
+
+    Raises:
+        ValueError: when ``scan`` is neither.
+
+    Source: MedConvMamba, section II and figure 2. Decision: the residual goes around LayerNorm and mixer, as the figure
+    shows, and not around the convolution.
+    """
+
+    def __init__(
+        self, dim: int, scan: str = "selective", spatial_dims: int = 2, dropout: float = 0.0, **mixer_args: Any
+    ) -> None:
+        super().__init__()
+        if scan not in MIXERS:
+            raise ValueError(f"scan must be one of {tuple(MIXERS)}, got {scan!r}.")
+        self.conv = Conv[Conv.CONV, spatial_dims](dim, dim, 3, padding=1)
+        self.norm = nn.LayerNorm(dim)
+        self.mixer = MIXERS[scan](dim, spatial_dims=spatial_dims, **mixer_args)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``(B, *spatial, C)`` to the same shape."""
+        x = self.conv(x.movedim(-1, 1)).movedim(1, -1)  # (B, *spatial, C)
+        return x + self.dropout(self.mixer(self.norm(x)))
