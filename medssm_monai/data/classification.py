@@ -26,6 +26,20 @@ logger = logging.getLogger(__name__)
 CLASS_LAYOUTS: dict[str, Callable[..., Samples]] = {"folders": folder_samples, "table": table_samples}
 
 
+def _read(
+    root: Path, layout: str, subset: str | None, class_names: Sequence[str] | None, strict: bool
+) -> tuple[Samples, str]:
+    """Labelled images of a data set in a named layout, and what it is called."""
+    if layout == "medmnist":
+        file = find_npz(root, subset)
+        return medmnist_samples(file, list(class_names) if class_names else None, strict), file.stem
+    if root.is_file():
+        raise NotADirectoryError(f"dataset_dir {root} is a file; name the folder that holds the images.")
+    if subset is not None:
+        raise ValueError(f"subset={subset!r} chooses an .npz file, but {root} is in the {layout!r} layout.")
+    return CLASS_LAYOUTS[layout](root, class_names), root.name
+
+
 def _split(samples: Samples, fractions: Sequence[float], counts: Sequence[int] | None, seed: int) -> tuple[dict, str]:
     """Parts of a data set and the rule in words; official parts stay as they are."""
     if counts is not None:
@@ -119,17 +133,8 @@ def classification_datalists(
     else:
         root = existing_path(dataset_dir)
         layout = detect_class_layout(root) if layout == "auto" else layout
-    name = DEMO if is_demo(dataset_dir) else root.name
-    if layout == "medmnist":
-        root = find_npz(root, subset)
-        name = root.stem
-        samples = medmnist_samples(root, list(class_names) if class_names else None, strict_data)
-    elif root.is_file():
-        raise NotADirectoryError(f"dataset_dir {root} is a file; name the folder that holds the images.")
-    elif subset is not None:
-        raise ValueError(f"subset={subset!r} chooses an .npz file, but {root} is in the {layout!r} layout.")
-    else:
-        samples = CLASS_LAYOUTS[layout](root, class_names)
+    samples, name = _read(root, layout, subset, class_names, strict_data)
+    name = DEMO if is_demo(dataset_dir) else name
     samples.pool = drop_listed(samples.pool, root, drop_list)
     if group_column is not None:
         samples.problems += add_groups(samples.every(), root, group_column, metadata_file)
