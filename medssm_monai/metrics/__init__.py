@@ -22,6 +22,20 @@ from medssm_monai.metrics.classification import (
     per_class_metrics,
 )
 from medssm_monai.metrics.confusion import OVERLAP_METRICS, confusion_counts, overlap_scores
+from medssm_monai.metrics.cumulative import ClassificationMetric
+from medssm_monai.metrics.fusion import FUSION_METRICS, fusion_metric_names, fusion_metrics
+from medssm_monai.metrics.fusion_fsim import fsim
+from medssm_monai.metrics.fusion_similarity import qabf, ssim, vif
+from medssm_monai.metrics.fusion_statistics import (
+    entropy,
+    mutual_information,
+    normalised_mutual_information,
+    psnr,
+    scd_mean,
+    scd_sum,
+    spatial_frequency,
+    standard_deviation,
+)
 from medssm_monai.metrics.hausdorff import hausdorff_distance_95
 from medssm_monai.metrics.resampled import bootstrap_classification
 from medssm_monai.metrics.s_measure import s_measure
@@ -31,10 +45,12 @@ from medssm_monai.metrics.weighted_f_measure import weighted_f_measure
 
 __all__ = [
     "CLASSIFICATION_METRICS",
+    "FUSION_METRICS",
     "METRIC_SETS",
     "OVERLAP_METRICS",
     "PER_CLASS_METRICS",
     "BootstrapInterval",
+    "ClassificationMetric",
     "bootstrap_classification",
     "bootstrap_interval",
     "bootstrap_pooled",
@@ -44,17 +60,31 @@ __all__ = [
     "confusion_matrix",
     "dice_over_thresholds",
     "e_measure",
+    "entropy",
     "expected_calibration_error",
     "fit_temperature",
+    "fsim",
+    "fusion_metric_names",
+    "fusion_metrics",
     "hausdorff_distance_95",
     "iou_over_thresholds",
     "mean_absolute_error",
     "metric_names",
+    "mutual_information",
     "negative_log_likelihood",
+    "normalised_mutual_information",
     "overlap_scores",
     "per_class_metrics",
+    "psnr",
+    "qabf",
     "reliability_curve",
     "s_measure",
+    "scd_mean",
+    "scd_sum",
     "segmentation_metrics",
+    "spatial_frequency",
+    "ssim",
+    "standard_deviation",
+    "vif",
     "weighted_f_measure",
 ]

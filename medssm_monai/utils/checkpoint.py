@@ -1,0 +1,63 @@
+"""Whether a checkpoint fits the network and the data it is to be used with, said before anything runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import torch
+import torch.nn as nn
+
+__all__ = ["require_fitting_weights", "require_same_classes"]
+
+SHOWN = 4
+
+
+def require_fitting_weights(ckpt_path: str | os.PathLike, network: nn.Module, num_classes: int) -> None:
+    """Compare names and shapes of a flat state dict with those of a classification network.
+
+    Args:
+        ckpt_path: file that ``torch.load(..., weights_only=True)`` reads.
+        network: its last parameter belongs to the layer that gives the logits.
+        num_classes: how many classes the settings name.
+
+    Raises:
+        ValueError: the file holds no state dict, weights for another number of classes, or another network's.
+    """
+    name = os.fspath(ckpt_path)
+    try:
+        saved = torch.load(name, map_location="cpu", weights_only=True)
+    except Exception as error:  # no archive, a truncated one, pickled objects: PyTorch raises many kinds
+        raise ValueError(
+            f"{name}: no weights that can be loaded ({type(error).__name__}); train or copy it again."
+        ) from error
+    if not isinstance(saved, dict) or not all(isinstance(value, torch.Tensor) for value in saved.values()):
+        raise ValueError(f"{name}: no flat state dict (names and tensors); give the model.pt of a training.")
+    own = network.state_dict()
+    last = next(reversed(own))
+    others = {key for key in own.keys() & saved.keys() if own[key].shape != saved[key].shape}
+    if last in others and saved[last].shape[1:] == own[last].shape[1:] and own.keys() == saved.keys():
+        raise ValueError(
+            f"{name}: its weights are for {saved[last].shape[0]} classes, but {num_classes} classes are named. Restore "
+            "the settings file (.json) beside it, or give the checkpoint that was trained for these classes."
+        )
+    wrong = sorted((own.keys() ^ saved.keys()) | others)
+    if wrong:
+        more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+        raise ValueError(
+            f"{name}: its weights are another network's; {', '.join(wrong[:SHOWN])}{more} are missing, unknown or of "
+            "another shape. Restore the settings file (.json) beside it, or name the overlay it was trained with."
+        )
+
+
+def require_same_classes(found: Sequence[str], expected: Sequence[str], ckpt_path: str | os.PathLike) -> None:
+    """Compare the classes of the data with those of a checkpoint, in label order.
+
+    Raises:
+        ValueError: naming both.
+    """
+    if list(found) != list(expected):
+        raise ValueError(
+            f"the data have the classes {list(found)}, {os.fspath(ckpt_path)} was trained for {list(expected)}. Give "
+            "the data or the checkpoint that belong together; names in another order go into --datalists#class_names."
+        )

@@ -1,0 +1,50 @@
+"""Checkpoints that do not fit are named before they are loaded."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn as nn
+
+from medssm_monai.utils import require_fitting_weights, require_same_classes
+
+
+def _network(classes=2, width=4):
+    return nn.Sequential(nn.Linear(3, width), nn.Linear(width, classes))
+
+
+def _save(content, path):
+    torch.save(content, path)
+    return path
+
+
+def test_weights_that_fit(tmp_path):
+    require_fitting_weights(_save(_network().state_dict(), tmp_path / "model.pt"), _network(), 2)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (_network(classes=5).state_dict(), r"model.pt.*for 5 classes, but 2"),
+        (_network(width=6).state_dict(), r"another network's; 0\.bias, 0\.weight, 1\.weight are"),
+        (nn.Linear(3, 2).state_dict(), r"another network's.* and 2 more"),
+        ({"model": _network().state_dict()}, "no flat state dict"),
+        ([1, 2], "no flat state dict"),
+    ],
+    ids=["classes", "width", "layers", "training state", "list"],
+)
+def test_weights_that_do_not_fit(tmp_path, content, message):
+    with pytest.raises(ValueError, match=message):
+        require_fitting_weights(_save(content, tmp_path / "model.pt"), _network(), 2)
+
+
+def test_a_file_that_is_no_checkpoint(tmp_path):
+    (tmp_path / "model.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(ValueError, match="no weights that can be loaded"):
+        require_fitting_weights(tmp_path / "model.pt", _network(), 2)
+
+
+def test_classes_in_another_order_are_other_classes():
+    require_same_classes(["a", "b"], ("a", "b"), "model.pt")
+    with pytest.raises(ValueError, match=r"\['b', 'a'\], model.pt was trained for \['a', 'b'\]"):
+        require_same_classes(["b", "a"], ["a", "b"], "model.pt")
