@@ -150,7 +150,7 @@ def classification_metrics(
     All of `CLASSIFICATION_METRICS` of one set of samples.
 
     * `accuracy`: share of samples whose predicted class (largest probability) is the label;
-    * `balanced_accuracy`: mean sensitivity over the classes among the labels (`sklearn.metrics`), = `sensitivity_macro`;
+    * `balanced_accuracy`: mean sensitivity over the classes among the labels , the same as `sensitivity_macro`;
     * `precision`, `sensitivity`, `specificity`, `f1`, each `_macro` (plain mean over classes) and `_weighted` (mean
       weighted by the number of samples per class; the weighted sensitivity equals the accuracy), from the figures per
       class of `per_class_metrics`. MedConvMamba's rows are the weighted ones, other published tables mostly macro.
