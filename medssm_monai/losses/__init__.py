@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from .class_weights import class_weight_tensor
+from .fusion import FusionLoss
 
-__all__ = ["class_weight_tensor"]
+__all__ = ["FusionLoss", "class_weight_tensor"]
