@@ -3,48 +3,116 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from monai.bundle import ConfigWorkflow
+from monai.utils import path_to_sqlite_uri
+
+from medssm_monai.utils import root_cause
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-BUNDLE = REPOSITORY / "bundles" / "mamba_mis"
-TINY = {
-    "network_args": {"base_dim": 8, "d_state": 4},
-    "image_size": [32, 32],
-    "datalists#demo_counts": [8, 4, 4],
-    "max_epochs": 1,
-    "batch_size": 4,
-    "device": "cpu",
-}
 
 
-def config(*names: str) -> list[str]:
-    return [str(BUNDLE / "configs" / name) for name in names]
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle of the repository and how its tests make it small and quick."""
+
+    name: str
+    tiny: Mapping[str, Any]
+    overlays: tuple[str, ...]
+    key_metric: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def folder(self) -> Path:
+        return REPOSITORY / "bundles" / self.name
+
+    @property
+    def variant(self) -> str:
+        """The network that the tests train."""
+        return str(self.tiny["variant"])
+
+    def config(self, *names: str) -> list[str]:
+        return [str(self.folder / "configs" / name) for name in names]
+
+    def workflow(self, names: tuple[str, ...], out: Path, kind: str = "train", **overrides: Any) -> ConfigWorkflow:
+        """An initialised workflow of the given config files that writes below ``out`` only."""
+        folders = {"bundle_root": str(self.folder), "output_dir": f"$'{out.as_posix()}'"}
+        if names[0] == "train.yaml":
+            folders["ckpt_dir"] = str(out / "models")
+        arguments = {**folders, **overrides}
+        if "device" in arguments:
+            arguments["device"] = f"$torch.device('{arguments['device']}')"
+        flow = ConfigWorkflow(config_file=self.config(*names), workflow_type=kind, logging_file=False, **arguments)
+        flow.initialize()
+        return flow
+
+    def run(self, names: tuple[str, ...], out: Path, kind: str = "train", **overrides: Any) -> ConfigWorkflow:
+        """Run the workflow to its end and hand it back."""
+        flow = self.workflow(names, out, kind, **overrides)
+        flow.run()
+        flow.finalize()
+        return flow
+
+    def mlflow_runs(self, out: Path) -> tuple[Any, list[Any]]:
+        """MLflow's client and the runs of this bundle's experiment below ``out``."""
+        from mlflow.tracking import MlflowClient
+
+        client = MlflowClient(path_to_sqlite_uri(out / "mlruns.db"))
+        experiment = client.get_experiment_by_name(self.name)
+        return client, client.search_runs([experiment.experiment_id])
 
 
-def workflow(names: tuple[str, ...], out: Path, kind: str = "train", **overrides: Any) -> ConfigWorkflow:
-    """An initialised workflow of the given config files that writes below ``out`` only."""
-    folders = {"bundle_root": str(BUNDLE), "output_dir": f"$'{out.as_posix()}'"}
-    if names[0] == "train.yaml":
-        folders["ckpt_dir"] = str(out / "models")
-    arguments = {**folders, **overrides}
-    if "device" in arguments:
-        arguments["device"] = f"$torch.device('{arguments['device']}')"
-    flow = ConfigWorkflow(config_file=config(*names), workflow_type=kind, logging_file=False, **arguments)
-    flow.initialize()
-    return flow
+MAMBA_MIS = Bundle(
+    "mamba_mis",
+    {
+        "variant": "mamba_mis_s",
+        "network_args": {"base_dim": 8, "d_state": 4},
+        "image_size": [32, 32],
+        "datalists#demo_counts": [8, 4, 4],
+        "max_epochs": 1,
+        "batch_size": 4,
+        "device": "cpu",
+    },
+    overlays=("protocol.yaml", "baseline_unet.yaml"),
+    key_metric="val_mean_dice",
+)
+MEDCONVMAMBA = Bundle(
+    "medconvmamba",
+    {
+        "variant": "medconvmamba_t",
+        "network_args": {"embed_dim": 16, "depth": 1, "d_state": 4},
+        "image_size": [32, 32],
+        "datalists#demo_counts": [8, 4, 4],
+        "max_epochs": 1,
+        "batch_size": 4,
+        "device": "cpu",
+    },
+    overlays=("protocol.yaml", "baseline_resnet18.yaml"),
+    key_metric="val_roc_auc",
+)
+BUNDLES = (MAMBA_MIS, MEDCONVMAMBA)
+every_bundle = pytest.mark.parametrize("bundle", BUNDLES, ids=str)
 
 
-def run(names: tuple[str, ...], out: Path, kind: str = "train", **overrides: Any) -> ConfigWorkflow:
-    """Run the workflow to its end and hand it back."""
-    flow = workflow(names, out, kind, **overrides)
-    flow.run()
-    flow.finalize()
-    return flow
+@contextmanager
+def failing(kind: type[BaseException], message: str) -> Iterator[None]:
+    """Expect an error whose root cause, below MONAI's wrappers, is of this kind and says this."""
+    with pytest.raises(RuntimeError) as raised:
+        yield
+    cause = root_cause(raised.value)
+    assert isinstance(cause, kind), cause
+    assert re.search(message, str(cause), re.DOTALL), cause
 
 
 def program(arguments: list[str], cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -55,7 +123,7 @@ def program(arguments: list[str], cwd: Path, **environment: str) -> subprocess.C
     )
 
 
-def command_line(overrides: dict[str, Any], out: Path) -> list[str]:
+def command_line(overrides: Mapping[str, Any], out: Path) -> list[str]:
     """The overrides of a tiny run as words of a command line."""
     words = ["--output_dir", f"$'{out.as_posix()}'", "--ckpt_dir", str(out / "models")]
     for key, value in overrides.items():

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from .bundle_runs import Bundle
+
 
 @pytest.fixture
 def write_image():
@@ -19,3 +21,18 @@ def write_image():
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def train_tiny(tmp_path_factory):
+    """Train a bundle for two epochs on the demo set, once per test session: ``train_tiny(bundle)`` is its folder."""
+    finished: dict[str, Path] = {}
+
+    def train(bundle: Bundle) -> Path:
+        if bundle.name not in finished:
+            out = tmp_path_factory.mktemp(bundle.name)
+            bundle.run(("train.yaml",), out, **{**bundle.tiny, "max_epochs": 2}, run_name="first")
+            finished[bundle.name] = out
+        return finished[bundle.name]
+
+    return train

@@ -1,0 +1,100 @@
+"""What MONAI and the Model Zoo ask of every bundle, and the protocols of the papers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from monai.bundle import ConfigParser, verify_metadata, verify_net_in_out
+
+from .bundle_runs import BUNDLES, MAMBA_MIS, MEDCONVMAMBA, every_bundle
+
+SCHEMA = Path(__file__).with_name("meta_schema_20240725.json")
+SCHEMA_MD5 = "06954cad2cc5d3784e72077ac76f0fc8"
+TRAIN_SETS = [
+    pytest.param(bundle, names, id=f"{bundle}-{'+'.join(names)}")
+    for bundle in BUNDLES
+    for names in [("train.yaml",), *(("train.yaml", overlay) for overlay in bundle.overlays)]
+]
+
+
+@every_bundle
+def test_metadata_follows_the_schema(bundle):
+    assert hashlib.md5(SCHEMA.read_bytes()).hexdigest() == SCHEMA_MD5
+    meta_file = str(bundle.folder / "configs" / "metadata.json")
+    verify_metadata(meta_file=meta_file, filepath=str(SCHEMA), create_dir=False, hash_val=SCHEMA_MD5)
+
+
+@every_bundle
+def test_version_is_in_the_changelog(bundle):
+    metadata = json.loads((bundle.folder / "configs" / "metadata.json").read_text())
+    assert metadata["version"] in metadata["changelog"]
+    assert metadata["name"] == bundle.name
+
+
+@pytest.mark.parametrize("path", ["LICENSE", "docs/README.md", "docs/data_license.txt", "configs/logging.conf"])
+@every_bundle
+def test_files_of_the_model_zoo_are_there(bundle, path):
+    assert (bundle.folder / path).stat().st_size > 100
+
+
+@pytest.mark.parametrize("file", ["train.yaml", "inference.yaml"])
+@every_bundle
+def test_network_takes_and_gives_what_the_metadata_say(bundle, file, tmp_path):
+    for n in (1, 2):
+        verify_net_in_out(
+            net_id="network_def",
+            meta_file=str(bundle.folder / "configs" / "metadata.json"),
+            config_file=bundle.config(file),
+            device="cpu",
+            n=n,
+            bundle_root=str(bundle.folder),
+            output_dir=f"$'{tmp_path.as_posix()}'",
+            variant=bundle.variant,
+        )
+
+
+@pytest.mark.parametrize(("bundle", "names"), TRAIN_SETS)
+def test_training_configs_have_all_properties(bundle, names, tmp_path):
+    flow = bundle.workflow(names, tmp_path, **bundle.tiny)
+    assert flow.check_properties() == []
+
+
+@every_bundle
+def test_inference_config_has_all_properties(bundle, tmp_path, write_image):
+    write_image(tmp_path / "images" / "a.png", 40, 30)
+    flow = bundle.workflow(("inference.yaml",), tmp_path / "out", "infer", dataset_dir=str(tmp_path / "images"))
+    assert flow.check_properties() == []
+
+
+def _protocol(bundle):
+    parser = ConfigParser()
+    parser.read_config(bundle.config("train.yaml", "protocol.yaml"))
+    parser["bundle_root"] = str(bundle.folder)
+    return parser
+
+
+def test_protocol_of_mamba_mis_is_the_published_one():
+    parser = _protocol(MAMBA_MIS)
+    get = parser.get_parsed_content
+    assert get("image_size") == [256, 256]
+    assert get("batch_size") * get("accumulation_steps") == 32
+    assert (get("max_epochs"), get("learning_rate"), get("weight_decay"), get("clip_norm")) == (300, 1e-3, 0.01, 1.0)
+    assert (parser["lr_scheduler#T_max"], parser["lr_scheduler#eta_min"]) == (50, 1e-5)
+    assert get("loss").lambda_dice == get("loss").lambda_ce == 1.0
+    assert isinstance(get("network_def"), torch.nn.Module)
+
+
+def test_protocol_of_medconvmamba_is_the_published_one(tmp_path):
+    parser = _protocol(MEDCONVMAMBA)
+    parser["output_dir"] = f"$'{tmp_path.as_posix()}'"
+    parser["num_classes"] = 4
+    get = parser.get_parsed_content
+    assert (get("image_size"), get("in_channels"), get("patch_size")) == ([224, 224], 3, 8)
+    assert (get("batch_size") * get("accumulation_steps"), get("max_epochs")) == (64, 300)
+    assert (get("learning_rate"), get("weight_decay"), get("label_smoothing")) == (5e-4, 1e-5, 0.0)
+    assert get("train#random_transforms") == []  # the paper trains without augmentation
+    assert sum(p.numel() for p in get("network_def").parameters()) == 4_125_316

@@ -1,0 +1,120 @@
+"""Training of every bundle runs on a tiny network, and what it leaves behind is right."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from .bundle_runs import BUNDLES, REPOSITORY, command_line, every_bundle, program
+
+TRAIN = ("train.yaml",)
+
+
+@pytest.fixture(scope="module", params=BUNDLES, ids=str)
+def trained(request, train_tiny):
+    """A bundle, and the folder of its finished tiny training of two epochs on the demo set."""
+    return request.param, train_tiny(request.param)
+
+
+def _history(folder):
+    with open(folder / "history.csv") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_training_leaves_a_weights_only_checkpoint_with_its_settings(trained):
+    bundle, out = trained
+    state = torch.load(out / "models" / "model.pt", weights_only=True)
+    assert all(isinstance(v, torch.Tensor) for v in state.values())
+    settings = json.loads((out / "models" / "model.json").read_text())
+    assert settings["variant"] == bundle.variant
+    assert settings["image_size"] == [32, 32]
+    last = torch.load(out / "first" / "checkpoint_epoch=2.pt", weights_only=True)
+    assert set(last) == {"model", "optimizer", "lr_scheduler", "trainer"}
+
+
+def test_training_is_tracked_and_says_that_its_data_are_the_demo_set(trained):
+    bundle, out = trained
+    client, runs = bundle.mlflow_runs(out)
+    first = next(r for r in runs if r.info.run_name == "first")
+    assert first.info.status == "FINISHED"
+    assert first.data.tags["data"] == "demo"
+    assert float(first.data.params["learning_rate"]) > 0
+    assert {bundle.key_metric, "train_loss"} <= set(first.data.metrics)
+    artifacts = {a.path for a in client.list_artifacts(first.info.run_id)}
+    assert {"model.pt", "model.json", "history.csv", "curves.png", "validation"} <= artifacts
+    inside = {a.path for a in client.list_artifacts(first.info.run_id, "validation")}
+    assert "validation/report.md" in inside
+    assert any(path.endswith(".png") for path in inside)
+    assert "demo (synthetic)" in (out / "first" / "validation" / "report.md").read_text()
+    rows = _history(out / "first")
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert all(np.isfinite(float(row["train_loss"])) for row in rows)
+
+
+def test_training_is_repeatable(trained, tmp_path):
+    bundle, out = trained
+    bundle.run(TRAIN, tmp_path, **{**bundle.tiny, "max_epochs": 2}, run_name="again")
+    first, again = (
+        [(row["train_loss"], row[bundle.key_metric]) for row in _history(folder)]
+        for folder in (out / "first", tmp_path / "again")
+    )
+    assert first == again
+
+
+def test_a_resumed_training_goes_on_and_keeps_the_earlier_model(trained, tmp_path):
+    bundle, out = trained
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "model.pt").write_bytes((out / "models" / "model.pt").read_bytes())
+    checkpoint = str(out / "first" / "checkpoint_epoch=2.pt")
+    flow = bundle.run(TRAIN, tmp_path, **{**bundle.tiny, "max_epochs": 3}, resume_from=checkpoint, run_name="more")
+    assert [row["epoch"] for row in _history(tmp_path / "more")] == ["3"]
+    assert flow.trainer.state.epoch == 3
+    assert len(list(models.glob("model_*.pt"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("bundle", "overlay"), [pytest.param(b, o, id=f"{b}-{o}") for b in BUNDLES for o in b.overlays]
+)
+def test_overlays_train_one_epoch(bundle, overlay, tmp_path):
+    settings = {**bundle.tiny, "datalists#demo_counts": [4, 4, 4], "batch_size": 2}
+    if overlay == "protocol.yaml":
+        del settings["image_size"]
+    bundle.run(("train.yaml", overlay), tmp_path, **settings, run_name="one")
+    assert (tmp_path / "models" / "model.pt").is_file()
+
+
+@every_bundle
+def test_two_processes_train_one_model(bundle, tmp_path):
+    configs = [f"bundles/{bundle}/configs/{name}.yaml" for name in ("train", "multi_gpu_train")]
+    words = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "monai.bundle", "run"]
+    words += ["training", "--config_file", str(configs)]
+    words += [*command_line(bundle.tiny, tmp_path), "--run_name", "both"]
+    done = program(words, REPOSITORY, OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted(p.name for p in (tmp_path / "models").iterdir()) == ["model.json", "model.pt"]
+    summary = json.loads((tmp_path / "both" / "validation" / "summary.json").read_text())
+    assert "demo (synthetic)" in json.dumps(summary)
+    assert summary["images"] == 4
+    assert not any(key.startswith("module.") for key in torch.load(tmp_path / "models" / "model.pt", weights_only=True))
+    _, runs = bundle.mlflow_runs(tmp_path)
+    assert len(runs) == 1
+
+
+@pytest.mark.parametrize("place", ["from the root", "from the bundle", "absolute path"])
+@every_bundle
+def test_the_documented_command_runs_from_anywhere(bundle, place, tmp_path):
+    cwd, file = {
+        "from the root": (REPOSITORY, f"bundles/{bundle}/configs/train.yaml"),
+        "from the bundle": (bundle.folder, "configs/train.yaml"),
+        "absolute path": (tmp_path, bundle.config("train.yaml")[0]),
+    }[place]
+    words = ["-m", "monai.bundle", "run", "training", "--config_file", file, *command_line(bundle.tiny, tmp_path / "o")]
+    done = program([*words, "--datalists#demo_counts", "[4,4,4]"], cwd)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "synthetic demo images" in done.stdout + done.stderr
+    assert (tmp_path / "o" / "models" / "model.pt").is_file()
