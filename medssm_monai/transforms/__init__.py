@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from .colour import (
+    ExtractLuminanceD,
+    ExtractLuminanced,
+    ExtractLuminanceDict,
+    RecombineColourD,
+    RecombineColourd,
+    RecombineColourDict,
+    RGBToYCbCr,
+    YCbCrToRGB,
+)
 from .cutmix import AreaCutMix, AreaCutMixD, AreaCutMixd, AreaCutMixDict
 from .load2d import LoadImage2D, LoadImage2DD, LoadImage2Dd, LoadImage2DDict
 from .load_volume import LoadVolume, LoadVolumeD, LoadVolumed, LoadVolumeDict
 from .meta import CopyMetaD, CopyMetad, CopyMetaDict
+from .pair_geometry import MatchPairD, MatchPaird, MatchPairDict
 from .save2d import SaveSegmentation, SaveSegmentationD, SaveSegmentationd, SaveSegmentationDict
 from .temperature import TemperatureScaleD, TemperatureScaled, TemperatureScaleDict
 
@@ -17,6 +28,9 @@ __all__ = [
     "CopyMetaD",
     "CopyMetaDict",
     "CopyMetad",
+    "ExtractLuminanceD",
+    "ExtractLuminanceDict",
+    "ExtractLuminanced",
     "LoadImage2D",
     "LoadImage2DD",
     "LoadImage2DDict",
@@ -25,6 +39,13 @@ __all__ = [
     "LoadVolumeD",
     "LoadVolumeDict",
     "LoadVolumed",
+    "MatchPairD",
+    "MatchPairDict",
+    "MatchPaird",
+    "RGBToYCbCr",
+    "RecombineColourD",
+    "RecombineColourDict",
+    "RecombineColourd",
     "SaveSegmentation",
     "SaveSegmentationD",
     "SaveSegmentationDict",
@@ -32,4 +53,5 @@ __all__ = [
     "TemperatureScaleD",
     "TemperatureScaleDict",
     "TemperatureScaled",
+    "YCbCrToRGB",
 ]
