@@ -7,6 +7,7 @@ from .class_splits import write_split
 from .classification import classification_datalists
 from .demo import DEMO, DEMO_COUNTS, DEMO_SIZE, demo_sample, prepare_demo
 from .errors import DatalistError, Problem
+from .fusion import fusion_datalists
 from .image_reader import ImageReadError, Reader2D
 from .images import image_datalist
 from .naming import dataset_name
@@ -32,6 +33,7 @@ __all__ = [
     "Reader2D",
     "dataset_name",
     "demo_sample",
+    "fusion_datalists",
     "image_datalist",
     "is_demo",
     "make_split",

@@ -11,6 +11,7 @@ MENDS = {
     "no images": "expected PNG, JPEG, TIFF, BMP, NIfTI or DICOM files there; check dataset_dir and the layout",
     "image without mask": "add the mask (same name, or with '_segmentation' at its end) or take the image out",
     "mask without image": "add the image or take the mask out",
+    "image without partner": "add the image of the other source under the same name, or take this one out",
     "two files with one name": "names without suffix must be unique in a folder; rename or remove one",
     "unreadable file": "the file is truncated, damaged or no single 2D image; copy or export it again",
     "NaN or infinite values": "repair the file or take the pair out",

@@ -1,0 +1,177 @@
+"""Datalists for image fusion: two registered sources of one name, from two folders or by suffix."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from monai.config import PathLike
+
+from .check import raise_for
+from .errors import DatalistError, Problem
+from .files import file_stem, list_images, natural_key
+from .root import existing_folder
+from .splits import PARTS, apply_split, read_split
+
+__all__ = ["fusion_datalists", "match_sources"]
+
+logger = logging.getLogger(__name__)
+Pairs = list[dict[str, str]]
+PART_FOLDERS = {
+    "training": ("train", "training"),
+    "validation": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+
+
+def fusion_datalists(
+    dataset_dir: PathLike,
+    sources: Sequence[str],
+    split_file: PathLike | None = None,
+    require: Sequence[str] = ("training", "validation"),
+) -> dict[str, Pairs]:
+    """Datalists of registered pairs for image fusion.
+
+    Args:
+        dataset_dir: folder with the pairs, or with part folders ``train``, ``val`` and ``test`` of them (also
+            ``training``, ``valid``, ``validation``, ``testing``; upper or lower case).
+        sources: names of source A and source B. Two folder names, ``("MRI", "CT")``: images of the same stem in the two
+            folders. Two endings with an underscore first, ``("_t1ce", "_flair")``: files of the folder and its
+            subfolders that differ in the ending of their stems only.
+        split_file: JSON of names per part (:func:`~medssm_monai.data.read_split`) for all pairs together; replaces the
+            part folders.
+        require: parts that must not be empty.
+
+    Without a split file: a missing validation part is every 10th training pair in natural order (the first included);
+    without part folders, contiguous blocks of 70/15/15 % in natural order.
+
+    Returns:
+        ``{"training": [...], "validation": [...], "test": [...]}``; each item has ``image_a``, ``image_b`` (paths) and
+        ``name``. The files are not opened; their values and geometry are checked where they are loaded
+        (:class:`~medssm_monai.transforms.MatchPaird`).
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: ``dataset_dir`` or ``split_file`` does not exist.
+        DatalistError: images without partner, two files of one name, empty folders and parts, all of them at once.
+        ValueError: not two different sources, or unknown parts.
+    """
+    unknown = [part for part in require if part not in PARTS]
+    if unknown:
+        raise ValueError(f"require names unknown parts {unknown}; the parts are {', '.join(PARTS)}.")
+    _check_sources(sources)
+    root = existing_folder(dataset_dir, "pairs of images")
+    folders = _part_folders(root) or {"": root}
+    found: dict[str, Pairs] = {}
+    problems: list[Problem] = []
+    for part, folder in folders.items():
+        found[part], offenders = match_sources(folder, sources)
+        problems += offenders
+    every = [pair for pairs in found.values() for pair in pairs]
+    if split_file is not None:
+        problems += _repeated_names(every)
+        raise_for(problems)
+        lists, rule = apply_split(every, read_split(split_file), str(split_file)), f"by {split_file}"
+    else:
+        lists, rule = _cut(found)
+    problems += [Problem("empty part", part, str(root)) for part in require if not lists[part]]
+    raise_for(problems)
+    sizes = ", ".join(f"{len(pairs)} {part}" for part, pairs in lists.items())
+    logger.info("%s: %s pairs of %s and %s; split: %s", root, sizes, *sources, rule)
+    return lists
+
+
+def match_sources(folder: Path, sources: Sequence[str]) -> tuple[Pairs, list[Problem]]:
+    """Pairs of one folder in natural order, and what was found wrong; ``sources`` as in :func:`fusion_datalists`.
+
+    Raises:
+        DatalistError: a source folder is missing, or a source has no image.
+    """
+    by_suffix = sources[0].startswith("_")
+    problems: list[Problem] = []
+    a, b = (_with_ending(folder, s, problems) if by_suffix else _in_folder(folder, s, problems) for s in sources)
+    for source, images in zip(sources, (a, b), strict=True):
+        if not images:
+            detail = f"no file with the ending {source}" if by_suffix else f"folder {source}"
+            raise DatalistError([Problem("no images", str(folder), detail)])
+    for own, other, missing in ((a, b, sources[1]), (b, a, sources[0])):
+        lonely = own.keys() - other.keys()
+        problems += [Problem("image without partner", str(own[name]), f"none of {missing}") for name in lonely]
+    names = sorted(a.keys() & b.keys(), key=natural_key)
+    pairs = [{"image_a": str(a[name]), "image_b": str(b[name]), "name": Path(name).name} for name in names]
+    return pairs, sorted(problems, key=lambda problem: natural_key(problem.path))
+
+
+def _check_sources(sources: Sequence[str]) -> None:
+    if isinstance(sources, str) or len(sources) != 2 or sources[0] == sources[1] or not all(sources):
+        raise ValueError(f"sources must be two different names, such as ('MRI', 'CT'), got {sources!r}.")
+    if sources[0].startswith("_") != sources[1].startswith("_"):
+        raise ValueError(f"sources must be two folders or two endings with an underscore first, got {tuple(sources)}.")
+
+
+def _subfolders(root: Path) -> dict[str, Path]:
+    return {path.name.lower(): path for path in sorted(root.iterdir()) if path.is_dir()}
+
+
+def _part_folders(root: Path) -> dict[str, Path]:
+    present = _subfolders(root)
+    first = {part: [present[name] for name in names if name in present][:1] for part, names in PART_FOLDERS.items()}
+    return {part: folders[0] for part, folders in first.items() if folders}
+
+
+def _in_folder(root: Path, source: str, problems: list[Problem]) -> dict[str, Path]:
+    """Stem to file of the folder of one source."""
+    present = _subfolders(root)
+    if source.lower() not in present:
+        raise DatalistError(
+            f"{root} has no folder {source!r} (its folders: {sorted(present) or 'none'}); name the two source folders "
+            "with sources, or two endings such as '_t1ce' for files side by side."
+        )
+    return _unique(((file_stem(path), path) for path in list_images(present[source.lower()])), problems)
+
+
+def _with_ending(root: Path, ending: str, problems: list[Problem]) -> dict[str, Path]:
+    """Subfolder and stem without its ending, to file, over the folder and its subfolders."""
+    folders = [root, *sorted(path for path in root.rglob("*") if path.is_dir())]
+    files = [
+        path for folder in folders for path in list_images(folder) if file_stem(path).lower().endswith(ending.lower())
+    ]
+    return _unique(
+        ((str(path.relative_to(root).parent / file_stem(path)[: -len(ending)]), path) for path in files), problems
+    )
+
+
+def _unique(named: Sequence[tuple[str, Path]], problems: list[Problem]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for name, path in named:
+        if name in found:
+            problems.append(Problem("two files with one name", str(path), f"also {found[name].name}"))
+        else:
+            found[name] = path
+    return found
+
+
+def _repeated_names(pairs: Pairs) -> list[Problem]:
+    seen: dict[str, str] = {}
+    problems = []
+    for pair in pairs:
+        if pair["name"] in seen:
+            problems.append(Problem("two files with one name", pair["image_a"], f"also {seen[pair['name']]}"))
+        seen.setdefault(pair["name"], pair["image_a"])
+    return problems
+
+
+def _cut(found: dict[str, Pairs]) -> tuple[dict[str, Pairs], str]:
+    """The three parts without a split file, and the rule in words."""
+    if "" in found:
+        pairs = found[""]
+        second = max(min(round(0.85 * len(pairs)), len(pairs) - 1), 1)  # three pairs or more: no part is empty
+        first = max(min(round(0.7 * len(pairs)), second - 1), 1)
+        lists = {"training": pairs[:first], "validation": pairs[first:second], "test": pairs[second:]}
+        return lists, "contiguous blocks 70/15/15 in natural order of the names"
+    lists = {part: found.get(part, []) for part in PARTS}
+    if lists["validation"] or not lists["training"]:
+        return lists, "the part folders"
+    lists["validation"] = lists["training"][::10]
+    lists["training"] = [pair for index, pair in enumerate(lists["training"]) if index % 10]
+    return lists, "the part folders, every 10th training pair in natural order for validation"
