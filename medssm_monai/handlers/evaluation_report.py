@@ -34,7 +34,9 @@ def gather_lists(*lists: list[Any]) -> list[list[Any]]:
 
 def is_best_epoch(engine: Engine) -> bool:
     """Whether the evaluator's key metric is the best so far; True for an engine without one."""
-    return getattr(engine.state, "best_metric_epoch", engine.state.epoch) == engine.state.epoch
+    if getattr(engine.state, "key_metric_name", None) is None:  # MONAI's best epoch stays -1 then
+        return True
+    return engine.state.best_metric_epoch == engine.state.epoch
 
 
 class EvaluationReport(ABC):

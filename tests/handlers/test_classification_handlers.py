@@ -247,6 +247,14 @@ def test_temperature_of_the_best_validation_is_stored(tmp_path) -> None:
     assert stored == {"variant": "t", "temperature": pytest.approx(expected, rel=1e-5)}
 
 
+def test_without_a_key_metric_every_validation_counts_as_the_best(tmp_path) -> None:
+    logits, labels = samples()
+    report = ClassificationReport(tmp_path, NAMES, only_best=True, n_resamples=5, pictures=False)
+    evaluator(items(3 * logits, labels), [report, TemperatureFit(tmp_path / "model.pt")]).run(4)
+    assert (tmp_path / "summary.json").is_file()
+    assert json.loads((tmp_path / "model.json").read_text())["temperature"] > 1.1
+
+
 def test_temperature_needs_labels(tmp_path) -> None:
     logits, _ = samples(4)
     with pytest.raises(ValueError, match="needs labels"):

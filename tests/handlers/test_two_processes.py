@@ -37,6 +37,15 @@ training = trainer(items[:2] if rank else items[2:4], [history, tracker], max_ep
 training.run()
 losses = [None, None]
 dist.all_gather_object(losses, training.state.metrics["train_loss"])
+from medssm_monai.handlers import ClassificationReport, PredictionsCSV, TemperatureFit
+from tests.handlers import test_classification_handlers as classify
+logits, labels = classify.samples(9)
+shown = [*range(rank, 9, 2), *([0] if rank else [])]  # rank 1 repeats the first
+classified = ClassificationReport(folder / "classes", classify.NAMES, n_resamples=20, pictures=False)
+table, fit = PredictionsCSV(folder / "classes" / "table.csv", classify.NAMES), TemperatureFit(folder / "model.pt")
+classifier = classify.evaluator([classify.items(logits, labels)[number] for number in shown], [classified, table, fit])
+classifier.run()
+(folder / f"classes{rank}.json").write_text(json.dumps({k: float(v) for k, v in classifier.state.metrics.items()}))
 (folder / f"rank{rank}.json").write_text(json.dumps({"dice": engine.state.metrics["test_dice"], "losses": losses}))
 dist.barrier()
 dist.destroy_process_group()
@@ -95,3 +104,25 @@ def test_the_loss_is_the_mean_over_both_and_one_process_writes(folder) -> None:
     client = mlflow.MlflowClient(path_to_sqlite_uri(folder / "run" / "mlruns.db"))
     (run,) = client.search_runs([client.get_experiment_by_name("tests").experiment_id])
     assert run.info.status == "FINISHED" and run.data.metrics["train_loss"] == pytest.approx(losses[0])
+
+
+def test_classified_images_are_gathered(folder, tmp_path) -> None:
+    from medssm_monai.handlers import ClassificationReport
+    from medssm_monai.metrics import fit_temperature
+
+    from .test_classification_handlers import NAMES, items, rows_of, samples
+    from .test_classification_handlers import evaluator as classifier
+
+    logits, labels = samples(9)
+    single = ClassificationReport(tmp_path, NAMES, n_resamples=20, pictures=False)
+    classifier(items(logits, labels), [single]).run()
+    ranks = [json.loads((folder / f"classes{rank}.json").read_text()) for rank in range(2)]
+    assert ranks[0] == ranks[1]
+    for name, entry in single.summary["metrics"].items():
+        assert ranks[0][f"test_{name}"] == pytest.approx(entry["value"]), name
+    files = sorted(row["image"] for row in rows_of(tmp_path / "per_image.csv"))
+    for table in ("per_image.csv", "table.csv"):
+        assert sorted(row["image"] for row in rows_of(folder / "classes" / table)) == files
+    repeated = [*range(9), 0]
+    temperature = json.loads((folder / "model.json").read_text())["temperature"]
+    assert temperature == pytest.approx(fit_temperature(logits[repeated], labels[repeated]), rel=1e-6)

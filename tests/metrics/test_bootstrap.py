@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from medssm_monai.metrics import bootstrap_interval, bootstrap_pooled, confusion_counts, overlap_scores
+from medssm_monai.metrics import (
+    bootstrap_interval,
+    bootstrap_pooled,
+    bootstrap_weighted,
+    confusion_counts,
+    overlap_scores,
+)
 
 from .maps_for_tests import smooth_pair
 
@@ -14,14 +20,17 @@ VALUES = np.random.default_rng(1).beta(8, 2, size=60)
 @pytest.mark.parametrize("statistic", [np.mean, np.median])
 @pytest.mark.parametrize("confidence", [0.8, 0.95])
 def test_agrees_with_scipy(statistic, confidence: float) -> None:
-    ours = bootstrap_interval(VALUES, statistic, n_resamples=20000, confidence=confidence)
-    theirs = stats.bootstrap(
-        (VALUES,), statistic, n_resamples=20000, confidence_level=confidence, method="percentile"
-    ).confidence_interval
-    width = theirs.high - theirs.low
+    """Bounds lie at the asked level of scipy's resamples, within four standard errors of the level (a bound itself may
+    jump: medians of resamples take few values)."""
+    n = 20000
+    ours = bootstrap_interval(VALUES, statistic, n_resamples=n, confidence=confidence)
+    theirs = stats.bootstrap((VALUES,), statistic, n_resamples=n, method="percentile", random_state=0)
     assert ours.estimate == pytest.approx(statistic(VALUES))
-    assert ours.low == pytest.approx(theirs.low, abs=0.08 * width)
-    assert ours.high == pytest.approx(theirs.high, abs=0.08 * width)
+    tail = (1 - confidence) / 2
+    margin = 4 * (2 * tail * (1 - tail) / n) ** 0.5
+    for bound, level in ((ours.low, tail), (ours.high, 1 - tail)):
+        below, above = np.quantile(theirs.bootstrap_distribution, [level - margin, level + margin])
+        assert below <= bound <= above
 
 
 def test_seed_fixes_the_interval() -> None:
@@ -90,6 +99,19 @@ def test_pooled_by_groups() -> None:
     merged = bootstrap_pooled(counts.reshape(3, 4, 4).sum(axis=1))
     assert grouped == merged
     assert np.isnan(bootstrap_pooled(counts[:1])["dice"].low)
+
+
+def test_weights_say_how_often_a_sample_was_drawn() -> None:
+    def mean(weights: np.ndarray) -> dict[str, np.ndarray]:
+        return {"mean": weights @ VALUES / weights.sum(axis=1)}
+
+    groups = [row // 7 for row in range(len(VALUES))]
+    assert bootstrap_weighted(mean, len(VALUES), seed=3)["mean"] == pytest.approx(bootstrap_interval(VALUES, seed=3))
+    grouped = bootstrap_weighted(mean, len(VALUES), groups=groups)["mean"]
+    assert grouped == pytest.approx(bootstrap_interval(VALUES, groups=groups))
+    assert np.isnan(bootstrap_weighted(lambda w: {"one": w[:, 0] * 1.0}, 1)["one"].low)
+    with pytest.raises(ValueError, match="at least 1 sample"):
+        bootstrap_weighted(mean, 0)
 
 
 BAD = [
