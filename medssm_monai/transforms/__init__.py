@@ -12,11 +12,14 @@ from .colour import (
     RGBToYCbCr,
     YCbCrToRGB,
 )
+from .colour_jitter import RandColourJitter, RandColourJitterD, RandColourJitterd, RandColourJitterDict
 from .cutmix import AreaCutMix, AreaCutMixD, AreaCutMixd, AreaCutMixDict
 from .load2d import LoadImage2D, LoadImage2DD, LoadImage2Dd, LoadImage2DDict
 from .load_volume import LoadVolume, LoadVolumeD, LoadVolumed, LoadVolumeDict
 from .meta import CopyMetaD, CopyMetad, CopyMetaDict
 from .pair_geometry import MatchPairD, MatchPaird, MatchPairDict
+from .perspective import RandPerspective, RandPerspectiveD, RandPerspectived, RandPerspectiveDict
+from .prepare_batch import PrepareBatchTransform
 from .save2d import SaveSegmentation, SaveSegmentationD, SaveSegmentationd, SaveSegmentationDict
 from .temperature import TemperatureScaleD, TemperatureScaled, TemperatureScaleDict
 
@@ -42,7 +45,16 @@ __all__ = [
     "MatchPairD",
     "MatchPairDict",
     "MatchPaird",
+    "PrepareBatchTransform",
     "RGBToYCbCr",
+    "RandColourJitter",
+    "RandColourJitterD",
+    "RandColourJitterDict",
+    "RandColourJitterd",
+    "RandPerspective",
+    "RandPerspectiveD",
+    "RandPerspectiveDict",
+    "RandPerspectived",
     "RecombineColourD",
     "RecombineColourDict",
     "RecombineColourd",

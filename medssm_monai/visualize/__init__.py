@@ -14,6 +14,7 @@ from medssm_monai.visualize.grad_cam import grad_cam, weak_activations
 from medssm_monai.visualize.heatmap import overlay_heatmap
 from medssm_monai.visualize.overlay import contact_sheet, overlay_contours, save_png, titled_panel, to_rgb
 from medssm_monai.visualize.scan_attention import ScanCoefficients, capture_scans, scan_attention
+from medssm_monai.visualize.scan_pictures import save_scan_sheets
 
 __all__ = [
     "Explanation",
@@ -30,6 +31,7 @@ __all__ = [
     "plot_roc_curves",
     "save_explanations",
     "save_png",
+    "save_scan_sheets",
     "scan_attention",
     "titled_panel",
     "to_rgb",

@@ -1,0 +1,108 @@
+"""Random perspective distortion, which MONAI 1.6.1 lacks, with scikit-image's warp."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform, RandomizableTransform
+from monai.utils import convert_to_dst_type
+
+__all__ = ["RandPerspective", "RandPerspectiveD", "RandPerspectiveDict", "RandPerspectived", "homography"]
+
+
+def homography(source: Any, target: Any) -> np.ndarray:
+    """The projective map ``(3, 3)`` that takes four points ``(4, 2)`` of ``(x, y)`` to four others.
+
+    Raises:
+        numpy.linalg.LinAlgError: when three of the points lie on a line.
+    """
+    rows, values = [], []
+    for (x, y), (u, v) in zip(np.asarray(source, float), np.asarray(target, float), strict=True):
+        rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
+        values += [u, v]
+    return np.append(np.linalg.solve(np.array(rows), np.array(values)), 1.0).reshape(3, 3)
+
+
+class RandPerspective(RandomizableTransform):
+    """Look at a 2D image from the side: its corners move inwards, each by its own share.
+
+    Every corner moves towards the middle by up to ``distortion / 2`` of height and of width, uniformly; bilinear
+    sampling, and the border is repeated outside the picture. Defined like torchvision's ``RandomPerspective``.
+
+    Args:
+        prob: probability.
+        distortion: 0 (none) to below 1.
+
+    Raises:
+        ValueError: values outside these ranges; an image that is not ``(C, H, W)``.
+    """
+
+    def __init__(self, prob: float = 0.5, distortion: float = 0.2) -> None:
+        if not 0 <= distortion < 1 or not 0 <= prob <= 1:
+            raise ValueError(f"distortion must be in [0, 1) and prob in [0, 1], got {distortion} and {prob}.")
+        super().__init__(prob)
+        self.distortion = distortion
+        self.moves = np.zeros((4, 2))
+
+    def randomize(self, data: Any = None) -> None:
+        """Draw whether to distort, and how far each corner moves, as shares of width and height."""
+        super().randomize(None)
+        if self._do_transform:
+            self.moves = self.R.uniform(0, self.distortion / 2, (4, 2))
+
+    def __call__(self, img: torch.Tensor, randomize: bool = True) -> torch.Tensor:
+        """``(C, H, W)`` to the same shape and type."""
+        from skimage.transform import warp
+
+        if img.ndim != 3:
+            raise ValueError(f"a perspective needs a 2D image (C, H, W), got shape {tuple(img.shape)}.")
+        if randomize:
+            self.randomize()
+        if not self._do_transform:
+            return img
+        extent = np.array(img.shape[:0:-1]) - 1.0  # width, height
+        signs = np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
+        corners = signs * extent
+        moved = corners + (1 - 2 * signs) * self.moves * extent
+        plain = img.as_tensor() if isinstance(img, MetaTensor) else torch.as_tensor(img)
+        pixels = plain.cpu().numpy().transpose(1, 2, 0)
+        back = homography(moved, corners)  # warp asks where each pixel of the result comes from
+        seen = warp(pixels, back, order=1, mode="edge", preserve_range=True)
+        return convert_to_dst_type(np.ascontiguousarray(seen.transpose(2, 0, 1)), dst=img)[0]
+
+
+class RandPerspectived(MapTransform, RandomizableTransform):
+    """Dictionary version of :class:`RandPerspective`; all keys are distorted alike.
+
+    Args:
+        keys: 2D images ``(C, H, W)``.
+        prob, distortion: see :class:`RandPerspective`.
+        allow_missing_keys: pass over keys that are not there.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, prob: float = 0.5, distortion: float = 0.2, allow_missing_keys: bool = False
+    ) -> None:
+        MapTransform.__init__(self, keys, allow_missing_keys)
+        RandomizableTransform.__init__(self, prob)
+        self.perspective = RandPerspective(prob, distortion)
+
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandPerspectived:
+        super().set_random_state(seed, state)
+        self.perspective.set_random_state(seed, state)
+        return self
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        result = dict(data)
+        self.perspective.randomize()
+        for key in self.key_iterator(result):
+            result[key] = self.perspective(result[key], randomize=False)
+        return result
+
+
+RandPerspectiveD = RandPerspectiveDict = RandPerspectived
