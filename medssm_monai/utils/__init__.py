@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from .bundle_root import find_bundle_root
 from .checkpoint import require_fitting_weights, require_same_classes
+from .checkpoint_choice import choose_checkpoint
 from .folders import keep_previous, require_file, writable_folder
 from .model_settings import read_model_settings, update_model_settings, write_model_settings
 from .root_cause import root_cause, show_root_cause
 
 __all__ = [
+    "choose_checkpoint",
     "find_bundle_root",
     "keep_previous",
     "read_model_settings",
