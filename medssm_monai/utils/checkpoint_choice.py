@@ -25,8 +25,6 @@ def choose_checkpoint(models_dir: str | os.PathLike[str], shipped: str) -> str:
         logger.info("weights: %s, from your own training (those that come with the bundle: %s)", own, ours.name)
         return os.fspath(own)
     if ours.is_file():
-        logger.info(
-            "weights: %s, which come with the bundle (see the model card %s)", ours, ours.with_suffix(".md").name
-        )
+        logger.info("weights: %s, which come with the bundle (model card: %s)", ours, ours.with_suffix(".md").name)
         return os.fspath(ours)
     return os.fspath(own)
