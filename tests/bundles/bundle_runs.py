@@ -101,7 +101,22 @@ MEDCONVMAMBA = Bundle(
     overlays=("protocol.yaml", "baseline_resnet18.yaml"),
     key_metric="val_roc_auc",
 )
-BUNDLES = (MAMBA_MIS, MEDCONVMAMBA)
+MEDSPECTRALNET = Bundle(
+    "medspectralnet",
+    {
+        "variant": "medspectralnet",
+        "network_args": {"layers": [1, 1, 1, 1]},
+        "image_size": [32, 32],
+        "datalists#demo_counts": [8, 4, 4],
+        "max_epochs": 1,
+        "batch_size": 4,
+        "device": "cpu",
+    },
+    overlays=("protocol.yaml", "baseline_resnet18.yaml"),
+    key_metric="val_roc_auc",
+)
+CLASSIFIERS = (MEDCONVMAMBA, MEDSPECTRALNET)
+BUNDLES = (MAMBA_MIS, *CLASSIFIERS)
 every_bundle = pytest.mark.parametrize("bundle", BUNDLES, ids=str)
 
 

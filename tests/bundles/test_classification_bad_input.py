@@ -12,12 +12,12 @@ from PIL import Image
 
 from medssm_monai.data import DatalistError
 
-from .bundle_runs import MEDCONVMAMBA, failing
+from .bundle_runs import CLASSIFIERS, MEDSPECTRALNET, failing
 
 TRAIN = ("train.yaml",)
 
 
-@pytest.fixture(params=[MEDCONVMAMBA], ids=str)
+@pytest.fixture(params=CLASSIFIERS, ids=str)
 def bundle(request):
     return request.param
 
@@ -147,3 +147,26 @@ def test_settings_of_another_program_are_refused(bundle, tmp_path, models, write
 def test_wrong_settings_name_the_right_ones(bundle, tmp_path, overrides, message):
     with failing(ValueError, message):
         bundle.run(TRAIN, tmp_path, **{**bundle.tiny, **overrides})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"optimizer_name": "sdg"}, "'sdg'.*sgd"),
+        ({"pretrained_path": "nowhere.pth"}, "nowhere.pth"),
+        ({"batch_size": 1}, "batch of one sample"),
+        ({"cutmix": 2}, "prob"),
+    ],
+    ids=["optimiser", "weights", "batch of one", "cutmix"],
+)
+def test_wrong_settings_of_medspectralnet_are_named(tmp_path, overrides, message):
+    kind = FileNotFoundError if "pretrained_path" in overrides else ValueError
+    with failing(kind, message):
+        MEDSPECTRALNET.run(TRAIN, tmp_path, **{**MEDSPECTRALNET.tiny, **overrides})
+
+
+def test_strict_data_refuses_an_unofficial_file(tmp_path):
+    np.savez(tmp_path / "breastmnist.npz", **_arrays())
+    settings = _settings(MEDSPECTRALNET, tmp_path, subset="breast", strict_data=True)
+    with failing(DatalistError, "breastmnist.npz: MD5.*official|not the official file.*breastmnist.npz"):
+        MEDSPECTRALNET.run(TRAIN, tmp_path / "out", **settings)

@@ -9,13 +9,13 @@ import shutil
 import numpy as np
 import pytest
 
-from .bundle_runs import MEDCONVMAMBA, program
+from .bundle_runs import CLASSIFIERS, MEDCONVMAMBA, MEDSPECTRALNET, program
 
 EVALUATE = ("train.yaml", "evaluate.yaml")
 CLASSES = ["lobed", "mottled", "ring", "smooth"]
 
 
-@pytest.fixture(scope="module", params=[MEDCONVMAMBA], ids=str)
+@pytest.fixture(scope="module", params=CLASSIFIERS, ids=str)
 def trained(request, train_tiny):
     """A bundle, and the folder of its finished tiny training of two epochs on the demo set."""
     return request.param, train_tiny(request.param)
@@ -116,47 +116,86 @@ def test_inference_keeps_the_earlier_table_and_runs_as_documented(trained, tmp_p
     assert len(list((tmp_path / "out").glob("predictions*.csv"))) == 2
 
 
+def test_evaluation_explains_the_first_images_of_each_class(trained, tmp_path):
+    bundle, out = trained
+    settings = {key: bundle.tiny[key] for key in ("datalists#demo_counts", "device")}
+    ckpt = str(out / "models" / "model.pt")
+    names = (*EVALUATE, "explain.yaml")
+    bundle.run(names, tmp_path, "train", **settings, explain_images=1, ckpt_path=ckpt, run_name="done")
+    layers = {"medconvmamba": ["blocks.0"], "medspectralnet": ["context_gate", "spectral_flow2"]}[bundle.name]
+    folder = tmp_path / "done" / "explanations"
+    rows = _rows(folder / "explanations.csv")
+    assert [row["layer"] for row in rows] == [layer for layer in layers for _ in CLASSES]
+    predicted = {row["image"]: row["class"] for row in _rows(tmp_path / "done" / "per_image.csv")}
+    assert all(predicted[row["image"]] == row["class"] for row in rows)
+    shown = [*layers, *(["scan blocks.0.mixer"] if bundle is MEDCONVMAMBA else [])]
+    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == sorted(shown)
+    for name in shown:
+        assert len(list((folder / name).glob("sheet_class_*.png"))) == len(CLASSES)
+    client, (logged,) = bundle.mlflow_runs(tmp_path)
+    assert "done/explanations" in {a.path for a in client.list_artifacts(logged.info.run_id, "done")}
+
+
 @pytest.mark.parametrize(
-    ("images", "settings"),
+    ("bundle", "images", "settings"),
     [
-        ((24, 28, 28), {"in_channels": 1, "image_size": [28, 28], "patch_size": 4, "class_weights": "balanced"}),
-        ((24, 16, 16, 16), {"in_channels": 1, "image_size": [16, 16, 16], "spatial_dims": 3, "patch_size": 8}),
+        (MEDCONVMAMBA, (24, 28, 28), {"image_size": [28, 28], "patch_size": 4, "class_weights": "balanced"}),
+        (MEDCONVMAMBA, (24, 16, 16, 16), {"image_size": [16, 16, 16], "spatial_dims": 3, "patch_size": 8}),
+        (
+            MEDSPECTRALNET,
+            (25, 28, 28),  # 25 = 6 * 4 + 1: a last batch of one image, which SpectralFlow could not train on
+            {
+                "class_weights": "balanced",
+                "optimizer_name": "rmsprop",
+                **dict.fromkeys(("cutmix", "affine", "perspective", "colour", "blur", "erase"), 0.5),
+            },
+        ),
+        (
+            MEDSPECTRALNET,
+            (8, 16, 16, 16),
+            {"image_size": [16, 16, 16], "spatial_dims": 3, "optimizer_name": "sgd", "perspective": 1.0, "blur": 1.0},
+        ),
     ],
-    ids=["2D", "3D"],
+    ids=["medconvmamba-2D", "medconvmamba-3D", "medspectralnet-2D", "medspectralnet-3D"],
 )
-def test_arrays_train_evaluate_and_need_no_files(tmp_path, images, settings):
+def test_arrays_train_evaluate_and_need_no_files(tmp_path, bundle, images, settings):
     generator = np.random.default_rng(0)
     arrays = {}
     for part, count in (("train", images[0]), ("val", 6), ("test", 6)):
-        arrays[f"{part}_labels"] = np.arange(count)[:, None] % 2
+        labels = np.arange(count) % 2
+        arrays[f"{part}_labels"] = labels if part == "val" else labels[:, None]  # MedMNIST's and its copies' shapes
         arrays[f"{part}_images"] = generator.integers(0, 256, (count, *images[1:]), dtype=np.uint8)
     np.savez(tmp_path / "toy.npz", **arrays)
-    small = {key: value for key, value in MEDCONVMAMBA.tiny.items() if "demo" not in key}
-    settings = {**small, **settings, "dataset_dir": str(tmp_path / "toy.npz")}
-    MEDCONVMAMBA.run(("train.yaml",), tmp_path / "out", **settings)
+    small = {key: value for key, value in bundle.tiny.items() if "demo" not in key}
+    settings = {**small, "in_channels": 1, **settings, "dataset_dir": str(tmp_path / "toy.npz")}
+    bundle.run(("train.yaml",), tmp_path / "out", **settings)
     ckpt = str(tmp_path / "out" / "models" / "model.pt")
     test = {"dataset_dir": settings["dataset_dir"], "device": "cpu", "ckpt_path": ckpt, "run_name": "test"}
-    MEDCONVMAMBA.run(EVALUATE, tmp_path / "out", "train", **test)
+    bundle.run(EVALUATE, tmp_path / "out", "train", **test)
     assert json.loads((tmp_path / "out" / "test" / "summary.json").read_text())["images"] == 6
 
 
 @pytest.mark.realdata
 @pytest.mark.parametrize(
-    ("overlay", "folder", "parts", "parameters"),
+    ("bundle", "overlay", "folder", "parts"),
     [
-        ("pneumoniamnist.yaml", "medmnist", (4708, 524, 624), {"class_weights", "image_size"}),
-        ("breastmnist.yaml", "medmnist", (546, 78, 156), {"image_size"}),
-        ("covid_xray.yaml", "covid_xray", (280, 40, 80), {"image_size"}),
+        (MEDCONVMAMBA, "pneumoniamnist.yaml", "medmnist", (4708, 524, 624)),
+        (MEDCONVMAMBA, "breastmnist.yaml", "medmnist", (546, 78, 156)),
+        (MEDCONVMAMBA, "covid_xray.yaml", "covid_xray", (280, 40, 80)),
+        (MEDSPECTRALNET, "pneumoniamnist.yaml", "medmnist", (4708, 524, 624)),
+        (MEDSPECTRALNET, "breastmnist.yaml", "medmnist", (546, 78, 156)),
+        (MEDSPECTRALNET, "brain_tumor_mri.yaml", "brain_tumor_mri", (0, 0, 400)),
     ],
+    ids=str,
 )
-def test_overlays_of_the_real_runs_find_their_data(real_data, tmp_path, overlay, folder, parts, parameters):
-    small = {"network_args": {"embed_dim": 16, "depth": 1}, "cache_rate": 0.0, "datalists#check": False}
+def test_overlays_of_the_real_runs_find_their_data(real_data, tmp_path, bundle, overlay, folder, parts):
+    small = {"network_args": bundle.tiny["network_args"], "cache_rate": 0.0, "datalists#check": False}
     names = ("train.yaml", overlay)
-    flow = MEDCONVMAMBA.workflow(names, tmp_path, **small, device="cpu", dataset_dir=str(real_data / folder))
+    flow = bundle.workflow(names, tmp_path, **small, device="cpu", dataset_dir=str(real_data / folder))
     datalists = flow.parser.get_parsed_content("datalists")
     assert tuple(len(datalists[part]) for part in ("training", "validation", "test")) == parts
     batch = next(iter(flow.parser.get_parsed_content("train#dataloader")))
     assert list(batch["image"].shape[1:]) == [1, *flow.parser.get_parsed_content("image_size")]
-    assert -1.5 < float(batch["image"].min()) < float(batch["image"].max()) < 1.5
+    assert -2.5 < float(batch["image"].min()) < float(batch["image"].max()) < 2.5
     logits = flow.network_def(batch["image"])
-    assert logits.shape == (len(batch["label"]), 2)
+    assert logits.shape == (len(batch["label"]), len(datalists.class_names))

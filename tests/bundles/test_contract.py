@@ -10,7 +10,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser, verify_metadata, verify_net_in_out
 
-from .bundle_runs import BUNDLES, MAMBA_MIS, MEDCONVMAMBA, every_bundle
+from .bundle_runs import BUNDLES, MAMBA_MIS, MEDCONVMAMBA, MEDSPECTRALNET, every_bundle
 
 SCHEMA = Path(__file__).with_name("meta_schema_20240725.json")
 SCHEMA_MD5 = "06954cad2cc5d3784e72077ac76f0fc8"
@@ -98,3 +98,24 @@ def test_protocol_of_medconvmamba_is_the_published_one(tmp_path):
     assert (get("learning_rate"), get("weight_decay"), get("label_smoothing")) == (5e-4, 1e-5, 0.0)
     assert get("train#random_transforms") == []  # the paper trains without augmentation
     assert sum(p.numel() for p in get("network_def").parameters()) == 4_125_316
+
+
+def test_protocol_of_medspectralnet_is_the_published_one(tmp_path):
+    parser = _protocol(MEDSPECTRALNET)
+    parser["output_dir"] = f"$'{tmp_path.as_posix()}'"
+    parser["num_classes"] = 11
+    get = parser.get_parsed_content
+    assert (get("image_size"), get("in_channels"), get("max_epochs")) == ([224, 224], 3, 200)
+    assert (get("mean"), get("std")) == ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    assert (get("cutmix"), get("erase"), get("translate_range")) == (0.5, 0.5, 0.1)
+    kinds = [type(transform).__name__ for transform in get("train#random_transforms")]
+    assert kinds == [
+        "RandFlipd",
+        "RandAffined",
+        "RandPerspectived",
+        "RandColourJitterd",
+        "RandGaussianSmoothd",
+        "RandCoarseDropoutd",
+    ]
+    assert sum(p.numel() for p in get("network_def").parameters()) == 8_651_019
+    assert type(get("optimizer")) is torch.optim.Adam

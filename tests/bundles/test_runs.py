@@ -105,8 +105,14 @@ def test_two_processes_train_one_model(bundle, tmp_path):
     assert len(runs) == 1
 
 
-@pytest.mark.parametrize("place", ["from the root", "from the bundle", "absolute path"])
-@every_bundle
+@pytest.mark.parametrize(
+    ("bundle", "place"),
+    [
+        *((bundle, "from the root") for bundle in BUNDLES),
+        *((BUNDLES[0], place) for place in ("from the bundle", "absolute path")),
+    ],
+    ids=str,
+)
 def test_the_documented_command_runs_from_anywhere(bundle, place, tmp_path):
     cwd, file = {
         "from the root": (REPOSITORY, f"bundles/{bundle}/configs/train.yaml"),
