@@ -8,9 +8,17 @@ from .classification import classification_datalists
 from .demo import DEMO, DEMO_COUNTS, DEMO_SIZE, demo_sample, prepare_demo
 from .errors import DatalistError, Problem
 from .fusion import fusion_datalists
+from .fusion_demo import (
+    FUSION_DEMO_COUNTS,
+    FUSION_DEMO_SIZE,
+    FUSION_DEMO_SOURCES,
+    fusion_demo_sample,
+    prepare_fusion_demo,
+)
 from .image_reader import ImageReadError, Reader2D
 from .images import image_datalist
 from .naming import dataset_name
+from .pairs import pair_datalist
 from .root import is_demo
 from .samples import ClassificationDatalists
 from .segmentation import segmentation_datalists
@@ -28,16 +36,22 @@ __all__ = [
     "DEMO_COUNTS",
     "DEMO_SIZE",
     "DatalistError",
+    "FUSION_DEMO_COUNTS",
+    "FUSION_DEMO_SIZE",
+    "FUSION_DEMO_SOURCES",
     "ImageReadError",
     "Problem",
     "Reader2D",
     "dataset_name",
     "demo_sample",
     "fusion_datalists",
+    "fusion_demo_sample",
     "image_datalist",
     "is_demo",
     "make_split",
+    "pair_datalist",
     "prepare_demo",
+    "prepare_fusion_demo",
     "read_split",
     "segmentation_datalists",
 ]

@@ -9,9 +9,11 @@ from pathlib import Path
 from monai.config import PathLike
 
 from .check import raise_for
+from .demo import DEMO
 from .errors import DatalistError, Problem
 from .files import file_stem, list_images, natural_key
-from .root import existing_folder
+from .fusion_demo import FUSION_DEMO_SOURCES, prepare_fusion_demo
+from .root import existing_folder, is_demo
 from .splits import PARTS, apply_split, read_split
 
 __all__ = ["fusion_datalists", "match_sources"]
@@ -30,18 +32,25 @@ def fusion_datalists(
     sources: Sequence[str],
     split_file: PathLike | None = None,
     require: Sequence[str] = ("training", "validation"),
+    spatial_dims: int = 2,
+    demo_dir: PathLike | None = None,
+    demo_size: int | None = None,
+    demo_counts: Sequence[int] | None = None,
 ) -> dict[str, Pairs]:
     """Datalists of registered pairs for image fusion.
 
     Args:
         dataset_dir: folder with the pairs, or with part folders ``train``, ``val`` and ``test`` of them (also
-            ``training``, ``valid``, ``validation``, ``testing``; upper or lower case).
+            ``training``, ``valid``, ``validation``, ``testing``; upper or lower case); or ``"demo"`` for the embedded
+            synthetic demo set, which has sources of its own. There is no fallback.
         sources: names of source A and source B. Two folder names, ``("MRI", "CT")``: images of the same stem in the two
             folders. Two endings with an underscore first, ``("_t1ce", "_flair")``: files of the folder and its
             subfolders that differ in the ending of their stems only.
         split_file: JSON of names per part (:func:`~medssm_monai.data.read_split`) for all pairs together; replaces the
             part folders.
         require: parts that must not be empty.
+        spatial_dims: 2 or 3, of the demo set; folders hold what they hold.
+        demo_dir, demo_size, demo_counts: of the demo set (:func:`~medssm_monai.data.prepare_fusion_demo`).
 
     Without a split file: a missing validation part is every 10th training pair in natural order (the first included);
     without part folders, contiguous blocks of 70/15/15 % in natural order.
@@ -59,8 +68,12 @@ def fusion_datalists(
     unknown = [part for part in require if part not in PARTS]
     if unknown:
         raise ValueError(f"require names unknown parts {unknown}; the parts are {', '.join(PARTS)}.")
-    _check_sources(sources)
-    root = existing_folder(dataset_dir, "pairs of images")
+    if is_demo(dataset_dir):
+        logger.warning("dataset_dir is %r: synthetic demo images, not real data", DEMO)
+        root, sources = prepare_fusion_demo(demo_dir, spatial_dims, demo_size, demo_counts), FUSION_DEMO_SOURCES
+    else:
+        _check_sources(sources)
+        root = existing_folder(dataset_dir, "pairs of images")
     folders = _part_folders(root) or {"": root}
     found: dict[str, Pairs] = {}
     problems: list[Problem] = []

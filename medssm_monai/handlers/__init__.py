@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from medssm_monai.handlers.classification_report import ClassificationReport
 from medssm_monai.handlers.explanation_report import ExplanationReport
+from medssm_monai.handlers.fusion_report import FusionReport
 from medssm_monai.handlers.gradient_clip import GradientClip
 from medssm_monai.handlers.history import TrainingHistory, read_history
 from medssm_monai.handlers.mlflow import MLflowTracker, new_run_name
@@ -17,6 +18,7 @@ from medssm_monai.handlers.training_state import TrainingState
 __all__ = [
     "ClassificationReport",
     "ExplanationReport",
+    "FusionReport",
     "GradientClip",
     "MLflowTracker",
     "NaNGuard",

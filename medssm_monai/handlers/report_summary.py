@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from medssm_monai.metrics import bootstrap_interval, bootstrap_pooled
 from medssm_monai.metrics.thresholds import THRESHOLDS
 
-__all__ = ["ImageRecord", "package_versions", "summarise"]
+__all__ = ["ImageRecord", "package_versions", "score_table", "summarise"]
 
 
 @dataclass
@@ -45,10 +45,20 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
-def _per_image(records: Sequence[ImageRecord], bootstrap: dict[str, Any], groups: list | None) -> dict[str, Any]:
-    table: dict[str, Any] = {}
-    for name in records[0].scores:
-        values = np.array([record.scores[name] for record in records], dtype=np.float64)
+def score_table(
+    scores: Sequence[Mapping[str, float]], bootstrap: Mapping[str, Any], groups: Sequence | None = None
+) -> dict[str, dict[str, float]]:
+    """
+    Mean, bootstrap interval, SD and median of each metric over images.
+
+    Args:
+        scores: name to value for each image; NaN is undefined and left out.
+        bootstrap: keyword arguments of `medssm_monai.metrics.bootstrap_interval`.
+        groups: one group per image; whole groups are resampled.
+    """
+    table: dict[str, dict[str, float]] = {}
+    for name in scores[0]:
+        values = np.array([entry[name] for entry in scores], dtype=np.float64)
         defined = values[~np.isnan(values)]
         interval = bootstrap_interval(values, groups=groups, **bootstrap)
         table[name] = {
@@ -101,7 +111,7 @@ def summarise(
     summary: dict[str, Any] = {
         "images": len(records),
         "image_sizes": sizes,
-        "per_image": _per_image(records, bootstrap, groups),
+        "per_image": score_table([record.scores for record in records], bootstrap, groups),
         "pooled": {name: {"value": i.estimate, "low": i.low, "high": i.high} for name, i in pooled.items()},
         "data_set_curve": _data_set_curve(records),
         "bootstrap": {**bootstrap, "method": "percentile", "unit": "image" if groups is None else "group"},

@@ -25,6 +25,7 @@ from medssm_monai.metrics.confusion import OVERLAP_METRICS, confusion_counts, ov
 from medssm_monai.metrics.cumulative import ClassificationMetric
 from medssm_monai.metrics.fusion import FUSION_METRICS, fusion_metric_names, fusion_metrics
 from medssm_monai.metrics.fusion_fsim import fsim
+from medssm_monai.metrics.fusion_score import FusionMetric
 from medssm_monai.metrics.fusion_similarity import qabf, ssim, vif
 from medssm_monai.metrics.fusion_statistics import (
     entropy,
@@ -51,6 +52,7 @@ __all__ = [
     "PER_CLASS_METRICS",
     "BootstrapInterval",
     "ClassificationMetric",
+    "FusionMetric",
     "bootstrap_classification",
     "bootstrap_interval",
     "bootstrap_pooled",

@@ -21,6 +21,7 @@ from .pair_geometry import MatchPairD, MatchPaird, MatchPairDict
 from .perspective import RandPerspective, RandPerspectiveD, RandPerspectived, RandPerspectiveDict
 from .prepare_batch import PrepareBatchTransform
 from .save2d import SaveSegmentation, SaveSegmentationD, SaveSegmentationd, SaveSegmentationDict
+from .save_fused import SaveFused, SaveFusedD, SaveFusedd, SaveFusedDict
 from .temperature import TemperatureScaleD, TemperatureScaled, TemperatureScaleDict
 
 __all__ = [
@@ -58,6 +59,10 @@ __all__ = [
     "RecombineColourD",
     "RecombineColourDict",
     "RecombineColourd",
+    "SaveFused",
+    "SaveFusedD",
+    "SaveFusedDict",
+    "SaveFusedd",
     "SaveSegmentation",
     "SaveSegmentationD",
     "SaveSegmentationDict",

@@ -10,6 +10,7 @@ from medssm_monai.visualize.classification import (
 )
 from medssm_monai.visualize.curves import plot_curves
 from medssm_monai.visualize.explanations import Explanation, save_explanations
+from medssm_monai.visualize.fusion import fusion_panel, fusion_planes
 from medssm_monai.visualize.grad_cam import grad_cam, weak_activations
 from medssm_monai.visualize.heatmap import overlay_heatmap
 from medssm_monai.visualize.overlay import contact_sheet, overlay_contours, save_png, titled_panel, to_rgb
@@ -21,6 +22,8 @@ __all__ = [
     "ScanCoefficients",
     "capture_scans",
     "contact_sheet",
+    "fusion_panel",
+    "fusion_planes",
     "grad_cam",
     "overlay_contours",
     "overlay_heatmap",

@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,8 @@ class Bundle:
     tiny: Mapping[str, Any]
     overlays: tuple[str, ...]
     key_metric: str
+    size_key: str = "image_size"
+    sources: tuple[str, ...] = ("",)  # folders of the sources of a fusion
 
     def __str__(self) -> str:
         return self.name
@@ -41,6 +43,12 @@ class Bundle:
     def variant(self) -> str:
         """The network that the tests train."""
         return str(self.tiny["variant"])
+
+    def write_input(self, folder: Path, write_image: Callable[..., Path]) -> Path:
+        """A folder with one image, or one registered pair, as the inference takes it."""
+        for number, source in enumerate(self.sources):
+            write_image(folder / source / "a.png", 40, 30, "L" if source else "RGB", seed=number)
+        return folder
 
     def config(self, *names: str) -> list[str]:
         return [str(self.folder / "configs" / name) for name in names]
@@ -115,8 +123,24 @@ MEDSPECTRALNET = Bundle(
     overlays=("protocol.yaml", "baseline_resnet18.yaml"),
     key_metric="val_roc_auc",
 )
+CLINICAL_FMAMBA = Bundle(
+    "clinical_fmamba",
+    {
+        "variant": "clinical_fmamba_2d",
+        "network_args": {"depth": 1, "exchange_rounds": 1, "decoder_depth": 1, "d_state": 4},
+        "roi_size": [32, 32],
+        "datalists#demo_counts": [8, 4, 4],
+        "max_epochs": 1,
+        "batch_size": 4,
+        "device": "cpu",
+    },
+    overlays=("protocol.yaml",),
+    key_metric="val_fusion_score",
+    size_key="roi_size",
+    sources=("source_a", "source_b"),
+)
 CLASSIFIERS = (MEDCONVMAMBA, MEDSPECTRALNET)
-BUNDLES = (MAMBA_MIS, *CLASSIFIERS)
+BUNDLES = (MAMBA_MIS, *CLASSIFIERS, CLINICAL_FMAMBA)
 every_bundle = pytest.mark.parametrize("bundle", BUNDLES, ids=str)
 
 

@@ -55,7 +55,7 @@ def test_unwritable_output_folder_names_the_option(bundle, tmp_path):
 def test_no_weights_is_a_clear_error(bundle, names, tmp_path, write_image):
     settings = {"ckpt_path": str(tmp_path / "model.pt")}
     if names[0] == "inference.yaml":
-        settings["dataset_dir"] = str(write_image(tmp_path / "in" / "a.png", 40, 30))
+        settings["dataset_dir"] = str(bundle.write_input(tmp_path / "in", write_image))
     else:
         settings["datalists#demo_counts"] = [4, 4, 4]
     with failing(FileNotFoundError, "trained weights not found.*model.pt.*--ckpt_path"):

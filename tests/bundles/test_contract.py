@@ -65,8 +65,8 @@ def test_training_configs_have_all_properties(bundle, names, tmp_path):
 
 @every_bundle
 def test_inference_config_has_all_properties(bundle, tmp_path, write_image):
-    write_image(tmp_path / "images" / "a.png", 40, 30)
-    flow = bundle.workflow(("inference.yaml",), tmp_path / "out", "infer", dataset_dir=str(tmp_path / "images"))
+    images = bundle.write_input(tmp_path / "images", write_image)
+    flow = bundle.workflow(("inference.yaml",), tmp_path / "out", "infer", dataset_dir=str(images))
     assert flow.check_properties() == []
 
 

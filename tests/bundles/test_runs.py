@@ -31,7 +31,7 @@ def test_training_leaves_a_weights_only_checkpoint_with_its_settings(trained):
     assert all(isinstance(v, torch.Tensor) for v in state.values())
     settings = json.loads((out / "models" / "model.json").read_text())
     assert settings["variant"] == bundle.variant
-    assert settings["image_size"] == [32, 32]
+    assert settings[bundle.size_key] == [32, 32]
     last = torch.load(out / "first" / "checkpoint_epoch=2.pt", weights_only=True)
     assert set(last) == {"model", "optimizer", "lr_scheduler", "trainer"}
 
@@ -83,7 +83,7 @@ def test_a_resumed_training_goes_on_and_keeps_the_earlier_model(trained, tmp_pat
 def test_overlays_train_one_epoch(bundle, overlay, tmp_path):
     settings = {**bundle.tiny, "datalists#demo_counts": [4, 4, 4], "batch_size": 2}
     if overlay == "protocol.yaml":
-        del settings["image_size"]
+        del settings[bundle.size_key]
     bundle.run(("train.yaml", overlay), tmp_path, **settings, run_name="one")
     assert (tmp_path / "models" / "model.pt").is_file()
 

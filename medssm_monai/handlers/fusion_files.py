@@ -1,0 +1,71 @@
+"""The files of a fusion's evaluation: one row per pair and fusion, and a page to read."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from medssm_monai.handlers.fusion_summary import FusedPair
+from medssm_monai.handlers.report_files import format_interval, format_number
+from medssm_monai.handlers.whole_file import replace_file
+
+__all__ = ["write_fusion_report", "write_per_pair"]
+
+
+def write_per_pair(pairs: Sequence[FusedPair], path: Path) -> None:
+    """Table with one row per pair and fusion, in the order of the data; undefined scores are empty cells."""
+    grouped = any(pair.group is not None for pair in pairs)
+    metrics = list(next(iter(pairs[0].scores.values())))
+    with replace_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["image", *(["group"] if grouped else []), "size", "row", *metrics])
+        for pair in pairs:
+            size = "x".join(map(str, pair.size))
+            for row, scores in pair.scores.items():
+                values = ["" if math.isnan(scores[name]) else f"{scores[name]:.6f}" for name in metrics]
+                writer.writerow([pair.name, *([pair.group] if grouped else []), size, row, *values])
+
+
+def _table(rows: dict[str, Any], head: str, percent: str) -> list[str]:
+    """Metrics down, fusions across."""
+    lines = [f"| {head} ({percent} interval) | {' | '.join(rows)} |", "|---" * (len(rows) + 1) + "|"]
+    for metric in next(iter(rows.values())):
+        entries = [row[metric] for row in rows.values()]
+        cells = [f"{format_number(e['mean'])} ({format_interval(e)})" if e["images"] else "-" for e in entries]
+        lines.append(f"| {metric} | {' | '.join(cells)} |")
+    return lines
+
+
+def write_fusion_report(summary: dict[str, Any], path: Path) -> None:
+    """The summary as a Markdown page."""
+    percent = f"{summary['bootstrap']['confidence']:.0%}"
+    unit = "groups of pairs" if summary["bootstrap"]["unit"] == "group" else "pairs"
+    lines = [f"# Evaluation: {summary['name']}", "", f"Data: **{summary['data']}**, {summary['images']} pairs"]
+    lines[-1] += f" in {summary['groups']} groups." if "groups" in summary else "."
+    lines += ["", *_table(summary["rows"], "mean", percent), ""]
+    if summary["lead"]:
+        lines += [f"Fused minus the other rows, pair by pair, mean and {percent} interval:", ""]
+        lines += [*_table(summary["lead"], "fused minus", percent), ""]
+    facts = {
+        "Conventions": "the metrics' names say whether the values of the two sources are averaged (_mean) or added "
+        "(_sum); - is undefined (PSNR and SCD of a copy)",
+        "psnr_pooled": "maximised by the average by definition: reported, no aim",
+        "Sources": f"A: {summary['sources'][0]}, B: {summary['sources'][1]}; colour sources by their luminance",
+        "Seconds per pair": f"{summary['seconds_per_pair']:.3f} (median, network and inferer alone)",
+        "Image sizes": ", ".join(f"{size} ({n})" for size, n in summary["image_sizes"].items()),
+        "Intervals": f"percentile bootstrap over {unit}, {summary['bootstrap']['n_resamples']} resamples, "
+        f"seed {summary['bootstrap']['seed']}",
+        **summary["details"],
+        "Versions": ", ".join(f"{package} {version}" for package, version in summary["versions"].items()),
+        "Written": summary["written"],
+    }
+    lines += [f"- {name}: {value}" for name, value in facts.items()]
+    if summary["cases"]:
+        lines += ["", f"By {summary['cases_by']}:", ""]
+        lines += [f"- {case['kind']}: {case['image']} ({format_number(case['score'])})" for case in summary["cases"]]
+        lines += ["", f"![{summary['cases_by']}: worst, median and best cases](cases.png)"]
+    with replace_file(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,211 @@
+"""Evaluate a fusion pair by pair and write the report of the data set."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from monai.engines import IterationEvents
+from monai.utils import CommonKeys
+
+from medssm_monai.data.files import file_stem
+from medssm_monai.handlers.evaluation_report import EvaluationReport, gather_lists
+from medssm_monai.handlers.fusion_files import write_fusion_report, write_per_pair
+from medssm_monai.handlers.fusion_summary import FUSED, PLAIN_FUSIONS, FusedPair, cases, summarise_fusion
+from medssm_monai.handlers.report_files import write_summary
+from medssm_monai.handlers.whole_file import replace_file
+from medssm_monai.metrics import fusion_metric_names, fusion_metrics
+from medssm_monai.utils import writable_folder
+
+__all__ = ["FusionReport"]
+
+logger = logging.getLogger(__name__)
+
+Planes = list[list[torch.Tensor]]
+
+
+class FusionReport(EvaluationReport):
+    """
+    Ignite handler for a MONAI evaluator: scores every fused pair and the simplest fusions of the same pair, and writes
+    the report when the evaluation is complete.
+
+    Reads `pred` and `label` of each decollated item in `engine.state.output` after post-processing: `pred` is the fused
+    image `(1, *spatial)`, `label` the two sources `(2, *spatial)`, all in [0, 1]. Writes to `output_dir`, each file in
+    one step so that an interruption never leaves half of one:
+
+    * `per_pair.csv`: one row per pair and fusion (fused, average, maximum, copy of A, copy of B);
+    * `summary.json`, `report.md`: mean, SD, median and bootstrap interval per row and metric, the same of the paired
+      differences fused minus row, seconds per pair, settings and versions;
+    * `cases/`, `cases.png`: source A, source B, fused and difference of the worst, median and best pairs (three planes
+      of volumes), in colour where the item carries the chroma of a source.
+
+    The means of the fused images are also put into `engine.state.metrics` as `<name>_<metric>`, where a tracker
+    attached after this handler finds them. Run distributed, all ranks' pairs are gathered, a pair that a sampler
+    repeated counts once, and rank 0 writes.
+
+    Args:
+        output_dir: folder of the report; created when missing. Files of an earlier evaluation there are replaced.
+        name: name of the evaluation, for example `"test"`.
+        data_name: name of the data set; `"demo"` appears as "demo (synthetic)" wherever the report is read.
+        metrics: names of `medssm_monai.metrics.FUSION_METRICS`; `None` for all.
+        baselines: score the plain fusions too.
+        case_metric: metric that ranks the cases; computed also when `metrics` lacks it.
+        case_count: worst, median and best pairs shown, that many of each; 0 writes no pictures.
+        sources: names of the sources, for the report.
+        only_best: for the validation during training: write only when the evaluator's key metric is the best so far.
+        group: which pairs belong together (patient), so that intervals resample groups: a function from the file name
+            of source A to the group, or a regular expression whose first bracket (or whole match) is the group.
+        details: further facts for the report.
+        n_resamples: resamples of the bootstrap (95 %, seed 0).
+
+    Raises:
+        ValueError: unknown metrics (at once); items that are no decollated dicts with `pred` and `label`, shapes that
+            do not fit, values outside [0, 1] (naming the file); `group` that fits no file name.
+        PermissionError: the output folder is not writable (when the evaluation starts).
+    """
+
+    def __init__(
+        self,
+        output_dir: str | os.PathLike[str],
+        name: str = "test",
+        data_name: str | None = None,
+        metrics: Sequence[str] | None = None,
+        baselines: bool = True,
+        case_metric: str = "ssim_mean",
+        case_count: int = 1,
+        sources: Sequence[str] = ("A", "B"),
+        only_best: bool = False,
+        group: str | Callable[[str], str] | None = None,
+        details: Mapping[str, Any] | None = None,
+        n_resamples: int = 1000,
+    ) -> None:
+        super().__init__(output_dir, name, data_name, only_best, group, details, n_resamples)
+        self.metrics = fusion_metric_names([*fusion_metric_names(metrics), case_metric])
+        self.baselines, self.case_metric, self.case_count = baselines, case_metric, case_count
+        self.sources = tuple(sources)
+        self._reset()
+
+    def attach(self, engine: Engine) -> None:
+        super().attach(engine)
+        engine.add_event_handler(Events.ITERATION_STARTED, self._start_clock)
+        engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._stop_clock)
+
+    def _start_clock(self, engine: Engine) -> None:
+        self._clock = time.perf_counter()
+
+    def _stop_clock(self, engine: Engine) -> None:
+        if torch.device(engine.state.device).type == "cuda":
+            torch.cuda.synchronize(engine.state.device)
+        pred = engine.state.output[CommonKeys.PRED]
+        self._seconds = (time.perf_counter() - self._clock) / len(pred)
+
+    def _reset(self) -> None:
+        self._clock = self._seconds = 0.0
+        self._pairs: list[FusedPair] = []
+        self._pictures: dict[str, Planes] = {}
+
+    def _score(self, item: Mapping[str, Any], source: Mapping[str, Any]) -> None:
+        name = self._file_of(item, source, len(self._pairs))
+        fused, sources = (
+            torch.as_tensor(item[key]).detach().as_subclass(torch.Tensor).float()
+            for key in (CommonKeys.PRED, CommonKeys.LABEL)
+        )
+        if sources.shape[0] != 2 or fused.shape != (1, *sources.shape[1:]):
+            raise ValueError(
+                f"cannot evaluate {name}: expected a fused image (1, *spatial) and its sources (2, *spatial), got "
+                f"{tuple(fused.shape)} and {tuple(sources.shape)}."
+            )
+        a, b = sources[:1], sources[1:]
+        rows = {FUSED: fused, **({row: fuse(a, b) for row, fuse in PLAIN_FUSIONS.items()} if self.baselines else {})}
+        try:
+            size = (len(rows), *a.shape)
+            found = fusion_metrics(torch.stack(list(rows.values())), a.expand(size), b.expand(size), self.metrics)
+        except ValueError as error:
+            raise ValueError(f"cannot evaluate {name}: {error}") from error
+        scores = {row: {metric: float(values[i]) for metric, values in found.items()} for i, row in enumerate(rows)}
+        self._pairs.append(FusedPair(name, tuple(a.shape[1:]), scores, self._seconds, self._group_of(name)))
+        if self.case_count > 0:
+            self._pictures[name] = _planes(a, b, fused, {**source, **item})
+
+    def _finish(self, engine: Engine) -> None:
+        (pairs,) = gather_lists(self._pairs)
+        pairs = list({pair.name: pair for pair in pairs}.values())
+        chosen = cases(pairs, self.case_metric, self.case_count)
+        kinds = {pair.name: (kind, pair) for kind, found in chosen.items() for pair in found}
+        (gathered,) = gather_lists([(name, planes) for name, planes in self._pictures.items() if name in kinds])
+        pictures = dict(gathered)
+        self.summary = {
+            **self._heading(),
+            **summarise_fusion(pairs, n_resamples=self.n_resamples),
+            **self._provenance(engine),
+            "sources": list(self.sources),
+            "cases_by": self.case_metric,
+            "cases": [
+                {"kind": kind, "image": name, "score": pair.scores[FUSED][self.case_metric]}
+                for name, (kind, pair) in kinds.items()
+            ],
+        }
+        figures = {metric: entry["mean"] for metric, entry in self.summary["rows"][FUSED].items()}
+        self._publish(engine, figures, lambda: self._write(pairs, pictures))
+
+    def _write(self, pairs: list[FusedPair], pictures: Mapping[str, Planes]) -> None:
+        write_per_pair(pairs, self.output_dir / "per_pair.csv")
+        write_summary(self.summary, self.output_dir / "summary.json")
+        write_fusion_report(self.summary, self.output_dir / "report.md")
+        if self.summary["cases"]:
+            self._write_cases(pictures)
+        headline = self.summary["rows"][FUSED][self.case_metric]
+        logger.info(
+            "%s on %s: %s %.4f (95 %% interval %.4f to %.4f) over %d pairs; report in %s",
+            self.name,
+            self.data_name,
+            self.case_metric,
+            headline["mean"],
+            headline["low"],
+            headline["high"],
+            len(pairs),
+            self.output_dir,
+        )
+
+    def _write_cases(self, pictures: Mapping[str, Planes]) -> None:
+        from medssm_monai.visualize import contact_sheet, fusion_panel, save_png
+
+        folder = self.output_dir / "cases"
+        writable_folder(folder)
+        panels, written = [], set()
+        for number, case in enumerate(self.summary["cases"], start=1):
+            stem = re.sub(r"[^0-9A-Za-z_.-]+", "-", file_stem(Path(case["image"])))
+            title = f"{case['kind']}: {stem}, {self.case_metric} {case['score']:.3f}"
+            panels.append(fusion_panel(pictures[case["image"]], title))
+            written.add(f"{number:02d}_{case['kind']}_{stem}.png")
+            with replace_file(folder / f"{number:02d}_{case['kind']}_{stem}.png") as temporary:
+                save_png(panels[-1], temporary)
+        with replace_file(self.output_dir / "cases.png") as temporary:
+            save_png(contact_sheet(panels, columns=1), temporary)
+        for old in folder.glob("[0-9][0-9]_*.png"):  # cases of an earlier evaluation would be taken for these
+            if old.name not in written:
+                old.unlink()
+
+
+def _planes(a: torch.Tensor, b: torch.Tensor, fused: torch.Tensor, item: Mapping[str, Any]) -> Planes:
+    """Planes of source A, source B, fused image (in colour where the item has chroma) and difference, float16."""
+    from medssm_monai.transforms import YCbCrToRGB
+    from medssm_monai.visualize import fusion_planes
+
+    chroma = {key: item.get(f"{key}_chroma") for key in ("image_a", "image_b")}
+
+    def coloured(grey: torch.Tensor, hue: Any) -> torch.Tensor:
+        return grey if hue is None else YCbCrToRGB()(torch.cat([grey, torch.as_tensor(hue).to(grey)]))
+
+    lent = chroma["image_b"] if chroma["image_b"] is not None else chroma["image_a"]
+    shown = [coloured(a, chroma["image_a"]), coloured(b, chroma["image_b"]), coloured(fused, lent)]
+    images = [torch.as_tensor(image).as_subclass(torch.Tensor).clamp(0, 1) for image in shown]
+    planes = fusion_planes([*images, fused - torch.maximum(a, b)])
+    return [[image.half().cpu() for image in plane] for plane in planes]
