@@ -96,8 +96,17 @@ def run_bundle(plan: Plan, row: Row, folder: Path, step: str) -> None:
     overlay = folder / f"{step}.yaml"
     overlay.write_text(yaml.safe_dump({**overrides, **places}, sort_keys=False), encoding="utf8")
     files = plan.configs(row, *(() if training else ("evaluate.yaml",)), str(overlay))
+    say(f"{row.name}: {step} (output in {folder / f'{step}.log'})")
+    run_program(step, files, folder)
+
+
+def run_program(step: str, files: list[str], folder: Path) -> None:
+    """``python -m monai.bundle run step`` in ``folder``; its output goes to ``step.log`` there.
+
+    Raises:
+        RowError: it failed; the message is the last line of its log.
+    """
     log = folder / f"{step}.log"
-    say(f"{row.name}: {step} (output in {log})")
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     with log.open("w", encoding="utf8") as stream:
         status = subprocess.run(

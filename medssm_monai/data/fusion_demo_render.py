@@ -45,12 +45,19 @@ def _spots(rng: np.random.Generator, grid: Array, count: int, radius: tuple[floa
     return covered
 
 
-def render_pair(rng: np.random.Generator, size: Sequence[int]) -> tuple[Array, Array]:
+def render_pair(
+    rng: np.random.Generator,
+    size: Sequence[int],
+    lesions: tuple[int, int] = (1, 2),
+    specks: tuple[int, int] = (2, 4),
+) -> tuple[Array, Array]:
     """Source A and source B, uint8 arrays of ``size`` (two or three axes).
 
     Args:
-        rng: generator; the pair depends on its state and ``size`` only.
+        rng: generator; the pair depends on its state and the other arguments only.
         size: pixels or voxels along each axis.
+        lesions: smallest and largest number of soft lesions, which only source A shows.
+        specks: smallest and largest number of dense specks, which only source B shows.
     """
     dims = len(size)
     axes = [(np.arange(side) + 0.5) / side * 2.0 - 1.0 for side in size]
@@ -66,15 +73,15 @@ def render_pair(rng: np.random.Generator, size: Sequence[int]) -> tuple[Array, A
         centre = rng.uniform(-0.1, 0.1, dims)
         centre[-1] = side * rng.uniform(0.14, 0.22)
         cavity = np.maximum(cavity, _within(_radius(grid, centre, rng.uniform(0.1, 0.25, dims)), 1.0, 8 * pixel))
-    lesion = _spots(rng, grid, int(rng.integers(1, 3)), (0.1, 0.2), 3 * pixel)
-    specks = _spots(rng, grid, int(rng.integers(2, 5)), (0.04, 0.09), 2 * pixel)
+    lesion = _spots(rng, grid, int(rng.integers(lesions[0], lesions[1] + 1)), (0.1, 0.2), 3 * pixel)
+    dense = _spots(rng, grid, int(rng.integers(specks[0], specks[1] + 1)), (0.04, 0.09), 2 * pixel)
     a = (
         inside * (0.48 + 0.14 * folds * (1.0 - lesion) + 0.3 * lesion) * (1.0 - 0.85 * cavity)
         + 0.65 * scalp
         + 0.04 * bone
     )
     b = inside * (0.3 + 0.02 * folds - 0.08 * cavity) + 0.95 * bone + 0.2 * scalp
-    b = b + (0.8 - b) * specks * inside
+    b = b + (0.8 - b) * dense * inside
     images = (image + rng.normal(0.0, 0.01, image.shape) * (head < 1.05) for image in (a, b))
     a, b = (np.floor(np.clip(image, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8) for image in images)
     return a, b
