@@ -10,7 +10,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser, verify_metadata, verify_net_in_out
 
-from .bundle_runs import BUNDLES, MAMBA_MIS, MEDCONVMAMBA, MEDSPECTRALNET, every_bundle
+from .bundle_runs import BUNDLES, CLINICAL_FMAMBA, MAMBA_MIS, MEDCONVMAMBA, MEDSPECTRALNET, every_bundle
 
 SCHEMA = Path(__file__).with_name("meta_schema_20240725.json")
 SCHEMA_MD5 = "06954cad2cc5d3784e72077ac76f0fc8"
@@ -86,6 +86,15 @@ def test_protocol_of_mamba_mis_is_the_published_one():
     assert (parser["lr_scheduler#T_max"], parser["lr_scheduler#eta_min"]) == (50, 1e-5)
     assert get("loss").lambda_dice == get("loss").lambda_ce == 1.0
     assert isinstance(get("network_def"), torch.nn.Module)
+
+
+def test_protocol_of_clinical_fmamba_is_the_published_one():
+    parser = _protocol(CLINICAL_FMAMBA)
+    get = parser.get_parsed_content
+    assert (get("roi_size"), get("batch_size"), get("max_epochs"), get("learning_rate")) == ([256, 256], 4, 200, 5e-4)
+    assert (parser["lr_scheduler#T_max"], parser["lr_scheduler#eta_min"]) == (200, 1e-6)
+    assert get("loss").weights == {"intensity": 2.0, "gradient": 10.0, "ssim": 5.0}
+    assert sum(p.numel() for p in get("network_def").parameters()) == 3_378_369
 
 
 def test_protocol_of_medconvmamba_is_the_published_one(tmp_path):
