@@ -65,7 +65,11 @@ def train_fusion(pairs: Path, folder: Path, options: argparse.Namespace) -> Path
 def prepare(folder: Path, options: argparse.Namespace) -> dict[str, Path]:
     """Folders with parts and classes of source A, source B and the fused images, by row of the table."""
     pairs, classes = folder / "pairs", folder / "classes"
-    rows = {"source A": classes / "a", "source B": classes / "b", "fused": classes / "fused"}
+    rows = {
+        "source A": classes / "generated_a",
+        "source B": classes / "generated_b",
+        "fused": classes / "generated_fused",
+    }
     done = folder / "prepared"
     if done.is_file():
         return rows

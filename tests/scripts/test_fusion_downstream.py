@@ -71,7 +71,8 @@ def test_one_command_makes_one_table(tmp_path, runs, capsys):
     with open(tmp_path / "classification" / "ablations.csv") as stream:
         assert [row["name"] for row in csv.DictReader(stream)] == ["source A", "source B", "fused"]
     assert "not real" in capsys.readouterr().out
-    assert sorted(path.name for path in (tmp_path / "classes" / "fused" / "test").iterdir()) == sorted(CLASSES)
+    fused = tmp_path / "classes" / "generated_fused" / "test"  # reports and MLflow call the data by this name
+    assert sorted(path.name for path in fused.iterdir()) == sorted(CLASSES)
     runs.clear()
     assert fusion_downstream.main(words) == 0 and runs == []  # all done before
     assert fusion_downstream.main([*words, "--seed", "1"]) == 2
