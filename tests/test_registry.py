@@ -11,6 +11,7 @@ from medssm_monai.registry import Mixer
 SMALL = {
     "mamba_mis": {"img_size": 32, "base_dim": 8, "d_state": 4},
     "medconvmamba": {"num_classes": 4, "img_size": 32, "embed_dim": 16, "d_state": 4, "depth": 2},
+    "medspectralnet": {"num_classes": 4},
 }
 
 
@@ -26,8 +27,9 @@ def test_register_is_idempotent_and_fills_monais_factories():
 
 @pytest.mark.parametrize("name", [n for n in nets.__all__ if n.startswith(tuple(SMALL))])
 def test_every_variant_runs_forward_and_backward(name):
-    net = medssm_monai.get_network(name, **SMALL[name.rpartition("_")[0]])
-    net(torch.rand(1, 3, 32, 32)).mean().backward()
+    (small,) = (arguments for start, arguments in SMALL.items() if name.startswith(start))
+    net = medssm_monai.get_network(name, **small)
+    net(torch.rand(2, 3, 32, 32)).mean().backward()
     assert all(p.grad is not None for p in net.parameters())
 
 

@@ -154,7 +154,7 @@ def test_wrong_settings_name_the_right_ones(bundle, tmp_path, overrides, message
     [
         ({"optimizer_name": "sdg"}, "'sdg'.*sgd"),
         ({"pretrained_path": "nowhere.pth"}, "nowhere.pth"),
-        ({"batch_size": 1}, "batch of one sample"),
+        ({"batch_size": 1, "image_size": [64, 64]}, "batch of one sample"),
         ({"cutmix": 2}, "prob"),
     ],
     ids=["optimiser", "weights", "batch of one", "cutmix"],

@@ -184,7 +184,7 @@ def test_arrays_train_evaluate_and_need_no_files(tmp_path, bundle, images, setti
         (MEDCONVMAMBA, "covid_xray.yaml", "covid_xray", (280, 40, 80)),
         (MEDSPECTRALNET, "pneumoniamnist.yaml", "medmnist", (4708, 524, 624)),
         (MEDSPECTRALNET, "breastmnist.yaml", "medmnist", (546, 78, 156)),
-        (MEDSPECTRALNET, "brain_tumor_mri.yaml", "brain_tumor_mri", (0, 0, 400)),
+        (MEDSPECTRALNET, "brain_tumor_mri.yaml", "brain_tumor_mri", (760, 163, 400)),
     ],
     ids=str,
 )
