@@ -16,8 +16,8 @@ from .splits import PARTS
 __all__ = ["CLASS_DEMO_COUNTS", "CLASS_DEMO_SIZE", "class_demo_sample", "prepare_class_demo"]
 
 CLASS_DEMO_SIZE = 64
-CLASS_DEMO_COUNTS = (240, 60, 60)
-CLASS_DEMO_VERSION = 1  # raise it with every change of a pixel: the version is part of the folder name
+CLASS_DEMO_COUNTS = (480, 60, 60)
+CLASS_DEMO_VERSION = 2  # raise it with every change of a pixel: the version is part of the folder name
 SEED = 2025
 
 

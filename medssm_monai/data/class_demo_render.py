@@ -2,7 +2,7 @@
 
 The classes share brightness, polarity, colour, size and place: a smooth disc, a lobed one, a ring, and a disc with a
 coarse mottle. Light, shadows, small spots and hairs are those of the segmentation demo. So a linear classifier of
-pixels stays near chance, a network that sees shape and texture does not.
+pixels gets a good third of the pictures right (chance: a quarter), a network that sees shape and texture most of them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Array = np.ndarray
 def _lesion(rng: np.random.Generator, size: int, kind: str) -> tuple[Array, Array]:
     """Cover in [0, 1] of a lesion, and the change of brightness inside it, in units of its contrast."""
     pixel = 1.0 / size
-    centre, radius = rng.uniform(0.32, 0.68, 2), rng.uniform(0.17, 0.26)
+    centre, radius = rng.uniform(0.38, 0.62, 2), rng.uniform(0.2, 0.28)
     stretch = np.array([rng.uniform(1.0, 1.3), rng.uniform(0.0, np.pi)])
     harmonics = np.stack([rng.uniform(-0.04, 0.04, 6), rng.uniform(0.0, 2 * np.pi, 6)], axis=1)
     if kind == "lobed":
@@ -47,8 +47,8 @@ def render_class_sample(rng: np.random.Generator, size: int, kind: str) -> Array
         far = spot_distance(size, rng.uniform(0.05, 0.95, 2), rng.uniform(0.02, 0.05), np.zeros((1, 2)), np.ones(2))
         light = light + rng.choice([-1.0, 1.0]) * rng.uniform(0.1, 0.2) * cover(far, 1.5 / size)
     covered, inside = _lesion(rng, size, kind)
-    contrast = rng.choice([-1.0, 1.0]) * rng.uniform(0.16, 0.28)
-    tint = np.array([1.0, rng.uniform(0.62, 0.85), rng.uniform(0.52, 0.8)])
+    contrast = -rng.uniform(0.24, 0.34)  # darker than its surroundings, as a pigmented lesion
+    tint = np.array([1.0, rng.uniform(0.7, 0.8), rng.uniform(0.6, 0.7)])
     image = (light + contrast * covered * inside)[..., None] * tint
     image = artefacts(rng, size, image, 1.0 / size)
     image = image + rng.normal(0.0, 0.02, image.shape)
