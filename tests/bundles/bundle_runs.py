@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ class Bundle:
     key_metric: str
     size_key: str = "image_size"
     sources: tuple[str, ...] = ("",)  # folders of the sources of a fusion
+    described: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # config -> options for what metadata say
 
     def __str__(self) -> str:
         return self.name
@@ -108,6 +109,10 @@ MEDCONVMAMBA = Bundle(
     },
     overlays=("protocol.yaml", "baseline_resnet18.yaml"),
     key_metric="val_roc_auc",
+    described={
+        "train.yaml": {"in_channels": 1, "num_classes": 2, "patch_size": 4},
+        "inference.yaml": {"ckpt_path": str(REPOSITORY / "bundles/medconvmamba/models/pneumoniamnist.pt")},
+    },
 )
 MEDSPECTRALNET = Bundle(
     "medspectralnet",

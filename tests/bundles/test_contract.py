@@ -53,7 +53,7 @@ def test_network_takes_and_gives_what_the_metadata_say(bundle, file, tmp_path):
             n=n,
             bundle_root=str(bundle.folder),
             output_dir=f"$'{tmp_path.as_posix()}'",
-            variant=bundle.variant,
+            **{"variant": bundle.variant, **bundle.described.get(file, {})},
         )
 
 
