@@ -30,7 +30,7 @@ def test_arrays_are_the_same_on_every_machine():
 
 
 def test_a_linear_classifier_of_pixels_stays_below_one_half():
-    """Chance is 0.25. MedConvMamba-T reaches 0.68 of the validation part in 16 epochs."""
+    """Chance is 0.25. MedConvMamba-T reaches 0.73 of the test part in 20 epochs."""
     images, labels = stacked("training", 480)
     test_images, test_labels = stacked("test", 60)
     for strength in (1e-4, 1e-2):
