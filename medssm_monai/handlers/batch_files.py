@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from monai.utils import ImageMetaKey
+from ignite.engine import Engine
+from monai.utils import CommonKeys, ImageMetaKey
 
-__all__ = ["batch_files", "item_file"]
+__all__ = ["batch_files", "decollated", "item_file"]
 
 
 def _names(value: Any) -> list[str]:
@@ -46,3 +47,25 @@ def batch_files(batch: Any, keys: Sequence[str] = ("image", "label")) -> list[st
         names = [item_file(item, keys) for item in batch if isinstance(item, Mapping)]
         return [name for name in names if name is not None]
     return []
+
+
+def decollated(engine: Engine, keys: Sequence[str], user: str) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """
+    The items of the last iteration's output, each with the item of the batch that it came from.
+
+    Args:
+        engine: an evaluator built with `decollate=True`.
+        keys: what each item must have.
+        user: who asks, for the error.
+
+    Raises:
+        ValueError: the output is no list of dicts with these keys.
+    """
+    output, batch = engine.state.output, engine.state.batch
+    if not isinstance(output, list) or not all(set(keys) <= set(item) for item in output):
+        raise ValueError(
+            f"{user} needs decollated items with {' and '.join(map(repr, keys))}, got {type(output).__name__}; build "
+            f"the evaluator with decollate=True{' and give the data labels' if CommonKeys.LABEL in keys else ''}."
+        )
+    for position, item in enumerate(output):
+        yield item, batch[position] if isinstance(batch, list) and position < len(batch) else item

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from medssm_monai.handlers.report_files import format_interval, format_number
+from medssm_monai.handlers.report_page import closing_facts, format_interval, format_number, page_head, write_page
 from medssm_monai.handlers.whole_file import replace_file
 
 __all__ = ["write_classification_report", "write_pictures"]
@@ -52,9 +52,7 @@ def _tables(summary: dict[str, Any]) -> list[str]:
 
 def write_classification_report(summary: dict[str, Any], path: Path, pictures: Sequence[str] = ()) -> None:
     """The summary as a Markdown page, with the pictures that lie beside it."""
-    unit = "groups of images" if summary["bootstrap"]["unit"] == "group" else "images"
-    lines = [f"# Evaluation: {summary['name']}", "", f"Data: **{summary['data']}**, {summary['images']} images"]
-    lines[-1] += f" in {summary['groups']} groups." if "groups" in summary else "."
+    lines = page_head(summary, "images")
     lines += ["", *_tables(summary), ""]
     lines += [f"Undefined: {reason}." for reason in summary["undefined"]]
     positive = summary["class_names"][-1]
@@ -65,14 +63,8 @@ def write_classification_report(summary: dict[str, Any], path: Path, pictures: S
         "macro, weighted": "mean over the classes among the labels, plain or weighted by their number of images",
         "ece": f"expected calibration error, {summary['calibration_bins']} bins of equal width; biased upwards in few "
         "images, and more so in resamples, so that its interval may lie above the value",
-        "Intervals": f"percentile bootstrap over {unit}, {summary['bootstrap']['n_resamples']} resamples, "
-        f"seed {summary['bootstrap']['seed']}",
-        **summary["details"],
-        "Versions": ", ".join(f"{package} {version}" for package, version in summary["versions"].items()),
-        "Written": summary["written"],
     }
-    lines += ["", *[f"- {name}: {value}" for name, value in facts.items()]]
+    lines += ["", *closing_facts(summary, "images", facts)]
     for picture in pictures:
         lines += ["", f"![{Path(picture).stem.replace('_', ' ')}]({picture})"]
-    with replace_file(path) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_page(lines, path)

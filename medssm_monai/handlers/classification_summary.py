@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from medssm_monai.handlers.report_summary import common_groups
 from medssm_monai.metrics.calibration import CALIBRATION_BINS
 from medssm_monai.metrics.classification import (
     PER_CLASS_METRICS,
@@ -60,7 +61,7 @@ def summarise_classification(
         raise ValueError("no images were evaluated, there is nothing to summarise; check the data list.")
     probabilities = np.stack([record.probabilities for record in records])
     data = as_predictions(probabilities, [record.label for record in records], class_names)
-    groups = [record.group for record in records] if all(record.group is not None for record in records) else None
+    groups = common_groups(records)
     bootstrap = {"n_resamples": n_resamples, "confidence": confidence, "seed": seed}
     intervals = bootstrap_classification(*data, groups=groups, bins=bins, **bootstrap)
 

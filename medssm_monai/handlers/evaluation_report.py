@@ -15,7 +15,7 @@ import torch.distributed as dist
 from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
 
-from medssm_monai.handlers.batch_files import item_file
+from medssm_monai.handlers.batch_files import decollated, item_file
 from medssm_monai.handlers.events import process_rank
 from medssm_monai.handlers.report_summary import package_versions
 from medssm_monai.utils import writable_folder
@@ -98,14 +98,7 @@ class EvaluationReport(ABC):
             writable_folder(self.output_dir)
 
     def _collect(self, engine: Engine) -> None:
-        output, batch = engine.state.output, engine.state.batch
-        if not isinstance(output, list) or not all({CommonKeys.PRED, CommonKeys.LABEL} <= set(item) for item in output):
-            raise ValueError(
-                f"{type(self).__name__} needs decollated items with 'pred' and 'label', got {type(output).__name__}; "
-                "build the evaluator with decollate=True and give the data labels."
-            )
-        for position, item in enumerate(output):
-            source = batch[position] if isinstance(batch, list) and position < len(batch) else item
+        for item, source in decollated(engine, (CommonKeys.PRED, CommonKeys.LABEL), type(self).__name__):
             self._score(item, source)
 
     @staticmethod

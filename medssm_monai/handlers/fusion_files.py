@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medssm_monai.handlers.fusion_summary import FusedPair
-from medssm_monai.handlers.report_files import format_interval, format_number
+from medssm_monai.handlers.report_page import closing_facts, format_interval, format_number, page_head, write_page
 from medssm_monai.handlers.whole_file import replace_file
 
 __all__ = ["write_fusion_report", "write_per_pair"]
@@ -42,9 +42,7 @@ def _table(rows: dict[str, Any], head: str, percent: str) -> list[str]:
 def write_fusion_report(summary: dict[str, Any], path: Path) -> None:
     """The summary as a Markdown page."""
     percent = f"{summary['bootstrap']['confidence']:.0%}"
-    unit = "groups of pairs" if summary["bootstrap"]["unit"] == "group" else "pairs"
-    lines = [f"# Evaluation: {summary['name']}", "", f"Data: **{summary['data']}**, {summary['images']} pairs"]
-    lines[-1] += f" in {summary['groups']} groups." if "groups" in summary else "."
+    lines = page_head(summary, "pairs")
     lines += ["", *_table(summary["rows"], "mean", percent), ""]
     if summary["lead"]:
         lines += [f"Fused minus the other rows, pair by pair, mean and {percent} interval:", ""]
@@ -55,17 +53,10 @@ def write_fusion_report(summary: dict[str, Any], path: Path) -> None:
         "psnr_pooled": "maximised by the average by definition: reported, no aim",
         "Sources": f"A: {summary['sources'][0]}, B: {summary['sources'][1]}; colour sources by their luminance",
         "Seconds per pair": f"{summary['seconds_per_pair']:.3f} (median, network and inferer alone)",
-        "Image sizes": ", ".join(f"{size} ({n})" for size, n in summary["image_sizes"].items()),
-        "Intervals": f"percentile bootstrap over {unit}, {summary['bootstrap']['n_resamples']} resamples, "
-        f"seed {summary['bootstrap']['seed']}",
-        **summary["details"],
-        "Versions": ", ".join(f"{package} {version}" for package, version in summary["versions"].items()),
-        "Written": summary["written"],
     }
-    lines += [f"- {name}: {value}" for name, value in facts.items()]
+    lines += closing_facts(summary, "pairs", facts)
     if summary["cases"]:
         lines += ["", f"By {summary['cases_by']}:", ""]
         lines += [f"- {case['kind']}: {case['image']} ({format_number(case['score'])})" for case in summary["cases"]]
         lines += ["", f"![{summary['cases_by']}: worst, median and best cases](cases.png)"]
-    with replace_file(path) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_page(lines, path)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from medssm_monai.handlers.report_summary import score_table
+from medssm_monai.handlers.report_summary import common_groups, score_table
 
 __all__ = ["FUSED", "FusedPair", "PLAIN_FUSIONS", "cases", "summarise_fusion"]
 
@@ -60,7 +60,7 @@ def summarise_fusion(
     """
     if not pairs:
         raise ValueError("no pairs were evaluated, there is nothing to summarise; check the data list.")
-    groups = [pair.group for pair in pairs] if all(pair.group is not None for pair in pairs) else None
+    groups = common_groups(pairs)
     bootstrap = {"n_resamples": n_resamples, "confidence": confidence, "seed": seed}
     sizes = [" x ".join(map(str, pair.size)) for pair in pairs]
     scores = {row: [_defined(pair.scores[row]) for pair in pairs] for row in pairs[0].scores}

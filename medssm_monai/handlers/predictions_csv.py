@@ -14,7 +14,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
 
-from medssm_monai.handlers.batch_files import item_file
+from medssm_monai.handlers.batch_files import decollated, item_file
 from medssm_monai.handlers.evaluation_report import gather_lists
 from medssm_monai.handlers.events import process_rank
 from medssm_monai.handlers.whole_file import replace_file
@@ -93,14 +93,7 @@ class PredictionsCSV:
             writable_folder(self.path.parent)
 
     def _collect(self, engine: Engine) -> None:
-        output, batch = engine.state.output, engine.state.batch
-        if not isinstance(output, list) or not all(CommonKeys.PRED in item for item in output):
-            raise ValueError(
-                f"PredictionsCSV needs decollated items with 'pred', got {type(output).__name__}; "
-                "build the evaluator with decollate=True."
-            )
-        for position, item in enumerate(output):
-            source = batch[position] if isinstance(batch, list) and position < len(batch) else item
+        for item, source in decollated(engine, (CommonKeys.PRED,), type(self).__name__):
             self._add(item, source)
 
     def _add(self, item: Mapping[str, Any], source: Mapping[str, Any]) -> None:

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from medssm_monai.handlers.report_page import closing_facts, format_interval, format_number, page_head, write_page
 from medssm_monai.handlers.report_summary import ImageRecord
 from medssm_monai.handlers.whole_file import replace_file
 
-__all__ = ["format_interval", "format_number", "write_per_image", "write_report", "write_summary"]
+__all__ = ["write_per_image", "write_report", "write_summary"]
 
 _COUNT_COLUMNS = ("tp", "fp", "fn", "tn")
 
@@ -45,16 +46,6 @@ def write_summary(summary: dict[str, Any], path: Path) -> None:
         temporary.write_text(json.dumps(_without_nan(summary), indent=2) + "\n", encoding="utf-8")
 
 
-def format_number(value: float) -> str:
-    """Four decimals below ten, two above; `-` for undefined."""
-    return "-" if math.isnan(value) else f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
-
-
-def format_interval(entry: dict[str, float]) -> str:
-    """`low to high` of an entry of a summary."""
-    return f"{format_number(entry['low'])} to {format_number(entry['high'])}"
-
-
 def _tables(summary: dict[str, Any]) -> list[str]:
     percent = f"{summary['bootstrap']['confidence']:.0%}"
     lines = [f"| per image | mean | {percent} interval | SD | median | images |", "|---|---|---|---|---|---|"]
@@ -79,30 +70,21 @@ def _tables(summary: dict[str, Any]) -> list[str]:
 
 def write_report(summary: dict[str, Any], path: Path) -> None:
     """The summary as a Markdown page."""
-    unit = "groups of images" if summary["bootstrap"]["unit"] == "group" else "images"
-    lines = [f"# Evaluation: {summary['name']}", "", f"Data: **{summary['data']}**, {summary['images']} images"]
-    lines[-1] += f" in {summary['groups']} groups." if "groups" in summary else "."
+    lines = page_head(summary, "images")
     lines += ["", *_tables(summary), ""]
     for name, part in summary.get("subsets", {}).items():
         lines += [f"## {name} ({part['images']} images)", "", *_tables(part), ""]
     facts = {
         "Threshold": summary["threshold"],
         "Distances in": summary["distance_unit"],
-        "Image sizes": ", ".join(f"{size} ({n})" for size, n in summary["image_sizes"].items()),
-        "Intervals": f"percentile bootstrap over {unit}, {summary['bootstrap']['n_resamples']} resamples, "
-        f"seed {summary['bootstrap']['seed']}",
         "Maps": "stretched to [0, 1] for the metrics over thresholds, S, E, weighted F and MAE"
         if summary["normalise"]
         else "as predicted",
-        **summary["details"],
-        "Versions": ", ".join(f"{package} {version}" for package, version in summary["versions"].items()),
-        "Written": summary["written"],
     }
-    lines += [f"- {name}: {value}" for name, value in facts.items()]
+    lines += closing_facts(summary, "images", facts)
     if summary["worst"]:
         lines += ["", f"Lowest {summary['worst_by']}:", ""]
         lines += [f"- {case['image']}: {format_number(case['score'])}" for case in summary["worst"]]
         if summary["overlays"]:
             lines += ["", f"![worst cases]({summary['overlays']})"]
-    with replace_file(path) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_page(lines, path)

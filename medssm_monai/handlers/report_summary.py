@@ -5,14 +5,14 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from medssm_monai.metrics import bootstrap_interval, bootstrap_pooled
 from medssm_monai.metrics.thresholds import THRESHOLDS
 
-__all__ = ["ImageRecord", "package_versions", "score_table", "summarise"]
+__all__ = ["ImageRecord", "common_groups", "package_versions", "score_table", "summarise"]
 
 
 @dataclass
@@ -26,6 +26,16 @@ class ImageRecord:
     e_curve: np.ndarray | None = None
     group: str | None = None
     subset: str | None = None
+
+
+class _Grouped(Protocol):
+    group: str | None
+
+
+def common_groups(records: Sequence[_Grouped]) -> list[str] | None:
+    """The group of every record; `None` unless each has one, and single images are then resampled."""
+    groups = [record.group for record in records if record.group is not None]
+    return groups if len(groups) == len(records) else None
 
 
 def package_versions() -> dict[str, str]:
@@ -101,7 +111,7 @@ def summarise(
     """
     if not records:
         raise ValueError("no images were evaluated, there is nothing to summarise; check the data list.")
-    groups = [record.group for record in records] if all(record.group is not None for record in records) else None
+    groups = common_groups(records)
     bootstrap = {"n_resamples": n_resamples, "confidence": confidence, "seed": seed}
     pooled = bootstrap_pooled(np.stack([record.counts for record in records]), groups=groups, **bootstrap)
     sizes: dict[str, int] = {}

@@ -1,0 +1,52 @@
+"""What the pages of all evaluations share: the head, the facts at the end, and how figures are written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from medssm_monai.handlers.whole_file import replace_file
+
+__all__ = ["closing_facts", "format_interval", "format_number", "page_head", "write_page"]
+
+
+def format_number(value: float) -> str:
+    """Four decimals below ten, two above; `-` for undefined."""
+    return "-" if math.isnan(value) else f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
+
+
+def format_interval(entry: dict[str, float]) -> str:
+    """`low to high` of an entry of a summary."""
+    return f"{format_number(entry['low'])} to {format_number(entry['high'])}"
+
+
+def page_head(summary: Mapping[str, Any], cases: str) -> list[str]:
+    """Title and data of the page; `cases` is what was counted ("images", "pairs")."""
+    lines = [f"# Evaluation: {summary['name']}", "", f"Data: **{summary['data']}**, {summary['images']} {cases}"]
+    lines[-1] += f" in {summary['groups']} groups." if "groups" in summary else "."
+    return lines
+
+
+def closing_facts(summary: Mapping[str, Any], cases: str, facts: Mapping[str, Any]) -> list[str]:
+    """The list under the tables: the evaluation's own `facts`, then sizes, intervals, details and versions."""
+    bootstrap = summary["bootstrap"]
+    unit = f"groups of {cases}" if bootstrap["unit"] == "group" else cases
+    everything = dict(facts)
+    if "image_sizes" in summary:
+        everything["Image sizes"] = ", ".join(f"{size} ({n})" for size, n in summary["image_sizes"].items())
+    everything |= {
+        "Intervals": f"percentile bootstrap over {unit}, {bootstrap['n_resamples']} resamples, "
+        f"seed {bootstrap['seed']}",
+        **summary["details"],
+        "Versions": ", ".join(f"{package} {version}" for package, version in summary["versions"].items()),
+        "Written": summary["written"],
+    }
+    return [f"- {name}: {value}" for name, value in everything.items()]
+
+
+def write_page(lines: Sequence[str], path: Path) -> None:
+    """Write the page, whole or not at all."""
+    with replace_file(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
