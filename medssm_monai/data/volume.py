@@ -10,6 +10,7 @@ from monai.config import PathLike
 from monai.data import MetaTensor
 from monai.transforms import LoadImage
 
+from .arrays import ARRAY_NAME, array_image, is_array
 from .image_reader import ImageReadError, to_channels
 from .npz import ARRAY, NpzError, npz_sample, parse_npz_address
 
@@ -25,11 +26,19 @@ def _from_npz(file: Path, key: str, index: int) -> tuple[torch.Tensor, dict, flo
     return torch.from_numpy(np.moveaxis(values, -1, 0).copy()), meta, full_range
 
 
-def read_volume(path: PathLike, channels: int | None = 1, scale: bool = True) -> MetaTensor:
+def _from_array(source: np.ndarray | torch.Tensor) -> MetaTensor:
+    values = np.moveaxis(array_image(source, 3), -1, 0).copy()
+    meta = {"filename_or_obj": ARRAY_NAME, "file_kind": ARRAY, "original_channel_dim": 0}
+    affine = source.affine if isinstance(source, MetaTensor) else None
+    return MetaTensor(torch.from_numpy(values), affine=affine, meta=meta)
+
+
+def read_volume(path: PathLike | np.ndarray | torch.Tensor, channels: int | None = 1, scale: bool = True) -> MetaTensor:
     """One volume ``(C, X, Y, Z)`` float32; axes as stored.
 
     Args:
-        path: NIfTI file, DICOM series folder, or the address of an image in an ``.npz`` file.
+        path: NIfTI file, DICOM series folder, the address of an image in an ``.npz`` file, or an array in memory
+            (:func:`~medssm_monai.data.arrays.array_image`), whose affine is that of the MetaTensor, else the identity.
         channels: 1 (luma), 3 (grey repeated) or None (as in the file).
         scale: to [0, 1], by 255 or 65535 for integer arrays of ``.npz`` files, else by the volume's own minimum and
             maximum (a constant volume becomes 0).
@@ -39,8 +48,12 @@ def read_volume(path: PathLike, channels: int | None = 1, scale: bool = True) ->
         ImageReadError: damaged, or no volume.
         ValueError: NaN or infinite values.
     """
-    address = parse_npz_address(path)
-    if address is not None:
+    in_memory = is_array(path)
+    address = None if in_memory else parse_npz_address(path)
+    if in_memory:
+        volume, full_range = _from_array(path), 1.0
+        path = ARRAY_NAME
+    elif address is not None:
         values, meta, full_range = _from_npz(*address)
         volume = MetaTensor(values, meta=meta)
     else:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from monai.config import KeysCollection, PathLike
 from monai.data import MetaTensor
 from monai.transforms import LoadImage, MapTransform, Transform
 
-from ..data.image_reader import Reader2D
+from ..data.arrays import ARRAY_NAME, array_image, is_array
+from ..data.files import RASTER
+from ..data.image_reader import Pixels, Reader2D
 
 __all__ = ["LoadImage2D", "LoadImage2DD", "LoadImage2DDict", "LoadImage2Dd"]
 
@@ -19,7 +23,8 @@ class LoadImage2D(Transform):
     """Load one 2D image or mask through MONAI's ``LoadImage`` with :class:`~medssm_monai.data.Reader2D`.
 
     Takes PNG, JPEG, TIFF, BMP (1-, 8- and 16-bit, grey, palette, RGB, RGBA), single-slice NIfTI and DICOM, and images
-    of ``.npz`` files by address (``breastmnist.npz/train_images/12``). Returns a float32 ``MetaTensor`` ``(C, H, W)``:
+    of ``.npz`` files by address (``breastmnist.npz/train_images/12``), and pixels in memory (``array_image`` of
+    :mod:`medssm_monai.data.arrays` says which). Returns a float32 ``MetaTensor`` ``(C, H, W)``:
     images in [0, 1], masks ``(1, H, W)`` in {0, 1}. The metadata keep
     ``filename_or_obj``, ``affine``, ``spatial_shape`` (H, W of the file) and what is needed to write a result back in
     the geometry of the file. Unlike MONAI's raster reader, axis 1 is the image row. EXIF orientation is not applied.
@@ -40,16 +45,25 @@ class LoadImage2D(Transform):
         self.reader = Reader2D(kind=kind, channels=channels, scale=scale)
         self.loader = LoadImage(image_only=True, dtype=np.float32)
 
-    def __call__(self, filename: PathLike) -> MetaTensor:
+    def __call__(self, filename: PathLike | np.ndarray | torch.Tensor) -> MetaTensor:
+        if is_array(filename):
+            return self._from_array(filename)
         # A reader given at call time is the only one tried: a damaged file is not passed on to other readers.
         return self.loader(filename, reader=self.reader)
+
+    def _from_array(self, source: np.ndarray | torch.Tensor) -> MetaTensor:
+        values = array_image(source, 2)
+        pixels = Pixels(values, 1.0, RASTER, False, np.eye(4), values.shape[:2], np.eye(4))
+        array, meta = self.reader.get_data((Path(ARRAY_NAME), pixels))
+        meta["filename_or_obj"] = ARRAY_NAME
+        return MetaTensor(torch.from_numpy(array), affine=torch.from_numpy(meta["affine"]), meta=meta)
 
 
 class LoadImage2Dd(MapTransform):
     """Dictionary version of :class:`LoadImage2D`.
 
     Args:
-        keys: entries that hold file names; each is replaced by the loaded image.
+        keys: entries that hold file names or arrays; each is replaced by the loaded image.
         kind, channels, scale: see :class:`LoadImage2D`; the same for all keys.
         allow_missing_keys: pass over keys that are not there.
     """

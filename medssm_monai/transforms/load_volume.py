@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+import numpy as np
+import torch
 from monai.config import KeysCollection, PathLike
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
@@ -15,7 +17,8 @@ __all__ = ["LoadVolume", "LoadVolumeD", "LoadVolumeDict", "LoadVolumed"]
 
 
 class LoadVolume(Transform):
-    """Load one volume ``(C, X, Y, Z)`` float32: a NIfTI file, a DICOM series, or an image of a 3D ``.npz`` file.
+    """Load one volume ``(C, X, Y, Z)`` float32: a NIfTI file, a DICOM series, an image of a 3D ``.npz`` file, or an
+    array in memory.
 
     The 3D companion of :class:`LoadImage2D`. Axes stay as they are stored.
 
@@ -35,7 +38,7 @@ class LoadVolume(Transform):
             raise ValueError(f"channels must be 1, 3 or None (as in the file), got {channels}.")
         self.channels, self.scale = channels, scale
 
-    def __call__(self, filename: PathLike) -> MetaTensor:
+    def __call__(self, filename: PathLike | np.ndarray | torch.Tensor) -> MetaTensor:
         return read_volume(filename, self.channels, self.scale)
 
 
@@ -43,7 +46,7 @@ class LoadVolumed(MapTransform):
     """Dictionary version of :class:`LoadVolume`.
 
     Args:
-        keys: entries that hold file names or addresses; each is replaced by the loaded volume.
+        keys: entries that hold file names, addresses or arrays; each is replaced by the loaded volume.
         channels, scale: see :class:`LoadVolume`.
         allow_missing_keys: pass over keys that are not there.
     """

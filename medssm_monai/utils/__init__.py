@@ -4,7 +4,7 @@ model, errors that end with their cause. :mod:`.complexity` (a network's cost) i
 from __future__ import annotations
 
 from .bundle_root import find_bundle_root
-from .checkpoint import require_fitting_weights, require_same_classes
+from .checkpoint import load_weights, read_weights, require_fitting_weights, require_same_classes
 from .checkpoint_choice import choose_checkpoint
 from .folders import keep_previous, require_file, writable_folder
 from .model_settings import read_model_settings, update_model_settings, write_model_settings
@@ -14,7 +14,9 @@ __all__ = [
     "choose_checkpoint",
     "find_bundle_root",
     "keep_previous",
+    "load_weights",
     "read_model_settings",
+    "read_weights",
     "require_file",
     "require_fitting_weights",
     "require_same_classes",

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn as nn
 
-__all__ = ["require_fitting_weights", "require_same_classes"]
+__all__ = ["load_weights", "read_weights", "require_fitting_weights", "require_same_classes"]
 
 SHOWN = 4
 
 
-def require_fitting_weights(ckpt_path: str | os.PathLike, network: nn.Module, num_classes: int) -> None:
-    """Compare names and shapes of a flat state dict with those of a classification network.
-
-    Args:
-        ckpt_path: file that ``torch.load(..., weights_only=True)`` reads.
-        network: its last parameter belongs to the layer that gives the logits.
-        num_classes: how many classes the settings name.
+def read_weights(ckpt_path: str | os.PathLike) -> dict[str, torch.Tensor]:
+    """A flat state dict (names and tensors), read with ``torch.load(..., weights_only=True)``: no code in it can run.
 
     Raises:
-        ValueError: the file holds no state dict, weights for another number of classes, or another network's.
+        ValueError: damaged, pickled objects, or another content.
     """
     name = os.fspath(ckpt_path)
     try:
@@ -33,10 +28,45 @@ def require_fitting_weights(ckpt_path: str | os.PathLike, network: nn.Module, nu
         ) from error
     if not isinstance(saved, dict) or not all(isinstance(value, torch.Tensor) for value in saved.values()):
         raise ValueError(f"{name}: no flat state dict (names and tensors); give the model.pt of a training.")
+    return saved
+
+
+def load_weights(network: nn.Module, ckpt_path: str | os.PathLike, num_classes: int | None = None) -> None:
+    """Read a checkpoint into a network, all of it or nothing.
+
+    Args:
+        network, ckpt_path, num_classes: as :func:`require_fitting_weights` takes them.
+
+    Raises:
+        ValueError: as :func:`require_fitting_weights` does.
+    """
+    saved = read_weights(ckpt_path)
+    _compare(os.fspath(ckpt_path), saved, network, num_classes)
+    network.load_state_dict(saved)
+
+
+def require_fitting_weights(
+    ckpt_path: str | os.PathLike, network: nn.Module, num_classes: int | None = None
+) -> None:
+    """Compare names and shapes of a flat state dict with those of a network.
+
+    Args:
+        ckpt_path: file that ``torch.load(..., weights_only=True)`` reads.
+        network: of a classification network the last parameter belongs to the layer that gives the logits.
+        num_classes: how many classes the settings of a classification name; None for other networks.
+
+    Raises:
+        ValueError: the file holds no state dict, weights for another number of classes, or another network's.
+    """
+    _compare(os.fspath(ckpt_path), read_weights(ckpt_path), network, num_classes)
+
+
+def _compare(name: str, saved: Mapping[str, torch.Tensor], network: nn.Module, num_classes: int | None) -> None:
     own = network.state_dict()
     last = next(reversed(own))
     others = {key for key in own.keys() & saved.keys() if own[key].shape != saved[key].shape}
-    if last in others and saved[last].shape[1:] == own[last].shape[1:] and own.keys() == saved.keys():
+    same_body = last in others and saved[last].shape[1:] == own[last].shape[1:] and own.keys() == saved.keys()
+    if num_classes is not None and same_body:
         raise ValueError(
             f"{name}: its weights are for {saved[last].shape[0]} classes, but {num_classes} classes are named. Restore "
             "the settings file (.json) beside it, or give the checkpoint that was trained for these classes."
