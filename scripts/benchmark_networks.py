@@ -4,8 +4,9 @@
     python scripts/benchmark_networks.py --names mamba_mis_s --size 256 --batch 1 --json networks.json
     python scripts/benchmark_networks.py --device cuda --batch 16
 
-One row per network: images per second (median of interleaved repeats, each round runs every network once), share of the
-time spent in the scan, and peak memory above the network and its input, each measured for inference and for a training
+One row per network: parameters, multiply-accumulates of all convolutions and matrix products for one image, time of a
+batch and images per second (median of interleaved repeats, each round runs every network once), share of the time spent
+in the scan, and peak memory above the network and its input, each measured for inference and for a training
 step (forward and backward). On the CPU the peak is that of a fresh process; the sequential loop runs once per round and
 only with ``--loop``, because its backward keeps every state.
 """
@@ -26,41 +27,24 @@ from typing import get_type_hints
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch  # noqa: E402
-from monai.networks import nets as monai_nets  # noqa: E402
+from _comparison_networks import COMPARISONS  # noqa: E402
 from torch import nn  # noqa: E402
 
 from medssm_monai import get_network, register  # noqa: E402
 from medssm_monai.ops import use_backend  # noqa: E402
+from medssm_monai.utils.complexity import Complexity, count_complexity  # noqa: E402
 
 INFERENCE, TRAINING = "inference", "training step"
 LOOP = " (sequential loop)"
-SWIN_T = {"embed_dim": 96, "depths": (2, 2, 6, 2), "num_heads": (3, 6, 12, 24)}
-
-
-class SwinClassifier(nn.Module):
-    """MONAI's Swin encoder in the sizes of Swin-T, average pooling, a linear layer: ``(B, 3, H, W)`` to ``(B, 2)``."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        sizes = {"in_chans": 3, "window_size": (7, 7), "patch_size": (4, 4), "spatial_dims": 2}
-        self.encoder = monai_nets.swin_unetr.SwinTransformer(**SWIN_T, **sizes)
-        self.head = nn.Linear(16 * SWIN_T["embed_dim"], 2)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(self.encoder(x)[-1].mean((2, 3)))
+DEFAULT_COMPARISONS = ("MONAI ResNet-18", "MONAI Swin-T-sized", "MONAI U-Net")
 
 
 def build(name: str, size: int) -> nn.Module:
     """A network by its registered name, or one of MONAI's."""
     torch.manual_seed(0)
     name = name.removesuffix(LOOP)
-    if name == "MONAI ResNet-18":
-        return monai_nets.resnet18(spatial_dims=2, n_input_channels=3, num_classes=2)
-    if name == "MONAI Swin-T-sized":
-        return SwinClassifier()
-    if name == "MONAI U-Net":
-        channels, strides = (16, 32, 64, 128, 256), (2, 2, 2, 2)
-        return monai_nets.UNet(2, 3, 1, channels=channels, strides=strides, num_res_units=2)
+    if name in COMPARISONS:
+        return COMPARISONS[name]()
     given = {"spatial_dims": 2, "img_size": size}
     return get_network(name, **{argument: value for argument, value in given.items() if argument in arguments_of(name)})
 
@@ -75,7 +59,7 @@ def arguments_of(name: str) -> set[str]:
 def channels_of(name: str) -> int:
     """Three for networks with a free number of input channels and for MONAI's; two for those that fuse two images."""
     name = name.removesuffix(LOOP)
-    return 3 if name.startswith("MONAI") or "in_channels" in arguments_of(name) else 2
+    return 3 if name in COMPARISONS or "in_channels" in arguments_of(name) else 2
 
 
 def step(net: nn.Module, x: torch.Tensor, kind: str, backend: str) -> Callable[[], None]:
@@ -161,14 +145,20 @@ def backend_of(name: str) -> str:
     return "reference" if name.endswith(LOOP) else "auto"
 
 
+def cost(name: str, net: nn.Module, options: argparse.Namespace) -> Complexity:
+    """Parameters and operations of a network for one image."""
+    return count_complexity(net, (channels_of(name), options.size, options.size))
+
+
 def measure(options: argparse.Namespace) -> list[dict[str, object]]:
     """One row per network and kind of pass."""
     names = [*options.names]
     names += [name + LOOP for name in options.names if options.loop]
-    names += ["MONAI ResNet-18", "MONAI Swin-T-sized", "MONAI U-Net"]
+    names += options.compare
     rows = []
     nets = {name: build(name, options.size).to(options.device) for name in names}
-    for kind in (INFERENCE, TRAINING):
+    costs = {name: cost(name, net, options) for name, net in nets.items()}
+    for kind in options.passes:
         calls = {name: step(net, images(name, options), kind, backend_of(name)) for name, net in nets.items()}
         times: dict[str, list[float]] = {name: [] for name in names}
         for call in calls.values():
@@ -182,11 +172,14 @@ def measure(options: argparse.Namespace) -> list[dict[str, object]]:
                 {
                     "network": name,
                     "pass": kind,
-                    "parameters": sum(p.numel() for p in nets[name].parameters()),
+                    "parameters": costs[name].parameters,
+                    "gmac": costs[name].total / 1e9,
+                    "scan_gflop": costs[name].scan_flops / 1e9,
+                    "milliseconds": 1e3 * fastest[name],
                     "images_per_second": options.batch / fastest[name],
                     "times_the_first": fastest[names[0]] / fastest[name],
                     "scan_share": scan_share(calls[name]) if name in options.names else None,
-                    "peak_mib": peak_memory(name, kind, options) / 2**20,
+                    "peak_mib": peak_memory(name, kind, options) / 2**20 if options.memory else None,
                 }
             )
     return rows
@@ -194,12 +187,14 @@ def measure(options: argparse.Namespace) -> list[dict[str, object]]:
 
 def table(rows: list[dict[str, object]]) -> str:
     """The rows as a Markdown table."""
-    lines = ["| network | pass | parameters | images/s | speed, first = 1 | in the scan | peak MiB |", "|---" * 7 + "|"]
+    head = "network | pass | parameters | GMAC | ms a batch | images/s | speed, first = 1 | in the scan | peak MiB"
+    lines = [f"| {head} |", "|---" * 9 + "|"]
     for row in rows:
         share = "" if row["scan_share"] is None else f"{row['scan_share']:.0%}"
+        peak = "" if row["peak_mib"] is None else f"{row['peak_mib']:.0f}"
         lines.append(
-            f"| {row['network']} | {row['pass']} | {row['parameters']:,} | {row['images_per_second']:.2f} "
-            f"| {row['times_the_first']:.3g} | {share} | {row['peak_mib']:.0f} |"
+            f"| {row['network']} | {row['pass']} | {row['parameters']:,} | {row['gmac']:.3f} "
+            f"| {row['milliseconds']:.1f} | {row['images_per_second']:.2f} | {row['times_the_first']:.3g} | {share} | {peak} |"
         )
     return "\n".join(lines)
 
@@ -215,6 +210,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--loop", action="store_true", help="also run each network on the sequential loop (slow)")
+    parser.add_argument("--passes", nargs="+", default=[INFERENCE, TRAINING], choices=[INFERENCE, TRAINING])
+    parser.add_argument("--compare", nargs="*", default=list(DEFAULT_COMPARISONS), choices=list(COMPARISONS))
+    parser.add_argument("--no-memory", dest="memory", action="store_false", help="leave out the peaks, which take long")
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     parser.add_argument("--peak-of", help=argparse.SUPPRESS)
     parser.add_argument("--kind", default=INFERENCE, help=argparse.SUPPRESS)
