@@ -15,7 +15,7 @@ RESNET = {
     "n_input_channels": 3,
     "num_classes": 2,
     "conv1_t_stride": 2,
-}  # the usual stem; MONAI has 1
+}  # MONAI: stride 1
 SWIN_T = {"embed_dim": 96, "depths": (2, 2, 6, 2), "num_heads": (3, 6, 12, 24)}
 MEDNEXT_S = {"init_filters": 32, "encoder_expansion_ratio": 2, "kernel_size": 3, "use_residual_connection": True}
 

@@ -194,7 +194,8 @@ def table(rows: list[dict[str, object]]) -> str:
         peak = "" if row["peak_mib"] is None else f"{row['peak_mib']:.0f}"
         lines.append(
             f"| {row['network']} | {row['pass']} | {row['parameters']:,} | {row['gmac']:.3f} "
-            f"| {row['milliseconds']:.1f} | {row['images_per_second']:.2f} | {row['times_the_first']:.3g} | {share} | {peak} |"
+            f"| {row['milliseconds']:.1f} | {row['images_per_second']:.2f} | {row['times_the_first']:.3g} "
+            f"| {share} | {peak} |"
         )
     return "\n".join(lines)
 

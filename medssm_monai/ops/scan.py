@@ -91,7 +91,10 @@ def selective_scan(
     with fixed_sizes():
         args = canonical(*(plain(x) for x in (u, delta, A, B, C, D, z, delta_bias)), order)
         needs_grad = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in args)
-        request = Request(u.device.type, state_dtype(u, delta, A, B, C), needs_grad, is_exporting(), discretization)
+        dtype = state_dtype(u, delta, A, B, C)
+        request = Request(
+            u.device.type, dtype, needs_grad, is_exporting(), discretization, torch.compiler.is_exporting()
+        )
         chosen = choose(request, backend)
         autocast_on = u.device.type != "meta" and torch.is_autocast_enabled(u.device.type)
         with torch.autocast(u.device.type, enabled=False) if autocast_on else nullcontext():

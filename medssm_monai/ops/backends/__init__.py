@@ -28,13 +28,15 @@ checked before: a backend does not repeat that.
 @dataclass(frozen=True)
 class Request:
     """What a call needs from a backend: device type, dtype of the state, gradients, an exporter at work, the rule
-    that turns steps into decays and inputs."""
+    that turns steps into decays and inputs; and whether that exporter is ``torch.export``, which also records
+    higher-order operators (``torch.onnx.export(dynamo=True)`` is one with it, ``torch.jit.trace`` is not)."""
 
     device: str
     dtype: torch.dtype
     needs_grad: bool = False
     exporting: bool = False
     discretization: str = "euler"
+    higher_order: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Backend:
         dtypes: dtypes of the state it computes in.
         differentiable: whether gradients flow through it.
         exportable: whether exporters (``torch.export``, ``torch.jit.trace``, ONNX) see plain PyTorch operators.
+        higher_order: it is a higher-order operator, for ``torch.export`` only.
         missing: why it cannot run in this installation, or None.
         discretizations: the discretizations it knows.
         interpreted: whether Triton's interpreter (environment variable ``TRITON_INTERPRET=1``) runs it on any device,
@@ -60,6 +63,7 @@ class Backend:
     dtypes: frozenset[torch.dtype] = frozenset({torch.float32, torch.float64})
     differentiable: bool = True
     exportable: bool = False
+    higher_order: bool = False
     missing: str | None = None
     discretizations: frozenset[str] = frozenset({"euler", "zoh"})
     interpreted: bool = False
@@ -71,6 +75,8 @@ class Backend:
             return f"it runs on {sorted(self.devices)}, the tensors are on {request.device!r}"
         if request.dtype not in self.dtypes:
             return f"its state is one of {sorted(str(d) for d in self.dtypes)}, the call needs {request.dtype}"
+        if self.higher_order and not request.higher_order:
+            return "it is for torch.export and torch.onnx.export(dynamo=True), none of which is at work"
         if request.needs_grad and not self.differentiable:
             return "it has no gradient"
         if request.discretization not in self.discretizations:
@@ -96,6 +102,12 @@ def _triton(*args: object) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _mamba_ssm(*args: object) -> tuple[torch.Tensor, torch.Tensor]:
     from .mamba_ssm import scan
+
+    return scan(*args)
+
+
+def _scan_operator(*args: object) -> tuple[torch.Tensor, torch.Tensor]:
+    from .scan_operator import scan
 
     return scan(*args)
 
@@ -139,6 +151,7 @@ BACKENDS: dict[str, Backend] = {
             missing=_without("mamba_ssm") or _without("selective_scan_cuda"),
             discretizations=frozenset({"euler"}),
         ),
+        Backend("scan_operator", _scan_operator, exportable=True, higher_order=True),
         Backend("blocked", _blocked, exportable=True),
         Backend("reference", _reference, exportable=True),
     )

@@ -19,17 +19,11 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from ..tracing import is_capturing
-from .common import decay_and_input, finish, prepare
+from .common import advance, finish, prepare
 
 __all__ = ["scan"]
 
 SEGMENT = 1024  # tokens recomputed together in the backward pass
-
-
-def _advance(h: Tensor, step: Tensor, A: Tensor, Bu: Tensor, discretization: str) -> Tensor:
-    """One token for all blocks: ``h (B, G, E, N, K)``, ``step (B, G, E, K)``, ``Bu (B, G, E, N, K)``."""
-    a, factor = decay_and_input(step[..., None, :], A[..., None], discretization)
-    return a * h + factor * Bu
 
 
 def _segment(
@@ -53,7 +47,7 @@ def _segment(
     if count > 1:
         own = torch.zeros_like(inputs[0])
         for s in range(size):
-            own = _advance(own, steps[s], A, inputs[s], discretization)
+            own = advance(own, steps[s], A, inputs[s], discretization)
         total = F.pad(step, (0, pad)).unflatten(-1, (count, size)).sum(-1)  # (B, G, E, K)
         decay = torch.exp(total[..., None, :] * A[..., None])
         for k in range(count - 1):
@@ -62,7 +56,7 @@ def _segment(
 
     outputs = []
     for s in range(size):
-        h = _advance(h, steps[s], A, inputs[s], discretization)
+        h = advance(h, steps[s], A, inputs[s], discretization)
         outputs.append((h * Cs[s]).sum(-2))  # (B, G, E, K)
     y = torch.stack(outputs, -1).flatten(-2)  # (B, G, E, K S)
     return y[..., :length], h[..., -1]

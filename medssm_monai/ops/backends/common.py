@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["decay_and_input", "finish", "prepare", "state_dtype"]
+__all__ = ["advance", "decay_and_input", "finish", "prepare", "state_dtype"]
 
 
 def state_dtype(*tensors: Tensor | None) -> torch.dtype:
@@ -69,6 +69,12 @@ def decay_and_input(delta: Tensor, A: Tensor, discretization: str) -> tuple[Tens
     safe_A = torch.where(tiny, torch.ones_like(x), A.expand_as(x))
     factor = torch.where(tiny, delta * (1 + x / 2), torch.expm1(x) / safe_A)
     return torch.exp(x), factor
+
+
+def advance(h: Tensor, step: Tensor, A: Tensor, Bu: Tensor, discretization: str) -> Tensor:
+    """One token for ``K`` blocks at once: ``h (B, G, E, N, K)``, ``step (B, G, E, K)``, ``Bu (B, G, E, N, K)``."""
+    a, factor = decay_and_input(step[..., None, :], A[..., None], discretization)
+    return a * h + factor * Bu
 
 
 def finish(
