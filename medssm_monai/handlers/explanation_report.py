@@ -51,8 +51,11 @@ class ExplanationReport:
         threshold: share of the median peak below which an activation is weak, see `weak_activations`.
         mean, std: what the preprocessing subtracted and divided by (numbers, or one per channel), so that the pictures
             look like the images; values outside [0, 1] are cut.
+        report: page of the evaluation (`report.md`, written by a handler that stands earlier in the list) that the
+            sheets are added to; `None` leaves them on their own page.
 
     Raises:
+        FileNotFoundError: no `report` there when the evaluation is complete.
         ValueError: no layers, `images_per_class` below one; a layer that the network does not have (when the
             evaluation is complete), items without image, label and prediction.
         PermissionError: the folder is not writable (when the evaluation starts).
@@ -69,10 +72,12 @@ class ExplanationReport:
         threshold: float = 0.25,
         mean: float | Sequence[float] = 0.0,
         std: float | Sequence[float] = 1.0,
+        report: str | os.PathLike[str] | None = None,
     ) -> None:
         if isinstance(layers, str) or not layers or images_per_class < 1:
             raise ValueError(f"give a list of layers and images_per_class >= 1, got {layers!r}, {images_per_class}.")
         self.output_dir = Path(output_dir)
+        self.report = None if report is None else Path(report)
         self.layers, self.scan_layers = list(layers), list(scan_layers)
         self.class_names, self.channel_dim = [str(name) for name in class_names], channel_dim
         self.images_per_class, self.threshold = images_per_class, threshold
@@ -149,14 +154,24 @@ class ExplanationReport:
                     writer.writerow([layer, file, *names, *verdict, overlay])
 
     def _write_page(self, cases: dict[str, list[Explanation]]) -> None:
+        with replace_file(self.output_dir / "explanations.md") as temporary:
+            temporary.write_text("\n".join(self._page(cases, "#", ".")), encoding="utf-8")
+        if self.report is not None:
+            before = self.report.read_text(encoding="utf-8")
+            folder = Path(os.path.relpath(self.output_dir, self.report.parent)).as_posix()
+            with replace_file(self.report) as temporary:
+                temporary.write_text("\n".join([before, *self._page(cases, "##", folder)]), encoding="utf-8")
+
+    def _page(self, cases: dict[str, list[Explanation]], heading: str, place: str) -> list[str]:
+        """The sheets and the weak cases; `heading` is the mark of the title, `place` the folder as the page sees it."""
         lines = [
-            "# Explanations",
+            f"{heading} Explanations",
             "",
             "Where a layer speaks for the predicted class (Grad-CAM), each map by its own peak.",
         ]
         lines += [f"Weak: peak below {self.threshold:g} times the median of the layer; read it as uncertain.", ""]
         for folder in [*cases, *(f"scan {layer}" for layer in self.scan_layers)]:
-            lines += [f"## {folder}", ""]
+            lines += [f"{heading}# {folder}", ""]
             if folder in cases:
                 weak = [case.name for case in cases[folder] if case.weak]
                 lines += [f"{len(weak)} of {len(cases[folder])} images are weak: {', '.join(weak) or 'none'}.", ""]
@@ -164,6 +179,5 @@ class ExplanationReport:
                 lines += ["Where the scan took from what it gave to the token in the red frame.", ""]
             for sheet in sorted((self.output_dir / folder).glob("sheet_class_*.png")):
                 number = int(sheet.stem.rsplit("_", 1)[1])
-                lines += [f"![{self.class_names[number]}](<{folder}/{sheet.name}>)", ""]
-        with replace_file(self.output_dir / "explanations.md") as temporary:
-            Path(temporary).write_text("\n".join(lines), encoding="utf-8")
+                lines += [f"![{self.class_names[number]}](<{place}/{folder}/{sheet.name}>)", ""]
+        return lines

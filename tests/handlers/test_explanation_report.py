@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 
 import numpy as np
 import pytest
@@ -130,3 +131,16 @@ def test_bad_settings_and_images_without_labels_are_refused(tmp_path):
     data = [{"image": item["image"]} for item in items()]
     with pytest.raises(ValueError, match="'label'"):
         evaluate(Brightness(), ExplanationReport(tmp_path, ["map"], NAMES), data)
+
+
+def test_the_sheets_are_added_to_the_report_of_the_evaluation(tmp_path):
+    report = tmp_path / "report.md"
+    handler = ExplanationReport(tmp_path / "explanations", ["map"], NAMES, images_per_class=2, report=report)
+    with pytest.raises(FileNotFoundError, match=r"report\.md"):
+        evaluate(Brightness(), handler, items())
+    report.write_text("# Evaluation: test\n", encoding="utf-8")
+    evaluate(Brightness(), handler, items())
+    text = report.read_text(encoding="utf-8")
+    assert text.startswith("# Evaluation: test\n\n## Explanations\n")
+    pictures = re.findall(r"\(<(.+?)>\)", text)
+    assert len(pictures) == len(NAMES) and all((tmp_path / picture).is_file() for picture in pictures)
