@@ -8,6 +8,9 @@ from typing import Any
 import torch
 import torch.nn as nn
 
+from ..layers import irdft2, rdft2
+from ..layers.real_dft import MAX_SIZE
+
 __all__ = ["SpectralGate"]
 
 
@@ -42,13 +45,10 @@ class SpectralGate(nn.Module):
         """Channel-last map ``(B, H, W, C)`` to the same shape and dtype."""
         with torch.autocast(x.device.type, enabled=False):
             size = tuple(x.shape[1:3])
-            weight, bias = (
-                torch.view_as_complex(_resample(p.float(), self.spatial_size, size).contiguous())
-                for p in (self.weight, self.bias)
-            )  # (C, H, W//2 + 1) complex
+            weight, bias = (_resample(p.float(), self.spatial_size, size) for p in (self.weight, self.bias))
             maps = x.float().movedim(-1, 1)  # (B, C, H, W)
-            spectrum = torch.fft.rfft2(maps, norm="ortho")
-            filtered = torch.fft.irfft2(weight * spectrum + bias, s=size, norm="ortho")
+            by_products = torch.compiler.is_exporting() and max(size) <= MAX_SIZE
+            filtered = (_filter_by_products if by_products else _filter)(maps, weight, bias)
             return filtered.movedim(1, -1).to(x.dtype)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
@@ -60,6 +60,20 @@ class SpectralGate(nn.Module):
                     state_dict[prefix + name] = _resample(value, stored.tolist(), self.spatial_size)
             state_dict[prefix + "built_size"] = self.built_size.clone()
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _filter(maps: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """Filter ``maps (B, C, H, W)``; weight and bias are real pairs ``(C, H, W//2 + 1, 2)``."""
+    weight, bias = (torch.view_as_complex(p.contiguous()) for p in (weight, bias))  # (C, H, W//2 + 1) complex
+    spectrum = torch.fft.rfft2(maps, norm="ortho")
+    return torch.fft.irfft2(weight * spectrum + bias, s=tuple(maps.shape[2:]), norm="ortho")
+
+
+def _filter_by_products(maps: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """The same in real arithmetic and without an FFT, for ``torch.export`` and ONNX."""
+    (a, b), (c, d) = weight.unbind(-1), bias.unbind(-1)
+    real, imag = rdft2(maps)
+    return irdft2(a * real - b * imag + c, a * imag + b * real + d, maps.shape[-1])
 
 
 def _resample(values: torch.Tensor, source: Sequence[int], target: Sequence[int]) -> torch.Tensor:

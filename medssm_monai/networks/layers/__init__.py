@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .channel_norm import ChannelLayerNorm
+from .real_dft import irdft2, rdft2
 from .scan_order import SCAN_SETS, ScanOrder, resolve_scan_orders, to_maps, to_token_groups, visiting_table
 from .stacked import StackedConv1d, StackedLinear
 
@@ -12,6 +13,8 @@ __all__ = [
     "ScanOrder",
     "StackedConv1d",
     "StackedLinear",
+    "irdft2",
+    "rdft2",
     "resolve_scan_orders",
     "to_maps",
     "to_token_groups",

@@ -14,6 +14,8 @@ from itertools import permutations
 
 import torch
 
+from ...ops.tracing import is_capturing
+
 __all__ = ["SCAN_SETS", "ScanOrder", "resolve_scan_orders", "to_maps", "to_token_groups", "visiting_table"]
 
 
@@ -106,10 +108,15 @@ def to_maps(tokens: torch.Tensor, orders: Sequence[ScanOrder], spatial: Sequence
 
 
 @lru_cache(maxsize=128)
+def _visiting_table(orders: tuple[ScanOrder, ...], spatial: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    positions = torch.arange(math.prod(spatial)).reshape(1, *spatial, 1)
+    return torch.stack([order.to_tokens(positions).flatten() for order in orders]).to(device)
+
+
 def visiting_table(orders: tuple[ScanOrder, ...], spatial: tuple[int, ...], device: torch.device) -> torch.Tensor:
     """Position that each order visits at each step, ``(G, L)``; positions count the map row by row.
 
     This is the ``order`` argument of :func:`medssm_monai.ops.selective_scan`, which then needs no permuted copies.
     """
-    positions = torch.arange(math.prod(spatial)).reshape(1, *spatial, 1)
-    return torch.stack([order.to_tokens(positions).flatten() for order in orders]).to(device)
+    make = _visiting_table.__wrapped__ if is_capturing() else _visiting_table  # an exporter's tensors outlive no export
+    return make(orders, spatial, device)

@@ -151,7 +151,7 @@ BACKENDS: dict[str, Backend] = {
             missing=_without("mamba_ssm") or _without("selective_scan_cuda"),
             discretizations=frozenset({"euler"}),
         ),
-        Backend("scan_operator", _scan_operator, exportable=True, higher_order=True),
+        Backend("scan_operator", _scan_operator, differentiable=False, exportable=True, higher_order=True),
         Backend("blocked", _blocked, exportable=True),
         Backend("reference", _reference, exportable=True),
     )

@@ -67,8 +67,10 @@ def decay_and_input(delta: Tensor, A: Tensor, discretization: str) -> tuple[Tens
         return torch.exp(x), delta
     tiny = x.abs() < 1e-10
     safe_A = torch.where(tiny, torch.ones_like(x), A.expand_as(x))
-    factor = torch.where(tiny, delta * (1 + x / 2), torch.expm1(x) / safe_A)
-    return torch.exp(x), factor
+    a = torch.exp(x)
+    # ONNX has no expm1, and exporters write exp(x) - 1, which loses the digits of small steps
+    expm1 = torch.tanh(x / 2) * (a + 1) if torch.compiler.is_exporting() else torch.expm1(x)
+    return a, torch.where(tiny, delta * (1 + x / 2), expm1 / safe_A)
 
 
 def advance(h: Tensor, step: Tensor, A: Tensor, Bu: Tensor, discretization: str) -> Tensor:
