@@ -155,14 +155,14 @@ class ExplanationReport:
 
     def _write_page(self, cases: dict[str, list[Explanation]]) -> None:
         with replace_file(self.output_dir / "explanations.md") as temporary:
-            temporary.write_text("\n".join(self._page(cases, "#", ".")), encoding="utf-8")
+            temporary.write_text("\n".join(self._page(cases, "#")), encoding="utf-8")
         if self.report is not None:
             before = self.report.read_text(encoding="utf-8")
-            folder = Path(os.path.relpath(self.output_dir, self.report.parent)).as_posix()
+            folder = Path(os.path.relpath(self.output_dir, self.report.parent)).as_posix() + "/"
             with replace_file(self.report) as temporary:
                 temporary.write_text("\n".join([before, *self._page(cases, "##", folder)]), encoding="utf-8")
 
-    def _page(self, cases: dict[str, list[Explanation]], heading: str, place: str) -> list[str]:
+    def _page(self, cases: dict[str, list[Explanation]], heading: str, place: str = "") -> list[str]:
         """The sheets and the weak cases; `heading` is the mark of the title, `place` the folder as the page sees it."""
         lines = [
             f"{heading} Explanations",
@@ -179,5 +179,5 @@ class ExplanationReport:
                 lines += ["Where the scan took from what it gave to the token in the red frame.", ""]
             for sheet in sorted((self.output_dir / folder).glob("sheet_class_*.png")):
                 number = int(sheet.stem.rsplit("_", 1)[1])
-                lines += [f"![{self.class_names[number]}](<{place}/{folder}/{sheet.name}>)", ""]
+                lines += [f"![{self.class_names[number]}](<{place}{folder}/{sheet.name}>)", ""]
         return lines
