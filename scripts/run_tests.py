@@ -1,7 +1,7 @@
 """Run the tests in the same environment as the quick start, which is made or completed first.
 
     python scripts/run_tests.py                         the default set: fast, needs no network after the set-up
-    python scripts/run_tests.py --integration           the slow ones: real programs, fresh environments
+    python scripts/run_tests.py --integration           the slow ones: real servers and runtimes, fresh environments
     python scripts/run_tests.py tests/ops -k scan       every other argument goes to pytest
 
 Standard library only.
@@ -20,7 +20,7 @@ __all__ = ["main"]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Set up with the ``dev`` extra, then run pytest; returns its exit status."""
+    """Set up with the extras that the tests need, then run pytest; returns its exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options, pytest_arguments = parser.parse_known_args(arguments)
 
-    environment = prepare(options, extras=("dev",))
+    environment = prepare(options, extras=("dev", "onnx") if options.integration else ("dev",))
     chosen = ["-m", "integration"] if options.integration else []
     say("Running the integration tests:" if options.integration else "Running the default tests:")
     return environment.run("-m", "pytest", *chosen, *pytest_arguments)

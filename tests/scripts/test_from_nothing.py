@@ -48,8 +48,8 @@ def checkout(repository_root: Path, tracked_files: list[Path], tmp_path_factory:
 
 @pytest.fixture(scope="module")
 def environment(checkout: Path) -> Environment:
-    """The environment that the quick start makes, after its training run on the demo set."""
-    output = succeed([sys.executable, "scripts/quickstart.py"], checkout)
+    """The environment that the quick start makes, after a short training run on the demo set."""
+    output = succeed([sys.executable, "scripts/quickstart.py", "--", "--max_epochs", "2"], checkout)
     assert "The training ended well." in output
     return Environment(checkout / ".venv")
 

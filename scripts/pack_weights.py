@@ -1,0 +1,68 @@
+"""Packs a checkpoint to ship with a bundle: half precision, with its settings beside it, within the size that a
+repository takes.
+
+    python scripts/pack_weights.py eval/models/model.pt bundles/medspectralnet/models/pneumoniamnist.pt
+
+Networks load the file as any other: PyTorch casts each tensor to the parameter's own precision. Evaluate the packed
+file, not only the one it came from, and write that figure on the model card.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch  # noqa: E402
+
+from medssm_monai.utils.checkpoint import read_weights  # noqa: E402
+
+__all__ = ["LIMIT", "halved", "main"]
+
+LIMIT = 25 * 2**20
+"""Bytes of the largest file of a bundle, as MONAI's Model Zoo has it."""
+
+
+def halved(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Float tensors in half precision, others as they are.
+
+    Raises:
+        ValueError: a finite value that half precision cannot hold (above 65,504), naming its tensor.
+    """
+    packed = {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
+    beyond = [name for name, value in packed.items() if value.is_floating_point() and not value.isfinite().all()]
+    if beyond:
+        raise ValueError(f"{', '.join(beyond)}: values that half precision cannot hold; ship full precision instead.")
+    return packed
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns 1 when the packed file would be too large."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", type=Path, help="model.pt of a training, with model.json beside it")
+    parser.add_argument("target", type=Path, help="file to write, with its settings beside it")
+    options = parser.parse_args(arguments)
+    settings = options.source.with_suffix(".json")
+    if not settings.is_file():
+        parser.error(f"{settings} is missing: weights without their settings are not to be shipped")
+    part = options.target.with_suffix(".part")
+    torch.save(halved(read_weights(options.source)), part)
+    size = part.stat().st_size
+    if size > LIMIT:
+        part.unlink()
+        print(f"{size / 2**20:.1f} MiB, more than the {LIMIT / 2**20:.0f} MiB of a bundle's file; nothing written")
+        return 1
+    os.replace(part, options.target)
+    shutil.copyfile(settings, options.target.with_suffix(".json"))
+    digest = hashlib.sha256(options.target.read_bytes()).hexdigest()
+    print(f"{options.target}: {size / 2**20:.1f} MiB, SHA-256 {digest}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

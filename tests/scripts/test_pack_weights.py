@@ -1,0 +1,47 @@
+"""Packing a checkpoint: half precision that loads as before, refused where it cannot hold the values."""
+
+from __future__ import annotations
+
+import pack_weights
+import pytest
+import torch
+from torch import nn
+
+
+@pytest.fixture
+def trained(tmp_path):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4))
+    torch.save(network.state_dict(), tmp_path / "model.pt")
+    (tmp_path / "model.json").write_text('{"variant": "x"}')
+    return network
+
+
+def test_packed_weights_load_into_a_float_network_with_half_s_rounding(trained, tmp_path, capsys):
+    target = tmp_path / "packed.pt"
+    assert pack_weights.main([str(tmp_path / "model.pt"), str(target)]) == 0
+    assert "MiB, SHA-256" in capsys.readouterr().out
+    packed = torch.load(target, weights_only=True)
+    assert packed["0.weight"].dtype == torch.float16 and packed["1.num_batches_tracked"].dtype == torch.int64
+    other = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4))
+    other.load_state_dict(packed)
+    assert all(parameter.dtype == torch.float32 for parameter in other.parameters())
+    torch.testing.assert_close(other[0].weight, trained[0].weight, rtol=2**-11, atol=1e-7)
+    assert (tmp_path / "packed.json").read_text() == '{"variant": "x"}'
+
+
+def test_values_beyond_half_precision_are_named(trained):
+    with torch.no_grad():
+        trained[1].running_var[0] = 1e5
+    with pytest.raises(ValueError, match=r"1\.running_var.*half precision cannot hold"):
+        pack_weights.halved(trained.state_dict())
+
+
+def test_too_large_a_file_and_missing_settings_write_nothing(trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(pack_weights, "LIMIT", 100)
+    assert pack_weights.main([str(tmp_path / "model.pt"), str(tmp_path / "packed.pt")]) == 1
+    (tmp_path / "model.json").unlink()
+    with pytest.raises(SystemExit):
+        pack_weights.main([str(tmp_path / "model.pt"), str(tmp_path / "packed.pt")])
+    assert "model.json is missing" in capsys.readouterr().err
+    assert not list(tmp_path.glob("packed*"))
