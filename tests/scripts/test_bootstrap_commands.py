@@ -43,20 +43,21 @@ def test_setup_only_does_not_train(repository_root: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("arguments", "pytest_command"),
+    ("arguments", "extras", "pytest_command"),
     [
-        ([], "-m pytest"),
-        (["--integration"], "-m pytest -m integration"),
-        (["-x", "-k", "scan", "tests/ops"], "-m pytest -x -k scan tests/ops"),
+        ([], "dev", "-m pytest"),
+        (["--integration"], "dev,onnx", "-m pytest -m integration"),
+        (["-x", "-k", "scan", "tests/ops"], "dev", "-m pytest -x -k scan tests/ops"),
     ],
 )
 def test_run_tests_hands_its_arguments_on(
-    repository_root: Path, tmp_path: Path, arguments: list[str], pytest_command: str
+    repository_root: Path, tmp_path: Path, arguments: list[str], extras: str, pytest_command: str
 ) -> None:
     venv = str(tmp_path / "venv")
     pip_option = "--pip-option=--index-url=http://index"
     commands = shown(start(repository_root, "run_tests.py", "--dry-run", "--venv", venv, pip_option, *arguments))
-    assert "--editable '.[dev]' --constraint constraints.txt --index-url=http://index" in commands[1].replace('"', "'")
+    install = f"--editable '.[{extras}]' --constraint constraints.txt --index-url=http://index"
+    assert install in commands[1].replace('"', "'")
     assert commands[-1] == pytest_command
 
 
@@ -98,5 +99,7 @@ def test_the_ci_script_is_valid_and_runs_the_readme_command(repository_root: Pat
     script = repository_root / ".ci" / "run"
     subprocess.run(["bash", "-n", str(script)], check=True)
     command = "scripts/run_tests.py"
-    assert command in script.read_text(encoding="utf-8")
-    assert f"python {command}" in (repository_root / "README.md").read_text(encoding="utf-8")
+    for arguments in ('"$@"', "--integration"):
+        assert f"{command} {arguments}" in script.read_text(encoding="utf-8")
+    for line in (f"python {command}\n", f"python {command} --integration\n"):
+        assert line in (repository_root / "README.md").read_text(encoding="utf-8")
