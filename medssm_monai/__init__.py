@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "get_network", "register"]
+__all__ = ["__version__", "get_network", "load", "register"]
 
 
 def __getattr__(name: str) -> Any:
@@ -13,4 +13,8 @@ def __getattr__(name: str) -> Any:
         from . import registry
 
         return getattr(registry, name)
+    if name == "load":
+        from .apps import load
+
+        return load
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -56,7 +56,7 @@ class LoadImage2D(Transform):
         pixels = Pixels(values, 1.0, RASTER, False, np.eye(4), values.shape[:2], np.eye(4))
         array, meta = self.reader.get_data((Path(ARRAY_NAME), pixels))
         meta["filename_or_obj"] = ARRAY_NAME
-        return MetaTensor(torch.from_numpy(array), affine=torch.from_numpy(meta["affine"]), meta=meta)
+        return MetaTensor(torch.from_numpy(array), meta=meta)
 
 
 class LoadImage2Dd(MapTransform):

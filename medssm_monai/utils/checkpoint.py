@@ -45,9 +45,7 @@ def load_weights(network: nn.Module, ckpt_path: str | os.PathLike, num_classes: 
     network.load_state_dict(saved)
 
 
-def require_fitting_weights(
-    ckpt_path: str | os.PathLike, network: nn.Module, num_classes: int | None = None
-) -> None:
+def require_fitting_weights(ckpt_path: str | os.PathLike, network: nn.Module, num_classes: int | None = None) -> None:
     """Compare names and shapes of a flat state dict with those of a network.
 
     Args:

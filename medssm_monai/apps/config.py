@@ -1,0 +1,54 @@
+"""A bundle's inference config, read by MONAI's parser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from .bundles import bundle_config
+
+__all__ = ["read_inference_config", "unwrapped"]
+
+
+def read_inference_config(root: Path, overrides: Mapping[str, Any]) -> ConfigParser:
+    """Parser of ``configs/inference.yaml`` with ``overrides``; nothing in it is built yet, and it will save no files.
+
+    Raises:
+        FileNotFoundError: the folder has no inference config.
+        ValueError: overrides of keys that are not there, or no ``prediction``.
+    """
+    file = bundle_config(root, "inference")
+    if file is None:
+        raise FileNotFoundError(f"{root} holds no configs/inference.yaml.")
+    parser = ConfigParser()
+    parser.read_config(str(file))
+    unknown = sorted(key for key in overrides if key.split("#")[0].split("::")[0] not in parser.config)
+    if unknown:
+        known = ", ".join(sorted(key for key in parser.config if key != "imports"))
+        raise ValueError(f"{file} has no {', '.join(unknown)}; its keys are {known}.")
+    if "prediction" not in parser.config:
+        raise ValueError(
+            f"{file} has no key 'prediction': name the task there, for example "
+            "prediction: {_target_: medssm_monai.apps.SegmentationTask}."
+        )
+    fixed = {"bundle_root": str(root), **({"save_results": False} if "save_results" in parser.config else {})}
+    parser.update({**fixed, **overrides})
+    return parser
+
+
+@contextmanager
+def unwrapped() -> Iterator[None]:
+    """Raise the error itself, which says what to do, instead of the ``RuntimeError`` that MONAI wraps around it."""
+    try:
+        yield
+    except RuntimeError as error:
+        cause: BaseException = error
+        while type(cause) is RuntimeError and cause.__cause__ is not None:
+            cause = cause.__cause__
+        if cause is error:
+            raise
+        raise cause from cause.__cause__

@@ -1,0 +1,71 @@
+"""Images that are already in memory: arrays and tensors that go wherever a file name goes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from .image_reader import ImageReadError
+
+__all__ = ["ARRAY_NAME", "array_image", "is_array"]
+
+ARRAY_NAME = "array"
+"""Stands for the file name in the metadata of an image that came as an array."""
+
+FULL_RANGES = {"b": 1.0, "u1": 255.0, "u2": 65535.0}
+COLOUR_CHANNELS = (1, 3)
+
+
+def is_array(source: Any) -> bool:
+    """Whether ``source`` is pixels rather than a file name."""
+    return isinstance(source, (np.ndarray, torch.Tensor))
+
+
+def array_image(source: np.ndarray | torch.Tensor, spatial_dims: int) -> np.ndarray:
+    """Pixels in memory as ``(*spatial, C)`` float32 in [0, 1] with C = 1 or 3.
+
+    Args:
+        source: NumPy arrays lie as pictures do, ``(H, W)`` or ``(H, W, C)``, volumes ``(X, Y, Z)`` or
+            ``(X, Y, Z, C)``; tensors as MONAI's do, ``(C, H, W)`` or ``(C, X, Y, Z)``. Boolean, 8- and 16-bit unsigned
+            values are divided by 1, 255 and 65535; floating-point values must lie in [0, 1] and stay as they are.
+        spatial_dims: 2 or 3.
+
+    Raises:
+        ImageReadError: another number of axes or channels, other types, values outside [0, 1].
+        ValueError: NaN or infinite values.
+    """
+    shape = tuple(source.shape)
+    if isinstance(source, torch.Tensor):
+        form = f"a tensor (C, {'H, W' if spatial_dims == 2 else 'X, Y, Z'})"
+        values = source.detach().cpu().numpy()
+        values = np.moveaxis(values, 0, -1) if values.ndim == spatial_dims + 1 else values
+    else:
+        form = f"an array {'(H, W) or (H, W, C)' if spatial_dims == 2 else '(X, Y, Z) or (X, Y, Z, C)'}"
+        values = source[..., None] if source.ndim == spatial_dims else source
+    if values.ndim != spatial_dims + 1 or values.shape[-1] not in COLOUR_CHANNELS or 0 in shape:
+        raise ImageReadError(
+            f"{ARRAY_NAME} of shape {shape}: expected {form} with C = 1 or 3, a {spatial_dims}D image; "
+            "choose the model by the data, or cut the array to one image."
+        )
+    return _to_unit(values, shape)
+
+
+def _to_unit(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    full_range = FULL_RANGES.get(values.dtype.kind + str(values.dtype.itemsize), FULL_RANGES.get(values.dtype.kind))
+    if full_range is not None:
+        return values.astype(np.float32) / np.float32(full_range)
+    if values.dtype.kind != "f":
+        raise ImageReadError(
+            f"{ARRAY_NAME} of shape {shape} and type {values.dtype}: expected uint8, uint16, bool or floating point; "
+            "convert it, so that its range is known."
+        )
+    if not np.isfinite(values).all():
+        raise ValueError(f"{ARRAY_NAME} of shape {shape}: holds NaN or infinite values; repair it or leave it out.")
+    if values.min() < 0 or values.max() > 1:
+        raise ImageReadError(
+            f"{ARRAY_NAME} of shape {shape}: floating-point values from {values.min():.4g} to {values.max():.4g}; "
+            "scale them to [0, 1] first."
+        )
+    return values.astype(np.float32)

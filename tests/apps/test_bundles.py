@@ -1,0 +1,66 @@
+"""Where bundles are looked for."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+import medssm_monai
+from medssm_monai.apps import bundles
+from medssm_monai.apps.bundles import find_bundle, list_bundles
+
+
+def _bundle(folder):
+    (folder / "configs").mkdir(parents=True)
+    (folder / "configs" / "inference.yaml").write_text("a: 1\n")
+    return folder
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """A checkout, a folder named by the variable, and a current folder."""
+    named, checkout, here = tmp_path / "named", tmp_path / "checkout", tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("MEDSSM_BUNDLES", os.pathsep.join([str(tmp_path / "empty"), str(named)]))
+    monkeypatch.setattr(bundles, "CHECKOUT", checkout)
+    return named, checkout / "bundles", here / "bundles"
+
+
+def test_name_is_looked_for_in_this_order(places):
+    for place in reversed(places):
+        _bundle(place / "net")
+        assert find_bundle("net") == place / "net"
+    _bundle(places[2] / "other")
+    assert list_bundles() == {"net": places[0] / "net", "other": places[2] / "other"}
+
+
+def test_unknown_name_says_where_it_looked_and_what_is_there(places):
+    _bundle(places[1] / "net")
+    with pytest.raises(FileNotFoundError, match="MEDSSM_BUNDLES") as raised:
+        medssm_monai.load("nett")
+    assert all(str(place) in str(raised.value) for place in places)
+    assert "found there: net." in str(raised.value)
+
+
+def test_folder_is_taken_as_it_is(places, tmp_path):
+    root = _bundle(tmp_path / "elsewhere" / "net")
+    assert find_bundle(root) == find_bundle(str(root)) == find_bundle("../elsewhere/net").resolve() == root
+    with pytest.raises(FileNotFoundError, match="no configs/inference.yaml in .*nowhere"):
+        find_bundle(tmp_path / "nowhere")
+
+
+def test_the_four_bundles_of_the_checkout_have_a_task():
+    kinds = {name: medssm_monai.load(name).kind for name in ("mamba_mis", "medconvmamba", "medspectralnet")}
+    assert kinds == {
+        "mamba_mis": "segmentation",
+        "medconvmamba": "classification",
+        "medspectralnet": "classification",
+    }
+    assert medssm_monai.load("clinical_fmamba").kind == "fusion"
+
+
+def test_bundle_without_task_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="has no key 'prediction'"):
+        medssm_monai.load(_bundle(tmp_path / "net"))
