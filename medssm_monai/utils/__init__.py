@@ -4,7 +4,7 @@ model, errors that end with their cause. :mod:`.complexity` (a network's cost) i
 from __future__ import annotations
 
 from .bundle_root import find_bundle_root
-from .checkpoint import load_weights, read_weights, require_fitting_weights, require_same_classes
+from .checkpoint import load_weights, read_weights, require_fitting_weights, require_same_classes, start_from
 from .checkpoint_choice import choose_checkpoint
 from .folders import keep_previous, require_file, writable_folder
 from .model_settings import read_model_settings, update_model_settings, write_model_settings
@@ -22,6 +22,7 @@ __all__ = [
     "require_same_classes",
     "root_cause",
     "show_root_cause",
+    "start_from",
     "update_model_settings",
     "writable_folder",
     "write_model_settings",

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn as nn
 
-__all__ = ["load_weights", "read_weights", "require_fitting_weights", "require_same_classes"]
+from .folders import require_file
+
+__all__ = ["load_weights", "read_weights", "require_fitting_weights", "require_same_classes", "start_from"]
+
+logger = logging.getLogger(__name__)
 
 SHOWN = 4
 
@@ -71,11 +76,45 @@ def _compare(name: str, saved: Mapping[str, torch.Tensor], network: nn.Module, n
         )
     wrong = sorted((own.keys() ^ saved.keys()) | others)
     if wrong:
-        more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
         raise ValueError(
-            f"{name}: its weights are another network's; {', '.join(wrong[:SHOWN])}{more} are missing, unknown or of "
+            f"{name}: its weights are another network's; {_some(wrong)} are missing, unknown or of "
             "another shape. Restore the settings file (.json) beside it, or name the overlay it was trained with."
         )
+
+
+def start_from(network: nn.Module, ckpt_path: str | os.PathLike | None) -> nn.Module:
+    """Give a network the weights that its training starts from; None leaves it as it is initialised.
+
+    Weights of another shape, those of the last layer where the classes are others, start afresh, with a warning that
+    names them.
+
+    Returns:
+        ``network``.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no flat state dict, other names than the network's, or no weight of the same shape.
+    """
+    if ckpt_path is None:
+        return network
+    name = require_file(ckpt_path, "weights to start from", "Name a model.pt of a training in --init_from.")
+    saved, own = read_weights(name), network.state_dict()
+    unknown = sorted(own.keys() ^ saved.keys())
+    fitting = {key: value for key, value in saved.items() if key in own and own[key].shape == value.shape}
+    if unknown or not fitting:
+        raise ValueError(
+            f"{name}: cannot start from another network's weights ({_some(unknown or sorted(own))} differ). Give the "
+            "settings that it was trained with, in the file .json beside it, or leave init_from out."
+        )
+    network.load_state_dict(fitting, strict=False)
+    others = sorted(own.keys() - fitting.keys())
+    if others:
+        logger.warning("%s: %s have another shape here and start afresh", name, _some(others))
+    return network
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def require_same_classes(found: Sequence[str], expected: Sequence[str], ckpt_path: str | os.PathLike) -> None:
