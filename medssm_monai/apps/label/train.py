@@ -1,0 +1,175 @@
+"""Fine-tuning on the labels that a user has saved: the bundle's own training, on a folder made of them."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.tasks.train import TrainTask
+
+from ...data.files import file_kind
+from ...utils import keep_previous
+from .served import ServedModel
+from .training_data import class_of, write_classes, write_masks, write_pairs
+
+__all__ = ["BundleTrain"]
+
+logger = logging.getLogger(__name__)
+
+CONFIG = {"max_epochs": 20, "batch_size": 4, "val_split": 0.2, "from_scratch": False, "overrides": {}}
+OUTPUT_LINES = 15
+KEPT_BY_DATA = ("class_names", "temperature", "sources")  # settings that the training finds out, or is told, by itself
+
+
+class BundleTrain(TrainTask):
+    """Train a bundle on the saved labels, and put the new weights where inference picks them up.
+
+    The bundle's ``train.yaml`` runs as a program of its own, starting from the weights that are served, with their
+    settings. Its best weights replace ``models/model.pt`` of the bundle when it has ended well; the earlier ones are
+    kept under a dated name. A training that fails changes nothing.
+
+    Labels: of a segmentation the masks saved as final; of a classification JSON files, ``{"class": NAME}``; of a fusion
+    none, all complete pairs of the studies folder are used.
+
+    Params of a request: ``max_epochs``, ``batch_size``, ``val_split`` (share of the images for validation),
+    ``from_scratch`` (true: do not start from the served weights), ``overrides`` (other keys of ``train.yaml``).
+
+    Args:
+        model: the bundle.
+        runs: folder for the data, logs and reports of the trainings.
+        device: as ``--device`` of the app; None takes a GPU where there is one.
+    """
+
+    def __init__(self, model: ServedModel, runs: Path, device: str | None = None) -> None:
+        super().__init__(f"Fine-tune {model.name} on the saved labels")
+        self.model, self.runs, self.device = model, runs, device
+
+    def config(self) -> dict[str, Any]:
+        """Params of a request and their defaults."""
+        return dict(CONFIG)
+
+    def stats(self) -> dict[str, Any]:
+        """Last line of the history of the last training that was published."""
+        done = sorted(self.runs.glob(f"{self.model.name}_*/*/history.csv"), key=lambda path: path.stat().st_mtime)
+        return _last_row(done[-1]) if done else {}
+
+    def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any]:
+        """Run the training; returns its last figures.
+
+        Raises:
+            ValueError: too few labels, or unusable ones.
+            RuntimeError: the training failed; the message ends with what it printed last.
+        """
+        wanted = {key: request.get(key, default) for key, default in CONFIG.items()}
+        run = self.runs / f"{self.model.name}_{time.strftime('%Y%m%d-%H%M%S')}_{os.getpid()}"
+        settings = self._data_settings(run / "data", datastore, float(wanted["val_split"]))
+        weights = None if wanted["from_scratch"] else self.model.weights
+        if weights is not None:
+            kept = {k: v for k, v in self.model.predictor().settings.items() if k not in KEPT_BY_DATA}
+            settings = {**kept, **settings, "init_from": weights}
+        settings |= {"max_epochs": int(wanted["max_epochs"]), "batch_size": int(wanted["batch_size"])}
+        if self.device:
+            settings["device"] = f"$torch.device({self.device!r})"
+        self._run({**settings, **dict(wanted["overrides"])}, run)
+        self._publish(run / "models")
+        return {"model": self.model.name, "run": str(run), "last_epoch": _last_row(run / "training" / "history.csv")}
+
+    def _data_settings(self, folder: Path, datastore: Datastore, share: float) -> dict[str, Any]:
+        """Write the data folder; settings of the training that name it."""
+        task = self.model.predictor().task
+        labelled = {
+            Path(item["image"]).name: (Path(item["image"]), Path(item["label"])) for item in datastore.datalist()
+        }
+        settings: dict[str, Any] = {"dataset_dir": folder}
+        if task.kind == "segmentation":
+            masks = {name: files for name, files in labelled.items() if file_kind(files[1])}
+            return {**settings, "layout": "plain", "split_file": write_masks(folder, masks, share)}
+        if task.kind == "classification":
+            named = {
+                name: (image, class_of(label)) for name, (image, label) in labelled.items() if label.suffix == ".json"
+            }
+            known = task.class_names if self.model.weights else ()
+            split, classes = write_classes(folder, named, known, share)
+            names = {"datalists#class_names": classes}
+            return {**settings, "layout": "folders", "split_file": split, **names}
+        pairs = self._pairs(datastore)
+        return {**settings, "sources": list(self.model.sources), "split_file": write_pairs(folder, pairs, share)}
+
+    def _pairs(self, datastore: Datastore) -> dict[str, tuple[Path, Path]]:
+        """Complete pairs of the studies folder by their name without ending."""
+        ending, every = self.model.sources[0], set(datastore.list_images())
+        found = {}
+        for image in sorted(name for name in every if name.endswith(ending)):
+            partner = self.model.partner(image)
+            if partner in every:
+                files = (Path(datastore.get_image_uri(image)), Path(datastore.get_image_uri(partner)))
+                found[image[: -len(ending)]] = files
+        return found
+
+    def _run(self, settings: Mapping[str, Any], run: Path) -> None:
+        configs = self.model.root / "configs"
+        files = [str(configs / "train.yaml")]
+        if settings.get("spatial_dims") == 3 and (configs / "volume.yaml").is_file():
+            files.append(str(configs / "volume.yaml"))
+        folders = {
+            "bundle_root": self.model.root,
+            "output_dir": f"$'{run.as_posix()}'",
+            "ckpt_dir": run / "models",
+            "run_name": "training",
+        }
+        command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", str(files)]
+        command += [word for key, value in {**folders, **settings}.items() for word in (f"--{key}", str(value))]
+        logger.info("training: %s", subprocess.list2cmdline(command))
+        lines: list[str] = []
+        with subprocess.Popen(
+            command, cwd=self.model.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        ) as process:
+            for line in process.stdout or ():
+                lines = [*lines, line.rstrip()][-OUTPUT_LINES:]
+                logger.info("%s", line.rstrip())
+        if process.returncode != 0:
+            raise RuntimeError(f"training of {self.model.name} failed:\n" + "\n".join(lines))
+
+    def _publish(self, trained: Path) -> None:
+        """Move the new weights and their settings to the bundle's ``models/``."""
+        target = self.model.root / "models"
+        target.mkdir(exist_ok=True)
+        new = [trained / "model.json", trained / "model.pt"]
+        missing = [path.name for path in new if not path.is_file()]
+        if missing:
+            raise RuntimeError(f"training of {self.model.name} left no {' and no '.join(missing)} in {trained}.")
+        for path in new:
+            keep_previous(target / path.name)
+        for path in new:
+            _move(path, target / path.name)
+        logger.info("%s: new weights in %s", self.model.name, target)
+
+
+def _move(source: Path, target: Path) -> None:
+    """Move a file, also to another disk, so that no half-written one is ever seen under its name."""
+    beside = target.with_name(f".{target.name}.{os.getpid()}.part")
+    shutil.move(source, beside)
+    os.replace(beside, target)
+
+
+def _last_row(history: Path) -> dict[str, Any]:
+    """Figures of the last epoch."""
+    with open(history, newline="", encoding="utf8") as stream:
+        rows: Sequence[Mapping[str, str]] = list(csv.DictReader(stream))
+    return {key: _number(value) for key, value in rows[-1].items()} if rows else {}
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text

@@ -1,0 +1,126 @@
+"""From images and saved labels to a data folder that the bundles' training reads, with a split file."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ...data.files import file_stem, natural_key
+
+__all__ = ["class_of", "write_classes", "write_masks", "write_pairs"]
+
+PARTS = ("training", "validation")
+
+
+def class_of(label: Path) -> str:
+    """Class in a label file, ``{"class": "pneumonia"}``.
+
+    Raises:
+        ValueError: another content.
+    """
+    try:
+        content = json.loads(label.read_text(encoding="utf8"))
+    except (ValueError, OSError) as error:
+        raise ValueError(f"label {label.name}: no JSON ({error}); expected {{'class': NAME}}.") from error
+    name = content.get("class") if isinstance(content, Mapping) else None
+    if not isinstance(name, str) or not name.strip() or name.startswith(".") or set(name) & set("/\\"):
+        raise ValueError(f"label {label.name}: expected {{'class': NAME}}, a name without slashes, got {content}.")
+    return name
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.symlink(source, target)
+    except OSError:  # Windows without the right to make links
+        shutil.copy2(source, target)
+
+
+def _split(names: Sequence[str], share: float, what: str) -> dict[str, list[str]]:
+    """Every n-th name in natural order for validation, at least one in each part."""
+    if not 0 < share < 1:
+        raise ValueError(f"val_split must lie between 0 and 1, got {share}.")
+    if len(names) < 2:
+        raise ValueError(f"{len(names)} {what}; training needs two or more, one of them for validation.")
+    ordered = sorted(names, key=natural_key)
+    step = min(max(round(1 / share), 2), len(ordered))
+    validation = ordered[step - 1 :: step]
+    return {"training": [name for name in ordered if name not in set(validation)], "validation": validation}
+
+
+def _write_split(folder: Path, parts: Mapping[str, Sequence[str]]) -> Path:
+    path = folder.parent / "split.json"
+    path.write_text(json.dumps({part: list(parts[part]) for part in PARTS}, indent=1), encoding="utf8")
+    return path
+
+
+def write_masks(folder: Path, labelled: Mapping[str, tuple[Path, Path]], share: float) -> Path:
+    """``images/`` and ``masks/`` of labelled images; returns the split file.
+
+    Args:
+        folder: data folder, new.
+        labelled: image id to the files of image and mask.
+        share: part of the images for validation.
+
+    Raises:
+        ValueError: fewer than two images.
+    """
+    parts = _split([file_stem(image) for image, _ in labelled.values()], share, "image(s) with a saved mask")
+    for image, mask in labelled.values():
+        _link(image, folder / "images" / image.name)
+        _link(mask, folder / "masks" / mask.name)
+    return _write_split(folder, parts)
+
+
+def write_classes(
+    folder: Path, labelled: Mapping[str, tuple[Path, str]], known: Sequence[str], share: float
+) -> tuple[Path, list[str]]:
+    """One folder per class; every class is split for itself.
+
+    Args:
+        folder: data folder, new.
+        labelled: image id to the image file and its class.
+        known: classes of the weights that the training starts from; they stay when all labels are among them.
+        share: part of the images of each class for validation.
+
+    Returns:
+        The split file, and the classes in label order.
+
+    Raises:
+        ValueError: fewer than two classes, or fewer than two images of a class.
+    """
+    by_class: dict[str, list[str]] = {}
+    for image, label in labelled.values():
+        by_class.setdefault(label, []).append(f"{label}/{file_stem(image)}")  # names of the folder layout
+    classes = list(known) if set(by_class) <= set(known) else sorted(by_class)
+    if len(classes) < 2:
+        raise ValueError(f"labels of {sorted(by_class)} only; training needs two classes or more.")
+    parts: dict[str, list[str]] = {part: [] for part in PARTS}
+    for label in classes:
+        split = _split(by_class.get(label, []), share, f"image(s) labelled {label!r}")
+        for part in PARTS:
+            parts[part] += split[part]
+    for image, label in labelled.values():
+        _link(image, folder / label / image.name)
+    return _write_split(folder, parts), classes
+
+
+def write_pairs(folder: Path, pairs: Mapping[str, tuple[Path, Path]], share: float) -> Path:
+    """Pairs of a fusion side by side, their names kept; returns the split file.
+
+    Args:
+        folder: data folder, new.
+        pairs: name of the pair, without ending, to the files of source A and B.
+        share: part of the pairs for validation.
+
+    Raises:
+        ValueError: fewer than two pairs.
+    """
+    parts = _split(list(pairs), share, "complete pair(s) of images")
+    for files in pairs.values():
+        for file in files:
+            _link(file, folder / file.name)
+    return _write_split(folder, parts)
