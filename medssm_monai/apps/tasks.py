@@ -95,7 +95,7 @@ class FusionTask:
 
     kind = "fusion"
     keys = ("image_a", "image_b")
-    class_names = ("fused",)
+    class_names = ()
 
     def __init__(self, sources: Sequence[str] = ("source_a", "source_b")) -> None:
         self.sources = tuple(sources)

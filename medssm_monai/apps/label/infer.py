@@ -76,6 +76,10 @@ class BundleInfer(InferTask):
             predictor.network  # noqa: B018  builds it, so that errors of the weights are told from those of the image
         return predictor
 
+    def takes(self, image_id: str) -> bool:
+        """Whether an image of the studies folder is one to ask this model about."""
+        return True
+
     def source(self, request: Mapping[str, Any]) -> Any:
         """What the predictor takes."""
         return image_file(request.get("image"), "image")
@@ -120,6 +124,10 @@ class FusionInfer(BundleInfer):
     The request's image is source A. Source B is the image id in the request's ``params``, ``{"image_b": ID}``, else the
     image whose id differs in its ending only (``case1_MRI`` and ``case1_CT`` for the sources ``MRI`` and ``CT``).
     """
+
+    def takes(self, image_id: str) -> bool:
+        """Source A, by the ending of its id."""
+        return image_id.endswith(self.model.sources[0])
 
     def source(self, request: Mapping[str, Any]) -> tuple[str, str]:
         first = image_file(request.get("image"), "image")

@@ -44,7 +44,7 @@ class DropoutScoring(ScoringMethod):
         weights = self.task.model.weights
         stamp = weights.stat().st_mtime_ns if weights else 0
         key = score_key(self.task.model.name)
-        waiting = datastore.get_unlabeled_images()
+        waiting = [image for image in datastore.get_unlabeled_images() if self.task.takes(image)]
         fresh = [image for image in waiting if datastore.get_image_info(image).get(f"{key}_weights") != stamp]
         limit = int(request.get("max_samples") or 0)
         settings = {"samples": int(request.get("simulation_size", 8)), "dropout": float(request.get("dropout", 0.1))}

@@ -71,7 +71,7 @@ class BundleTrain(TrainTask):
         """
         wanted = {key: request.get(key, default) for key, default in CONFIG.items()}
         run = self.runs / f"{self.model.name}_{time.strftime('%Y%m%d-%H%M%S')}_{os.getpid()}"
-        settings = self._data_settings(run / "data", datastore, float(wanted["val_split"]))
+        settings = self._data_settings(run / "saved_labels", datastore, float(wanted["val_split"]))
         weights = None if wanted["from_scratch"] else self.model.weights
         if weights is not None:
             kept = {k: v for k, v in self.model.predictor().settings.items() if k not in KEPT_BY_DATA}
