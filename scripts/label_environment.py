@@ -35,7 +35,7 @@ LEFT_OUT = {
     "portalocker",
 }  # SAM 2: hard to build
 SMOKE = "import torchvision, monailabel.interfaces.app, medssm_monai.apps.label.app"
-STUB = '''"""A torchvision built for CUDA finds these operators missing beside a torch built for the CPU, and does not import."""
+STUB = '''"""Operators that a torchvision built for CUDA misses, and cannot be imported without, beside torch for the CPU."""
 
 import importlib.util
 
