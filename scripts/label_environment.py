@@ -33,9 +33,9 @@ LEFT_OUT = {
     "antlr4-python3-runtime",
     "iopath",
     "portalocker",
-}  # SAM 2: hard to build
+}  # SAM 2, not used
 SMOKE = "import torchvision, monailabel.interfaces.app, medssm_monai.apps.label.app"
-STUB = '''"""Operators that a torchvision built for CUDA misses, and cannot be imported without, beside torch for the CPU."""
+STUB = '''"""Operators that a torchvision built for CUDA misses, and cannot do without, beside torch for the CPU."""
 
 import importlib.util
 
