@@ -1,0 +1,163 @@
+"""MONAI Label's real server in the environment of its own, and a client for its REST API."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from email import message_from_bytes
+from pathlib import Path
+from typing import Any
+
+import requests
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+START_SECONDS = 300
+TASK_SECONDS = 600
+
+
+def label_python() -> Path:
+    """Interpreter of the environment that ``scripts/label_environment.py`` makes, made or reused now.
+
+    The variable MEDSSM_LABEL_VENV names another folder for it.
+    """
+    venv = Path(os.environ.get("MEDSSM_LABEL_VENV") or REPOSITORY / ".venv-label")
+    script = REPOSITORY / "scripts" / "label_environment.py"
+    done = subprocess.run(
+        [sys.executable, str(script), "--venv", str(venv)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-6000:]
+    return venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class LabelServer:
+    """A running server; use it in a ``with`` block, which always stops it and all it started."""
+
+    def __init__(self, python: Path, studies: Path, bundles: Path, log: Path) -> None:
+        self.port, self.log = free_port(), log
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.command = [str(python), "-m", "medssm_monai.apps.label", "--studies", str(studies)]
+        self.command += ["--bundles", str(bundles), "--models", "all", "--port", str(self.port), "--device", "cpu"]
+        self.session = requests.Session()
+        self.session.trust_env = False  # no proxy on the way to this computer
+
+    def __enter__(self) -> LabelServer:
+        hidden = ("PYTHONPATH", "MEDSSM_BUNDLES", "MLFLOW_TRACKING_URI")
+        environment = {name: value for name, value in os.environ.items() if name not in hidden}
+        environment |= {"PYTHONPATH": str(REPOSITORY), "OMP_WAIT_POLICY": "PASSIVE", "TQDM_DISABLE": "1"}
+        self.output = self.log.open("w")
+        self.process = subprocess.Popen(
+            self.command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=self.output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            self._wait_until_it_answers()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End the server and every process of its group."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(self.process.pid, number)
+                self.process.wait(20)
+            except ProcessLookupError:
+                break
+            except subprocess.TimeoutExpired:
+                continue
+        self.output.close()
+
+    def _wait_until_it_answers(self) -> None:
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end:
+            assert self.process.poll() is None, f"the server ended:\n{self.tail()}"
+            try:
+                if self.session.get(f"{self.url}/info/", timeout=60).ok:
+                    return
+            except requests.ConnectionError:
+                time.sleep(1)
+        raise AssertionError(f"the server did not answer within {START_SECONDS} s:\n{self.tail()}")
+
+    def tail(self) -> str:
+        return self.log.read_text(errors="replace")[-6000:]
+
+    def info(self) -> dict[str, Any]:
+        return self.get("/info/")
+
+    def get(self, path: str, **params: Any) -> Any:
+        answer = self.session.get(self.url + path, params=params, timeout=120)
+        assert answer.ok, f"{path}: {answer.status_code} {answer.text}"
+        return answer.json()
+
+    def post(self, path: str, body: Any = None, **params: Any) -> requests.Response:
+        return requests.post(
+            self.url + path, json=body, params=params, timeout=TASK_SECONDS, proxies={"http": "", "https": ""}
+        )
+
+    def infer(self, model: str, image: str = "", output: str | None = None, file: Path | None = None, **params: Any):
+        """The answer of ``POST /infer/MODEL``."""
+        form: dict[str, Any] = {"params": (None, json.dumps(params))}
+        if file is not None:
+            form["file"] = (file.name, file.read_bytes())
+        query = {"image": image, **({"output": output} if output else {})}
+        return requests.post(
+            f"{self.url}/infer/{model}",
+            params=query,
+            files=form,
+            timeout=TASK_SECONDS,
+            proxies={"http": "", "https": ""},
+        )
+
+    def save_label(self, image: str, name: str, content: bytes) -> None:
+        """Save the final label of an image."""
+        answer = self.session.put(
+            f"{self.url}/datastore/label", params={"image": image, "tag": "final"}, files={"label": (name, content)}
+        )
+        assert answer.ok, answer.text
+
+    def run_task(self, kind: str, name: str, **body: Any) -> dict[str, Any]:
+        """Start a training or scoring in the background, wait for its end, and hand back its state."""
+        started = self.post(f"/{kind}/{name}", body)
+        assert started.ok, started.text
+        end = time.monotonic() + TASK_SECONDS
+        while time.monotonic() < end:
+            state = self.get(f"/{kind}/")
+            if state["id"] == started.json()["id"] and state["status"] not in ("SUBMITTED", "RUNNING"):
+                return state
+            time.sleep(1)
+        raise AssertionError(f"{kind} of {name} did not end:\n{self.tail()}")
+
+
+def parts(answer: requests.Response) -> dict[str, bytes]:
+    """Parts of a multipart answer by name: ``params`` and ``image``."""
+    head = f"Content-Type: {answer.headers['content-type']}\r\n\r\n".encode()
+    message = message_from_bytes(head + answer.content)
+    found = {}
+    for part in message.get_payload():
+        name = part.get_param("name", header="content-disposition")
+        found[name] = part.get_payload(decode=True)
+    return found
