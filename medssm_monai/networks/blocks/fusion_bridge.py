@@ -36,7 +36,8 @@ class ScanAttention(nn.Module):
         spatial = self.spatial_scan(self.spatial_conv(pooled).movedim(1, -1)).sigmoid()  # (B, H, W, 1)
         y = x * spatial
         pooled = torch.cat([y.mean((1, 2)), y.amax((1, 2))])[:, None, None]  # (2B, 1, 1, C)
-        average, maximum = self.excite(F.silu(self.channel_scan(self.squeeze(pooled)))).chunk(2)
+        weights = self.excite(F.silu(self.channel_scan(self.squeeze(pooled))))  # (2B, 1, 1, C)
+        average, maximum = weights.unflatten(0, (2, -1))  # chunk would tie an export to its batch size
         return x + y * (average + maximum).sigmoid()
 
 

@@ -121,9 +121,9 @@ class ClinicalFMamba(nn.Module):
         size = x.shape[2:]
         x = F.pad(x, [p for s in reversed(size) for p in (0, -s % STRIDE)], mode="replicate")
         stem = self.stem(torch.cat(x.chunk(2, dim=1)))  # (2B, 32, *spatial)
-        a, b = self.encoder(stem).movedim(1, -1).chunk(2)  # (B, *spatial / 8, 128) each
+        a, b = _by_source(self.encoder(stem).movedim(1, -1))  # (B, *spatial / 8, 128) each
         y = self.decoder(self.refine(self._fuse(a, b)).movedim(-1, 1))  # (B, 32, *spatial)
-        y = self.head(self.dropout(y + self.excite(*stem.chunk(2)))).sigmoid()
+        y = self.head(self.dropout(y + self.excite(*_by_source(stem)))).sigmoid()
         return y[(..., *(slice(s) for s in size))]
 
     def _fuse(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -132,6 +132,11 @@ class ClinicalFMamba(nn.Module):
         for exchange in self.exchange:
             a, b = exchange(a, b)
         return self.fuse((self.cross_a(a, b) + self.cross_b(b, a)) / 2)
+
+
+def _by_source(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """``(2B, ...)`` to ``(B, ...)`` of source A and of B. (``chunk`` would tie an export to its batch size.)"""
+    return x.unflatten(0, (2, -1)).unbind()
 
 
 def _upsample(spatial_dims: int, in_channels: int, out_channels: int) -> nn.Sequential:
