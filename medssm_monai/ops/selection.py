@@ -111,7 +111,5 @@ def backend_for(tensor: Tensor, *, requires_grad: bool | None = None, backend: s
     if requires_grad is None:
         requires_grad = tensor.requires_grad and torch.is_grad_enabled()
     higher_order = torch.compiler.is_exporting()
-    request = Request(
-        tensor.device.type, state_dtype(tensor), requires_grad, is_exporting(), higher_order=higher_order
-    )
+    request = Request(tensor.device.type, state_dtype(tensor), requires_grad, is_exporting(), higher_order=higher_order)
     return choose(request, backend).name

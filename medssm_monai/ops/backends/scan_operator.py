@@ -2,8 +2,8 @@
 
 A loop over tokens in Python would be written out by the exporter, operator by operator (thousands of nodes); the
 higher-order operator stays a loop: one ONNX ``Scan``. As in the backend ``blocked`` the sequence is cut into ``K``
-blocks of ``S ~ sqrt(L)`` tokens that advance side by side, so that the loop has ``S`` steps and not ``L``. The state that
-each block starts from is found without a loop: what a block adds is a weighted sum over its tokens (of ``B E N L``
+blocks of ``S ~ sqrt(L)`` tokens that advance side by side, so that the loop has ``S`` steps and not ``L``. The state
+that each block starts from is found without a loop: what a block adds is a weighted sum over its tokens (of ``B E N L``
 numbers), and ``log2 K`` doublings chain the blocks. All factors are ``exp`` of something not positive.
 
 Chosen where no gradient is wanted: export under ``torch.no_grad()``, or a network whose parameters are frozen. PyTorch

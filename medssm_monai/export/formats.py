@@ -1,0 +1,58 @@
+"""The formats: how each is written, and how it is run in its own runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from . import exported, onnx_file, torchscript
+from .capture import Capture
+
+__all__ = ["FORMATS", "Format"]
+
+
+@dataclass(frozen=True)
+class Format:
+    """One export format.
+
+    Attributes:
+        name: what the command line calls it.
+        suffix: of its files.
+        runtime: the program that runs it, for the report.
+        write: ``write(capture, path, extra)`` makes the file; ``extra`` is file name -> text that it has to carry.
+        load: ``load(path)`` returns a function from a batch to the output, run by the format's own runtime.
+        read_extra: ``read_extra(path, names)`` returns what the file carries.
+        require: raises ImportError when a package is missing.
+        facts: further lines for the report.
+    """
+
+    name: str
+    suffix: str
+    runtime: str
+    write: Callable[[Capture, Path, Mapping[str, str]], None]
+    load: Callable[[Path], Callable[[Tensor], Tensor]]
+    read_extra: Callable[[Path, list[str]], dict[str, str]]
+    require: Callable[[], None] = lambda: None
+    facts: Callable[[Path], dict[str, object]] = lambda _path: {}
+
+
+FORMATS: dict[str, Format] = {
+    format_.name: format_
+    for format_ in (
+        Format("torchscript", ".ts", "torch.jit.load", torchscript.write, torchscript.load, torchscript.read_extra),
+        Format("exported", ".pt2", "torch.export.load", exported.write, exported.load, exported.read_extra),
+        Format(
+            "onnx",
+            ".onnx",
+            "onnxruntime, CPU",
+            onnx_file.write,
+            onnx_file.load,
+            onnx_file.read_extra,
+            onnx_file.require,
+            onnx_file.facts,
+        ),
+    )
+}

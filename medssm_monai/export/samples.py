@@ -1,0 +1,90 @@
+"""Images as the network sees them: what the bundle's own preprocessing and inferer hand to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigParser
+from torch import Tensor
+
+from ..data import prepare_class_demo, prepare_demo, prepare_fusion_demo
+from .source import Source
+
+__all__ = ["in_batches", "network_inputs"]
+
+BATCH_SIZES = (1, 2, 3)
+
+
+class _EnoughError(Exception):
+    """Ends an inferer's work when enough windows were seen."""
+
+
+class _Recorder:
+    """Stands for the network: keeps what it is given."""
+
+    def __init__(self, network: torch.nn.Module, wanted: int) -> None:
+        self.network, self.wanted, self.windows = network, wanted, []
+
+    def __call__(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        self.windows += list(torch.as_tensor(x).detach().float().cpu().clone())
+        if len(self.windows) >= self.wanted:
+            raise _EnoughError
+        return self.network(x, *args, **kwargs)
+
+
+def _demo_images(kind: str, parser: ConfigParser) -> str | list[str]:
+    """A few pictures of the bundle's synthetic demo set, as its ``dataset_dir`` takes them."""
+    if kind == "segmentation":
+        return str(prepare_demo(counts=(1, 0, 8)) / "images")
+    if kind == "classification":
+        return [str(path) for path in sorted((prepare_class_demo(counts=(4, 4, 8)) / "test").rglob("*.png"))]
+    dims = int(parser.get_parsed_content("spatial_dims"))
+    return str(prepare_fusion_demo(spatial_dims=dims, counts=(1, 1, 8 if dims == 2 else 1)) / "test")
+
+
+def network_inputs(source: Source, images: str | Path | None = None, count: int = 8) -> tuple[Tensor, str]:
+    """What reaches the network when the bundle's inference config is run on images.
+
+    Args:
+        images: whatever the bundle's ``dataset_dir`` takes; None: synthetic pictures of its demo set.
+        count: windows or whole images to take at most.
+
+    Returns:
+        ``(n, C, *spatial)`` with ``n <= count``, and where they come from, for the report.
+
+    Raises:
+        ValueError: the images reach the network in more than one size: an export holds for one.
+        FileNotFoundError, DatalistError, ImageReadError: as the bundle's inference does.
+    """
+    synthetic = images is None
+    parser = source.parser
+    parser["dataset_dir"] = _demo_images(source.task.kind, parser) if synthetic else str(images)
+    recorder = _Recorder(source.network, count)
+    inferer, dataset = parser.get_parsed_content("inferer"), parser.get_parsed_content("dataset")
+    with torch.no_grad():
+        try:
+            for item in dataset:
+                inferer(item["image"][None].as_tensor(), recorder)
+        except _EnoughError:
+            pass
+    sizes = list(dict.fromkeys(tuple(window.shape) for window in recorder.windows))
+    if len(sizes) != 1:
+        raise ValueError(
+            f"the images reach the network in {len(sizes)} sizes, {', '.join(map(str, sizes))}; an export holds for "
+            "one. Give images of one size, or let the preprocessing or a sliding window bring them to one."
+        )
+    where = "the bundle's demo images (synthetic)" if synthetic else str(images)
+    return torch.stack(recorder.windows[:count]), where
+
+
+def in_batches(samples: Tensor, sizes: Sequence[int] = BATCH_SIZES) -> list[Tensor]:
+    """Cut samples into batches of 1, 2, 3, 1, ...; the last ones use samples again, so that every size occurs."""
+    batches, start = [], 0
+    while start < len(samples) or len(batches) < len(sizes):
+        size = sizes[len(batches) % len(sizes)]
+        batches.append(samples[[(start + i) % len(samples) for i in range(size)]])
+        start += size
+    return batches

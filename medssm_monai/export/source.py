@@ -1,0 +1,97 @@
+"""What is exported: the network of a bundle with its weights, and what the file has to carry beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigParser
+from torch import nn
+
+from ..apps.bundles import bundle_config, find_bundle
+from ..utils import load_weights, require_file
+
+__all__ = ["Source", "open_source"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A bundle that was opened for export.
+
+    Attributes:
+        root: folder of the bundle.
+        stem: name of the exported files without suffix: that of the checkpoint, or ``"untrained"``.
+        weights: file of the weights, or the seed of random ones, for the report.
+        network: on the CPU, in evaluation mode, its parameters frozen.
+        task: the bundle's ``prediction``: what the network predicts, and from which threshold.
+        extra: file name -> JSON text that goes into each export: ``metadata.json`` and ``inference.json`` as they are
+            in the bundle (what MONAI Deploy looks for) and ``model_settings.json``, what the weights belong to.
+        parser: the inference config.
+    """
+
+    root: Path
+    stem: str
+    weights: str
+    network: nn.Module
+    task: Any
+    extra: Mapping[str, str]
+    parser: ConfigParser
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Content of the bundle's ``metadata.json``."""
+        return json.loads(self.extra["metadata.json"])
+
+
+def open_source(
+    bundle: str | os.PathLike[str],
+    ckpt_path: str | os.PathLike[str] | None = None,
+    untrained: bool = False,
+    seed: int = 0,
+    overrides: Mapping[str, Any] | None = None,
+) -> Source:
+    """Open a bundle by its folder or name and build its network.
+
+    Args:
+        bundle: as :func:`~medssm_monai.apps.find_bundle` takes it.
+        ckpt_path: weights; default those the bundle's inference takes.
+        untrained: no weights, but random ones of ``seed``; to try the export of a network before its training.
+        overrides: other values for keys of ``inference.yaml``.
+
+    Raises:
+        FileNotFoundError: no such bundle, or no weights.
+        ValueError: weights that are no flat state dict, cannot be loaded without running code, or do not fit.
+    """
+    root = find_bundle(bundle)
+    file = bundle_config(root, "inference")
+    parser = ConfigParser()
+    parser.read_config(str(file))
+    changes = {"bundle_root": str(root), "device": "$torch.device('cpu')", **(overrides or {})}
+    if ckpt_path is not None:
+        changes["ckpt_path"] = os.fspath(ckpt_path)
+    parser.update(changes)
+    path = str(parser.get_parsed_content("ckpt_path"))
+    if untrained:
+        stem, weights = "untrained", f"random, seed {seed}"
+        torch.manual_seed(seed)
+    else:
+        mend = (
+            "Train first (run training), name a checkpoint with --ckpt_path FILE, or try the export with --untrained."
+        )
+        stem, weights = Path(path).stem, require_file(path, f"trained weights of {root.name}", mend)
+    network = parser.get_parsed_content("network_def")
+    task = parser.get_parsed_content("prediction")
+    if not untrained:
+        load_weights(network, path, len(task.class_names) if task.kind == "classification" else None)
+    contents = {
+        "metadata.json": json.loads((root / "configs" / "metadata.json").read_text(encoding="utf8")),
+        "inference.json": ConfigParser.load_config_file(str(file)),
+        "model_settings.json": dict(parser.get_parsed_content("model_settings")),
+    }
+    extra = {name: json.dumps(content) for name, content in contents.items()}
+    return Source(root, stem, weights, network.eval().requires_grad_(False), task, extra, parser)
