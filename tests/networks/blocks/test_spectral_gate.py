@@ -65,6 +65,16 @@ def test_half_precision_input_is_transformed_in_float32():
     torch.testing.assert_close(y.float(), gate(x.bfloat16().float()), atol=1e-2, rtol=1e-2)
 
 
+@pytest.mark.parametrize("size", [(8, 6), (5, 9)])
+def test_export_has_no_fft_and_is_the_same_filter(size):
+    gate = _random(2, (8, 6)).requires_grad_(False)
+    program = torch.export.export(gate, (torch.randn(2, *size, 2),), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    assert not any("fft" in str(n.target) and "freq" not in str(n.target) for n in program.graph.nodes)
+    for batch in (1, 3):
+        x = torch.randn(batch, *size, 2)
+        torch.testing.assert_close(program.module()(x), gate(x), atol=1e-5, rtol=1e-5)
+
+
 def test_bad_size_is_named():
     with pytest.raises(ValueError, match="spatial_size"):
         SpectralGate(2, (0, 4))

@@ -5,7 +5,14 @@ import itertools
 import pytest
 import torch
 
-from medssm_monai.networks.layers import SCAN_SETS, ScanOrder, resolve_scan_orders, to_maps, to_token_groups
+from medssm_monai.networks.layers import (
+    SCAN_SETS,
+    ScanOrder,
+    resolve_scan_orders,
+    to_maps,
+    to_token_groups,
+    visiting_table,
+)
 
 CASES = [
     (name, dims, size)
@@ -87,3 +94,19 @@ def test_tri_plane_starts_and_steps_as_named():
     visits = [order.to_tokens(index).flatten().tolist() for order in resolve_scan_orders("tri_plane", 3)]
     assert [v[:5] for v in visits[::2]] == [[0, 1, 2, 3, 4], [0, 1, 2, 3, 12], [0, 12, 4, 16, 8], [0, 4, 8, 1, 5]]
     assert all(back == forth[::-1] for forth, back in zip(visits[::2], visits[1::2], strict=True))
+
+
+def test_an_export_leaves_no_table_behind():
+    """Tables are kept between calls; one that an exporter made is no real tensor and must not be."""
+    orders, size = SCAN_SETS["cross"][2], (3, 11)
+
+    class Table(torch.nn.Module):
+        def forward(self, x):
+            return x[visiting_table(orders, size, x.device)]
+
+    x = torch.rand(33)
+    program = torch.export.export(Table(), (x,))
+    table = visiting_table(orders, size, x.device)
+    assert type(table) is torch.Tensor
+    assert table[0].tolist() == list(range(33))
+    assert torch.equal(program.module()(x), x[table])

@@ -1,0 +1,69 @@
+"""The figures that an export is judged by."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from medssm_monai.apps import ClassificationTask, FusionTask, SegmentationTask
+from medssm_monai.export.checks import agreement, compare, relative_error
+
+SEGMENTATION = SegmentationTask(threshold=0.5)
+CLASSIFICATION = ClassificationTask(["a", "b", "c"])
+
+
+@pytest.mark.parametrize(
+    ("result", "expected", "error"),
+    [
+        ([1.0, -2.0], [1.0, -2.0], 0.0),
+        ([1.0, -2.0], [1.0, -4.0], 0.5),
+        ([0.0, 0.0], [0.0, 0.0], 0.0),
+        ([0.0, 1e-9], [0.0, 0.0], math.inf),
+        ([math.nan, 1.0], [1.0, 1.0], math.inf),
+        ([math.inf, 1.0], [1.0, 1.0], math.inf),
+    ],
+)
+def test_relative_error(result, expected, error):
+    assert relative_error(torch.tensor(result), torch.tensor(expected)) == error
+
+
+def test_relative_error_needs_equal_shapes():
+    with pytest.raises(ValueError, match=r"\(2,\), expected \(3,\)"):
+        relative_error(torch.zeros(2), torch.zeros(3))
+
+
+def test_agreement_counts_pixels_at_the_task_s_threshold():
+    logits = torch.tensor([[[[-1.0, 1.0], [2.0, 0.5]]]])
+    other = torch.tensor([[[[-1.0, -1.0], [2.0, 0.5]]]])
+    assert agreement(other, logits, SEGMENTATION) == 0.75
+    assert agreement(other, logits, SegmentationTask(threshold=0.8)) == 1.0  # 0.73 and 0.27 are both below
+
+
+def test_agreement_counts_classes_and_nothing_for_a_fusion():
+    assert agreement(torch.eye(3), torch.eye(3)[[0, 2, 2]], CLASSIFICATION) == pytest.approx(2 / 3)
+    assert agreement(torch.eye(3), torch.eye(3), FusionTask()) is None
+
+
+def test_compare_passes_what_is_close_over_all_batches():
+    expected = [torch.randn(b, 3, generator=torch.Generator().manual_seed(b)) for b in (1, 2)]
+    checks = compare([x * (1 + 1e-5) for x in expected], expected, CLASSIFICATION)
+    assert [check.name for check in checks] == ["relative error", "equal classes"]
+    assert all(check.passed for check in checks)
+    assert checks[0].value == pytest.approx(1e-5, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("change", "failed"),
+    [
+        (lambda x: x + 1e-3, ["relative error"]),
+        (lambda x: -x, ["relative error", "mask agreement"]),
+        (lambda x: x[..., :-1], ["output shape"]),
+    ],
+)
+def test_compare_names_what_fails(change, failed):
+    expected = [torch.linspace(-1, 1, 64).reshape(1, 1, 8, 8) + 0.01]
+    checks = compare([change(x) for x in expected], expected, SEGMENTATION)
+    assert [check.name for check in checks if not check.passed] == failed
+    assert "limit" in str(checks[0])

@@ -1,0 +1,65 @@
+"""What reaches the network, and in which batches it is compared."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from medssm_monai.export.samples import in_batches, network_inputs
+from medssm_monai.export.source import open_source
+
+from ..bundles.bundle_runs import CLINICAL_FMAMBA, MAMBA_MIS, MEDCONVMAMBA
+
+SMALL = {"network_args": {"base_dim": 6, "d_state": 2}, "image_size": [32, 32]}
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 8])
+def test_batches_have_every_size_and_every_sample(count):
+    batches = in_batches(torch.arange(count))
+    assert [len(batch) for batch in batches[:3]] == [1, 2, 3]
+    assert set(torch.cat(batches).tolist()) == set(range(count))
+
+
+def test_windows_are_those_of_the_bundle_s_inferer(tmp_path, write_picture):
+    """An image of 64 x 48 that keeps its size reaches the network in windows of 32 x 32."""
+    image = write_picture(tmp_path / "a.png", 64, 48)
+    source = open_source(MAMBA_MIS.folder, untrained=True, overrides={**SMALL, "resize_to": False})
+    windows, where = network_inputs(source, image, count=5)
+    assert windows.shape == (5, 3, 32, 32)
+    assert where == str(image)
+    assert windows.min() >= 0 and windows.max() <= 1
+    assert not torch.equal(windows[0], windows[1])
+
+
+def test_images_of_several_sizes_are_refused(tmp_path, write_picture):
+    for name, size in (("a", 24), ("b", 32)):
+        for folder in ("source_a", "source_b"):
+            write_picture(tmp_path / folder / f"{name}.png", size, size, "L")
+    tiny = {"network_args": {"depth": 1, "exchange_rounds": 1, "decoder_depth": 1, "d_state": 2}}
+    source = open_source(CLINICAL_FMAMBA.folder, untrained=True, overrides=tiny)
+    with pytest.raises(ValueError, match="2 sizes.*one size"):
+        network_inputs(source, tmp_path)
+
+
+def test_random_weights_are_of_the_seed_and_say_so():
+    tiny = {"network_args": {"embed_dim": 16, "depth": 1, "d_state": 2}}
+    one, same, other = (
+        open_source(MEDCONVMAMBA.folder, untrained=True, seed=seed, overrides=tiny) for seed in (0, 0, 1)
+    )
+    assert one.weights == "random, seed 0" and one.stem == "untrained"
+    assert torch.equal(one.network.head.weight, same.network.head.weight)
+    assert not torch.equal(one.network.head.weight, other.network.head.weight)
+
+
+def test_missing_and_dangerous_weights_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="trained weights of mamba_mis.*--ckpt_path.*--untrained"):
+        open_source(MAMBA_MIS.folder, ckpt_path=tmp_path / "none.pt")
+    pickled = tmp_path / "model.pt"
+    torch.save({"weight": torch.zeros(2), "code": object}, pickled)
+    with pytest.raises(ValueError, match="no weights that can be loaded|no flat state dict"):
+        open_source(MAMBA_MIS.folder, ckpt_path=pickled)
+
+
+def test_an_unknown_bundle_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no bundle"):
+        open_source(tmp_path, untrained=True)
