@@ -26,7 +26,7 @@ class Source:
     Attributes:
         root: folder of the bundle.
         stem: name of the exported files without suffix: that of the checkpoint, or ``"untrained"``.
-        weights: file of the weights, or the seed of random ones, for the report.
+        weights: file of the weights (within the bundle: from its folder), or the seed of random ones; for the report.
         network: on the CPU, in evaluation mode, its parameters frozen.
         task: the bundle's ``prediction``: what the network predicts, and from which threshold.
         extra: file name -> JSON text that goes into each export: ``metadata.json`` and ``inference.json`` as they are
@@ -83,7 +83,9 @@ def open_source(
         mend = (
             "Train first (run training), name a checkpoint with --ckpt_path FILE, or try the export with --untrained."
         )
-        stem, weights = Path(path).stem, require_file(path, f"trained weights of {root.name}", mend)
+        file_of_weights = Path(require_file(path, f"trained weights of {root.name}", mend)).absolute()
+        inside = file_of_weights.is_relative_to(root)
+        stem, weights = file_of_weights.stem, str(file_of_weights.relative_to(root) if inside else file_of_weights)
     network = parser.get_parsed_content("network_def")
     task = parser.get_parsed_content("prediction")
     if not untrained:

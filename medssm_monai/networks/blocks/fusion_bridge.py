@@ -37,7 +37,7 @@ class ScanAttention(nn.Module):
         y = x * spatial
         pooled = torch.cat([y.mean((1, 2)), y.amax((1, 2))])[:, None, None]  # (2B, 1, 1, C)
         weights = self.excite(F.silu(self.channel_scan(self.squeeze(pooled))))  # (2B, 1, 1, C)
-        average, maximum = weights.unflatten(0, (2, -1))  # chunk would tie an export to its batch size
+        average, maximum = weights.unflatten(0, (2, -1)).unbind()  # chunk would tie an export to its batch size
         return x + y * (average + maximum).sigmoid()
 
 
