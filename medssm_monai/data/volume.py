@@ -9,12 +9,16 @@ import torch
 from monai.config import PathLike
 from monai.data import MetaTensor
 from monai.transforms import LoadImage
+from monai.utils import optional_import
 
 from .arrays import ARRAY_NAME, array_image, is_array
+from .files import NIFTI, file_kind
 from .image_reader import ImageReadError, to_channels
 from .npz import ARRAY, NpzError, npz_sample, parse_npz_address
 
-__all__ = ["check_volume", "read_volume"]
+nib, _ = optional_import("nibabel")
+
+__all__ = ["check_volume", "is_volume", "read_volume"]
 
 
 def _from_npz(file: Path, key: str, index: int) -> tuple[torch.Tensor, dict, float | None]:
@@ -83,3 +87,21 @@ def _to_unit(volume: MetaTensor, full_range: float | None) -> MetaTensor:
 def check_volume(path: PathLike) -> None:
     """Raise what :func:`read_volume` raises."""
     read_volume(path, channels=None, scale=False)
+
+
+def is_volume(path: PathLike) -> bool:
+    """Whether a file holds a volume rather than one picture or slice: a NIfTI file by its header alone, a folder (of a
+    DICOM series) always, any other file never.
+
+    Raises:
+        ImageReadError: a damaged NIfTI file.
+    """
+    if Path(path).is_dir():
+        return True
+    if file_kind(Path(path)) != NIFTI:
+        return False
+    try:
+        shape = nib.load(path).shape
+    except Exception as error:  # nibabel raises many kinds for damaged files
+        raise ImageReadError(f"{path}: cannot be read as NIfTI ({type(error).__name__}: {error}).") from error
+    return sum(side > 1 for side in shape[:3]) == 3

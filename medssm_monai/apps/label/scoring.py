@@ -28,7 +28,7 @@ class DropoutScoring(ScoringMethod):
 
     Images that these weights have scored before are passed over, as are images that cannot be predicted, which the
     answer names. Params of a request: ``simulation_size`` (samples, default 8), ``dropout`` (default 0.1),
-    ``max_samples`` (images; 0, the default, is all).
+    ``max_samples`` (images to score; 0, the default, is all).
 
     Args:
         task: the inference task of the model.
@@ -50,7 +50,9 @@ class DropoutScoring(ScoringMethod):
         settings = {"samples": int(request.get("simulation_size", 8)), "dropout": float(request.get("dropout", 0.1))}
         failed: dict[str, str] = {}
         done = 0
-        for image in fresh[:limit] if limit else fresh:
+        for image in fresh:
+            if limit and done == limit:
+                break
             try:
                 source = self.task.source({"image": datastore.get_image_uri(image)})
                 scores = predictor.uncertainty(source, **settings)

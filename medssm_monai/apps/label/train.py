@@ -17,6 +17,7 @@ from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.train import TrainTask
 
 from ...data.files import file_kind
+from ...data.volume import is_volume
 from ...utils import keep_previous
 from .served import ServedModel
 from .training_data import class_of, write_classes, write_masks, write_pairs
@@ -38,7 +39,7 @@ class BundleTrain(TrainTask):
     kept under a dated name. A training that fails changes nothing.
 
     Labels: of a segmentation the masks saved as final; of a classification JSON files, ``{"class": NAME}``; of a fusion
-    none, all complete pairs of the studies folder are used.
+    none, all complete pairs of the studies folder (of volumes in 3D) are used.
 
     Params of a request: ``max_epochs``, ``batch_size``, ``val_split`` (share of the images for validation),
     ``from_scratch`` (true: do not start from the served weights), ``overrides`` (other keys of ``train.yaml``).
@@ -105,14 +106,16 @@ class BundleTrain(TrainTask):
         return {**settings, "sources": list(self.model.sources), "split_file": write_pairs(folder, pairs, share)}
 
     def _pairs(self, datastore: Datastore) -> dict[str, tuple[Path, Path]]:
-        """Complete pairs of the studies folder by their name without ending."""
+        """Complete pairs of the model's dimension in the studies folder, by their name without ending."""
         ending, every = self.model.sources[0], set(datastore.list_images())
+        volumes = self.model.predictor().settings["spatial_dims"] == 3
         found = {}
         for image in sorted(name for name in every if name.endswith(ending)):
             partner = self.model.partner(image)
             if partner in every:
                 files = (Path(datastore.get_image_uri(image)), Path(datastore.get_image_uri(partner)))
-                found[image[: -len(ending)]] = files
+                if is_volume(files[0]) == volumes:
+                    found[image[: -len(ending)]] = files
         return found
 
     def _run(self, settings: Mapping[str, Any], run: Path) -> None:
