@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -16,12 +17,8 @@ from ..bundles import BUNDLES_VARIABLE, find_bundle, list_bundles
 
 __all__ = ["main"]
 
-ENTRY = "from medssm_monai.apps.label.app import BundleApp\n"
-DEFAULTS = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "NO_ALBUMENTATIONS_UPDATE": "1",
-    "OMP_WAIT_POLICY": "PASSIVE",
-}
+ENTRY = Path(__file__).with_name("main.py")
+DEFAULTS = {"MLFLOW_DISABLE_TELEMETRY": "true", "OMP_WAIT_POLICY": "PASSIVE"}  # for the trainings
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,7 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
         os.environ.setdefault(variable, value)
     app_dir = Path(options.app_dir or Path(options.studies) / ".medssm_label").absolute()
     app_dir.mkdir(parents=True, exist_ok=True)
-    (app_dir / "main.py").write_text(ENTRY, encoding="utf8")
+    shutil.copyfile(ENTRY, app_dir / ENTRY.name)
     conf = [("models", ",".join(names)), ("zoo_source", "local"), ("sam2", "false"), *map(tuple, options.conf)]
     conf += [("device", options.device)] if options.device else []
     sys.argv = ["monailabel", "start_server", "--app", str(app_dir), "--studies", options.studies]

@@ -1,0 +1,69 @@
+"""The environment of the MONAI Label app: what is installed into it, and when it is made again."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import label_environment
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+# pydicom-seg, which MONAI Label needs, wants jsonschema < 4; here only MONAI's verify_metadata uses it.
+NOT_AS_WANTED = {"jsonschema"}
+
+
+def pinned(root: Path) -> dict[str, Version]:
+    found = {}
+    for line in (root / "constraints-label.txt").read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            name, _, version = line.partition("==")
+            assert canonicalize_name(name) not in found, f"{name} is pinned twice"
+            found[canonicalize_name(name)] = Version(version)
+    return found
+
+
+def test_pins_are_exact_and_name_no_platforms_build(repository_root: Path) -> None:
+    assert all(version.local is None for version in pinned(repository_root).values())
+
+
+def test_pins_are_what_the_project_and_its_label_extra_want(repository_root: Path) -> None:
+    project = tomllib.loads((repository_root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    versions = pinned(repository_root)
+    for text in [*project["dependencies"], *project["optional-dependencies"]["label"]]:
+        wanted = Requirement(text)
+        assert wanted.name in NOT_AS_WANTED or versions[canonicalize_name(wanted.name)] in wanted.specifier, text
+
+
+def test_dry_run_shows_the_commands_and_changes_nothing(repository_root: Path, tmp_path: Path) -> None:
+    script = repository_root / "scripts" / "label_environment.py"
+    done = subprocess.run(
+        [sys.executable, str(script), "--dry-run", "--venv", str(tmp_path / "venv"), "--pip-option=--no-index"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    commands = [line for line in done.stdout.splitlines() if "] $ " in line]
+    assert [
+        part in line for part, line in zip(("-m venv", "torch==", "--no-deps", "--editable"), commands, strict=True)
+    ]
+    assert all("--no-index" in line for line in commands[1:])
+    assert not (tmp_path / "venv").exists()
+
+
+def test_another_pin_makes_the_environment_again(repository_root: Path, tmp_path: Path, monkeypatch) -> None:
+    before = label_environment.fingerprint()
+    assert before == label_environment.fingerprint()
+    pins = (repository_root / "constraints-label.txt").read_text(encoding="utf-8")
+    (tmp_path / "pins.txt").write_text(pins + "another==1.0\n", encoding="utf-8")
+    monkeypatch.setattr(label_environment, "PINS", tmp_path / "pins.txt")
+    assert label_environment.fingerprint() != before
+    assert "another==1.0" in label_environment.pins()
+    assert not any(line.startswith("sam2") for line in label_environment.pins())
