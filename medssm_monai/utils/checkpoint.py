@@ -30,7 +30,7 @@ def read_weights(ckpt_path: str | os.PathLike) -> dict[str, torch.Tensor]:
     except Exception as error:  # no archive, a truncated one, pickled objects: PyTorch raises many kinds
         raise ValueError(
             f"{name}: no weights that can be loaded ({type(error).__name__}); train or copy it again."
-        ) from error
+        ) from None
     if not isinstance(saved, dict) or not all(isinstance(value, torch.Tensor) for value in saved.values()):
         raise ValueError(f"{name}: no flat state dict (names and tensors); give the model.pt of a training.")
     return saved
