@@ -256,7 +256,9 @@ def test_training_on_saved_labels_changes_what_the_server_answers(
     assert {key: trained[key] for key in kept} == {key: settings[key] for key in kept}
     after = server.infer(model, image)
     assert after.status_code == 200
-    assert server.info()["models"][model]["config"]["weights"] == "model.pt"
+    info = server.info()
+    assert info["models"][model]["config"]["weights"] == "model.pt"
+    assert info["train_stats"][model]["epoch"] == 1
     assert _result(after) != _result(before)
 
 

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 CONFIG = {"max_epochs": 20, "batch_size": 4, "val_split": 0.2, "from_scratch": False, "overrides": {}}
 OUTPUT_LINES = 15
-KEPT_BY_DATA = ("class_names", "temperature", "sources")  # settings that the training finds out, or is told, by itself
+SET_BY_DATA = ("class_names", "temperature", "sources")  # settings that a training finds out itself, or is told
 
 
 class BundleTrain(TrainTask):
@@ -42,7 +42,8 @@ class BundleTrain(TrainTask):
     none, all complete pairs of the studies folder (of volumes in 3D) are used.
 
     Params of a request: ``max_epochs``, ``batch_size``, ``val_split`` (share of the images for validation),
-    ``from_scratch`` (true: do not start from the served weights), ``overrides`` (other keys of ``train.yaml``).
+    ``from_scratch`` (true: the settings of the served weights, but not the weights, to start from), ``overrides``
+    (other keys of ``train.yaml``).
 
     Args:
         model: the bundle.
@@ -59,8 +60,8 @@ class BundleTrain(TrainTask):
         return dict(CONFIG)
 
     def stats(self) -> dict[str, Any]:
-        """Last line of the history of the last training that was published."""
-        done = sorted(self.runs.glob(f"{self.model.name}_*/*/history.csv"), key=lambda path: path.stat().st_mtime)
+        """Figures of the last epoch of the last training."""
+        done = sorted(self.runs.glob(f"{self.model.name}/*/*/history.csv"), key=lambda path: path.stat().st_mtime)
         return _last_row(done[-1]) if done else {}
 
     def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any]:
@@ -71,12 +72,13 @@ class BundleTrain(TrainTask):
             RuntimeError: the training failed; the message ends with what it printed last.
         """
         wanted = {key: request.get(key, default) for key, default in CONFIG.items()}
-        run = self.runs / f"{self.model.name}_{time.strftime('%Y%m%d-%H%M%S')}_{os.getpid()}"
+        run = self.runs / self.model.name / f"{time.strftime('%Y%m%d-%H%M%S')}_{os.getpid()}"
         settings = self._data_settings(run / "saved_labels", datastore, float(wanted["val_split"]))
-        weights = None if wanted["from_scratch"] else self.model.weights
+        weights = self.model.weights
         if weights is not None:
-            kept = {k: v for k, v in self.model.predictor().settings.items() if k not in KEPT_BY_DATA}
-            settings = {**kept, **settings, "init_from": weights}
+            kept = {k: v for k, v in self.model.predictor().settings.items() if k not in SET_BY_DATA}
+            start = {} if wanted["from_scratch"] else {"init_from": weights}
+            settings = {**kept, **settings, **start}
         settings |= {"max_epochs": int(wanted["max_epochs"]), "batch_size": int(wanted["batch_size"])}
         if self.device:
             settings["device"] = f"$torch.device({self.device!r})"
