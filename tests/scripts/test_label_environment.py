@@ -16,9 +16,6 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-# pydicom-seg, which MONAI Label needs, wants jsonschema < 4; here only MONAI's verify_metadata uses it.
-NOT_AS_WANTED = {"jsonschema"}
-
 
 def pinned(root: Path) -> dict[str, Version]:
     found = {}
@@ -39,7 +36,7 @@ def test_pins_are_what_the_project_and_its_label_extra_want(repository_root: Pat
     versions = pinned(repository_root)
     for text in [*project["dependencies"], *project["optional-dependencies"]["label"]]:
         wanted = Requirement(text)
-        assert wanted.name in NOT_AS_WANTED or versions[canonicalize_name(wanted.name)] in wanted.specifier, text
+        assert versions[canonicalize_name(wanted.name)] in wanted.specifier, text
 
 
 def test_dry_run_shows_the_commands_and_changes_nothing(repository_root: Path, tmp_path: Path) -> None:
