@@ -6,6 +6,7 @@ bundle. What is tested is everything around a network; no figure here says anyth
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import shutil
@@ -164,7 +165,13 @@ def test_sixteen_requests_at_once_are_all_answered_right(server, studies):
     assert [answer.status_code for answer in answers] == [200] * 16
     for (_, name), answer in zip(wanted, answers, strict=True):
         if name == "nifti_slice":
-            assert len(answer.content) == len(single["mamba_mis", name])  # gzip keeps the time of day
+            mask, alone = (  # gzip keeps the time of day
+                nib.Nifti1Image.from_bytes(gzip.decompress(content))
+                for content in (answer.content, single["mamba_mis", name])
+            )
+            assert mask.shape == alone.shape == nib.load(studies / "nifti_slice.nii.gz").shape
+            np.testing.assert_allclose(mask.affine, nib.load(studies / "nifti_slice.nii.gz").affine)
+            np.testing.assert_array_equal(mask.dataobj, alone.dataobj)
         else:
             assert answer.content == single["mamba_mis", name]
             assert png(answer.content).shape == Image.open(studies / f"{name}.png").size[::-1]
@@ -177,6 +184,7 @@ def _broken_picture(folder: Path) -> Path:
 
 def test_errors_say_what_is_wrong_and_the_server_goes_on(server, studies, tmp_path):
     frame, brain = f"frame_{FRAMES[0]}", min(path.stem for path in studies.glob("brain*_a.png"))
+    outside = shutil.copy(studies / f"{frame}.png", tmp_path / "outside.png")
     cases = [
         (server.infer("nothing", frame), 404, "there is no 'nothing' here; there are clinical_fmamba"),
         (server.infer("mamba_mis", "nobody"), 404, "no such image"),
@@ -188,9 +196,14 @@ def test_errors_say_what_is_wrong_and_the_server_goes_on(server, studies, tmp_pa
         (server.infer("clinical_fmamba", frame, image_b=brain), 400, "3 channel(s)"),
         (server.infer("clinical_fmamba", frame), 400, "does not end in _a"),
         (server.infer("clinical_fmamba", brain, image_b="nobody"), 404, "image_b: no such image"),
+        (server.infer("mamba_mis", str(outside)), 404, "no such image"),  # not in the studies folder
+        (server.infer("mamba_mis", frame, image=str(outside)), 404, "no such image"),
+        (server.infer("mamba_mis", frame, save_label=True, label_tag="../../elsewhere"), 400, "without slashes"),
         (server.infer("mamba_mis", file=_broken_picture(tmp_path)), 400, "not an image of a known format"),
         (server.post("/train/nothing"), 404, "there is no 'nothing' here"),
         (server.post("/train/mamba_mis", run_sync=True), 400, "0 image(s) with a saved mask; training needs two"),
+        (server.post("/train/mamba_mis", {"overrides": {"seed": "$exit(3)"}}, run_sync=True), 400, "only numbers"),
+        (server.post("/train/mamba_mis", {"overrides": {"ckpt_dir": "a"}}, run_sync=True), 400, "cannot be set"),
         (server.post("/scoring/nothing", run_sync=True), 404, "there is no 'nothing' here"),
         (server.post("/activelearning/nothing"), 404, "there is no 'nothing' here"),
     ]
@@ -264,7 +277,7 @@ def test_training_on_saved_labels_changes_what_the_server_answers(
 
 def test_failed_training_leaves_the_served_weights_alone(server, bundles):
     before = (bundles / "mamba_mis" / "models" / "model.pt").read_bytes()
-    state = server.run_task("train", "mamba_mis", max_epochs=1, overrides={"learning_rate": "'fast'"})
+    state = server.run_task("train", "mamba_mis", max_epochs=1, overrides={"learning_rate": "fast"})
     assert state["status"] == "ERROR"
     assert (bundles / "mamba_mis" / "models" / "model.pt").read_bytes() == before
     assert server.infer("mamba_mis", f"frame_{FRAMES[0]}").status_code == 200

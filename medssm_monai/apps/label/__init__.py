@@ -2,5 +2,5 @@
 
     python -m medssm_monai.apps.label --studies FOLDER --models mamba_mis,medconvmamba
 
-Only :mod:`.app` and :mod:`.tasks` need MONAI Label (extra ``label``); this package imports without it.
+The modules of its tasks need MONAI Label (extra ``label``); this package imports without it.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import medssm_monai
 from ..bundles import list_bundles
 from .errors import BAD_INPUT, NOT_FOUND, answered
 from .infer import BundleInfer, image_file, infer_task
+from .requests import is_handed_over
 from .scoring import DropoutScoring, score_key
 from .served import ServedModel
 from .train import BundleTrain
@@ -86,10 +88,16 @@ class BundleApp(MONAILabelApp):
 
     def infer(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """As in MONAI Label; errors are answers that say what is wrong."""
-        found = dict(request)
+        found, store = dict(request), datastore or self.datastore()
         self._require(found.get("model"), self._infers)
         if found.get("image_b"):  # MONAI Label looks up the first image only
-            found["image_b"] = image_file((datastore or self.datastore()).get_image_uri(found["image_b"]), "image_b")
+            found["image_b"] = image_file(store.get_image_uri(str(found["image_b"])), "image_b")
+        image, tag = found.get("image"), str(found.get("label_tag") or "original")
+        allowed = (self.studies, *([self._sessions.store_path] if self._sessions else []))
+        if isinstance(image, str) and os.path.exists(image) and not is_handed_over(image, *allowed):
+            found["image"] = image_file(store.get_image_uri(image), "image")  # a path where the server runs is no id
+        if tag in (".", "..") or set(tag) & set("/\\"):
+            raise HTTPException(BAD_INPUT, f"label_tag must be a name without slashes, got {tag!r}.")
         with answered(BAD_INPUT, str(found.get("model"))):
             return super().infer(found, datastore)
 
@@ -116,7 +124,7 @@ class BundleApp(MONAILabelApp):
 
     @staticmethod
     def _require(name: str | None, known: Mapping[str, Any]) -> None:
-        if name not in known:
+        if not isinstance(name, str) or name not in known:
             raise HTTPException(
                 NOT_FOUND, f"there is no {name!r} here; there are {', '.join(sorted(known)) or 'none'}."
             )

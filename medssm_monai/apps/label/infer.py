@@ -137,9 +137,7 @@ class FusionInfer(BundleInfer):
         path = Path(first)
         with answered(BAD_INPUT, self.model.name):
             wanted = self.model.partner(file_stem(path))
-        found = sorted(
-            file for file in path.parent.glob(f"{wanted}.*") if file_stem(file) == wanted and file_kind(file)
-        )
+        found = sorted(file for file in path.parent.iterdir() if file_stem(file) == wanted and file_kind(file))
         if not found:
             raise HTTPException(
                 NOT_FOUND,
@@ -171,4 +169,8 @@ def _saved(prediction: SegmentationPrediction | FusionPrediction) -> str:
     picture = prediction.meta.get("file_kind") == RASTER
     handle, path = tempfile.mkstemp(suffix=".png" if picture else ".nii.gz", prefix="medssm_label_")
     os.close(handle)
-    return str(prediction.save(path))
+    try:
+        return str(prediction.save(path))
+    except BaseException:
+        os.unlink(path)
+        raise

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import logging
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -13,12 +12,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monailabel.interfaces.datastore import Datastore
+from monai.bundle import ConfigParser
+from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.train import TrainTask
 
 from ...data.files import file_kind
 from ...data.volume import is_volume
-from ...utils import keep_previous
+from .publish import publish
+from .requests import plain_overrides
 from .served import ServedModel
 from .training_data import class_of, write_classes, write_masks, write_pairs
 
@@ -43,7 +44,7 @@ class BundleTrain(TrainTask):
 
     Params of a request: ``max_epochs``, ``batch_size``, ``val_split`` (share of the images for validation),
     ``from_scratch`` (true: the settings of the served weights, but not the weights, to start from), ``overrides``
-    (other keys of ``train.yaml``).
+    (other settings of ``train.yaml`` with plain values, :func:`~.requests.plain_overrides`).
 
     Args:
         model: the bundle.
@@ -68,10 +69,11 @@ class BundleTrain(TrainTask):
         """Run the training; returns its last figures.
 
         Raises:
-            ValueError: too few labels, or unusable ones.
+            ValueError: too few labels, unusable ones, or overrides that a request cannot give.
             RuntimeError: the training failed; the message ends with what it printed last.
         """
         wanted = {key: request.get(key, default) for key, default in CONFIG.items()}
+        overrides = plain_overrides(wanted["overrides"], ConfigParser.load_config_file(str(self._train_config)))
         run = self.runs / self.model.name / f"{time.strftime('%Y%m%d-%H%M%S')}_{os.getpid()}"
         settings = self._data_settings(run / "saved_labels", datastore, float(wanted["val_split"]))
         weights = self.model.weights
@@ -82,15 +84,18 @@ class BundleTrain(TrainTask):
         settings |= {"max_epochs": int(wanted["max_epochs"]), "batch_size": int(wanted["batch_size"])}
         if self.device:
             settings["device"] = f"$torch.device({self.device!r})"
-        self._run({**settings, **dict(wanted["overrides"])}, run)
-        self._publish(run / "models")
+        self._run({**settings, **overrides}, run)
+        publish(run / "models", self.model.root / "models")
+        logger.info("%s: new weights in %s", self.model.name, self.model.root / "models")
         return {"model": self.model.name, "run": str(run), "last_epoch": _last_row(run / "training" / "history.csv")}
 
     def _data_settings(self, folder: Path, datastore: Datastore, share: float) -> dict[str, Any]:
         """Write the data folder; settings of the training that name it."""
         task = self.model.predictor().task
+        final = DefaultLabelTag.FINAL
         labelled = {
-            Path(item["image"]).name: (Path(item["image"]), Path(item["label"])) for item in datastore.datalist()
+            image: (Path(datastore.get_image_uri(image)), Path(datastore.get_label_uri(image, final)))
+            for image in datastore.get_labeled_images()
         }
         settings: dict[str, Any] = {"dataset_dir": folder}
         if task.kind == "segmentation":
@@ -105,7 +110,8 @@ class BundleTrain(TrainTask):
             names = {"datalists#class_names": classes}
             return {**settings, "layout": "folders", "split_file": split, **names}
         pairs = self._pairs(datastore)
-        return {**settings, "sources": list(self.model.sources), "split_file": write_pairs(folder, pairs, share)}
+        endings = self.model.sources
+        return {**settings, "sources": list(endings), "split_file": write_pairs(folder, pairs, endings, share)}
 
     def _pairs(self, datastore: Datastore) -> dict[str, tuple[Path, Path]]:
         """Complete pairs of the model's dimension in the studies folder, by their name without ending."""
@@ -120,14 +126,18 @@ class BundleTrain(TrainTask):
                     found[image[: -len(ending)]] = files
         return found
 
+    @property
+    def _train_config(self) -> Path:
+        return self.model.root / "configs" / "train.yaml"
+
     def _run(self, settings: Mapping[str, Any], run: Path) -> None:
         configs = self.model.root / "configs"
-        files = [str(configs / "train.yaml")]
+        files = [str(self._train_config)]
         if settings.get("spatial_dims") == 3 and (configs / "volume.yaml").is_file():
             files.append(str(configs / "volume.yaml"))
         folders = {
             "bundle_root": self.model.root,
-            "output_dir": f"$'{run.as_posix()}'",
+            "output_dir": f"${run.as_posix()!r}",
             "ckpt_dir": run / "models",
             "run_name": "training",
         }
@@ -143,27 +153,6 @@ class BundleTrain(TrainTask):
                 logger.info("%s", line.rstrip())
         if process.returncode != 0:
             raise RuntimeError(f"training of {self.model.name} failed:\n" + "\n".join(lines))
-
-    def _publish(self, trained: Path) -> None:
-        """Move the new weights and their settings to the bundle's ``models/``."""
-        target = self.model.root / "models"
-        target.mkdir(exist_ok=True)
-        new = [trained / "model.json", trained / "model.pt"]
-        missing = [path.name for path in new if not path.is_file()]
-        if missing:
-            raise RuntimeError(f"training of {self.model.name} left no {' and no '.join(missing)} in {trained}.")
-        for path in new:
-            keep_previous(target / path.name)
-        for path in new:
-            _move(path, target / path.name)
-        logger.info("%s: new weights in %s", self.model.name, target)
-
-
-def _move(source: Path, target: Path) -> None:
-    """Move a file, also to another disk, so that no half-written one is ever seen under its name."""
-    beside = target.with_name(f".{target.name}.{os.getpid()}.part")
-    shutil.move(source, beside)
-    os.replace(beside, target)
 
 
 def _last_row(history: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ...data.files import file_stem, natural_key
+from .requests import config_text
 
 __all__ = ["class_of", "write_classes", "write_masks", "write_pairs"]
 
@@ -26,13 +27,22 @@ def class_of(label: Path) -> str:
     except (ValueError, OSError) as error:
         raise ValueError(f"label {label.name}: no JSON ({error}); expected {{'class': NAME}}.") from error
     name = content.get("class") if isinstance(content, Mapping) else None
-    if not isinstance(name, str) or not name.strip() or name.startswith(".") or set(name) & set("/\\"):
-        raise ValueError(f"label {label.name}: expected {{'class': NAME}}, a name without slashes, got {content}.")
+    wrong = not isinstance(name, str) or not name.strip() or name.startswith(".") or set(name) & set("/\\")
+    if wrong or config_text(name):
+        raise ValueError(
+            f"label {label.name}: expected {{'class': NAME}}, a name without slashes that starts with none of . $ @ %, "
+            f"got {content}."
+        )
     return name
 
 
-def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
+def _link(source: Path, folder: Path, name: str) -> None:
+    """``source`` in ``folder`` under ``name`` and its own ending. (Studies may be links: files of several images may
+    have one name.)"""
+    target = folder / f"{name}{source.name[len(file_stem(source)) :]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    if os.path.lexists(target):  # never write through a link: it leads to the user's image
+        raise FileExistsError(f"{target} exists: two images have the name {name!r}; rename one of them.")
     try:
         os.symlink(source, target)
     except OSError:  # Windows without the right to make links
@@ -68,10 +78,10 @@ def write_masks(folder: Path, labelled: Mapping[str, tuple[Path, Path]], share: 
     Raises:
         ValueError: fewer than two images.
     """
-    parts = _split([file_stem(image) for image, _ in labelled.values()], share, "image(s) with a saved mask")
-    for image, mask in labelled.values():
-        _link(image, folder / "images" / image.name)
-        _link(mask, folder / "masks" / mask.name)
+    parts = _split(list(labelled), share, "image(s) with a saved mask")
+    for name, (image, mask) in labelled.items():
+        _link(image, folder / "images", name)
+        _link(mask, folder / "masks", name)
     return _write_split(folder, parts)
 
 
@@ -93,8 +103,8 @@ def write_classes(
         ValueError: fewer than two classes, or fewer than two images of a class.
     """
     by_class: dict[str, list[str]] = {}
-    for image, label in labelled.values():
-        by_class.setdefault(label, []).append(f"{label}/{file_stem(image)}")  # names of the folder layout
+    for name, (_, label) in labelled.items():
+        by_class.setdefault(label, []).append(f"{label}/{name}")  # names of the folder layout
     classes = list(known) if set(by_class) <= set(known) else sorted(by_class)
     if len(classes) < 2:
         raise ValueError(f"labels of {sorted(by_class)} only; training needs two classes or more.")
@@ -103,24 +113,25 @@ def write_classes(
         split = _split(by_class.get(label, []), share, f"image(s) labelled {label!r}")
         for part in PARTS:
             parts[part] += split[part]
-    for image, label in labelled.values():
-        _link(image, folder / label / image.name)
+    for name, (image, label) in labelled.items():
+        _link(image, folder / label, name)
     return _write_split(folder, parts), classes
 
 
-def write_pairs(folder: Path, pairs: Mapping[str, tuple[Path, Path]], share: float) -> Path:
-    """Pairs of a fusion side by side, their names kept; returns the split file.
+def write_pairs(folder: Path, pairs: Mapping[str, tuple[Path, Path]], endings: tuple[str, str], share: float) -> Path:
+    """Pairs of a fusion side by side; returns the split file.
 
     Args:
         folder: data folder, new.
         pairs: name of the pair, without ending, to the files of source A and B.
+        endings: of the names of source A and B.
         share: part of the pairs for validation.
 
     Raises:
         ValueError: fewer than two pairs.
     """
     parts = _split(list(pairs), share, "complete pair(s) of images")
-    for files in pairs.values():
-        for file in files:
-            _link(file, folder / file.name)
+    for name, files in pairs.items():
+        for file, ending in zip(files, endings, strict=True):
+            _link(file, folder, name + ending)
     return _write_split(folder, parts)

@@ -53,9 +53,33 @@ def test_classes_keep_the_order_of_the_weights(tmp_path, picture):
 def test_pairs_are_read_back(tmp_path, picture):
     names = [f"p{i}" for i in range(5)]
     pairs = {n: (picture("studies", f"{n}_MRI.png"), picture("studies", f"{n}_CT.png")) for n in names}
-    split = write_pairs(tmp_path / "run" / "data", pairs, 0.2)
+    split = write_pairs(tmp_path / "run" / "data", pairs, ("_MRI", "_CT"), 0.2)
     lists = fusion_datalists(tmp_path / "run" / "data", ("_MRI", "_CT"), split_file=split)
     assert (len(lists["training"]), len(lists["validation"])) == (4, 1)
+
+
+def test_studies_that_are_links_to_files_of_one_name_stay_as_they_are(tmp_path, picture):
+    """MONAI Label hands over what its links lead to: ``case1_MRI.png`` may be ``archive/1/MRI.png``."""
+    pairs = {f"p{i}": (picture(f"archive/{i}", "MRI.png"), picture(f"archive/{i}", "CT.png")) for i in range(2)}
+    files = [file for pair in pairs.values() for file in pair]
+    for number, file in enumerate(files):
+        Image.new("L", (20, 24), number).save(file)
+    before = [file.read_bytes() for file in files]
+    split = write_pairs(tmp_path / "run" / "pairs", pairs, ("_MRI", "_CT"), 0.5)
+    lists = fusion_datalists(tmp_path / "run" / "pairs", ("_MRI", "_CT"), split_file=split)
+    assert (len(lists["training"]), len(lists["validation"])) == (1, 1)
+    assert [file.read_bytes() for file in files] == before
+    assert (tmp_path / "run/pairs/p1_CT.png").resolve() == files[3]
+
+
+def test_a_link_is_never_written_through(tmp_path, picture):
+    image = picture("studies", "a.png")
+    before = image.read_bytes()
+    labelled = {name: (image, picture("labels", f"{name}.png")) for name in ("a", "b")}
+    write_masks(tmp_path / "run" / "data", labelled, 0.5)
+    with pytest.raises(FileExistsError, match="rename one of them"):
+        write_masks(tmp_path / "run" / "data", labelled, 0.5)
+    assert image.read_bytes() == before
 
 
 def test_too_few_labels_are_counted(tmp_path, picture):
@@ -70,7 +94,7 @@ def test_too_few_labels_are_counted(tmp_path, picture):
     with pytest.raises(ValueError, match=r"0 image\(s\) labelled 'smooth'"):
         write_classes(tmp_path / "data", two, ("ring", "smooth"), 0.2)
     with pytest.raises(ValueError, match=r"0 complete pair\(s\)"):
-        write_pairs(tmp_path / "data", {}, 0.2)
+        write_pairs(tmp_path / "data", {}, ("_a", "_b"), 0.2)
 
 
 def test_class_of_a_label_file(tmp_path):
@@ -80,7 +104,20 @@ def test_class_of_a_label_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["pneumonia", "[]", '"ring"', "{}", '{"class": 3}', '{"class": " "}', '{"class": "../a"}', '{"class": "."}']
+    "text",
+    [
+        "pneumonia",
+        "[]",
+        '"ring"',
+        "{}",
+        '{"class": 3}',
+        '{"class": " "}',
+        '{"class": "../a"}',
+        '{"class": "."}',
+        '{"class": "$exit(3)"}',
+        '{"class": "@network"}',
+        '{"class": "%secret.json"}',
+    ],
 )
 def test_label_files_without_a_class(tmp_path, text):
     (tmp_path / "case.json").write_text(text)
