@@ -69,11 +69,11 @@ class SegmentationPrediction(_Prediction):
             probability: 0 to 255 (PNG) or 0 to 1 (NIfTI) instead of the mask.
 
         Raises:
-            ValueError: a suffix that cannot hold this geometry.
+            ValueError: a suffix that cannot hold this geometry, or the image itself.
         """
         values = torch.from_numpy(self.probability)[None]
         threshold = None if probability else self.threshold
-        return _save(path, lambda folder: SaveSegmentation(folder, threshold)(values, self.meta))
+        return _save(path, self.source, lambda folder: SaveSegmentation(folder, threshold)(values, self.meta))
 
 
 @dataclass(frozen=True)
@@ -130,28 +130,30 @@ class FusionPrediction(_Prediction):
         a folder, where it is called ``<name of source A>_fused``.
 
         Raises:
-            ValueError: a suffix that cannot hold this geometry.
+            ValueError: a suffix that cannot hold this geometry, or the image itself.
         """
         colour = self.image.ndim == 3 and "file_size" in self.meta
         values = torch.from_numpy(np.moveaxis(self.image, -1, 0).copy() if colour else self.image[None])
-        return _save(path, lambda folder: SaveFused(folder)(values, self.meta))
+        return _save(path, self.source, lambda folder: SaveFused(folder)(values, self.meta))
 
 
-def _save(path: str | os.PathLike[str], write: Callable[[Path], Path]) -> Path:
-    """Let ``write`` make its file in a folder; under another name where ``path`` is one."""
+def _save(path: str | os.PathLike[str], source: str, write: Callable[[Path], Path]) -> Path:
+    """Let ``write`` make its file in a folder; under another name where ``path`` is one; not over ``source``."""
     target = Path(path)
     if target.is_dir() or not target.suffix:
         return write(target)
+    if target.exists() and os.path.exists(source) and os.path.samefile(target, source):
+        raise ValueError(f"{target} is the image itself; give the result another name.")
     writable_folder(target.parent)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".saving-") as folder:
         made = write(Path(folder))
         kind = ".png" if made.suffix == ".png" else ".nii.gz"
         if not target.name.lower().endswith((".png",) if kind == ".png" else (".nii", ".nii.gz")):
             raise ValueError(f"{target}: this result has the geometry of a {kind} file; end the name in {kind}.")
-        if target.suffix.lower() == made.suffix:
-            os.replace(made, target)
-        else:  # compressed or not
+        if target.suffix.lower() != made.suffix:  # compressed or not
             import nibabel
 
-            nibabel.save(nibabel.load(made), target)
+            image, made = nibabel.load(made), Path(folder) / f"as{'.nii' if made.suffix == '.gz' else '.nii.gz'}"
+            nibabel.save(image, made)
+        os.replace(made, target)
     return target

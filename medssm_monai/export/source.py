@@ -14,6 +14,7 @@ from monai.bundle import ConfigParser
 from torch import nn
 
 from ..apps.bundles import bundle_config, find_bundle
+from ..apps.config import read_inference_config
 from ..utils import load_weights, require_file
 
 __all__ = ["Source", "open_source"]
@@ -65,16 +66,15 @@ def open_source(
 
     Raises:
         FileNotFoundError: no such bundle, or no weights.
-        ValueError: weights that are no flat state dict, cannot be loaded without running code, or do not fit.
+        ValueError: overrides of keys that are not there; weights that are no flat state dict, cannot be loaded without
+            running code, or do not fit.
     """
     root = find_bundle(bundle)
     file = bundle_config(root, "inference")
-    parser = ConfigParser()
-    parser.read_config(str(file))
-    changes = {"bundle_root": str(root), "device": "$torch.device('cpu')", **(overrides or {})}
+    changes = {"device": "$torch.device('cpu')", **(overrides or {})}
     if ckpt_path is not None:
         changes["ckpt_path"] = os.fspath(ckpt_path)
-    parser.update(changes)
+    parser = read_inference_config(root, changes)
     path = str(parser.get_parsed_content("ckpt_path"))
     if untrained:
         stem, weights = "untrained", f"random, seed {seed}"

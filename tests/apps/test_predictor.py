@@ -136,6 +136,15 @@ def test_array_saves_as_a_picture(bundles, tmp_path):
         prediction.save(tmp_path / "mask.nii.gz")
 
 
+def test_result_never_replaces_its_image(bundles, photo):
+    before, prediction = photo.read_bytes(), medssm_monai.load(bundles["mamba_mis"], device="cpu").predict(photo)
+    for path in (photo, photo.parent):
+        with pytest.raises(ValueError, match="itself|overwrite"):
+            prediction.save(path)
+    assert photo.read_bytes() == before
+    assert [path.name for path in photo.parent.iterdir()] == [photo.name]
+
+
 def test_nothing_is_built_before_the_first_prediction(bundles, monkeypatch):
     built = []
     real = medssm_monai.get_network

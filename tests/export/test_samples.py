@@ -60,6 +60,11 @@ def test_missing_and_dangerous_weights_are_named(tmp_path):
         open_source(MAMBA_MIS.folder, ckpt_path=pickled)
 
 
+def test_an_override_of_no_key_is_named():
+    with pytest.raises(ValueError, match="has no treshold; its keys are .*threshold"):
+        open_source(MAMBA_MIS.folder, untrained=True, overrides={**SMALL, "treshold": 0.3})
+
+
 def test_an_unknown_bundle_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="no bundle"):
         open_source(tmp_path, untrained=True)
