@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import HTTPException
 from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.exception import MONAILabelException
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 
 from .infer import BundleInfer
@@ -26,8 +27,8 @@ def score_key(model: str) -> str:
 class DropoutScoring(ScoringMethod):
     """Monte Carlo dropout on every image without a final label (:meth:`medssm_monai.apps.Predictor.uncertainty`).
 
-    Images that these weights have scored before are passed over, as are images that cannot be predicted, which the
-    answer names. Params of a request: ``simulation_size`` (samples, default 8), ``dropout`` (default 0.1),
+    Images that these weights have scored before are passed over, as are images that cannot be predicted or were
+    removed meanwhile, which the answer names. Params of a request: ``simulation_size`` (samples, default 8), ``dropout`` (default 0.1),
     ``max_samples`` (images to score; 0, the default, is all).
 
     Args:
@@ -56,11 +57,11 @@ class DropoutScoring(ScoringMethod):
             try:
                 source = self.task.source({"image": datastore.get_image_uri(image)})
                 scores = predictor.uncertainty(source, **settings)
-            except (HTTPException, OSError, ValueError) as error:
+                datastore.update_image_info(image, {key: scores["epistemic"], f"{key}_weights": stamp})
+            except (HTTPException, MONAILabelException, OSError, RuntimeError, ValueError) as error:
                 failed[image] = str(getattr(error, "detail", error))
                 logger.warning("%s: not scored: %s", image, failed[image])
                 continue
-            datastore.update_image_info(image, {key: scores["epistemic"], f"{key}_weights": stamp})
             done += 1
         return {
             "total": len(waiting),
