@@ -27,9 +27,9 @@ def score_key(model: str) -> str:
 class DropoutScoring(ScoringMethod):
     """Monte Carlo dropout on every image without a final label (:meth:`medssm_monai.apps.Predictor.uncertainty`).
 
-    Images that these weights have scored before are passed over, as are images that cannot be predicted or were
-    removed meanwhile, which the answer names. Params of a request: ``simulation_size`` (samples, default 8), ``dropout`` (default 0.1),
-    ``max_samples`` (images to score; 0, the default, is all).
+    Images that these weights have scored before are passed over, as are images that cannot be predicted or were removed
+    meanwhile, which the answer names. Params of a request: ``simulation_size`` (samples, default 8), ``dropout``
+    (default 0.1), ``max_samples`` (images to score; 0, the default, is all).
 
     Args:
         task: the inference task of the model.
