@@ -118,7 +118,7 @@ class LabelServer:
             self.url + path, json=body, params=params, timeout=TASK_SECONDS, proxies={"http": "", "https": ""}
         )
 
-    def infer(self, model: str, image: str = "", output: str | None = None, file: Path | None = None, **params: Any):
+    def infer(self, model: str, image: str = "", /, output: str | None = None, file: Path | None = None, **params: Any):
         """The answer of ``POST /infer/MODEL``."""
         form: dict[str, Any] = {"params": (None, json.dumps(params))}
         if file is not None:
