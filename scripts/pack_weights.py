@@ -50,6 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     settings = options.source.with_suffix(".json")
     if not settings.is_file():
         parser.error(f"{settings} is missing: weights without their settings are not to be shipped")
+    options.target.parent.mkdir(parents=True, exist_ok=True)
     part = options.target.with_suffix(".part")
     torch.save(halved(read_weights(options.source)), part)
     size = part.stat().st_size

@@ -119,6 +119,10 @@ MEDSPECTRALNET = Bundle(
     },
     overlays=("protocol.yaml", "baseline_resnet18.yaml"),
     key_metric="val_roc_auc",
+    described={
+        "train.yaml": {"in_channels": 1, "num_classes": 2},
+        "inference.yaml": {"ckpt_path": str(REPOSITORY / "bundles/medspectralnet/models/breastmnist.pt")},
+    },
 )
 CLINICAL_FMAMBA = Bundle(
     "clinical_fmamba",

@@ -18,7 +18,7 @@ def trained(tmp_path):
 
 
 def test_packed_weights_load_into_a_float_network_with_half_s_rounding(trained, tmp_path, capsys):
-    target = tmp_path / "packed.pt"
+    target = tmp_path / "models" / "packed.pt"
     assert pack_weights.main([str(tmp_path / "model.pt"), str(target)]) == 0
     assert "MiB, SHA-256" in capsys.readouterr().out
     packed = torch.load(target, weights_only=True)
@@ -27,7 +27,7 @@ def test_packed_weights_load_into_a_float_network_with_half_s_rounding(trained, 
     other.load_state_dict(packed)
     assert all(parameter.dtype == torch.float32 for parameter in other.parameters())
     torch.testing.assert_close(other[0].weight, trained[0].weight, rtol=2**-11, atol=1e-7)
-    assert (tmp_path / "packed.json").read_text() == '{"variant": "x"}'
+    assert target.with_suffix(".json").read_text() == '{"variant": "x"}'
 
 
 def test_values_beyond_half_precision_are_named(trained):
