@@ -34,6 +34,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def prepare_app(app_dir: Path) -> None:
+    """Make the folder of the app, with its entry file.
+
+    Raises:
+        SystemExit: another app's ``main.py`` lies there.
+    """
+    entry = app_dir / ENTRY.name
+    if entry.is_file() and "medssm_monai" not in entry.read_text(encoding="utf-8", errors="replace"):
+        sys.exit(f"{entry} belongs to another app of MONAI Label; name another folder with --app-dir.")
+    app_dir.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(ENTRY, entry)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Prepare the app folder and hand over to MONAI Label; returns when the server has ended."""
     options = _parser().parse_args(arguments)
@@ -49,8 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
     for variable, value in DEFAULTS.items():
         os.environ.setdefault(variable, value)
     app_dir = Path(options.app_dir or Path(options.studies) / ".medssm_label").absolute()
-    app_dir.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(ENTRY, app_dir / ENTRY.name)
+    prepare_app(app_dir)
     conf = [("models", ",".join(names)), ("zoo_source", "local"), ("sam2", "false"), *map(tuple, options.conf)]
     conf += [("device", options.device)] if options.device else []
     sys.argv = ["monailabel", "start_server", "--app", str(app_dir), "--studies", options.studies]
