@@ -1,6 +1,6 @@
 """All four bundles in their default sizes, to all three formats, on real images, run in the real runtimes.
 
-Needs the extra ``onnx``. Weights: those that come with MedConvMamba, seeded random ones for the others.
+Needs the extra ``onnx``. Weights: those that come with the classification bundles, seeded random ones for the others.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Subject:
 SUBJECTS = (
     Subject("mamba_mis", "polyp_cvc_clinicdb/images", (3, 64, 64), 23),
     Subject("medconvmamba", "covid_xray/Normal", (1, 28, 28), 7, "pneumoniamnist", ()),
-    Subject("medspectralnet", "brain_tumor_mri/Testing/glioma", (3, 96, 96), 0),
+    Subject("medspectralnet", "brain_tumor_mri/Testing/glioma", (1, 96, 96), 0, "breastmnist", ()),
     Subject(
         "clinical_fmamba",
         "harvard_mri_ct/test",
