@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +65,9 @@ def network_inputs(source: Source, images: str | Path | None = None, count: int 
     parser["dataset_dir"] = _demo_images(source.task.kind, parser) if synthetic else str(images)
     recorder = _Recorder(source.network, count)
     inferer, dataset = parser.get_parsed_content("inferer"), parser.get_parsed_content("dataset")
-    with torch.no_grad():
-        try:
-            for item in dataset:
-                inferer(item["image"][None].as_tensor(), recorder)
-        except _EnoughError:
-            pass
+    with torch.no_grad(), suppress(_EnoughError):
+        for item in dataset:
+            inferer(item["image"][None].as_tensor(), recorder)
     sizes = list(dict.fromkeys(tuple(window.shape) for window in recorder.windows))
     if len(sizes) != 1:
         raise ValueError(

@@ -59,13 +59,15 @@ def decollated(engine: Engine, keys: Sequence[str], user: str) -> Iterator[tuple
         user: who asks, for the error.
 
     Raises:
-        ValueError: the output is no list of dicts with these keys.
+        ValueError: the output is no list of dicts with these keys and something under each.
     """
     output, batch = engine.state.output, engine.state.batch
-    if not isinstance(output, list) or not all(set(keys) <= set(item) for item in output):
+    if not isinstance(output, list) or any(item.get(key) is None for item in output for key in keys):
+        *first, last = (f"'{key}'" for key in keys)
+        named = f"{', '.join(first)} and {last}" if first else last
         raise ValueError(
-            f"{user} needs decollated items with {' and '.join(map(repr, keys))}, got {type(output).__name__}; build "
-            f"the evaluator with decollate=True{' and give the data labels' if CommonKeys.LABEL in keys else ''}."
+            f"{user} needs decollated items with {named}, got {type(output).__name__}; build the evaluator with "
+            f"decollate=True{' and give the data labels' if CommonKeys.LABEL in keys else ''}."
         )
     for position, item in enumerate(output):
         yield item, batch[position] if isinstance(batch, list) and position < len(batch) else item

@@ -13,7 +13,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
 
-from medssm_monai.handlers.batch_files import item_file
+from medssm_monai.handlers.batch_files import decollated, item_file
 from medssm_monai.handlers.events import process_rank
 from medssm_monai.handlers.whole_file import replace_file
 from medssm_monai.utils import writable_folder
@@ -98,10 +98,7 @@ class ExplanationReport:
 
     def _collect(self, engine: Engine) -> None:
         keys = (CommonKeys.IMAGE, CommonKeys.LABEL, CommonKeys.PRED)
-        output = engine.state.output
-        if not isinstance(output, list) or any(item.get(key) is None for item in output for key in keys):
-            raise ValueError("ExplanationReport needs decollated items with 'image', 'label' and 'pred'.")
-        for item in output:
+        for item, _ in decollated(engine, keys, type(self).__name__):
             image, label, pred = (torch.as_tensor(item[key]).detach() for key in keys)
             number = int(label.reshape(-1)[0])
             if sum(number == kept[1] for kept in self._kept) < self.images_per_class:
