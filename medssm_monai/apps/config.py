@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from monai.bundle import ConfigParser
 
 from .bundles import bundle_config
 
-__all__ = ["read_inference_config", "unwrapped"]
+__all__ = ["read_inference_config"]
 
 
 def read_inference_config(root: Path, overrides: Mapping[str, Any]) -> ConfigParser:
@@ -38,17 +37,3 @@ def read_inference_config(root: Path, overrides: Mapping[str, Any]) -> ConfigPar
     fixed = {"bundle_root": str(root), **({"save_results": False} if "save_results" in parser.config else {})}
     parser.update({**fixed, **overrides})
     return parser
-
-
-@contextmanager
-def unwrapped() -> Iterator[None]:
-    """Raise the error itself, which says what to do, instead of the ``RuntimeError`` that MONAI wraps around it."""
-    try:
-        yield
-    except RuntimeError as error:
-        cause: BaseException = error
-        while type(cause) is RuntimeError and cause.__cause__ is not None:
-            cause = cause.__cause__
-        if cause is error:
-            raise
-        raise cause from cause.__cause__

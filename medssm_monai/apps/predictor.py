@@ -19,9 +19,9 @@ from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from ..data.arrays import is_array
-from ..utils import load_weights, require_file
+from ..utils import load_weights, require_file, unwrapped
 from .bundles import find_bundle
-from .config import read_inference_config, unwrapped
+from .config import read_inference_config
 from .tasks import ClassificationTask, FusionTask, SegmentationTask
 
 __all__ = ["Predictor", "load"]

@@ -8,7 +8,7 @@ from .checkpoint import load_weights, read_weights, require_fitting_weights, req
 from .checkpoint_choice import choose_checkpoint
 from .folders import keep_previous, require_file, writable_folder
 from .model_settings import read_model_settings, update_model_settings, write_model_settings
-from .root_cause import root_cause, show_root_cause
+from .root_cause import root_cause, show_root_cause, unwrapped
 
 __all__ = [
     "choose_checkpoint",
@@ -23,6 +23,7 @@ __all__ = [
     "root_cause",
     "show_root_cause",
     "start_from",
+    "unwrapped",
     "update_model_settings",
     "writable_folder",
     "write_model_settings",

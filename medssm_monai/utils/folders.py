@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import tempfile
@@ -31,24 +32,28 @@ def writable_folder(*folders: str | os.PathLike) -> None:
             ) from None
 
 
-def keep_previous(path: str | os.PathLike) -> Path | None:
-    """Rename an existing file to ``<stem>_<time of its last change><suffix>`` so that a new run cannot overwrite it.
+def keep_previous(*paths: str | os.PathLike) -> list[Path]:
+    """Rename existing files to ``<stem>_<time of the last change><suffix>`` so that a new run cannot overwrite them.
+
+    Args:
+        paths: files that belong together, such as weights and their settings: all get the time of the first one there
+            is, and a number where one of the new names is taken, so that they still belong together by name.
 
     Returns:
-        The new name, or ``None`` when there was no such file.
+        The new names of those that existed.
     """
-    path = Path(path)
-    if not path.is_file():
-        return None
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(path.stat().st_mtime))
-    kept = path.with_name(f"{path.stem}_{stamp}{path.suffix}")
-    count = 1
-    while kept.exists():
-        count += 1
-        kept = path.with_name(f"{path.stem}_{stamp}_{count}{path.suffix}")
-    path.rename(kept)
-    logger.info("kept the earlier %s as %s", path.name, kept)
-    return kept
+    there = [path for path in map(Path, paths) if path.is_file()]
+    if not there:
+        return []
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(there[0].stat().st_mtime))
+    for count in itertools.count(1):
+        ending = stamp if count == 1 else f"{stamp}_{count}"
+        kept = [path.with_name(f"{path.stem}_{ending}{path.suffix}") for path in map(Path, paths)]
+        if not any(path.exists() for path in kept):
+            break
+    renamed = [path.rename(new) for path, new in zip(map(Path, paths), kept, strict=True) if path in there]
+    logger.info("kept the earlier %s as %s", ", ".join(p.name for p in there), ", ".join(map(str, renamed)))
+    return renamed
 
 
 def require_file(path: str | os.PathLike | None, what: str, mend: str) -> str:

@@ -1,18 +1,45 @@
-"""Say at the end of a traceback what really went wrong."""
+"""What really went wrong, behind the errors that MONAI wraps around it."""
 
 from __future__ import annotations
 
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
-__all__ = ["root_cause", "show_root_cause"]
+__all__ = ["root_cause", "show_root_cause", "unwrapped"]
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """The first error of a chain of ``raise ... from ...``."""
-    while error.__cause__ is not None:
+    """The error itself, which says what to do, behind the ``RuntimeError`` that MONAI wraps around it.
+
+    MONAI wraps what a config expression or a transform raises, sometimes more than once. A ``RuntimeError`` that
+    others raise from another error is a message of its own and is not looked behind.
+    """
+    while _wraps(error):
         error = error.__cause__
     return error
+
+
+def _wraps(error: BaseException) -> bool:
+    """Whether MONAI raised this error from another one."""
+    if type(error) is not RuntimeError or error.__cause__ is None:
+        return False
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__) if error.__traceback__ else [(None, 0)]
+    return frame is not None and str(frame.f_globals.get("__name__")).split(".")[0] == "monai"
+
+
+@contextmanager
+def unwrapped() -> Iterator[None]:
+    """Raise the root cause instead of MONAI's wrapper."""
+    try:
+        yield
+    except RuntimeError as error:
+        cause = root_cause(error)
+        if cause is error:
+            raise
+        raise cause from cause.__cause__
 
 
 def show_root_cause() -> None:

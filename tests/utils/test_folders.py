@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import time
+
 import pytest
 
 from medssm_monai.utils import keep_previous, require_file, writable_folder
@@ -19,13 +22,38 @@ def test_folder_below_a_file_names_the_mend(tmp_path):
 
 def test_keep_previous_never_overwrites(tmp_path):
     path = tmp_path / "model.pt"
-    assert keep_previous(path) is None
+    assert keep_previous(path) == []
     kept = []
     for text in ("first", "second"):
         path.write_text(text)
-        kept.append(keep_previous(path))
+        kept += keep_previous(path)
     assert [k.read_text() for k in kept] == ["first", "second"]
     assert not path.exists()
+
+
+@pytest.mark.parametrize("taken", ["", ".pt", ".json"])
+def test_files_that_belong_together_are_kept_under_one_stem(tmp_path, taken):
+    weights, settings = tmp_path / "model.pt", tmp_path / "model.json"
+    weights.write_text("weights")
+    settings.write_text("settings")
+    for path, seconds in ((weights, 1_000_000_000), (settings, 1_000_000_050)):  # the settings are written later
+        os.utime(path, (seconds, seconds))
+    stem = f"model_{time.strftime('%Y%m%d-%H%M%S', time.localtime(1_000_000_000))}"
+    if taken:
+        (tmp_path / (stem + taken)).write_text("earlier")
+    expected = f"{stem}_2" if taken else stem
+    kept = keep_previous(weights, settings)
+    assert [path.name for path in kept] == [f"{expected}.pt", f"{expected}.json"]
+    assert [path.read_text() for path in kept] == ["weights", "settings"]
+    if taken:
+        assert (tmp_path / (stem + taken)).read_text() == "earlier"
+
+
+def test_keep_previous_takes_what_there_is(tmp_path):
+    (tmp_path / "model.json").write_text("settings")
+    (kept,) = keep_previous(tmp_path / "model.pt", tmp_path / "model.json")
+    assert kept.suffix == ".json"
+    assert list(tmp_path.iterdir()) == [kept]
 
 
 def test_require_file_says_what_and_how(tmp_path):

@@ -4,24 +4,70 @@ import subprocess
 import sys
 from pathlib import Path
 
-from medssm_monai.utils import root_cause
+import pytest
+from monai.bundle import ConfigParser
+from monai.transforms import Compose
+
+from medssm_monai.utils import root_cause, unwrapped
 
 FAILING = """
 from medssm_monai.utils import show_root_cause
 show_root_cause()
 show_root_cause()
-try:
-    int("seven")
-except ValueError as error:
-    raise RuntimeError("wrapped") from error
+from monai.bundle import ConfigParser
+ConfigParser({"number": "$int('seven')"}).get_parsed_content("number")
 """
 
 
-def test_root_of_a_chain():
-    first, second = ValueError("first"), RuntimeError("second")
-    second.__cause__ = first
-    assert root_cause(second) is first
-    assert root_cause(first) is first
+def fails(text: str) -> None:
+    int(text)
+
+
+def explains(text: str) -> None:
+    try:
+        fails(text)
+    except ValueError as error:
+        raise RuntimeError("give a number, for example 7") from error
+
+
+def refuses(text: str) -> None:
+    try:
+        fails(text)
+    except ValueError as error:
+        raise KeyError(text) from error
+
+
+@pytest.mark.parametrize(
+    ("function", "kind", "message"),
+    [
+        (fails, ValueError, "invalid literal"),
+        (explains, RuntimeError, "give a number"),  # a RuntimeError with a cause that is not MONAI's: a message itself
+        (refuses, KeyError, "seven"),
+    ],
+)
+@pytest.mark.parametrize("wrappers", ["none", "expression", "transforms", "expression in expression"])
+def test_root_cause_is_the_first_error_that_is_not_monais_wrapper(function, kind, message, wrappers):
+    inner = {"value": "$@function('seven')", "function": function}
+    run = {
+        "none": lambda: function("seven"),
+        "expression": lambda: ConfigParser(inner).get_parsed_content("value"),
+        "transforms": lambda: Compose([function])("seven"),
+        "expression in expression": lambda: ConfigParser(inner | {"outer": "$@value + 1"}).get_parsed_content("outer"),
+    }[wrappers]
+    with pytest.raises(Exception) as raised:
+        run()
+    assert type(raised.value) is (kind if wrappers == "none" else RuntimeError)
+    cause = root_cause(raised.value)
+    assert type(cause) is kind
+    assert message in str(cause)
+    with pytest.raises(kind) as seen, unwrapped():
+        run()
+    assert message in str(seen.value)
+
+
+def test_runtime_error_of_monai_without_a_cause_is_the_cause():
+    error = RuntimeError("alone")
+    assert root_cause(error) is error
 
 
 def test_traceback_ends_with_the_cause_once():

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from pathlib import Path
+
+from ...utils import keep_previous
 
 __all__ = ["publish"]
 
@@ -28,21 +29,9 @@ def publish(trained: Path, target: Path) -> None:
     try:
         for end, part in parts.items():
             shutil.move(trained / f"model.{end}", part)
-        kept = _free_stem(target)
-        for end in ("pt", "json"):
-            if (target / f"model.{end}").is_file():
-                os.replace(target / f"model.{end}", target / f"{kept}.{end}")
+        keep_previous(target / "model.pt", target / "model.json")
         for end, part in parts.items():
             os.replace(part, target / f"model.{end}")
     finally:
         for part in parts.values():
             part.unlink(missing_ok=True)
-
-
-def _free_stem(folder: Path) -> str:
-    """Name of the earlier weights and of their settings, which must be equal, in a folder."""
-    weights = folder / "model.pt"
-    changed = weights.stat().st_mtime if weights.is_file() else time.time()
-    stem = f"model_{time.strftime('%Y%m%d-%H%M%S', time.localtime(changed))}"
-    names = [stem, *(f"{stem}_{count}" for count in range(2, 1000))]
-    return next(name for name in names if not any((folder / f"{name}.{end}").exists() for end in ("pt", "json")))

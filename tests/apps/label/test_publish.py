@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -41,18 +42,19 @@ def test_several_of_one_second_are_all_kept(tmp_path):
 
 
 def test_weights_never_lie_without_their_settings(tmp_path, monkeypatch):
-    target, seen, real = _model(tmp_path / "models", "old"), [], os.replace
+    target, seen = _model(tmp_path / "models", "old"), []
 
-    def watched(source, place):
+    def watched(real, source, place):
         real(source, place)
         names = {path.name for path in target.iterdir()}
         seen.append(names)
         if "model.pt" in names:
             assert (target / "model.pt").read_text().split()[0] == (target / "model.json").read_text().split()[0]
 
-    monkeypatch.setattr(os, "replace", watched)
+    for name in ("rename", "replace"):
+        monkeypatch.setattr(os, name, partial(watched, getattr(os, name)))
     publish(_model(tmp_path / "run", "new"), target)
-    assert len(seen) == 4
+    assert len(seen) == 6  # two brought beside their places, two kept, two put in place
 
 
 @pytest.mark.parametrize("left", [("pt",), ("json",), ()])
