@@ -17,6 +17,7 @@ from .class_tables import add_groups, drop_listed
 from .demo import DEMO
 from .errors import Problem
 from .medmnist import find_npz, medmnist_samples
+from .naming import dataset_name
 from .root import existing_path, is_demo
 from .samples import ClassificationDatalists, Samples
 from .splits import PARTS, apply_split, read_split
@@ -38,7 +39,7 @@ def _read(
         raise NotADirectoryError(f"dataset_dir {root} is a file; name the folder that holds the images.")
     if subset is not None:
         raise ValueError(f"subset={subset!r} chooses an .npz file, but {root} is in the {layout!r} layout.")
-    return CLASS_LAYOUTS[layout](root, class_names), root.name
+    return CLASS_LAYOUTS[layout](root, class_names), dataset_name(root)
 
 
 def _split(samples: Samples, fractions: Sequence[float], counts: Sequence[int] | None, seed: int) -> tuple[dict, str]:

@@ -43,7 +43,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--untrained", action="store_true", help="random weights, to try the export of a network")
     parser.add_argument("--seed", type=int, default=0, help="of --untrained")
     parser.add_argument(
-        "--override", type=_override, nargs="+", default=[], metavar="KEY=VALUE", help="keys of inference.yaml"
+        "--override",
+        type=_override,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="keys of inference.yaml",
     )
     return parser
 

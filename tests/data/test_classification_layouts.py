@@ -176,3 +176,12 @@ def test_class_names_choose_and_order_the_classes(tmp_path, caplog):
     lists = classification_datalists(tmp_path, class_names=["c", "a"])
     assert {Path(i["image"]).parent.name: i["label"] for i in lists["training"]} == {"c": 0, "a": 1}
     assert "left out: b" in caplog.text
+
+
+def test_a_users_folder_called_demo_is_not_taken_for_the_demo_set(tmp_path, monkeypatch):
+    """Only the bare word asks for it; reports of a real data set never call it synthetic."""
+    save_classes(tmp_path / "demo", {"a": 10, "b": 10})
+    monkeypatch.chdir(tmp_path)
+    for folder in (tmp_path / "demo", "./demo"):
+        lists = classification_datalists(folder)
+        assert (lists.name, lists.class_names) == ("demo_folder", ["a", "b"])

@@ -10,7 +10,7 @@ import torch
 from monai.data.torchscript_utils import load_net_with_metadata
 
 from medssm_monai.export import FORMATS, export_bundle
-from medssm_monai.export.__main__ import main
+from medssm_monai.export.__main__ import _parser, main
 
 from ..bundles.bundle_runs import MEDCONVMAMBA
 
@@ -154,3 +154,8 @@ def test_command_prints_the_report_and_says_how_it_went(tmp_path, images, monkey
 def test_command_ends_with_one_clear_line(tmp_path, capsys):
     assert main(command(tmp_path, "--ckpt_path", str(tmp_path / "none.pt"))) == 2
     assert capsys.readouterr().err.startswith("FileNotFoundError: trained weights of medconvmamba not found")
+
+
+def test_overrides_of_several_options_are_all_taken():
+    options = _parser().parse_args(["bundle", "--override", "a=1", "--override", "b=[2, 3]", "c=$@a"])
+    assert options.override == [("a", 1), ("b", [2, 3]), ("c", "$@a")]

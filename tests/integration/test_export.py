@@ -44,9 +44,9 @@ SUBJECTS = (
     Subject(
         "clinical_fmamba",
         "harvard_mri_ct/test",
-        (2, 256, 256),
+        (2, 128, 128),  # windows of the slices: whole ones take four times as long and show nothing else
         19,
-        options=("--untrained", "--override", "sources=['MRI', 'CT']"),
+        options=("--untrained", "--override", "sources=['MRI', 'CT']", "sliding_window=True", "roi_size=[128,128]"),
     ),
 )
 
