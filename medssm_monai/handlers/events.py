@@ -50,9 +50,6 @@ class _FailureDispatcher:
             raise error
 
 
-_dispatchers: WeakKeyDictionary[Engine, _FailureDispatcher] = WeakKeyDictionary()
-
-
 def on_failure(engine: Engine, callback: FailureCallback) -> None:
     """
     Call `callback(engine, error)` when `engine` stops on an exception, whatever other handlers are attached.
@@ -61,12 +58,13 @@ def on_failure(engine: Engine, callback: FailureCallback) -> None:
     skips the handlers after them; so ours goes to the front, does not raise while others follow, and raises when it is
     alone (Ignite would swallow the exception).
     """
-    if engine not in _dispatchers:
-        _dispatchers[engine] = dispatcher = _FailureDispatcher()
+    handlers = engine._event_handlers[Events.EXCEPTION_RAISED]
+    dispatcher = next((first for first, *_ in handlers if isinstance(first, _FailureDispatcher)), None)
+    if dispatcher is None:
+        dispatcher = _FailureDispatcher()
         engine.add_event_handler(Events.EXCEPTION_RAISED, dispatcher)
-        handlers = engine._event_handlers[Events.EXCEPTION_RAISED]
         handlers.insert(0, handlers.pop())
-    _dispatchers[engine].callbacks.append(callback)
+    dispatcher.callbacks.append(callback)
 
 
 def loss_of(output: Any) -> Any:

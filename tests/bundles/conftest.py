@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ..tracking_stores import copied_tables
 from .bundle_runs import Bundle
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_tracking_stores():
+    with copied_tables():
+        yield
 
 
 @pytest.fixture

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import gc
 import os
-import shutil
 import subprocess
 import sys
 import textwrap
+import weakref
+from contextlib import nullcontext
 from pathlib import Path
 
 import mlflow
@@ -16,17 +18,16 @@ from monai.utils import path_to_sqlite_uri
 from medssm_monai.handlers import MLflowTracker, SegmentationReport, TrainingHistory, new_run_name
 from medssm_monai.handlers.mlflow import flatten_params, resolve_tracking_uri
 
+from ..tracking_stores import copied_tables
 from .engines_for_tests import FailsAt, evaluator, trainer, write_images
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory) -> Path:
-    """A fresh tracking database: MLflow takes seconds to build one, so the tests copy it."""
-    path = tmp_path_factory.mktemp("store") / "mlruns.db"
-    mlflow.MlflowClient(path_to_sqlite_uri(path)).search_experiments()
-    return path
+@pytest.fixture(scope="module", autouse=True)
+def quick_tracking_stores():
+    with copied_tables():
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -35,11 +36,9 @@ def no_tracking_server(monkeypatch) -> None:
 
 
 @pytest.fixture
-def out(tmp_path, empty_store) -> Path:
-    """An output folder that holds an empty tracking database."""
+def out(tmp_path) -> Path:
     folder = tmp_path / "out"
     folder.mkdir()
-    shutil.copy(empty_store, folder / "mlruns.db")
     return folder
 
 
@@ -285,3 +284,22 @@ def test_usage_telemetry_is_off_unless_asked_for(tmp_path, monkeypatch, before, 
     MLflowTracker(tmp_path, "telemetry").attach(engine)
     engine.run([0], max_epochs=1)
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == after
+
+
+@pytest.mark.parametrize("ends_by", ["itself", "an error"])
+def test_an_engine_that_ended_is_freed_with_its_network_and_optimizer(tmp_path, out, ends_by) -> None:
+    """Nothing of this package holds it back: a program that trains many times would run out of memory."""
+    items = write_images(tmp_path / "data")
+
+    def ended() -> weakref.ref[Engine]:
+        extra = [] if ends_by == "itself" else [FailsAt(2, RuntimeError("boom"))]
+        tracker, history = MLflowTracker(out, "tests"), TrainingHistory(out)
+        validation = evaluator(items, [tracker, history])
+        engine = trainer(items, [tracker, ValidationHandler(1, validation), history, *extra], max_epochs=1)
+        with pytest.raises(RuntimeError, match="boom") if extra else nullcontext():
+            engine.run()
+        return weakref.ref(engine)
+
+    references = [ended() for _ in range(2)]
+    gc.collect()
+    assert [reference() for reference in references] == [None, None]
