@@ -55,11 +55,14 @@ class LabelServer:
         self.command += ["--bundles", str(bundles), "--models", "all", "--port", str(self.port), "--device", "cpu"]
         self.session = requests.Session()
         self.session.trust_env = False  # no proxy on the way to this computer
+        self.temporary = log.with_name("temporary")
 
     def __enter__(self) -> LabelServer:
         hidden = ("PYTHONPATH", "MEDSSM_BUNDLES", "MLFLOW_TRACKING_URI")
         environment = {name: value for name, value in os.environ.items() if name not in hidden}
         environment |= {"PYTHONPATH": str(REPOSITORY), "OMP_WAIT_POLICY": "PASSIVE", "TQDM_DISABLE": "1"}
+        self.temporary.mkdir(exist_ok=True)
+        environment["TMPDIR"] = str(self.temporary)
         self.output = self.log.open("w")
         self.process = subprocess.Popen(
             self.command,
@@ -104,6 +107,14 @@ class LabelServer:
 
     def tail(self) -> str:
         return self.log.read_text(errors="replace")[-6000:]
+
+    def uploads(self) -> list[Path]:
+        """Files that stay in the server's own folder for what it receives and sends."""
+        (folder,) = self.temporary.glob("medssm_label_uploads_*")
+        end = time.monotonic() + 10  # what was sent is removed just after the answer
+        while (found := [path for path in folder.iterdir() if path.is_file()]) and time.monotonic() < end:
+            time.sleep(0.2)
+        return found
 
     def info(self) -> dict[str, Any]:
         return self.get("/info/")

@@ -211,6 +211,7 @@ def test_errors_say_what_is_wrong_and_the_server_goes_on(server, studies, tmp_pa
         assert (answer.status_code, message in answer.text) == (status, True), f"{answer.status_code}: {answer.text}"
     assert server.infer("mamba_mis", frame).status_code == 200
     assert server.process.poll() is None
+    assert server.uploads() == []  # neither the broken picture nor a good one stays
 
 
 def test_scoring_finds_the_image_to_label_next(server):

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from ..bundles import BUNDLES_VARIABLE, find_bundle, list_bundles
+from .uploads import private_uploads
 
 __all__ = ["main"]
 
@@ -68,7 +69,8 @@ def main(arguments: list[str] | None = None) -> None:
     sys.argv = ["monailabel", "start_server", "--app", str(app_dir), "--studies", options.studies]
     sys.argv += ["--host", options.host, "--port", str(options.port)]
     sys.argv += [word for pair in conf for word in ("--conf", *pair)]
-    Main().run()
+    with private_uploads():
+        Main().run()
 
 
 if __name__ == "__main__":

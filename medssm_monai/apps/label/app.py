@@ -25,6 +25,7 @@ from .requests import is_handed_over
 from .scoring import DropoutScoring, score_key
 from .served import ServedModel
 from .train import BundleTrain
+from .uploads import forget_upload
 
 __all__ = ["BundleApp"]
 
@@ -87,7 +88,15 @@ class BundleApp(MONAILabelApp):
         return {"random": Random(), **epistemic}
 
     def infer(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
-        """As in MONAI Label; errors are answers that say what is wrong."""
+        """As in MONAI Label; errors are answers that say what is wrong, and a file that was sent with a request that
+        failed is removed (MONAI Label does so after good ones only)."""
+        try:
+            return self._infer(request, datastore)
+        except BaseException:
+            forget_upload(str(request.get("image")))
+            raise
+
+    def _infer(self, request: Mapping[str, Any], datastore: Datastore | None) -> dict[str, Any]:
         found, store = dict(request), datastore or self.datastore()
         self._require(found.get("model"), self._infers)
         if found.get("image_b"):  # MONAI Label looks up the first image only

@@ -1,0 +1,49 @@
+"""Where files that clients send lie while they are looked at: images of patients, which must not stay behind."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["forget_upload", "private_uploads"]
+
+PREFIX = "medssm_label_uploads_"
+
+
+@contextmanager
+def private_uploads() -> Iterator[Path]:
+    """While this lasts, files that the server receives go to a folder of its own, and with it they go at its end.
+
+    MONAI Label writes them to the computer's folder for temporary files, where every user can list them, and leaves
+    them there when a request fails. The folder here is its owner's alone. A server that is ended by the signal
+    ``SIGTERM`` removes it too; one that is killed cannot.
+    """
+    before = tempfile.tempdir
+    try:
+        with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as folder:
+            handler = signal.signal(signal.SIGTERM, _leave)  # the default one ends the program where it stands
+            try:
+                tempfile.tempdir = folder
+                yield Path(folder)
+            finally:
+                signal.signal(signal.SIGTERM, handler)
+    finally:
+        tempfile.tempdir = before
+
+
+def forget_upload(path: str) -> bool:
+    """Remove a file if it lies in the folder of :func:`private_uploads`; returns whether it did."""
+    file = Path(path)
+    folder = Path(tempfile.gettempdir())
+    if file.parent != folder or not folder.name.startswith(PREFIX) or not file.is_file():
+        return False
+    file.unlink()
+    return True
+
+
+def _leave(number: int, frame: object) -> None:
+    sys.exit(128 + number)
