@@ -74,6 +74,7 @@ class LabelServer:
         )
         try:
             self._wait_until_it_answers()
+            self.at_start = self._temporary_files()  # MONAI Label's settings of the log
         except BaseException:
             self.stop()
             raise
@@ -110,11 +111,14 @@ class LabelServer:
 
     def uploads(self) -> list[Path]:
         """Files that stay in the server's own folder for what it receives and sends."""
-        (folder,) = self.temporary.glob("medssm_label_uploads_*")
         end = time.monotonic() + 10  # what was sent is removed just after the answer
-        while (found := [path for path in folder.iterdir() if path.is_file()]) and time.monotonic() < end:
+        while (found := self._temporary_files() - self.at_start) and time.monotonic() < end:
             time.sleep(0.2)
-        return found
+        return sorted(found)
+
+    def _temporary_files(self) -> set[Path]:
+        (folder,) = self.temporary.glob("medssm_label_uploads_*")
+        return {path for path in folder.iterdir() if path.is_file()}
 
     def info(self) -> dict[str, Any]:
         return self.get("/info/")
