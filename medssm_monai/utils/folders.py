@@ -42,16 +42,17 @@ def keep_previous(*paths: str | os.PathLike) -> list[Path]:
     Returns:
         The new names of those that existed.
     """
-    there = [path for path in map(Path, paths) if path.is_file()]
+    files = [Path(path) for path in paths]
+    there = [path for path in files if path.is_file()]
     if not there:
         return []
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(there[0].stat().st_mtime))
     for count in itertools.count(1):
         ending = stamp if count == 1 else f"{stamp}_{count}"
-        kept = [path.with_name(f"{path.stem}_{ending}{path.suffix}") for path in map(Path, paths)]
+        kept = [path.with_name(f"{path.stem}_{ending}{path.suffix}") for path in files]
         if not any(path.exists() for path in kept):
             break
-    renamed = [path.rename(new) for path, new in zip(map(Path, paths), kept, strict=True) if path in there]
+    renamed = [path.rename(new) for path, new in zip(files, kept, strict=True) if path in there]
     logger.info("kept the earlier %s as %s", ", ".join(p.name for p in there), ", ".join(map(str, renamed)))
     return renamed
 

@@ -26,8 +26,8 @@ def _wraps(error: BaseException) -> bool:
     """Whether MONAI raised this error from another one."""
     if type(error) is not RuntimeError or error.__cause__ is None:
         return False
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__) if error.__traceback__ else [(None, 0)]
-    return frame is not None and str(frame.f_globals.get("__name__")).split(".")[0] == "monai"
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return bool(frames) and frames[-1].f_globals.get("__name__", "").split(".")[0] == "monai"
 
 
 @contextmanager

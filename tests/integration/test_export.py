@@ -1,4 +1,4 @@
-"""All four bundles in their default sizes, to all three formats, on real images, run in the real runtimes.
+"""All four bundles to all three formats, on real images, run in the real runtimes; networks in their default sizes.
 
 Needs the extra ``onnx``. Weights: those that come with the classification bundles, seeded random ones for the others.
 """
@@ -44,7 +44,7 @@ SUBJECTS = (
     Subject(
         "clinical_fmamba",
         "harvard_mri_ct/test",
-        (2, 128, 128),  # windows of the slices: whole ones take four times as long and show nothing else
+        (2, 128, 128),  # windows of the slices, to save time
         19,
         options=("--untrained", "--override", "sources=['MRI', 'CT']", "sliding_window=True", "roi_size=[128,128]"),
     ),

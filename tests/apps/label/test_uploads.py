@@ -20,15 +20,13 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 
 def test_uploads_lie_in_a_folder_of_the_servers_own_that_goes_with_it():
     before = tempfile.gettempdir()
-    elsewhere = Path(tempfile.mkdtemp()) / "of_somebody_else.png"
-    elsewhere.write_bytes(b"x")
-    with private_uploads() as folder:
+    with tempfile.NamedTemporaryFile(suffix=".png") as elsewhere, private_uploads() as folder:
         with tempfile.NamedTemporaryFile(suffix=".png") as named:
             upload = Path(named.name)  # MONAI Label takes this name
         upload.write_bytes(b"a patient")
         assert upload.parent == folder
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700 or os.name == "nt"
-        assert is_handed_over(str(upload)) and not is_handed_over(str(elsewhere))
+        assert is_handed_over(str(upload)) and not is_handed_over(elsewhere.name)
     assert not folder.exists()
     assert tempfile.gettempdir() == before
 
