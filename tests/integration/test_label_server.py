@@ -77,6 +77,7 @@ def studies(real_data, tmp_path_factory) -> Path:
 def server(bundles, studies, tmp_path_factory):
     with LabelServer(label_python(), studies, bundles, tmp_path_factory.mktemp("log") / "server.log") as running:
         yield running
+    assert not any(running.temporary.glob("medssm_label_uploads_*"))  # the server has ended, and its uploads with it
 
 
 def png(content: bytes) -> np.ndarray:
