@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from medssm_monai.handlers.report_page import closing_facts, format_interval, format_number, page_head, write_page
-from medssm_monai.handlers.whole_file import replace_file
+from medssm_monai.utils.whole_file import replace_file
 
 __all__ = ["write_classification_report", "write_pictures"]
 

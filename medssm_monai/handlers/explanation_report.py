@@ -15,8 +15,8 @@ from monai.utils import CommonKeys
 
 from medssm_monai.handlers.batch_files import decollated, item_file
 from medssm_monai.handlers.events import process_rank
-from medssm_monai.handlers.whole_file import replace_file
 from medssm_monai.utils import writable_folder
+from medssm_monai.utils.whole_file import replace_file
 
 if TYPE_CHECKING:
     from medssm_monai.visualize import Explanation

@@ -10,7 +10,7 @@ from typing import Any
 
 from medssm_monai.handlers.fusion_summary import FusedPair
 from medssm_monai.handlers.report_page import closing_facts, format_interval, format_number, page_head, write_page
-from medssm_monai.handlers.whole_file import replace_file
+from medssm_monai.utils.whole_file import replace_file
 
 __all__ = ["write_fusion_report", "write_per_pair"]
 

@@ -20,9 +20,9 @@ from medssm_monai.handlers.evaluation_report import EvaluationReport, gather_lis
 from medssm_monai.handlers.fusion_files import write_fusion_report, write_per_pair
 from medssm_monai.handlers.fusion_summary import FUSED, PLAIN_FUSIONS, FusedPair, cases, summarise_fusion
 from medssm_monai.handlers.report_files import write_summary
-from medssm_monai.handlers.whole_file import replace_file
 from medssm_monai.metrics import fusion_metric_names, fusion_metrics
 from medssm_monai.utils import writable_folder
+from medssm_monai.utils.whole_file import replace_file
 
 __all__ = ["FusionReport"]
 

@@ -14,8 +14,8 @@ from ignite.engine import Engine, Events
 from monai.engines import Trainer
 
 from medssm_monai.handlers.events import average_train_loss, on_failure, process_rank, scalars
-from medssm_monai.handlers.whole_file import replace_file
 from medssm_monai.utils import keep_previous, writable_folder
+from medssm_monai.utils.whole_file import replace_file
 
 __all__ = ["TrainingHistory", "read_history"]
 

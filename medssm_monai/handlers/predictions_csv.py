@@ -17,9 +17,9 @@ from monai.utils import CommonKeys
 from medssm_monai.handlers.batch_files import decollated, item_file
 from medssm_monai.handlers.evaluation_report import gather_lists
 from medssm_monai.handlers.events import process_rank
-from medssm_monai.handlers.whole_file import replace_file
 from medssm_monai.metrics.predictions import class_probabilities
 from medssm_monai.utils import keep_previous, writable_folder
+from medssm_monai.utils.whole_file import replace_file
 
 __all__ = ["PredictionsCSV", "write_predictions"]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from medssm_monai.handlers.report_page import closing_facts, format_interval, format_number, page_head, write_page
 from medssm_monai.handlers.report_summary import ImageRecord
-from medssm_monai.handlers.whole_file import replace_file
+from medssm_monai.utils.whole_file import replace_file
 
 __all__ = ["write_per_image", "write_report", "write_summary"]
 

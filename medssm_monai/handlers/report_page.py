@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from medssm_monai.handlers.whole_file import replace_file
+from medssm_monai.utils.whole_file import replace_file
 
 __all__ = ["closing_facts", "format_interval", "format_number", "page_head", "write_page"]
 

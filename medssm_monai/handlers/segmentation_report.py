@@ -17,11 +17,11 @@ from monai.utils import CommonKeys
 from medssm_monai.handlers.evaluation_report import EvaluationReport, gather_lists
 from medssm_monai.handlers.report_files import write_per_image, write_report, write_summary
 from medssm_monai.handlers.report_summary import ImageRecord, summarise
-from medssm_monai.handlers.whole_file import replace_file
 from medssm_monai.metrics import confusion_counts, metric_names, segmentation_metrics
 from medssm_monai.metrics.maps import as_maps, normalise_map
 from medssm_monai.metrics.thresholds import e_measure_from_counts, threshold_counts
 from medssm_monai.utils import writable_folder
+from medssm_monai.utils.whole_file import replace_file
 
 __all__ = ["SegmentationReport"]
 

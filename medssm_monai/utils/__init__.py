@@ -9,6 +9,7 @@ from .checkpoint_choice import choose_checkpoint
 from .folders import keep_previous, require_file, writable_folder
 from .model_settings import read_model_settings, update_model_settings, write_model_settings
 from .root_cause import root_cause, show_root_cause, unwrapped
+from .whole_file import replace_file
 
 __all__ = [
     "choose_checkpoint",
@@ -17,6 +18,7 @@ __all__ = [
     "load_weights",
     "read_model_settings",
     "read_weights",
+    "replace_file",
     "require_file",
     "require_fitting_weights",
     "require_same_classes",

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .whole_file import replace_file
+
 __all__ = ["read_model_settings", "update_model_settings", "write_model_settings"]
 
 logger = logging.getLogger(__name__)
@@ -21,13 +23,8 @@ def _beside(ckpt_path: str | os.PathLike) -> Path:
 def write_model_settings(ckpt_path: str | os.PathLike, settings: Mapping[str, Any]) -> None:
     """Write ``<checkpoint stem>.json`` beside a checkpoint (which need not exist yet), in one step."""
     text = json.dumps(dict(settings), indent=2) + "\n"
-    path = _beside(ckpt_path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part")
-    try:
+    with replace_file(_beside(ckpt_path)) as temporary:
         temporary.write_text(text, encoding="utf8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> Any:

@@ -6,7 +6,7 @@ from monai.data import MetaTensor, decollate_batch
 from monai.data.utils import list_data_collate
 
 from medssm_monai.handlers.batch_files import batch_files, item_file
-from medssm_monai.handlers.whole_file import replace_file
+from medssm_monai.utils.whole_file import replace_file
 
 
 def item(name: str) -> dict:
