@@ -9,9 +9,10 @@ from .checkpoint_choice import choose_checkpoint
 from .folders import keep_previous, require_file, writable_folder
 from .model_settings import read_model_settings, update_model_settings, write_model_settings
 from .root_cause import root_cause, show_root_cause, unwrapped
-from .whole_file import replace_file
+from .whole_file import DiskFullError, replace_file
 
 __all__ = [
+    "DiskFullError",
     "choose_checkpoint",
     "find_bundle_root",
     "keep_previous",
