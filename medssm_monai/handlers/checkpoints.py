@@ -151,6 +151,7 @@ def write_checkpoint(path: Path, data: bytes, before_replacing: Callable[[], Any
         CheckpointError: it could not be written, or not be read again. What was there stays.
     """
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with replace_file(path) as temporary:
             temporary.write_bytes(data)
             torch.load(temporary, map_location="cpu", weights_only=True)

@@ -111,7 +111,6 @@ class TrainingState:
         best = {"best_metric": float(engine.state.best_metric), "best_metric_epoch": engine.state.best_metric_epoch}
         state |= {"version": VERSION, "trainer": {**engine.state_dict(), "epoch": engine.state.epoch, **best}}
         path = checkpoint_path(self.save_dir, engine.state.epoch)
-        self.save_dir.mkdir(parents=True, exist_ok=True)
         write_checkpoint(path, serialised(state), before_replacing=self._put_others_aside)
         for old in [*checkpoints_in(self.save_dir).values()][self.keep :]:
             old.unlink()
