@@ -16,10 +16,9 @@ from monai.handlers import IgniteMetricHandler, from_engine
 from monai.transforms import Activationsd, Compose
 from scipy.special import softmax
 
-from medssm_monai.handlers import ClassificationReport, PredictionsCSV, TemperatureFit
+from medssm_monai.handlers import BestModel, ClassificationReport, PredictionsCSV, TemperatureFit
 from medssm_monai.metrics import classification_metrics, fit_temperature, per_class_metrics
 from medssm_monai.metrics.cumulative import ClassificationMetric
-from medssm_monai.utils import write_model_settings
 
 NAMES = ["normal", "bacterial", "viral"]
 
@@ -228,12 +227,11 @@ def test_predictions_for_other_classes_leave_the_old_table(tmp_path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["p.csv"] and (tmp_path / "p.csv").read_text() == "old"
 
 
-def test_temperature_of_the_best_validation_is_stored(tmp_path) -> None:
+def test_temperature_of_the_best_validation_is_stored_with_its_weights(tmp_path) -> None:
     logits, labels = samples()
-    net, ckpt = LogitsInTheImage(), tmp_path / "model.pt"
-    write_model_settings(ckpt, {"variant": "t", "temperature": 1.0})
-    handler = TemperatureFit(ckpt)
-    engine = evaluator(items(logits, labels), [handler], net, key_val_metric=key_metric())
+    net = LogitsInTheImage()
+    best = BestModel(tmp_path, net, {"variant": "t", "temperature": 1.0}, data_name="t", fitted=["temperature"])
+    engine = evaluator(items(logits, labels), [TemperatureFit(), best], net, key_val_metric=key_metric())
     for epoch, gain in enumerate((-1.0, 4.0, -3.0), start=1):  # the second is the best
         torch.nn.init.constant_(net.gain, gain)
         engine.run(epoch)
@@ -241,21 +239,24 @@ def test_temperature_of_the_best_validation_is_stored(tmp_path) -> None:
             metrics = dict(engine.state.metrics)
     expected = fit_temperature(4.0 * logits, labels)
     assert expected > 1.5  # the gain of 4 makes the network too sure of itself
-    assert metrics["temperature"] == handler.temperature == pytest.approx(expected, rel=1e-5)
+    assert metrics["temperature"] == pytest.approx(expected, rel=1e-5)
     assert metrics["nll_calibrated"] < metrics["nll"]
     stored = json.loads((tmp_path / "model.json").read_text())
-    assert stored == {"variant": "t", "temperature": pytest.approx(expected, rel=1e-5)}
+    assert (stored["variant"], stored["temperature"]) == ("t", pytest.approx(expected, rel=1e-5))
+    assert torch.load(tmp_path / "model.pt", weights_only=True) == {"gain": torch.tensor(4.0)}
 
 
 def test_without_a_key_metric_every_validation_counts_as_the_best(tmp_path) -> None:
     logits, labels = samples()
     report = ClassificationReport(tmp_path, NAMES, only_best=True, n_resamples=5, pictures=False)
-    evaluator(items(3 * logits, labels), [report, TemperatureFit(tmp_path / "model.pt")]).run(4)
+    net = LogitsInTheImage()
+    best = BestModel(tmp_path, net, {"temperature": 1.0}, fitted=["temperature"])
+    evaluator(items(3 * logits, labels), [report, TemperatureFit(), best], net).run(4)
     assert (tmp_path / "summary.json").is_file()
     assert json.loads((tmp_path / "model.json").read_text())["temperature"] > 1.1
 
 
-def test_temperature_needs_labels(tmp_path) -> None:
+def test_temperature_needs_labels() -> None:
     logits, _ = samples(4)
     with pytest.raises(ValueError, match="needs labels"):
-        evaluator(items(logits), [TemperatureFit(tmp_path / "model.pt")]).run()
+        evaluator(items(logits), [TemperatureFit()]).run()

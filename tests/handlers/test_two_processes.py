@@ -42,8 +42,9 @@ from tests.handlers import test_classification_handlers as classify
 logits, labels = classify.samples(9)
 shown = [*range(rank, 9, 2), *([0] if rank else [])]  # rank 1 repeats the first
 classified = ClassificationReport(folder / "classes", classify.NAMES, n_resamples=20, pictures=False)
-table, fit = PredictionsCSV(folder / "classes" / "table.csv", classify.NAMES), TemperatureFit(folder / "model.pt")
-classifier = classify.evaluator([classify.items(logits, labels)[number] for number in shown], [classified, table, fit])
+table, fit = PredictionsCSV(folder / "classes" / "table.csv", classify.NAMES), TemperatureFit()
+handlers = [classified, table, fit]
+classifier = classify.evaluator([classify.items(logits, labels)[number] for number in shown], handlers)
 classifier.run()
 (folder / f"classes{rank}.json").write_text(json.dumps({k: float(v) for k, v in classifier.state.metrics.items()}))
 (folder / f"rank{rank}.json").write_text(json.dumps({"dice": engine.state.metrics["test_dice"], "losses": losses}))
@@ -124,5 +125,4 @@ def test_classified_images_are_gathered(folder, tmp_path) -> None:
     for table in ("per_image.csv", "table.csv"):
         assert sorted(row["image"] for row in rows_of(folder / "classes" / table)) == files
     repeated = [*range(9), 0]
-    temperature = json.loads((folder / "model.json").read_text())["temperature"]
-    assert temperature == pytest.approx(fit_temperature(logits[repeated], labels[repeated]), rel=1e-6)
+    assert ranks[0]["temperature"] == pytest.approx(fit_temperature(logits[repeated], labels[repeated]), rel=1e-6)
