@@ -7,6 +7,7 @@ from .bundle_root import find_bundle_root
 from .checkpoint import load_weights, read_weights, require_fitting_weights, require_same_classes, start_from
 from .checkpoint_choice import choose_checkpoint
 from .folders import keep_previous, require_file, writable_folder
+from .known_keys import require_known_keys, unknown_keys
 from .model_settings import read_model_settings, update_model_settings, write_model_settings
 from .root_cause import root_cause, show_root_cause, unwrapped
 from .whole_file import replace_file
@@ -21,10 +22,12 @@ __all__ = [
     "replace_file",
     "require_file",
     "require_fitting_weights",
+    "require_known_keys",
     "require_same_classes",
     "root_cause",
     "show_root_cause",
     "start_from",
+    "unknown_keys",
     "unwrapped",
     "update_model_settings",
     "writable_folder",
