@@ -9,7 +9,7 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from ..utils import require_known_keys
-from .bundles import bundle_config
+from ..utils.bundles import bundle_config
 
 __all__ = ["read_inference_config"]
 

@@ -20,7 +20,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from ..data.arrays import is_array
 from ..utils import load_weights, require_file, unwrapped
-from .bundles import find_bundle
+from ..utils.bundles import find_bundle
 from .config import read_inference_config
 from .tasks import ClassificationTask, FusionTask, SegmentationTask
 

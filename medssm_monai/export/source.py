@@ -13,9 +13,9 @@ import torch
 from monai.bundle import ConfigParser
 from torch import nn
 
-from ..apps.bundles import bundle_config, find_bundle
 from ..apps.config import read_inference_config
 from ..utils import load_weights, require_file
+from ..utils.bundles import bundle_config, find_bundle
 
 __all__ = ["Source", "open_source"]
 

@@ -4,6 +4,7 @@ model, errors that end with their cause. :mod:`.complexity` (a network's cost) i
 from __future__ import annotations
 
 from .bundle_root import find_bundle_root
+from .bundles import BUNDLES_VARIABLE, bundle_config, bundle_places, find_bundle, list_bundles
 from .checkpoint import load_weights, read_weights, require_fitting_weights, require_same_classes, start_from
 from .checkpoint_choice import choose_checkpoint
 from .folders import keep_previous, require_file, writable_folder
@@ -13,9 +14,14 @@ from .root_cause import root_cause, show_root_cause, unwrapped
 from .whole_file import replace_file
 
 __all__ = [
+    "BUNDLES_VARIABLE",
+    "bundle_config",
+    "bundle_places",
     "choose_checkpoint",
+    "find_bundle",
     "find_bundle_root",
     "keep_previous",
+    "list_bundles",
     "load_weights",
     "read_model_settings",
     "read_weights",

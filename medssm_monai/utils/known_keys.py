@@ -13,12 +13,14 @@ import yaml
 from monai.bundle import ConfigParser, ReferenceResolver
 from monai.bundle.properties import InferProperties, MetaProperties, TrainProperties
 
+from .callers import calling
+
 __all__ = ["require_known_keys", "unknown_keys"]
 
 SEPARATOR = ReferenceResolver.sep
 COMPONENT = "_target_"
-ENTRIES = {"imports", "initialize", "run", "finalize", "prediction"}
-"""Keys that MONAI's commands and :func:`medssm_monai.load` read."""
+ENTRIES = {"imports", "initialize", "run", "finalize", "prediction", "run_name"}
+"""Keys that MONAI's commands and :func:`medssm_monai.load` read, or that its federated client gives to any config."""
 RUN_PREFIX = "@run"
 SHOWN = 3
 
@@ -40,7 +42,9 @@ def require_known_keys(parser: ConfigParser | None = None) -> None:
         ValueError: naming every unknown key, and the nearest known ones.
         RuntimeError: no ``parser`` given, and not called by an expression of a config.
     """
-    parser = _calling_parser() if parser is None else parser
+    parser = calling(ConfigParser) if parser is None else parser
+    if parser is None:
+        raise RuntimeError("require_known_keys was not called by an expression of a config; give it the parser.")
     found = unknown_keys(parser.config)
     files = _own_files(parser) if found else []
     found = {name: near for name, near in found.items() if not _as_in(files, name, parser.get(name))}
@@ -96,16 +100,6 @@ def _hint(nearest: Iterable[str]) -> str:
 
 def _nearest(name: str, known: Iterable[str]) -> list[str]:
     return difflib.get_close_matches(name, sorted(known), n=SHOWN, cutoff=0.6)
-
-
-def _calling_parser() -> ConfigParser:
-    """The parser whose expression is being evaluated: MONAI hands none to expressions, so its frame is looked for."""
-    frame = inspect.currentframe()
-    while frame is not None:
-        if isinstance(parser := frame.f_locals.get("self"), ConfigParser):
-            return parser
-        frame = frame.f_back
-    raise RuntimeError("require_known_keys was not called by an expression of a config; give it the parser.")
 
 
 def _entries(config: Mapping[str, Any]) -> set[tuple[str, ...]]:

@@ -13,7 +13,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from ..bundles import BUNDLES_VARIABLE, find_bundle, list_bundles
+from ...utils.bundles import BUNDLES_VARIABLE, find_bundle, list_bundles
 from .uploads import private_uploads
 
 __all__ = ["main"]

@@ -18,7 +18,7 @@ from monailabel.tasks.activelearning.random import Random
 
 import medssm_monai
 
-from ..bundles import list_bundles
+from ...utils.bundles import list_bundles
 from .errors import BAD_INPUT, NOT_FOUND, answered
 from .infer import BundleInfer, image_file, infer_task
 from .requests import is_handed_over

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from ..bundles import find_bundle
+from ...utils.bundles import find_bundle
 from ..predictor import Predictor, load
 
 __all__ = ["ServedModel"]
