@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from ..data.arrays import is_array
-from ..utils import load_weights, require_file, unwrapped
+from ..data.image_fit import require_fitting_images
+from ..utils import describe_weights, load_weights, require_weights, unwrapped
 from ..utils.bundles import find_bundle
 from .config import read_inference_config
 from .tasks import ClassificationTask, FusionTask, SegmentationTask
@@ -72,6 +73,7 @@ def load(
 class _Pipeline:
     """The parts of an inference config that a prediction passes, weights loaded."""
 
+    weights: str
     device: torch.device
     amp: bool
     preprocessing: Compose
@@ -121,6 +123,13 @@ class Predictor:
         return str(self._content("ckpt_path"))
 
     @property
+    def weights(self) -> str:
+        """One line about the weights: which file, whose, trained on what (:func:`medssm_monai.utils.describe_weights`).
+        Once the network is built, those that it holds."""
+        built = self._built
+        return describe_weights(self.ckpt_path) if built is None else built.weights
+
+    @property
     def settings(self) -> dict[str, Any]:
         """Settings that the weights were trained with."""
         return dict(self._content("model_settings"))
@@ -152,7 +161,7 @@ class Predictor:
             return [self.predict(one) for one in source]
         pipeline = self._pipeline()
         item = self._prepare(pipeline, source)
-        return self.task.result(self._finish(pipeline, item, pipeline.network))
+        return replace(self.task.result(self._finish(pipeline, item, pipeline.network)), weights=pipeline.weights)
 
     def uncertainty(self, source: Any, samples: int = 8, dropout: float = 0.1, seed: int = 0) -> dict[str, float]:
         """How unsure the network is about one image, by Monte Carlo dropout (Gal & Ghahramani, ICML 2016).
@@ -199,17 +208,18 @@ class Predictor:
         mend = (
             f"Train first: python -m monai.bundle run training --config_file {config}; or name a file with ckpt_path."
         )
-        path = require_file(self.ckpt_path, f"trained weights of {self.name}", mend)
+        path = require_weights(self.ckpt_path, f"trained weights of {self.name}", mend)
         network = self._content("network")
         classes = len(self.task.class_names) if self.kind == ClassificationTask.kind else None
-        load_weights(network, path, classes)
+        weights = load_weights(network, path, classes)
         parts = {key: self._content(key) for key in ("device", "amp", "preprocessing", "inferer", "postprocessing")}
-        logger.info("%s: weights %s on %s", self.name, path, parts["device"])
-        return _Pipeline(network=network.eval(), **parts)
+        logger.info("%s runs on %s", self.name, parts["device"])
+        return _Pipeline(weights=weights, network=network.eval(), **parts)
 
     def _prepare(self, pipeline: _Pipeline, source: Any) -> dict[str, Any]:
         """Preprocessed item of one image or pair."""
         item = dict(zip(self.task.keys, self._images(source), strict=True))
+        require_fitting_images([item], int(self.settings.get("spatial_dims", 2)), self.ckpt_path)
         with self._transforming, unwrapped():
             return dict(pipeline.preprocessing(item))
 

@@ -15,6 +15,7 @@ from .fusion_demo import (
     fusion_demo_sample,
     prepare_fusion_demo,
 )
+from .image_fit import require_fitting_images
 from .image_reader import ImageReadError, Reader2D
 from .images import image_datalist
 from .naming import dataset_name
@@ -53,5 +54,6 @@ __all__ = [
     "prepare_demo",
     "prepare_fusion_demo",
     "read_split",
+    "require_fitting_images",
     "segmentation_datalists",
 ]

@@ -65,7 +65,7 @@ class ExportReport:
 
     Attributes:
         bundle: name and version.
-        weights: file, or what stands for it.
+        weights: one line about them, or what stands for them.
         images: where the images of the comparison come from.
         input_shape: ``[C, *spatial]`` that the files hold for; any batch size.
         samples: number of images or windows that were compared, in batches of ``batch_sizes``.

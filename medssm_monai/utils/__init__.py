@@ -7,10 +7,14 @@ from .bundle_root import find_bundle_root
 from .bundles import BUNDLES_VARIABLE, bundle_config, bundle_places, find_bundle, list_bundles
 from .checkpoint import load_weights, read_weights, require_fitting_weights, require_same_classes, start_from
 from .checkpoint_choice import choose_checkpoint
+from .file_hash import file_sha256
 from .folders import keep_previous, require_file, writable_folder
 from .known_keys import require_known_keys, unknown_keys
 from .model_settings import read_model_settings, update_model_settings, write_model_settings
+from .publish import publish_weights
 from .root_cause import root_cause, show_root_cause, unwrapped
+from .run_claim import claim_run, release_run
+from .weights_in_use import describe_weights, other_weights, require_weights, weights_hint
 from .whole_file import replace_file
 
 __all__ = [
@@ -19,23 +23,31 @@ __all__ = [
     "bundle_places",
     "choose_checkpoint",
     "find_bundle",
+    "claim_run",
+    "describe_weights",
+    "file_sha256",
     "find_bundle_root",
     "keep_previous",
     "list_bundles",
     "load_weights",
+    "other_weights",
+    "publish_weights",
     "read_model_settings",
     "read_weights",
+    "release_run",
     "replace_file",
     "require_file",
     "require_fitting_weights",
     "require_known_keys",
     "require_same_classes",
+    "require_weights",
     "root_cause",
     "show_root_cause",
     "start_from",
     "unknown_keys",
     "unwrapped",
     "update_model_settings",
+    "weights_hint",
     "writable_folder",
     "write_model_settings",
 ]

@@ -14,6 +14,7 @@ from fastapi import HTTPException
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from ...data.files import RASTER, file_kind, file_stem
+from ...utils import describe_weights
 from ..predictions import ClassificationPrediction, FusionPrediction, SegmentationPrediction
 from ..predictor import Predictor
 from .errors import BAD_INPUT, NO_MODEL, NOT_FOUND, answered
@@ -48,7 +49,7 @@ class BundleInfer(InferTask):
 
     def config(self) -> dict[str, Any]:
         weights = self.model.weights
-        return {"weights": weights.name if weights else "none: train first"}
+        return {"weights": describe_weights(weights) if weights else "none: train first"}
 
     def is_valid(self) -> bool:
         """True also without weights: a request then says what is missing."""
@@ -67,7 +68,8 @@ class BundleInfer(InferTask):
             prediction = predictor.predict(source)
         file, answer = self.answer(prediction)
         seconds = round(time.perf_counter() - start, 3)
-        return file, {**answer, "model": self.model.name, "latencies": {"total": seconds}}
+        said = {"model": self.model.name, "weights": prediction.weights, "latencies": {"total": seconds}}
+        return file, {**answer, **said}
 
     def ready(self) -> Predictor:
         """The predictor with its network built."""

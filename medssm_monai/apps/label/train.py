@@ -18,7 +18,7 @@ from monailabel.interfaces.tasks.train import TrainTask
 
 from ...data.files import file_kind
 from ...data.volume import is_volume
-from .publish import publish
+from ...utils import publish_weights
 from .requests import plain_overrides
 from .served import ServedModel
 from .training_data import class_of, write_classes, write_masks, write_pairs
@@ -85,7 +85,8 @@ class BundleTrain(TrainTask):
         if self.device:
             settings["device"] = f"$torch.device({self.device!r})"
         self._run({**settings, **overrides}, run)
-        publish(run / "models", self.model.root / "models")
+        if publish_weights(run / "models", self.model.root / "models") is None:
+            raise RuntimeError(f"the training left no weights in {run}; more epochs or images may give some.")
         logger.info("%s: new weights in %s", self.model.name, self.model.root / "models")
         return {"model": self.model.name, "run": str(run), "last_epoch": _last_row(run / "training" / "history.csv")}
 
