@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from medssm_monai.handlers.best_model import BestModel
+from medssm_monai.handlers.checkpoints import CheckpointError, run_name_for
 from medssm_monai.handlers.classification_report import ClassificationReport
+from medssm_monai.handlers.early_stop import EarlyStop
+from medssm_monai.handlers.epoch_seed import EpochSeed
 from medssm_monai.handlers.explanation_report import ExplanationReport
 from medssm_monai.handlers.fusion_report import FusionReport
 from medssm_monai.handlers.gradient_clip import GradientClip
@@ -16,7 +20,11 @@ from medssm_monai.handlers.temperature_fit import TemperatureFit
 from medssm_monai.handlers.training_state import TrainingState
 
 __all__ = [
+    "BestModel",
+    "CheckpointError",
     "ClassificationReport",
+    "EarlyStop",
+    "EpochSeed",
     "ExplanationReport",
     "FusionReport",
     "GradientClip",
@@ -31,4 +39,5 @@ __all__ = [
     "TrainingState",
     "new_run_name",
     "read_history",
+    "run_name_for",
 ]

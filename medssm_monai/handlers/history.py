@@ -6,7 +6,7 @@ import csv
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,9 @@ class TrainingHistory:
 
     One row per epoch: epoch, seconds since the start, learning rate, mean training loss, the trainer's metrics and
     those of a validation in that epoch. The whole table is replaced after each epoch in one step, so that an
-    interruption leaves a readable file. A resumed training continues the table at its epoch; a training that starts
-    anew in the same folder keeps the old table under another name, `history_<time of its last change>.csv`.
+    interruption leaves a readable file. The rows are part of a training's state (`state_dict`): a resumed training
+    goes on with those of its checkpoint, or with the table in its folder where the checkpoint has none. A training that
+    starts anew in the same folder keeps the old table under another name, `history_<time of its last change>.csv`.
 
     Args:
         output_dir: folder for both files.
@@ -63,6 +64,7 @@ class TrainingHistory:
         self.rows: list[dict[str, Any]] = []
         self._validation: dict[str, float] = {}
         self._opened = False
+        self._resumed = False
         self._start = 0.0
 
     def attach(self, engine: Engine) -> None:
@@ -85,7 +87,8 @@ class TrainingHistory:
         if not engine.has_event_handler(callback, Events.EPOCH_COMPLETED):
             engine.add_event_handler(Events.EPOCH_COMPLETED, callback)
         if is_trainer:
-            self._opened, self._start = False, time.monotonic()
+            seconds = self.rows[-1]["seconds"] if self._resumed and self.rows else 0.0
+            self._opened, self._start = False, time.monotonic() - seconds
 
     def _open(self, engine: Engine) -> None:
         """At the first epoch: continue the table of a resumed training, or put an old one aside."""
@@ -93,6 +96,9 @@ class TrainingHistory:
             return
         self._opened = True
         writable_folder(self.path.parent)
+        if self._resumed:
+            self._resumed = False
+            return
         self.rows = []
         if not self.path.exists():
             return
@@ -100,6 +106,14 @@ class TrainingHistory:
             self.rows = [row for row in read_history(self.path) if row["epoch"] < engine.state.epoch]
             return
         keep_previous(self.path)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rows so far."""
+        return {"rows": [dict(row) for row in self.rows]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on after these rows, when the trainer starts next."""
+        self.rows, self._resumed = [dict(row) for row in state["rows"]], True
 
     def _validated(self, engine: Engine) -> None:
         self._validation = scalars(engine.state.metrics)

@@ -21,6 +21,8 @@ __all__ = [
     "BUNDLES_VARIABLE",
     "bundle_config",
     "bundle_places",
+from .whole_file import DiskFullError, replace_file
+    "DiskFullError",
     "choose_checkpoint",
     "find_bundle",
     "claim_run",
