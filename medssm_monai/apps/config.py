@@ -8,6 +8,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from ..utils.literal import literal
 from .bundles import bundle_config
 
 __all__ = ["read_inference_config"]
@@ -15,6 +16,9 @@ __all__ = ["read_inference_config"]
 
 def read_inference_config(root: Path, overrides: Mapping[str, Any]) -> ConfigParser:
     """Parser of ``configs/inference.yaml`` with ``overrides``; nothing in it is built yet, and it will save no files.
+
+    Texts in ``overrides`` are data: a folder called ``study#2`` or ``$name`` is that folder; nothing is run or looked
+    up.
 
     Raises:
         FileNotFoundError: the folder has no inference config.
@@ -35,5 +39,5 @@ def read_inference_config(root: Path, overrides: Mapping[str, Any]) -> ConfigPar
             "prediction: {_target_: medssm_monai.apps.SegmentationTask}."
         )
     fixed = {"bundle_root": str(root), **({"save_results": False} if "save_results" in parser.config else {})}
-    parser.update({**fixed, **overrides})
+    parser.update({key: literal(value) for key, value in {**fixed, **overrides}.items()})
     return parser
