@@ -30,10 +30,16 @@ logger = logging.getLogger(__name__)
 CLASS_LAYOUTS: dict[str, Callable[..., Samples]] = {"folders": folder_samples, "table": table_samples}
 
 
-def _read(
-    root: Path, layout: str, subset: str | None, class_names: Sequence[str] | None, strict: bool, volumes: bool
+def read_samples(
+    root: Path,
+    layout: str = "auto",
+    subset: str | None = None,
+    class_names: Sequence[str] | None = None,
+    strict: bool = False,
+    volumes: bool = False,
 ) -> tuple[Samples, str]:
-    """Labelled images of a data set in a named layout, and what it is called."""
+    """Labelled images of a data set in a named layout (or ``"auto"``), and what it is called."""
+    layout = detect_class_layout(root) if layout == "auto" else layout
     if layout == "medmnist":
         file = find_npz(root, subset)
         return medmnist_samples(file, list(class_names) if class_names else None, strict), file.stem
@@ -142,9 +148,8 @@ def classification_datalists(
         check = False if check is True else check  # just generated, or complete by its manifest
     else:
         root = existing_path(dataset_dir)
-        layout = detect_class_layout(root) if layout == "auto" else layout
     class_names = None if class_names is None else [str(name) for name in class_names]  # YAML reads 1 as a number
-    samples, name = _read(root, layout, subset, class_names, strict_data, spatial_dims == 3)
+    samples, name = read_samples(root, layout, subset, class_names, strict_data, spatial_dims == 3)
     name = DEMO if is_demo(dataset_dir) else name
     samples.pool = drop_listed(samples.pool, root, drop_list)
     if group_column is not None:

@@ -116,6 +116,23 @@ def fusion_datalists(
     return lists
 
 
+def fusion_pairs(root: Path, sources: Sequence[str], volumes: bool = False) -> tuple[Pairs, Pairs]:
+    """Pairs to draw from, and those of a test folder.
+
+    Raises:
+        DatalistError, ValueError: as :func:`fusion_datalists`.
+    """
+    _check_sources(sources)
+    found: dict[str, Pairs] = {}
+    problems: list[Problem] = []
+    for part, folder in (_part_folders(root) or {"": root}).items():
+        found[part], offenders = match_sources(folder, sources, volumes)
+        problems += offenders
+    raise_for(problems)
+    test = found.pop("test", [])
+    return [pair for pairs in found.values() for pair in pairs], test
+
+
 def match_sources(folder: Path, sources: Sequence[str], volumes: bool = False) -> tuple[Pairs, list[Problem]]:
     """Pairs of one folder in natural order, and what was found wrong; ``sources`` as in :func:`fusion_datalists`,
     ``volumes`` takes folders of a DICOM series as images.

@@ -59,8 +59,10 @@ def unchanged_path(path: str | os.PathLike[str], argv: Sequence[str] | None = No
     """
     text = os.fspath(path)
     for key, word in _options(sys.argv[1:] if argv is None else argv):
+        if "#" not in word or word.startswith("$"):
+            continue
         arrived = str(_arrives(word))
-        if "#" in word and (text == arrived or text.startswith((f"{arrived}/", f"{arrived}{os.sep}"))):
+        if text == arrived or text.startswith((f"{arrived}/", f"{arrived}{os.sep}")):
             escaped = word.replace("#", r"\x23")
             raise ValueError(
                 f"--{key} {word} reached the run as {arrived}: MONAI's config language reads # as a separator. "
