@@ -10,12 +10,16 @@ from monai.bundle import ConfigParser
 
 from ..utils import require_known_keys
 from ..utils.bundles import bundle_config
+from ..utils.literal import literal
 
 __all__ = ["read_inference_config"]
 
 
 def read_inference_config(root: Path, overrides: Mapping[str, Any]) -> ConfigParser:
     """Parser of ``configs/inference.yaml`` with ``overrides``; nothing in it is built yet, and it will save no files.
+
+    Texts in ``overrides`` are data: a folder called ``study#2`` or ``$name`` is that folder; nothing is run or looked
+    up.
 
     Raises:
         FileNotFoundError: the folder has no inference config.
@@ -32,6 +36,6 @@ def read_inference_config(root: Path, overrides: Mapping[str, Any]) -> ConfigPar
             "prediction: {_target_: medssm_monai.apps.SegmentationTask}."
         )
     fixed = {"bundle_root": str(root), **({"save_results": False} if "save_results" in parser.config else {})}
-    parser.update({**fixed, **overrides})
+    parser.update({key: literal(value) for key, value in {**fixed, **overrides}.items()})
     require_known_keys(parser)
     return parser

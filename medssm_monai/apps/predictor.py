@@ -49,7 +49,7 @@ def load(
             :func:`~medssm_monai.apps.find_bundle` says where names are looked for.
         ckpt_path: weights; default those the bundle itself would take, of your last training or shipped with it.
         device: default ``"cuda:0"`` where there is one, else ``"cpu"``.
-        overrides: other values for keys of ``inference.yaml``, such as ``threshold=0.3``.
+        overrides: other values for keys of ``inference.yaml``, such as ``threshold=0.3``; texts are taken as they are.
 
     Raises:
         FileNotFoundError: no such bundle.
@@ -65,7 +65,7 @@ def load(
     if ckpt_path is not None:
         settings["ckpt_path"] = os.fspath(ckpt_path)
     if device is not None:
-        settings["device"] = f"$torch.device({str(device)!r})"
+        settings["device"] = torch.device(device)
     return Predictor(find_bundle(bundle), settings)
 
 

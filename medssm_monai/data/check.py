@@ -70,6 +70,8 @@ def image_problem(path: str, full: bool, volume: bool = False) -> Problem | None
             _open_image(Path(path), full)
     except FileNotFoundError:
         return Problem("file not found", path)
+    except DatalistError as error:  # a folder of several DICOM series, or of none
+        return error.problems[0]
     except OSError as error:
         return Problem("unreadable file", path, _reason(error, path))
     except ValueError:

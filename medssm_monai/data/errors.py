@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..utils.text_files import printable
+
 __all__ = ["DatalistError", "Problem"]
 
 MENDS = {
-    "no images": "expected PNG, JPEG, TIFF, BMP, NIfTI or DICOM files there; check dataset_dir and the layout",
+    "no images": "expected PNG, JPEG, TIFF, BMP, GIF, WebP, NIfTI or DICOM files there; check dataset_dir and "
+    "the layout",
+    "dead links": "the data are not there; fetch them (git annex get, dvc pull) or mend the links",
+    "no picture": "a DICOM object without pixels; leave it out",
+    "several DICOM series": "keep one series in a folder, or list the folder of each series",
     "image without mask": "add the mask (same name, or with '_segmentation' at its end) or take the image out",
     "mask without image": "add the image or take the mask out",
     "image without partner": "add the image of the other source under the same name, or take this one out",
@@ -25,7 +31,7 @@ MENDS = {
     "empty class": "add images of the class, remove the folder, or name the classes to use with class_names",
     "one class only": "classification needs two classes or more; check dataset_dir, the layout and class_names",
     "class without training image": "move images of the class into the training part or leave the class out",
-    "too few images of a class": "add images, ask for smaller shares, or leave the class out with class_names",
+    "too few images of a class": "add images, leave the class out with class_names, or give the parts with split_file",
     "row without a single class": "exactly one class column must be 1 and the others 0; correct the row",
     "row without a file": "add the image or take the row out",
     "two rows for one image": "keep one row for each image",
@@ -36,6 +42,7 @@ MENDS = {
     "not the official file": "fetch the official file, or leave strict_data out",
     "group in two parts": "change the split file or the counts, so that the images of a group share a part",
     "image without a row in the group table": "add a row for it, or leave group_column out",
+    "two groups of one image": "keep one row for each image",
     "unknown file in the drop list": "correct the list, or leave it out with drop_list=None",
     "same image in two parts": "take one of them out, or drop them with duplicates='drop'",
 }
@@ -50,7 +57,7 @@ class Problem:
     detail: str = ""
 
     def __str__(self) -> str:
-        return f"{self.path} ({self.detail})" if self.detail else self.path
+        return printable(f"{self.path} ({self.detail})" if self.detail else self.path)
 
 
 class DatalistError(ValueError):

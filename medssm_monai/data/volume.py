@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from monai.config import PathLike
-from monai.data import MetaTensor
+from monai.data import ITKReader, MetaTensor
 from monai.transforms import LoadImage
 from monai.utils import optional_import
 
 from .arrays import ARRAY_NAME, array_image, is_array
+from .errors import DatalistError
 from .files import NIFTI, file_kind
 from .image_reader import ImageReadError, to_channels
 from .npz import ARRAY, NpzError, npz_sample, parse_npz_address
+from .series import dicom_series
 
 nib, _ = optional_import("nibabel")
 
@@ -50,6 +52,7 @@ def read_volume(path: PathLike | np.ndarray | torch.Tensor, channels: int | None
     Raises:
         FileNotFoundError: no such file.
         ImageReadError: damaged, or no volume.
+        DatalistError: a folder that holds no DICOM series, or several.
         ValueError: NaN or infinite values.
     """
     in_memory = is_array(path)
@@ -64,7 +67,11 @@ def read_volume(path: PathLike | np.ndarray | torch.Tensor, channels: int | None
         if not Path(path).exists():
             raise FileNotFoundError(f"{path}: no such volume; check the path or the datalist it comes from.")
         try:
-            volume, full_range = LoadImage(image_only=True, ensure_channel_first=True, dtype=np.float32)(path), None
+            reader = ITKReader(series_name=dicom_series(Path(path))) if Path(path).is_dir() else None
+            load = LoadImage(reader=reader, image_only=True, ensure_channel_first=True, dtype=np.float32)
+            volume, full_range = load(path), None
+        except DatalistError:
+            raise
         except Exception as error:  # every reader raises its own kinds for damaged files
             raise ImageReadError(f"{path}: cannot be read as a volume ({type(error).__name__}: {error}).") from error
     if volume.ndim != 4 or min(volume.shape[1:]) < 2:

@@ -63,7 +63,7 @@ def open_source(
         bundle: as :func:`~medssm_monai.apps.find_bundle` takes it.
         ckpt_path: weights; default those the bundle's inference takes.
         untrained: no weights, but random ones of ``seed``; to try the export of a network before its training.
-        overrides: other values for keys of ``inference.yaml``.
+        overrides: other values for keys of ``inference.yaml``; texts are taken as they are.
 
     Raises:
         FileNotFoundError: no such bundle, or no weights.
@@ -72,7 +72,7 @@ def open_source(
     """
     root = find_bundle(bundle)
     file = bundle_config(root, "inference")
-    changes = {"device": "$torch.device('cpu')", **(overrides or {})}
+    changes = {"device": torch.device("cpu"), **(overrides or {})}
     if ckpt_path is not None:
         changes["ckpt_path"] = os.fspath(ckpt_path)
     parser = read_inference_config(root, changes)

@@ -19,6 +19,7 @@ from medssm_monai.handlers.evaluation_report import gather_lists
 from medssm_monai.handlers.events import process_rank
 from medssm_monai.metrics.predictions import class_probabilities
 from medssm_monai.utils import keep_previous, writable_folder
+from medssm_monai.utils.as_typed import as_typed
 from medssm_monai.utils.whole_file import replace_file
 
 __all__ = ["PredictionsCSV", "write_predictions"]
@@ -77,7 +78,7 @@ class PredictionsCSV:
     """
 
     def __init__(self, path: str | os.PathLike[str], class_names: Sequence[str] | None = None) -> None:
-        self.path = Path(path)
+        self.path = Path(as_typed(path, "predictions_file"))
         self.class_names = None if class_names is None else [str(name) for name in class_names]
         self._rows: list[tuple[str, np.ndarray]] = []
 

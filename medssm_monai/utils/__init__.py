@@ -15,19 +15,18 @@ from .publish import publish_weights
 from .root_cause import root_cause, show_root_cause, unwrapped
 from .run_claim import claim_run, release_run
 from .weights_in_use import describe_weights, other_weights, require_weights, weights_hint
-from .whole_file import replace_file
+from .whole_file import DiskFullError, replace_file
 
 __all__ = [
     "BUNDLES_VARIABLE",
+    "DiskFullError",
     "bundle_config",
     "bundle_places",
-from .whole_file import DiskFullError, replace_file
-    "DiskFullError",
     "choose_checkpoint",
-    "find_bundle",
     "claim_run",
     "describe_weights",
     "file_sha256",
+    "find_bundle",
     "find_bundle_root",
     "keep_previous",
     "list_bundles",

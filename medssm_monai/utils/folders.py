@@ -10,6 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from .as_typed import unchanged_path
 from .whole_file import replace_file
 
 __all__ = ["keep_previous", "require_file", "writable_folder"]
@@ -21,9 +22,11 @@ def writable_folder(*folders: str | os.PathLike) -> None:
     """Create the folders and make sure that files can be written into them.
 
     Raises:
+        ValueError: a folder of the command line whose ``#`` MONAI has replaced (:func:`~.as_typed.unchanged_path`).
         PermissionError: naming the folder and the options that choose another one.
     """
     for folder in folders:
+        unchanged_path(folder)
         try:
             os.makedirs(folder, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=folder, prefix=".write-test-"):
@@ -84,7 +87,9 @@ def require_file(path: str | os.PathLike | None, what: str, mend: str) -> str:
 
     Raises:
         FileNotFoundError: saying what was missing and how to mend it.
+        ValueError: an option of the command line whose ``#`` MONAI has replaced.
     """
     if path is None or not Path(path).is_file():
+        unchanged_path(path or "")
         raise FileNotFoundError(f"{what} not found: {path}. {mend}")
     return os.fspath(path)

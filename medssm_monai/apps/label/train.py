@@ -19,6 +19,7 @@ from monailabel.interfaces.tasks.train import TrainTask
 from ...data.files import file_kind
 from ...data.volume import is_volume
 from ...utils import publish_weights
+from ...utils.literal import command_word
 from .requests import plain_overrides
 from .served import ServedModel
 from .training_data import class_of, write_classes, write_masks, write_pairs
@@ -82,8 +83,6 @@ class BundleTrain(TrainTask):
             start = {} if wanted["from_scratch"] else {"init_from": weights}
             settings = {**kept, **settings, **start}
         settings |= {"max_epochs": int(wanted["max_epochs"]), "batch_size": int(wanted["batch_size"])}
-        if self.device:
-            settings["device"] = f"$torch.device({self.device!r})"
         self._run({**settings, **overrides}, run)
         if publish_weights(run / "models", self.model.root / "models") is None:
             raise RuntimeError(f"the training left no weights in {run}; more epochs or images may give some.")
@@ -138,12 +137,14 @@ class BundleTrain(TrainTask):
             files.append(str(configs / "volume.yaml"))
         folders = {
             "bundle_root": self.model.root,
-            "output_dir": f"${run.as_posix()!r}",
+            "output_dir": run,
             "ckpt_dir": run / "models",
             "run_name": "training",
         }
         command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", str(files)]
-        command += [word for key, value in {**folders, **settings}.items() for word in (f"--{key}", str(value))]
+        options = {**folders, **settings}
+        command += [word for key, value in options.items() for word in (f"--{key}", command_word(value))]
+        command += ["--device", f"$torch.device({self.device!r})"] if self.device else []
         logger.info("training: %s", subprocess.list2cmdline(command))
         lines: list[str] = []
         with subprocess.Popen(
