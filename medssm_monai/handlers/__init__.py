@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from medssm_monai.handlers.classification_report import ClassificationReport
 from medssm_monai.handlers.explanation_report import ExplanationReport
+from medssm_monai.handlers.failed_items import FailedItems, NothingDoneError
 from medssm_monai.handlers.fusion_report import FusionReport
 from medssm_monai.handlers.gradient_clip import GradientClip
 from medssm_monai.handlers.history import TrainingHistory, read_history
@@ -18,11 +19,13 @@ from medssm_monai.handlers.training_state import TrainingState
 __all__ = [
     "ClassificationReport",
     "ExplanationReport",
+    "FailedItems",
     "FusionReport",
     "GradientClip",
     "MLflowTracker",
     "NaNGuard",
     "NonFiniteLossError",
+    "NothingDoneError",
     "PredictionsCSV",
     "SegmentationReport",
     "SharedHandler",
