@@ -8,6 +8,7 @@ from medssm_monai.handlers.failed_items import FailedItems, NothingDoneError
 from medssm_monai.handlers.fusion_report import FusionReport
 from medssm_monai.handlers.gradient_clip import GradientClip
 from medssm_monai.handlers.history import TrainingHistory, read_history
+from medssm_monai.handlers.image_explanations import ImageExplanations
 from medssm_monai.handlers.mlflow import MLflowTracker, new_run_name
 from medssm_monai.handlers.nan_guard import NaNGuard, NonFiniteLossError
 from medssm_monai.handlers.predictions_csv import PredictionsCSV
@@ -22,6 +23,7 @@ __all__ = [
     "FailedItems",
     "FusionReport",
     "GradientClip",
+    "ImageExplanations",
     "MLflowTracker",
     "NaNGuard",
     "NonFiniteLossError",
