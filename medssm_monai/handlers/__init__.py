@@ -13,6 +13,7 @@ from medssm_monai.handlers.mlflow import MLflowTracker, new_run_name
 from medssm_monai.handlers.nan_guard import NaNGuard, NonFiniteLossError
 from medssm_monai.handlers.predictions_csv import PredictionsCSV
 from medssm_monai.handlers.segmentation_report import SegmentationReport
+from medssm_monai.handlers.segmentation_table import SegmentationTable
 from medssm_monai.handlers.shared import SharedHandler
 from medssm_monai.handlers.temperature_fit import TemperatureFit
 from medssm_monai.handlers.training_state import TrainingState
@@ -30,6 +31,7 @@ __all__ = [
     "NothingDoneError",
     "PredictionsCSV",
     "SegmentationReport",
+    "SegmentationTable",
     "SharedHandler",
     "TemperatureFit",
     "TrainingHistory",
