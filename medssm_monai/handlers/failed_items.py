@@ -73,5 +73,5 @@ class FailedItems:
             lines.append(f"  ... and {len(engine.failures) - SHOWN} more in the table")
         named = "\n".join([f"listed in {self.path}:", *lines])
         if engine.done < 1:
-            raise NothingDoneError(f"nothing was done: all of the {engine.seen} item(s) failed, {named}")
+            raise NothingDoneError(f"nothing was done, {engine.seen} of {engine.seen} failed; {named}")
         logger.warning("%d of %d failed, the others are done; %s", engine.seen - engine.done, engine.seen, named)
