@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ from ..utils import describe_weights, load_weights, require_weights, unwrapped
 from ..utils.bundles import find_bundle
 from .config import read_inference_config
 from .tasks import ClassificationTask, FusionTask, SegmentationTask
+
+if TYPE_CHECKING:
+    from ..visualize import ImageExplanation
 
 __all__ = ["Predictor", "load"]
 
@@ -101,6 +104,8 @@ class Predictor:
         self._sampling = threading.Lock()
         self._built: _Pipeline | None = None
         self._noisy: nn.Module | None = None
+        self._explaining = threading.Lock()
+        self._watched: nn.Module | None = None
 
     @property
     def name(self) -> str:
@@ -193,6 +198,38 @@ class Predictor:
             drawn = [self._finish(pipeline, item, network)["pred"] for _ in range(samples)]
         return self.task.uncertainty(np.stack([torch.as_tensor(values).numpy() for values in drawn]))
 
+    def explain(self, source: Image, class_name: str | int | None = None) -> ImageExplanation:
+        """Where an image speaks for its class: Grad-CAM of the layer that ``explain_layer`` names.
+
+        Args:
+            source: one image, see :meth:`predict`.
+            class_name: name or number of another class than the predicted one.
+
+        Returns:
+            an :class:`~medssm_monai.visualize.ImageExplanation`: ``heatmap`` and ``overlay`` at the size of the file,
+            class and confidence; ``save(path)`` writes the picture.
+
+        Raises:
+            ValueError: no classification of 2D images, no such class or layer; and what :meth:`predict` raises.
+        """
+        if self.kind != ClassificationTask.kind or "explanation" not in self._parser.config:
+            raise ValueError(
+                f"{self.name} has nothing to explain: explain() shows where an image speaks for its class, in bundles "
+                f"for classification whose inference.yaml has a key 'explanation'; this one does {self.kind}."
+            )
+        pipeline = self._pipeline()
+        explainer = self._content("explanation")
+        (image,) = self._images(source)
+        item = self._prepare(pipeline, source)
+        probabilities = self.task.result(self._finish(pipeline, item, pipeline.network)).probabilities
+        label = explainer.number_of(class_name, probabilities)
+        with self._explaining:
+            if self._watched is None:
+                self._watched = _twin(pipeline.network)
+            activation = explainer.activation(self._watched, item["image"].to(pipeline.device), label)
+        with self._transforming, unwrapped():
+            return explainer.explanation(image, item, activation, probabilities, label)
+
     def _content(self, key: str) -> Any:
         with self._building, unwrapped():
             return self._parser.get_parsed_content(key)
@@ -264,6 +301,11 @@ def _checked(image: Any) -> Any:
     if not isinstance(image, (str, os.PathLike)):
         raise ValueError(f"an image is a file name, an array or a tensor, got {type(image).__name__}.")
     return os.fspath(image)
+
+
+def _twin(network: nn.Module) -> nn.Module:
+    """A copy with hooks of its own and the same weights, so that Grad-CAM sees no other thread's images."""
+    return copy.deepcopy(network, {id(value): value for value in (*network.parameters(), *network.buffers())})
 
 
 def _cuda(device: torch.device) -> list[torch.device]:

@@ -24,6 +24,7 @@ from .root import is_demo
 from .samples import ClassificationDatalists
 from .segmentation import segmentation_datalists
 from .splits import make_split, read_split
+from .tolerant import TolerantDataset, keep_items
 
 __all__ = [
     "CLASS_DEMO_COUNTS",
@@ -43,12 +44,14 @@ __all__ = [
     "ImageReadError",
     "Problem",
     "Reader2D",
+    "TolerantDataset",
     "dataset_name",
     "demo_sample",
     "fusion_datalists",
     "fusion_demo_sample",
     "image_datalist",
     "is_demo",
+    "keep_items",
     "make_split",
     "pair_datalist",
     "prepare_demo",

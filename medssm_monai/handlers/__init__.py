@@ -8,13 +8,16 @@ from medssm_monai.handlers.classification_report import ClassificationReport
 from medssm_monai.handlers.early_stop import EarlyStop
 from medssm_monai.handlers.epoch_seed import EpochSeed
 from medssm_monai.handlers.explanation_report import ExplanationReport
+from medssm_monai.handlers.failed_items import FailedItems, NothingDoneError
 from medssm_monai.handlers.fusion_report import FusionReport
 from medssm_monai.handlers.gradient_clip import GradientClip
 from medssm_monai.handlers.history import TrainingHistory, read_history
+from medssm_monai.handlers.image_explanations import ImageExplanations
 from medssm_monai.handlers.mlflow import MLflowTracker, new_run_name
 from medssm_monai.handlers.nan_guard import NaNGuard, NonFiniteLossError
 from medssm_monai.handlers.predictions_csv import PredictionsCSV
 from medssm_monai.handlers.segmentation_report import SegmentationReport
+from medssm_monai.handlers.segmentation_table import SegmentationTable
 from medssm_monai.handlers.shared import SharedHandler
 from medssm_monai.handlers.temperature_fit import TemperatureFit
 from medssm_monai.handlers.training_state import TrainingState
@@ -26,13 +29,17 @@ __all__ = [
     "EarlyStop",
     "EpochSeed",
     "ExplanationReport",
+    "FailedItems",
     "FusionReport",
     "GradientClip",
+    "ImageExplanations",
     "MLflowTracker",
     "NaNGuard",
     "NonFiniteLossError",
+    "NothingDoneError",
     "PredictionsCSV",
     "SegmentationReport",
+    "SegmentationTable",
     "SharedHandler",
     "TemperatureFit",
     "TrainingHistory",

@@ -16,7 +16,7 @@ from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
 
 from medssm_monai.handlers.batch_files import decollated, item_file
-from medssm_monai.handlers.events import process_rank
+from medssm_monai.handlers.events import process_rank, world_size
 from medssm_monai.handlers.report_summary import package_versions
 from medssm_monai.utils import writable_folder
 
@@ -25,7 +25,7 @@ __all__ = ["EvaluationReport", "gather_lists", "is_best_epoch"]
 
 def gather_lists(*lists: list[Any]) -> list[list[Any]]:
     """Each list with those of the other ranks behind it, in the order of ranks; alone, the lists as they are."""
-    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+    if world_size() == 1:
         return list(lists)
     parts: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(parts, lists)

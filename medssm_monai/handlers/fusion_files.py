@@ -10,6 +10,7 @@ from typing import Any
 
 from medssm_monai.handlers.fusion_summary import FusedPair
 from medssm_monai.handlers.report_page import closing_facts, format_interval, format_number, page_head, write_page
+from medssm_monai.utils.text_files import name_cell, open_text
 from medssm_monai.utils.whole_file import replace_file
 
 __all__ = ["write_fusion_report", "write_per_pair"]
@@ -19,14 +20,15 @@ def write_per_pair(pairs: Sequence[FusedPair], path: Path) -> None:
     """Table with one row per pair and fusion, in the order of the data; undefined scores are empty cells."""
     grouped = any(pair.group is not None for pair in pairs)
     metrics = list(next(iter(pairs[0].scores.values())))
-    with replace_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+    with replace_file(path) as temporary, open_text(temporary) as stream:
         writer = csv.writer(stream)
         writer.writerow(["image", *(["group"] if grouped else []), "size", "row", *metrics])
         for pair in pairs:
             size = "x".join(map(str, pair.size))
             for row, scores in pair.scores.items():
                 values = ["" if math.isnan(scores[name]) else f"{scores[name]:.6f}" for name in metrics]
-                writer.writerow([pair.name, *([pair.group] if grouped else []), size, row, *values])
+                names = [name_cell(name) for name in ([pair.name, pair.group] if grouped else [pair.name])]
+                writer.writerow([*names, size, row, *values])
 
 
 def _table(rows: dict[str, Any], head: str, percent: str) -> list[str]:

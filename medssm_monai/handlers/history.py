@@ -15,6 +15,7 @@ from monai.engines import Trainer
 
 from medssm_monai.handlers.events import average_train_loss, on_failure, process_rank, scalars
 from medssm_monai.utils import keep_previous, writable_folder
+from medssm_monai.utils.text_files import open_text
 from medssm_monai.utils.whole_file import replace_file
 
 __all__ = ["TrainingHistory", "read_history"]
@@ -130,7 +131,7 @@ class TrainingHistory:
     def _write(self) -> None:
         seen = {key: None for row in self.rows for key in row}
         columns = [key for key in _FIRST_COLUMNS if key in seen] + [key for key in seen if key not in _FIRST_COLUMNS]
-        with replace_file(self.path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+        with replace_file(self.path) as temporary, open_text(temporary) as stream:
             writer = csv.DictWriter(stream, columns, restval="")
             writer.writeheader()
             writer.writerows({**row, "epoch": int(row["epoch"])} for row in self.rows)

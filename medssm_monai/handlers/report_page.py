@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from medssm_monai.utils.text_files import write_text
 from medssm_monai.utils.whole_file import replace_file
 
 __all__ = ["closing_facts", "format_interval", "format_number", "page_head", "write_page"]
@@ -49,4 +50,4 @@ def closing_facts(summary: Mapping[str, Any], cases: str, facts: Mapping[str, An
 def write_page(lines: Sequence[str], path: Path) -> None:
     """Write the page, whole or not at all."""
     with replace_file(path) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_text(temporary, "\n".join(lines) + "\n")

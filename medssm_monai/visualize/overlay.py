@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from medssm_monai.utils.text_files import printable
+
 __all__ = [
     "LABEL_COLOUR",
     "PREDICTION_COLOUR",
@@ -124,6 +126,7 @@ def titled_panel(pictures: Sequence[np.ndarray], title: str, legend: bool = True
     top = line * (2 if legend else 1) + 2
     panel = Image.new("RGB", (width, height + top), (24, 24, 24))
     draw, font = ImageDraw.Draw(panel), ImageFont.load_default(13)
+    title = printable(title)
     while len(title) > 4 and draw.textlength(title, font) > width - 8:
         title = title[:-4] + "..."
     draw.text((4, 2), title, (255, 255, 255), font)
