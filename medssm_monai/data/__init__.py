@@ -17,6 +17,8 @@ from .fusion_demo import (
 )
 from .image_reader import ImageReadError, Reader2D
 from .images import image_datalist
+from .limits import TooLargeError
+from .mask import MaskValuesError
 from .naming import dataset_name
 from .pairs import pair_datalist
 from .root import is_demo
@@ -40,8 +42,10 @@ __all__ = [
     "FUSION_DEMO_SIZE",
     "FUSION_DEMO_SOURCES",
     "ImageReadError",
+    "MaskValuesError",
     "Problem",
     "Reader2D",
+    "TooLargeError",
     "dataset_name",
     "demo_sample",
     "fusion_datalists",

@@ -11,6 +11,7 @@ from .check import check_pairs, raise_for
 from .demo import DEMO, DEMO_COUNTS, DEMO_SIZE, prepare_demo
 from .errors import DatalistError, Problem
 from .layouts import LAYOUTS, Parts, detect_layout
+from .mask import Foreground
 from .root import existing_folder, is_demo
 from .splits import PARTS, apply_split, read_split
 
@@ -51,6 +52,7 @@ def segmentation_datalists(
     demo_counts: Sequence[int] = DEMO_COUNTS,
     check: bool | str = True,
     require: Sequence[str] = ("training", "validation"),
+    foreground: Foreground = "auto",
 ) -> Datalists:
     """Datalists of a 2D segmentation dataset, checked.
 
@@ -64,6 +66,8 @@ def segmentation_datalists(
         demo_counts: demo images for training, validation and test.
         check: True or ``"full"`` decodes every file; ``"header"`` compares sizes only; False trusts the data.
         require: parts that must not be empty.
+        foreground: which values of the masks are foreground, one rule for all of them: ``"auto"``, ``"nonzero"``,
+            ``"half"`` or values (:func:`~medssm_monai.data.mask.read_mask`); give the same to ``LoadImage2Dd``.
 
     Returns:
         ``{"training": [...], "validation": [...], "test": [...]}``; each item has ``image``, ``label`` (paths),
@@ -94,7 +98,7 @@ def segmentation_datalists(
     problems = _without_orphans(parts)
     problems += [Problem("empty part", part, str(root)) for part in require if not lists[part]]
     if check:
-        problems += check_pairs(lists, "full" if check is True else check)
+        problems += check_pairs(lists, "full" if check is True else check, foreground)
     raise_for(problems)
     sizes = ", ".join(f"{len(pairs)} {part}" for part, pairs in lists.items())
     logger.info("%s: %s; split: %s", root, sizes, parts.rule)
