@@ -18,6 +18,8 @@ from .fusion_demo import (
 from .image_fit import require_fitting_images
 from .image_reader import ImageReadError, Reader2D
 from .images import image_datalist
+from .limits import TooLargeError
+from .mask import MaskValuesError
 from .naming import dataset_name
 from .pairs import pair_datalist
 from .root import is_demo
@@ -42,9 +44,11 @@ __all__ = [
     "FUSION_DEMO_SIZE",
     "FUSION_DEMO_SOURCES",
     "ImageReadError",
+    "MaskValuesError",
     "Problem",
     "Reader2D",
     "TolerantDataset",
+    "TooLargeError",
     "dataset_name",
     "demo_sample",
     "fusion_datalists",
