@@ -14,6 +14,7 @@ from medssm_monai.handlers.segmentation_report import SegmentationReport
 from medssm_monai.handlers.shared import SharedHandler
 from medssm_monai.handlers.temperature_fit import TemperatureFit
 from medssm_monai.handlers.training_state import TrainingState
+from medssm_monai.handlers.validation_loss import ValidationLoss
 
 __all__ = [
     "ClassificationReport",
@@ -29,6 +30,7 @@ __all__ = [
     "TemperatureFit",
     "TrainingHistory",
     "TrainingState",
+    "ValidationLoss",
     "new_run_name",
     "read_history",
 ]

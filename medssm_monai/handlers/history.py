@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import logging
+import operator
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ __all__ = ["TrainingHistory", "read_history"]
 
 logger = logging.getLogger(__name__)
 
-_FIRST_COLUMNS = ("epoch", "seconds", "lr", "train_loss")
+_FIRST_COLUMNS = ("epoch", "seconds", "lr", "train_loss", "val_loss")
 
 
 def read_history(path: str | os.PathLike[str]) -> list[dict[str, float]]:
@@ -38,13 +39,14 @@ class TrainingHistory:
     One row per epoch: epoch, seconds since the start, learning rate, mean training loss, the trainer's metrics and
     those of a validation in that epoch. The whole table is replaced after each epoch in one step, so that an
     interruption leaves a readable file. A resumed training continues the table at its epoch; a training that starts
-    anew in the same folder keeps the old table under another name, `history_<time of its last change>.csv`.
+    anew in the same folder keeps the old table under another name, `history_<time of its last change>.csv`. The curves
+    mark the best epoch of the whole table by the evaluator's key metric.
 
     Args:
         output_dir: folder for both files.
         filename: name of the table.
         curves: name of the picture drawn when training ends or fails; `None` draws none.
-        metrics: names of the metrics drawn; `None` draws the first six (the key metric comes first).
+        metrics: names of the metrics drawn; `None` draws the key metric and five others.
 
     Raises:
         PermissionError: the folder is not writable (when training starts).
@@ -62,6 +64,8 @@ class TrainingHistory:
         self.metrics = metrics
         self.rows: list[dict[str, Any]] = []
         self._validation: dict[str, float] = {}
+        self._key_metric: str | None = None
+        self._is_better: Callable[[float, float], bool] = operator.gt
         self._opened = False
         self._start = 0.0
 
@@ -103,6 +107,8 @@ class TrainingHistory:
 
     def _validated(self, engine: Engine) -> None:
         self._validation = scalars(engine.state.metrics)
+        self._key_metric = getattr(engine.state, "key_metric_name", None)
+        self._is_better = getattr(engine, "metric_cmp_fn", self._is_better)
 
     def _epoch_completed(self, engine: Engine) -> None:
         row: dict[str, Any] = {"epoch": engine.state.epoch, "seconds": round(time.monotonic() - self._start, 2)}
@@ -124,10 +130,12 @@ class TrainingHistory:
     def _draw(self, engine: Engine) -> None:
         if self.curves is None or not self.rows:
             return
-        from medssm_monai.visualize.curves import plot_curves
+        from medssm_monai.visualize.curves import best_epoch, plot_curves
 
+        key = self._key_metric
+        best = None if key is None else best_epoch(self.rows, key, self._is_better)
         with replace_file(self.curves) as temporary:
-            plot_curves(self.rows, temporary, self.metrics)
+            plot_curves(self.rows, temporary, self.metrics, key, best, title=self.curves.parent.name)
 
     def _failed(self, engine: Engine, error: BaseException) -> None:
         self._draw(engine)
