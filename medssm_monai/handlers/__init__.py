@@ -21,6 +21,7 @@ from medssm_monai.handlers.segmentation_table import SegmentationTable
 from medssm_monai.handlers.shared import SharedHandler
 from medssm_monai.handlers.temperature_fit import TemperatureFit
 from medssm_monai.handlers.training_state import TrainingState
+from medssm_monai.handlers.validation_loss import ValidationLoss
 
 __all__ = [
     "BestModel",
@@ -44,6 +45,7 @@ __all__ = [
     "TemperatureFit",
     "TrainingHistory",
     "TrainingState",
+    "ValidationLoss",
     "new_run_name",
     "read_history",
     "run_name_for",

@@ -8,8 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from medssm_monai.handlers.fusion_summary import FusedPair
-from medssm_monai.handlers.report_page import closing_facts, format_interval, format_number, page_head, write_page
+from medssm_monai.handlers.fusion_summary import COPIES, FusedPair
+from medssm_monai.handlers.report_page import (
+    case_list,
+    closing_facts,
+    format_interval,
+    format_number,
+    page_head,
+    write_page,
+)
 from medssm_monai.utils.text_files import name_cell, open_text
 from medssm_monai.utils.whole_file import replace_file
 
@@ -31,9 +38,11 @@ def write_per_pair(pairs: Sequence[FusedPair], path: Path) -> None:
                 writer.writerow([*names, size, row, *values])
 
 
-def _table(rows: dict[str, Any], head: str, percent: str) -> list[str]:
+def _table(rows: dict[str, Any], head: str, percent: str, sources: Sequence[str]) -> list[str]:
     """Metrics down, fusions across."""
-    lines = [f"| {head} ({percent} interval) | {' | '.join(rows)} |", "|---" * (len(rows) + 1) + "|"]
+    copies = dict(zip(COPIES, sources, strict=True))
+    names = [f"{row} ({copies[row]})" if row in copies and copies[row] != row[-1] else row for row in rows]
+    lines = [f"| {head} ({percent} interval) | {' | '.join(names)} |", "|---" * (len(rows) + 1) + "|"]
     for metric in next(iter(rows.values())):
         entries = [row[metric] for row in rows.values()]
         cells = [f"{format_number(e['mean'])} ({format_interval(e)})" if e["images"] else "-" for e in entries]
@@ -45,10 +54,10 @@ def write_fusion_report(summary: dict[str, Any], path: Path) -> None:
     """The summary as a Markdown page."""
     percent = f"{summary['bootstrap']['confidence']:.0%}"
     lines = page_head(summary, "pairs")
-    lines += ["", *_table(summary["rows"], "mean", percent), ""]
+    lines += ["", *_table(summary["rows"], "mean", percent, summary["sources"]), ""]
     if summary["lead"]:
         lines += [f"Fused minus the other rows, pair by pair, mean and {percent} interval:", ""]
-        lines += [*_table(summary["lead"], "fused minus", percent), ""]
+        lines += [*_table(summary["lead"], "fused minus", percent, summary["sources"]), ""]
     facts = {
         "Conventions": "the metrics' names say whether the values of the two sources are averaged (_mean) or added "
         "(_sum); - is undefined (PSNR and SCD of a copy)",
@@ -57,8 +66,11 @@ def write_fusion_report(summary: dict[str, Any], path: Path) -> None:
         "Seconds per pair": f"{summary['seconds_per_pair']:.3f} (median, network and inferer alone)",
     }
     lines += closing_facts(summary, "pairs", facts)
+    lines += case_list(summary)
     if summary["cases"]:
-        lines += ["", f"By {summary['cases_by']}:", ""]
-        lines += [f"- {case['kind']}: {case['image']} ({format_number(case['score'])})" for case in summary["cases"]]
-        lines += ["", f"![{summary['cases_by']}: worst, median and best cases](cases.png)"]
+        lines += ["", f"![{summary['cases_by']}: worst, median and best cases](cases.png)", ""]
+        lines.append(
+            "The last picture of a row is the fused image minus the maximum of both sources: grey is no difference, "
+            "black and white are what its heading says."
+        )
     write_page(lines, path)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import logging
+import operator
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ __all__ = ["TrainingHistory", "read_history"]
 
 logger = logging.getLogger(__name__)
 
-_FIRST_COLUMNS = ("epoch", "seconds", "lr", "train_loss")
+_FIRST_COLUMNS = ("epoch", "seconds", "lr", "train_loss", "val_loss")
 
 
 def read_history(path: str | os.PathLike[str]) -> list[dict[str, float]]:
@@ -41,12 +42,13 @@ class TrainingHistory:
     interruption leaves a readable file. The rows are part of a training's state (`state_dict`): a resumed training
     goes on with those of its checkpoint, or with the table in its folder where the checkpoint has none. A training that
     starts anew in the same folder keeps the old table under another name, `history_<time of its last change>.csv`.
+    The curves mark the best epoch of the whole table by the evaluator's key metric.
 
     Args:
         output_dir: folder for both files.
         filename: name of the table.
         curves: name of the picture drawn when training ends or fails; `None` draws none.
-        metrics: names of the metrics drawn; `None` draws the first six (the key metric comes first).
+        metrics: names of the metrics drawn; `None` draws the key metric and five others.
 
     Raises:
         PermissionError: the folder is not writable (when training starts).
@@ -64,6 +66,8 @@ class TrainingHistory:
         self.metrics = metrics
         self.rows: list[dict[str, Any]] = []
         self._validation: dict[str, float] = {}
+        self._key_metric: str | None = None
+        self._is_better: Callable[[float, float], bool] = operator.gt
         self._opened = False
         self._resumed = False
         self._start = 0.0
@@ -118,6 +122,8 @@ class TrainingHistory:
 
     def _validated(self, engine: Engine) -> None:
         self._validation = scalars(engine.state.metrics)
+        self._key_metric = getattr(engine.state, "key_metric_name", None)
+        self._is_better = getattr(engine, "metric_cmp_fn", self._is_better)
 
     def _epoch_completed(self, engine: Engine) -> None:
         row: dict[str, Any] = {"epoch": engine.state.epoch, "seconds": round(time.monotonic() - self._start, 2)}
@@ -139,10 +145,12 @@ class TrainingHistory:
     def _draw(self, engine: Engine) -> None:
         if self.curves is None or not self.rows:
             return
-        from medssm_monai.visualize.curves import plot_curves
+        from medssm_monai.visualize.curves import best_epoch, plot_curves
 
+        key = self._key_metric
+        best = None if key is None else best_epoch(self.rows, key, self._is_better)
         with replace_file(self.curves) as temporary:
-            plot_curves(self.rows, temporary, self.metrics)
+            plot_curves(self.rows, temporary, self.metrics, key, best, title=self.curves.parent.name)
 
     def _failed(self, engine: Engine, error: BaseException) -> None:
         self._draw(engine)

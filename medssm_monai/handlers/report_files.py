@@ -9,7 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from medssm_monai.handlers.report_page import closing_facts, format_interval, format_number, page_head, write_page
+from medssm_monai.handlers.report_page import (
+    case_list,
+    closing_facts,
+    format_interval,
+    format_number,
+    page_head,
+    write_page,
+)
 from medssm_monai.handlers.report_summary import ImageRecord
 from medssm_monai.utils.text_files import name_cell, open_text, write_text
 from medssm_monai.utils.whole_file import replace_file
@@ -83,9 +90,7 @@ def write_report(summary: dict[str, Any], path: Path) -> None:
         else "as predicted",
     }
     lines += closing_facts(summary, "images", facts)
-    if summary["worst"]:
-        lines += ["", f"Lowest {summary['worst_by']}:", ""]
-        lines += [f"- {case['image']}: {format_number(case['score'])}" for case in summary["worst"]]
-        if summary["overlays"]:
-            lines += ["", f"![worst cases]({summary['overlays']})"]
+    lines += case_list(summary)
+    if summary["overlays"]:
+        lines += ["", f"![worst, median and best cases]({summary['overlays']})"]
     write_page(lines, path)

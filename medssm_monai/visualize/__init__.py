@@ -8,7 +8,7 @@ from medssm_monai.visualize.classification import (
     plot_reliability,
     plot_roc_curves,
 )
-from medssm_monai.visualize.curves import plot_curves
+from medssm_monai.visualize.curves import best_epoch, plot_curves
 from medssm_monai.visualize.explanations import Explanation, save_explanations
 from medssm_monai.visualize.fusion import fusion_panel, fusion_planes
 from medssm_monai.visualize.grad_cam import grad_cam, weak_activations
@@ -23,6 +23,7 @@ __all__ = [
     "ImageExplainer",
     "ImageExplanation",
     "ScanCoefficients",
+    "best_epoch",
     "capture_scans",
     "contact_sheet",
     "fusion_panel",
