@@ -6,12 +6,25 @@ from __future__ import annotations
 from .bundle_root import find_bundle_root
 from .checkpoint import load_weights, read_weights, require_fitting_weights, require_same_classes, start_from
 from .checkpoint_choice import choose_checkpoint
-from .folders import keep_previous, require_file, writable_folder
+from .console import tidy_console
+from .device import as_device, require_device
+from .folders import keep_previous, require_file, shown_path, writable_folder
+from .interruption import end_on_signals, was_interrupted
 from .model_settings import read_model_settings, update_model_settings, write_model_settings
 from .root_cause import root_cause, show_root_cause, unwrapped
+from .sizes import per_axis
+from .user_cache import user_cache
 from .whole_file import replace_file
 
 __all__ = [
+    "was_interrupted",
+    "user_cache",
+    "tidy_console",
+    "shown_path",
+    "require_device",
+    "per_axis",
+    "end_on_signals",
+    "as_device",
     "choose_checkpoint",
     "find_bundle_root",
     "keep_previous",

@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-__all__ = ["keep_previous", "require_file", "writable_folder"]
+__all__ = ["keep_previous", "require_file", "shown_path", "writable_folder"]
 
 logger = logging.getLogger(__name__)
 
@@ -66,3 +66,9 @@ def require_file(path: str | os.PathLike | None, what: str, mend: str) -> str:
     if path is None or not Path(path).is_file():
         raise FileNotFoundError(f"{what} not found: {path}. {mend}")
     return os.fspath(path)
+
+
+def shown_path(path: str | os.PathLike) -> str:
+    """A path as one would type it: relative to the current folder when it lies in there, else absolute."""
+    whole = Path(os.path.abspath(path))
+    return os.fspath(whole.relative_to(Path.cwd())) if whole.is_relative_to(Path.cwd()) else os.fspath(whole)

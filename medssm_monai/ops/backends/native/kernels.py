@@ -58,7 +58,7 @@ def _announce(kernel: str, directory: Path | None) -> None:
         EXPECTED_SECONDS[kernel],
         f"once: the result is kept in {directory}"
         if directory
-        else "again in every process, since there is no folder to keep the result: set NUMBA_CACHE_DIR to one of your own",
+        else "again in every process, since there is no folder to keep it: set NUMBA_CACHE_DIR to one of your own",
     )
 
 
