@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from medssm_monai.handlers.classification_report import ClassificationReport
+from medssm_monai.handlers.closing import close_evaluation, close_inference, close_training
 from medssm_monai.handlers.explanation_report import ExplanationReport
 from medssm_monai.handlers.fusion_report import FusionReport
 from medssm_monai.handlers.gradient_clip import GradientClip
 from medssm_monai.handlers.history import TrainingHistory, read_history
 from medssm_monai.handlers.mlflow import MLflowTracker, new_run_name
+from medssm_monai.handlers.mlflow_store import resolve_tracking_uri
 from medssm_monai.handlers.nan_guard import NaNGuard, NonFiniteLossError
 from medssm_monai.handlers.predictions_csv import PredictionsCSV
 from medssm_monai.handlers.segmentation_report import SegmentationReport
@@ -29,6 +31,10 @@ __all__ = [
     "TemperatureFit",
     "TrainingHistory",
     "TrainingState",
+    "close_evaluation",
+    "close_inference",
+    "close_training",
     "new_run_name",
     "read_history",
+    "resolve_tracking_uri",
 ]

@@ -24,8 +24,10 @@ def python_name() -> str:
 
 
 def as_typed(words: Sequence[str]) -> str:
-    """Words quoted for a shell."""
-    return shlex.join(words)
+    """Words quoted for a shell, lists of config files as the documentation has them: ``"['a.yaml', 'b.yaml']"``."""
+    return " ".join(
+        f'"{word}"' if "'" in word and not set(word) & set('"$`\\!') else shlex.quote(word) for word in words
+    )
 
 
 def option_words(arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:

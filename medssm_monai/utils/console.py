@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Mapping
 
@@ -15,12 +16,13 @@ logger = logging.getLogger(__name__)
 
 EVALUATOR = "ignite.engine.engine.SupervisedEvaluator"
 TRAINER = "ignite.engine.engine.SupervisedTrainer"
+STATISTICS = "monai.handlers.StatsHandler"
 RESUMING = "Engine run resuming from iteration 0,"  # nothing is resumed: Ignite says so of every evaluation
 ERRORS = ("Engine run is terminating due to exception", "Current run is terminating due to exception")
 LEFT_OUT: Mapping[str, tuple[str, ...]] = {
     TRAINER: (RESUMING, *ERRORS),
-    EVALUATOR: (RESUMING, *ERRORS, "Engine run finished.", "Epoch["),  # a validation's time is not an epoch's
-    "monai.handlers.StatsHandler": ("Exception: ", "Key metric: None "),  # the traceback; no key metric at all
+    EVALUATOR: (RESUMING, *ERRORS, "Engine run finished."),
+    STATISTICS: ("Exception: ", "Key metric: None "),  # the traceback; no key metric at all
     "mlflow.store.db.utils": ("Creating initial MLflow database tables", "Updating database tables"),
     "urllib3.connectionpool": ("Retrying (Retry(",),  # the tracker itself says what becomes of a lost server
 }
@@ -48,12 +50,14 @@ def tidy_console(evaluation: bool = False) -> None:
     show_root_cause()
     if wants_traceback():
         return
+    from monai.apps import get_logger  # which gives a logger its handler only when nobody else has made it before
+
     for name, beginnings in LEFT_OUT.items():
-        target = logging.getLogger(name)
+        target = get_logger(name) if name == STATISTICS else logging.getLogger(name)
         for old in [one for one in target.filters if isinstance(one, _LeaveOut)]:
             target.removeFilter(old)
         target.addFilter(_LeaveOut((*beginnings, BEST) if evaluation and name == EVALUATOR else beginnings))
-    if run_by_monai():
+    if run_by_monai() and os.environ.get("RANK", "0") == "0":
         _explain_first_line()
 
 
