@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigWorkflow
 
 from .bundles import bundle_places, list_bundles
 from .callers import calling
@@ -88,6 +88,8 @@ def _config_file(argv: Sequence[str], cwd: Path) -> str | None:
         args_file = _option(argv, "args_file")
         if args_file is None or not (cwd / args_file).is_file():
             return None
+        from monai.bundle import ConfigParser  # only here, so that this package stays light for the scan
+
         value = ConfigParser.load_config_file(str(cwd / args_file)).get("config_file")
     if isinstance(value, str) and value.strip().startswith(("[", "(")):
         value = ast.literal_eval(value)

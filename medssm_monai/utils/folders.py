@@ -13,7 +13,7 @@ from pathlib import Path
 from .as_typed import unchanged_path
 from .whole_file import replace_file
 
-__all__ = ["keep_previous", "require_file", "writable_folder"]
+__all__ = ["keep_previous", "require_file", "shown_path", "writable_folder"]
 
 logger = logging.getLogger(__name__)
 
@@ -93,3 +93,9 @@ def require_file(path: str | os.PathLike | None, what: str, mend: str) -> str:
         unchanged_path(path or "")
         raise FileNotFoundError(f"{what} not found: {path}. {mend}")
     return os.fspath(path)
+
+
+def shown_path(path: str | os.PathLike) -> str:
+    """A path as one would type it: relative to the current folder when it lies in there, else absolute."""
+    whole = Path(os.path.abspath(path))
+    return os.fspath(whole.relative_to(Path.cwd())) if whole.is_relative_to(Path.cwd()) else os.fspath(whole)
