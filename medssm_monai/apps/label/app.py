@@ -19,6 +19,7 @@ from monailabel.tasks.activelearning.random import Random
 import medssm_monai
 
 from ..bundles import list_bundles
+from .datastore import StudyDatastore
 from .errors import BAD_INPUT, NOT_FOUND, answered
 from .infer import BundleInfer, image_file, infer_task
 from .requests import is_handed_over
@@ -30,8 +31,6 @@ from .uploads import forget_upload
 __all__ = ["BundleApp"]
 
 logger = logging.getLogger(__name__)
-
-IMAGES = ("*.jpeg", "*.bmp", "*.tiff", "*.dcm")  # beside those that MONAI Label lists by itself
 
 
 class BundleApp(MONAILabelApp):
@@ -64,11 +63,11 @@ class BundleApp(MONAILabelApp):
         self._auto_update_scoring = str(conf.get("auto_update_scoring", "false")).lower() == "true"
 
     def init_datastore(self) -> Datastore:
-        settings.MONAI_LABEL_DATASTORE_FILE_EXT = [
-            *settings.MONAI_LABEL_DATASTORE_FILE_EXT,
-            *(kind for kind in IMAGES if kind not in settings.MONAI_LABEL_DATASTORE_FILE_EXT),
-        ]
-        return super().init_datastore()
+        return StudyDatastore(
+            self.studies,
+            auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
+            read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
+        )
 
     def init_infers(self) -> dict[str, BundleInfer]:
         return dict(self.tasks)

@@ -13,10 +13,11 @@ from typing import Any
 from fastapi import HTTPException
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
-from ...data.files import RASTER, file_kind, file_stem
+from ...data.files import RASTER
 from ..predictions import ClassificationPrediction, FusionPrediction, SegmentationPrediction
 from ..predictor import Predictor
 from .errors import BAD_INPUT, NO_MODEL, NOT_FOUND, answered
+from .formats import image_kind, split_name
 from .served import ServedModel
 
 __all__ = ["BundleInfer", "ClassificationInfer", "FusionInfer", "SegmentationInfer", "infer_task"]
@@ -136,8 +137,10 @@ class FusionInfer(BundleInfer):
             return first, image_file(named, "image_b")
         path = Path(first)
         with answered(BAD_INPUT, self.model.name):
-            wanted = self.model.partner(file_stem(path))
-        found = sorted(file for file in path.parent.iterdir() if file_stem(file) == wanted and file_kind(file))
+            wanted = self.model.partner(split_name(path.name)[0])
+        found = sorted(
+            file for file in path.parent.iterdir() if split_name(file.name)[0] == wanted and image_kind(file)
+        )
         if not found:
             raise HTTPException(
                 NOT_FOUND,
