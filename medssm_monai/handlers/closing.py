@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ignite.engine import Engine
 from monai.utils import path_to_sqlite_uri
@@ -19,6 +19,9 @@ from medssm_monai.handlers.events import process_rank
 from medssm_monai.utils.closing import closing_block
 from medssm_monai.utils.command_line import as_typed, option_words, python_name, run_by_monai
 from medssm_monai.utils.folders import shown_path
+
+if TYPE_CHECKING:
+    from medssm_monai.engines import BulkEvaluator
 
 __all__ = ["close_evaluation", "close_inference", "close_training", "key_figure"]
 
@@ -87,24 +90,28 @@ def close_evaluation(bundle_root: str, run_dir: str | os.PathLike, ckpt_path: st
 def close_inference(
     bundle_root: str,
     ckpt_path: str | os.PathLike,
-    images: int,
+    evaluator: BulkEvaluator,
     results: str | os.PathLike | Sequence[str | os.PathLike],
 ) -> None:
-    """Log how many images there were, where the results are, and how to hand the network to another program.
+    """Log how many images are done, where the results are, and how to hand the network to another program.
 
     Args:
         bundle_root: the bundle's folder.
         ckpt_path: the weights.
-        images: how many images, or pairs, were given.
-        results: file or folder of the results, or several.
+        evaluator: that of the inference, which knows what failed.
+        results: file or folder of the results, or several; those that do not exist are left out. A `failed.csv`
+            counts only when this run has left it.
     """
     if process_rank() > 0:
         return
     root, weights = Path(bundle_root), Path(ckpt_path)
     own = [] if weights == root / "models" / "model.pt" else ["--ckpt_path", shown_path(weights)]
     command = as_typed([python_name(), "-m", "medssm_monai.export", shown_path(root), *own])
-    places = {"weights": weights, "results": results}
-    logger.info("%s", closing_block(f"Predicted: {images} given", places, {"next": _if_program(command)}))
+    several = [results] if isinstance(results, (str, os.PathLike)) else list(results)
+    there = [place for place in several if evaluator.failures or Path(place).name != "failed.csv"]
+    failed = f", {evaluator.seen - evaluator.done} failed" if evaluator.failures else ""
+    figure = f"Predicted: {evaluator.done} of {evaluator.seen}{failed}"
+    logger.info("%s", closing_block(figure, {"weights": weights, "results": there}, {"next": _if_program(command)}))
 
 
 def key_figure(summary: Mapping[str, Any]) -> str:

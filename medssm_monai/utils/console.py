@@ -14,14 +14,14 @@ __all__ = ["tidy_console"]
 
 logger = logging.getLogger(__name__)
 
-EVALUATOR = "ignite.engine.engine.SupervisedEvaluator"
+EVALUATORS = ("ignite.engine.engine.SupervisedEvaluator", "ignite.engine.engine.BulkEvaluator")
 TRAINER = "ignite.engine.engine.SupervisedTrainer"
 STATISTICS = "monai.handlers.StatsHandler"
 RESUMING = "Engine run resuming from iteration 0,"  # nothing is resumed: Ignite says so of every evaluation
 ERRORS = ("Engine run is terminating due to exception", "Current run is terminating due to exception")
 LEFT_OUT: Mapping[str, tuple[str, ...]] = {
     TRAINER: (RESUMING, *ERRORS),
-    EVALUATOR: (RESUMING, *ERRORS, "Engine run finished."),
+    **dict.fromkeys(EVALUATORS, (RESUMING, *ERRORS, "Engine run finished.")),
     STATISTICS: ("Exception: ", "Key metric: None "),  # the traceback; no key metric at all
     "mlflow.store.db.utils": ("Creating initial MLflow database tables", "Updating database tables"),
     "urllib3.connectionpool": ("Retrying (Retry(",),  # the tracker itself says what becomes of a lost server
@@ -56,7 +56,7 @@ def tidy_console(evaluation: bool = False) -> None:
         target = get_logger(name) if name == STATISTICS else logging.getLogger(name)
         for old in [one for one in target.filters if isinstance(one, _LeaveOut)]:
             target.removeFilter(old)
-        target.addFilter(_LeaveOut((*beginnings, BEST) if evaluation and name == EVALUATOR else beginnings))
+        target.addFilter(_LeaveOut((*beginnings, BEST) if evaluation and name in EVALUATORS else beginnings))
     if run_by_monai() and os.environ.get("RANK", "0") == "0":
         _explain_first_line()
 
