@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
+from ..utils.text_files import printable
 from .check import image_problem
 from .errors import DatalistError, Problem
 from .npz import npz_array, parse_npz_address
@@ -31,11 +32,18 @@ def class_problems(lists: Mapping[str, Sequence[Item]], class_names: Sequence[st
     problems = []
     for part in PARTS:
         labels = {item["label"] for item in lists[part]}
-        missing = [name for label, name in enumerate(class_names) if label not in labels]
+        missing = [label for label in range(len(class_names)) if label not in labels]
         if missing and lists[part] and part == "training":
-            problems += [Problem("class without training image", name) for name in missing]
+            problems += [Problem("class without training image", class_names[label]) for label in missing]
         elif missing and lists[part]:
-            logger.warning("%s part: no image of %s; some metrics are undefined there", part, ", ".join(missing))
+            counts = Counter(item["label"] for items in lists.values() for item in items)
+            named = ", ".join(f"{class_names[label]} ({counts[label]} in all parts)" for label in missing)
+            logger.warning(
+                "%s part: no image of %s; some metrics are undefined there, others are means without it. More images, "
+                "or a split file, would give it some.",
+                part,
+                printable(named),
+            )
     return problems
 
 
@@ -116,7 +124,8 @@ def treat_duplicates(lists: Lists, mode: str) -> Lists:
     if mode == "error":
         raise DatalistError([Problem("same image in two parts", line) for line in lines])
     removed = "; those of the earlier part are left out" if mode == "drop" else ""
-    logger.warning("%d image(s) lie in more than one part%s:\n  %s", len(groups), removed, "\n  ".join(lines))
+    listed = printable("\n  ".join(lines))
+    logger.warning("%d image(s) lie in more than one part%s:\n  %s", len(groups), removed, listed)
     if mode == "warn":
         return lists
     dropped = set()

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..utils.text_files import printable
 from .errors import DatalistError, Problem
-from .files import file_stem, list_images, natural_key
+from .files import file_stem, natural_key
 from .layouts import IMAGE_FOLDERS, MASK_FOLDERS
 from .samples import Item, Samples
+from .series import list_items
+from .tables import read_table
 
 __all__ = ["detect_class_layout", "folder_samples", "table_samples"]
 
@@ -43,11 +46,11 @@ def _class_folders(folder: Path, class_names: Sequence[str] | None) -> dict[str,
         return present
     left = [name for name in present if name not in class_names]
     if left:
-        logger.warning("%s: folders that are no named class are left out: %s", folder, ", ".join(left))
+        logger.warning("%s: folders that are no named class are left out: %s", folder, printable(", ".join(left)))
     return {name: present[name] for name in class_names if name in present}
 
 
-def _class_items(root: Path, folder: Path, label: int) -> list[Item]:
+def _class_items(root: Path, folder: Path, label: int, volumes: bool) -> list[Item]:
     """Images of a class folder, or of the ``images/`` in it (COVID-19 Radiography keeps ``masks/`` beside those)."""
     inner = next((path for path in _subfolders(folder) if path.name.lower() in IMAGE_FOLDERS), folder)
     return [
@@ -56,11 +59,11 @@ def _class_items(root: Path, folder: Path, label: int) -> list[Item]:
             "label": label,
             "name": path.parent.relative_to(root).joinpath(file_stem(path)).as_posix(),
         }
-        for path in list_images(inner)
+        for path in list_items(inner, volumes)
     ]
 
 
-def folder_samples(root: Path, class_names: Sequence[str] | None = None) -> Samples:
+def folder_samples(root: Path, class_names: Sequence[str] | None = None, volumes: bool = False) -> Samples:
     """One folder per class, holding images or an ``images/`` folder; also below ``Training/``, ``Testing/``, ....
 
     Classes are the folder names in natural order. A folder ``masks/`` beside ``images/`` is not looked at.
@@ -68,6 +71,7 @@ def folder_samples(root: Path, class_names: Sequence[str] | None = None) -> Samp
     Args:
         root: dataset folder.
         class_names: classes to use, in label order; other folders are left out with a warning.
+        volumes: folders of a DICOM series are items too.
     """
     parts = part_folders(root)
     if parts and "training" not in parts:
@@ -81,7 +85,7 @@ def folder_samples(root: Path, class_names: Sequence[str] | None = None) -> Samp
     for part, found in folders.items():
         lists[part] = []
         for label, name in enumerate(names):
-            items = _class_items(root, found[name], label) if name in found else []
+            items = _class_items(root, found[name], label, volumes) if name in found else []
             if not items:
                 where = found.get(name, parts.get(part, root) / name)
                 detail = "holds no image files" if name in found else "there is no such folder"
@@ -91,15 +95,14 @@ def folder_samples(root: Path, class_names: Sequence[str] | None = None) -> Samp
     return samples
 
 
-def _read_table(table: Path) -> pd.DataFrame:
-    try:
-        frame = pd.read_csv(table, dtype=str, encoding="utf-8-sig", keep_default_na=False)
-    except ValueError as error:  # pandas' ParserError and EmptyDataError are of this kind
-        raise DatalistError([Problem("unreadable file", str(table), str(error).splitlines()[0])]) from error
+def _class_table(table: Path) -> tuple[pd.DataFrame, bool]:
+    """The table, and whether its numbers are written with decimal commas (Excel, where semicolons separate cells)."""
+    found = read_table(table)
+    frame = found.frame()
     if len(frame.columns) < 2 or frame.empty:
         detail = f"columns {list(frame.columns)}, {len(frame)} rows; expected image names and one column per class"
-        raise DatalistError([Problem("unreadable file", str(table), detail)])
-    return frame
+        raise DatalistError(f"{found}: {detail}.")
+    return frame, found.separator != ","
 
 
 def _one_hot(table: Path, frame: pd.DataFrame, problems: list[Problem]) -> tuple[list[str], list[int | None]]:
@@ -127,7 +130,7 @@ def _image_folder(root: Path, table: Path) -> Path:
     if not folders:
         raise DatalistError(f"{root}: no image folder beside {table.name}; expected {stem}_Input/ or images/.")
     inner = [path for path in _subfolders(folders[0]) if path.name == folders[0].name]  # archives unpack so
-    return inner[0] if inner and not list_images(folders[0]) else folders[0]
+    return inner[0] if inner and not list_items(folders[0], report=False) else folders[0]
 
 
 def table_of(root: Path) -> Path | None:
@@ -135,7 +138,7 @@ def table_of(root: Path) -> Path | None:
     return next((path for path in sorted(root.glob("*.csv")) if TABLE.fullmatch(path.name)), None)
 
 
-def table_samples(root: Path, class_names: Sequence[str] | None = None) -> Samples:
+def table_samples(root: Path, class_names: Sequence[str] | None = None, volumes: bool = False) -> Samples:
     """ISIC's classification layout: ``ISIC_2019_Training_GroundTruth.csv`` (one-hot) and ``ISIC_2019_Training_Input/``.
 
     The first column names the image; every other column is a class, exactly one of them 1. A single 0/1 column (ISIC
@@ -145,25 +148,27 @@ def table_samples(root: Path, class_names: Sequence[str] | None = None) -> Sampl
     table = table_of(root)
     if table is None:
         raise DatalistError(f"{root}: no label table; expected ISIC_2019_Training_GroundTruth.csv or its like.")
-    frame = _read_table(table)
+    frame, decimal_commas = _class_table(table)
+    if decimal_commas:
+        frame.iloc[:, 1:] = frame.iloc[:, 1:].apply(lambda column: column.str.replace(",", "."))
     problems: list[Problem] = []
     names, labels = _one_hot(table, frame, problems)
     if class_names is not None and set(class_names) != set(names):
         raise DatalistError(f"{table}: its classes are {names}, class_names says {list(class_names)}.")
     order = [list(class_names or names).index(name) for name in names]
-    files = {file_stem(path): path for path in list_images(_image_folder(root, table))}
+    files = {file_stem(path): path for path in list_items(_image_folder(root, table), volumes)}
     items = []
     for image, label in zip(frame.iloc[:, 0], labels, strict=True):
-        stem = file_stem(Path(image))
+        stem = file_stem(Path(image.replace("\\", "/")))
         if stem not in files:
             problems.append(Problem("row without a file", str(image), table.name))
         elif label is not None:
             items.append({"image": str(files[stem]), "label": order[label], "name": stem})
-    seen = frame.iloc[:, 0].map(lambda image: file_stem(Path(image)))
+    seen = frame.iloc[:, 0].map(lambda image: file_stem(Path(image.replace("\\", "/"))))
     problems += [Problem("two rows for one image", str(name), table.name) for name in seen[seen.duplicated()].unique()]
     left = sorted(files.keys() - set(seen))
     if left:
-        logger.warning("%s: %d image(s) without a row are left out: %s", table, len(left), ", ".join(left))
+        logger.warning("%s: %d image(s) without a row are left out: %s", table, len(left), printable(", ".join(left)))
     samples = Samples(list(class_names or names), items, problems=problems)
     missing = set(range(len(names))) - {item["label"] for item in items}
     samples.problems += [Problem("empty class", samples.class_names[label], table.name) for label in sorted(missing)]

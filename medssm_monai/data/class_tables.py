@@ -11,6 +11,7 @@ from monai.config import PathLike
 from .errors import DatalistError, Problem
 from .files import file_stem
 from .samples import Item
+from .tables import read_table
 
 __all__ = ["add_groups", "drop_listed"]
 
@@ -21,10 +22,7 @@ NEAR_DUPLICATES = "near_duplicates.tsv"
 def _read(table: Path, what: str) -> pd.DataFrame:
     if not table.is_file():
         raise FileNotFoundError(f"{what} {table} does not exist; correct the path or leave it out.")
-    try:
-        return pd.read_csv(table, sep=None, engine="python", dtype=str, encoding="utf-8-sig", keep_default_na=False)
-    except ValueError as error:
-        raise DatalistError([Problem("unreadable file", str(table), str(error).splitlines()[0])]) from error
+    return read_table(table).frame()
 
 
 def drop_listed(pool: list[Item], root: Path, drop_list: PathLike | None) -> list[Item]:
@@ -41,10 +39,10 @@ def drop_listed(pool: list[Item], root: Path, drop_list: PathLike | None) -> lis
     """
     if drop_list is None or (drop_list == "auto" and not (root / NEAR_DUPLICATES).is_file()):
         return pool
-    table = root / NEAR_DUPLICATES if drop_list == "auto" else Path(drop_list)
+    table = root / NEAR_DUPLICATES if drop_list == "auto" else Path(drop_list).expanduser()
     frame = _read(table, "drop_list")
     column = frame["train_file"] if "train_file" in frame else frame.iloc[:, 0]
-    listed = {str((root / name.strip()).absolute()) for name in column}
+    listed = {str((root / name.replace("\\", "/")).absolute()) for name in column}
     unknown = sorted(listed - {item["image"] for item in pool})
     if unknown:
         raise DatalistError([Problem("unknown file in the drop list", name, table.name) for name in unknown])
@@ -73,21 +71,25 @@ def _group_table(root: Path, column: str, metadata_file: PathLike | None) -> tup
 def add_groups(items: list[Item], root: Path, column: str, metadata_file: PathLike | None = None) -> list[Problem]:
     """Give every item the ``group`` that a table's ``column`` has for it; rows are found by the first column.
 
-    That column may hold the item's name, its file name or its stem. An empty group makes the image a group of its own
-    (a warning counts them).
+    That column may hold the item's name, its path in the data folder, its file name or its stem. An empty group makes
+    the image a group of its own (a warning counts them).
 
     Returns:
-        a problem for every image that no row mentions.
+        a problem for every image that no row mentions, and for images that rows put into two groups.
     """
     table, frame = _group_table(root, column, metadata_file)
-    groups = dict(zip(frame.iloc[:, 0].str.strip(), frame[column].str.strip(), strict=True))
+    groups: dict[str, str] = {}
     problems, alone = [], 0
+    for cell, group in zip(frame.iloc[:, 0], frame[column], strict=True):
+        if groups.setdefault(cell.replace("\\", "/"), group) != group:
+            problems.append(Problem("two groups of one image", cell, f"{groups[cell]} and {group} in {table.name}"))
     for item in items:
-        path = Path(item["image"])
-        keys = (item["name"], path.name, file_stem(path))
+        path = Path(item["image"] if "image" in item else item["image_a"])
+        relative = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+        keys = (item["name"], relative, path.name, file_stem(path))
         group = next((groups[key] for key in keys if key in groups), None)
         if group is None:
-            problems.append(Problem("image without a row in the group table", item["image"], table.name))
+            problems.append(Problem("image without a row in the group table", str(path), table.name))
         alone += group == ""
         item["group"] = group or f"(none) {item['name']}"
     if alone:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from monai.config import PathLike
 
+from ..utils.text_files import printable
 from .check import raise_for
 from .class_check import class_problems, treat_duplicates, unreadable_images
 from .class_demo import CLASS_DEMO_COUNTS, CLASS_DEMO_SIZE, prepare_class_demo
@@ -15,6 +16,7 @@ from .class_layouts import detect_class_layout, folder_samples, table_samples
 from .class_splits import count_parts, random_parts, torn_groups
 from .class_tables import add_groups, drop_listed
 from .demo import DEMO
+from .drawing import torn_names
 from .errors import Problem
 from .medmnist import find_npz, medmnist_samples
 from .naming import dataset_name
@@ -28,10 +30,16 @@ logger = logging.getLogger(__name__)
 CLASS_LAYOUTS: dict[str, Callable[..., Samples]] = {"folders": folder_samples, "table": table_samples}
 
 
-def _read(
-    root: Path, layout: str, subset: str | None, class_names: Sequence[str] | None, strict: bool
+def read_samples(
+    root: Path,
+    layout: str = "auto",
+    subset: str | None = None,
+    class_names: Sequence[str] | None = None,
+    strict: bool = False,
+    volumes: bool = False,
 ) -> tuple[Samples, str]:
-    """Labelled images of a data set in a named layout, and what it is called."""
+    """Labelled images of a data set in a named layout (or ``"auto"``), and what it is called."""
+    layout = detect_class_layout(root) if layout == "auto" else layout
     if layout == "medmnist":
         file = find_npz(root, subset)
         return medmnist_samples(file, list(class_names) if class_names else None, strict), file.stem
@@ -39,7 +47,7 @@ def _read(
         raise NotADirectoryError(f"dataset_dir {root} is a file; name the folder that holds the images.")
     if subset is not None:
         raise ValueError(f"subset={subset!r} chooses an .npz file, but {root} is in the {layout!r} layout.")
-    return CLASS_LAYOUTS[layout](root, class_names), dataset_name(root)
+    return CLASS_LAYOUTS[layout](root, class_names, volumes), dataset_name(root)
 
 
 def _split(samples: Samples, fractions: Sequence[float], counts: Sequence[int] | None, seed: int) -> tuple[dict, str]:
@@ -53,11 +61,16 @@ def _split(samples: Samples, fractions: Sequence[float], counts: Sequence[int] |
     has_test = samples.test is not None
     if samples.validation is not None:  # a test part is cut from the pool
         shares = (1 - fractions[2], 0.0, fractions[2])
-        lists = {**random_parts(samples.pool, shares, seed), "validation": samples.validation}
+        drawn = random_parts(samples.pool, shares, seed, class_names=samples.class_names)
+        lists = {**drawn, "validation": samples.validation}
     else:
-        lists = {**lists, **random_parts(samples.pool, fractions, seed, test=not has_test)}
+        lists = {**lists, **random_parts(samples.pool, fractions, seed, not has_test, samples.class_names)}
         lists["test"] = samples.test if samples.test is not None else lists["test"]
-    kind = "groups kept together" if any("group" in item for item in samples.pool) else "stratified by class"
+    grouped = any("group" in item for item in samples.pool)
+    kind = "groups kept together" if grouped else "stratified by class"
+    torn = "" if grouped else torn_names(samples.pool)
+    if torn:
+        logger.warning("%s", printable(torn))
     official = f"{samples.rule}; the rest " if samples.rule else ""
     return lists, f"{official}drawn at random, {kind}, shares {tuple(fractions)}, seed {seed}"
 
@@ -86,7 +99,8 @@ def classification_datalists(
     """Datalists of a classification dataset, checked.
 
     Official parts (folders such as ``Training/`` and ``Testing/``, the splits of ``.npz`` files) are kept; what is
-    missing is drawn at random: stratified by class, or with whole groups when ``group_column`` is given.
+    missing is drawn at random: stratified by class, each class in each part, or with whole groups when ``group_column``
+    is given.
 
     Args:
         dataset_dir: folder in one of the known layouts, an ``.npz`` file, or ``"demo"`` for the embedded synthetic
@@ -107,7 +121,7 @@ def classification_datalists(
         duplicates: images with equal content in two parts: ``"warn"`` lists them, ``"drop"`` takes them out of the
             earlier part, ``"error"``, or ``"ignore"``.
         strict_data: an ``.npz`` file whose MD5 is not the published one is an error instead of a warning.
-        spatial_dims: 2 for images, 3 for volumes (read back with ``LoadVolumed``).
+        spatial_dims: 2 for images, 3 for volumes (read back with ``LoadVolumed``), folders of a DICOM series included.
         demo_dir, demo_size, demo_counts: see :func:`~medssm_monai.data.prepare_class_demo`.
         check: True or ``"full"`` decodes every file; ``"header"`` reads sizes only; False trusts the data.
         require: parts that must not be empty.
@@ -134,8 +148,8 @@ def classification_datalists(
         check = False if check is True else check  # just generated, or complete by its manifest
     else:
         root = existing_path(dataset_dir)
-        layout = detect_class_layout(root) if layout == "auto" else layout
-    samples, name = _read(root, layout, subset, class_names, strict_data)
+    class_names = None if class_names is None else [str(name) for name in class_names]  # YAML reads 1 as a number
+    samples, name = read_samples(root, layout, subset, class_names, strict_data, spatial_dims == 3)
     name = DEMO if is_demo(dataset_dir) else name
     samples.pool = drop_listed(samples.pool, root, drop_list)
     if group_column is not None:
@@ -155,8 +169,8 @@ def classification_datalists(
     result = ClassificationDatalists(lists, name, samples.class_names, rule)
     for part in PARTS:
         per_class = ", ".join(f"{c} {n}" for c, n in zip(result.class_names, result.counts(part), strict=True))
-        logger.info("%s: %d %s (%s)", root, len(result[part]), part, per_class)
-    logger.info("%s: split: %s", root, rule)
+        logger.info("%s: %d %s (%s)", printable(str(root)), len(result[part]), part, printable(per_class))
+    logger.info("%s: split: %s", printable(str(root)), printable(rule))
     return result
 
 

@@ -5,19 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["DatalistError", "Problem"]
+from ..utils.text_files import printable
+
+__all__ = ["DatalistError", "ImageReadError", "Problem"]
 
 MENDS = {
-    "no images": "expected PNG, JPEG, TIFF, BMP, NIfTI or DICOM files there; check dataset_dir and the layout",
+    "no images": "expected PNG, JPEG, TIFF, BMP, GIF, WebP, NIfTI or DICOM files there; check dataset_dir and "
+    "the layout",
+    "dead links": "the data are not there; fetch them (git annex get, dvc pull) or mend the links",
+    "no picture": "a DICOM object without pixels; leave it out",
+    "several DICOM series": "keep one series in a folder, or list the folder of each series",
     "image without mask": "add the mask (same name, or with '_segmentation' at its end) or take the image out",
     "mask without image": "add the image or take the mask out",
     "image without partner": "add the image of the other source under the same name, or take this one out",
     "two files with one name": "names without suffix must be unique in a folder; rename or remove one",
-    "unreadable file": "the file is truncated, damaged or no single 2D image; copy or export it again",
+    "unreadable file": "each line says why; where it gives no other remedy, copy or export the file again",
+    "too large": "make the image smaller or cut it into tiles, or raise the limit with MEDSSM_MAX_PIXELS",
+    "unclear mask": "one class is segmented, and these values do not say which; say it with foreground='nonzero' "
+    "(everything above 0), 'half' (above 127 of 255), or the values, such as [1, 2] or [[64, 0, 0]]",
+    "labels of several values": "one class is segmented; if all of them are foreground, say so with "
+    "foreground='nonzero', or name those that are, such as [128] or [[128, 0, 0]]",
+    "0/1 and 0/255 masks": "all masks of a folder must have one encoding; export them alike, or say "
+    "foreground='nonzero'",
     "NaN or infinite values": "repair the file or take the pair out",
     "unequal sizes": "image and mask must have the same number of rows and columns; export the mask again",
-    "all masks empty": "no pixel of the part is foreground (values above 127 of 255, or 1 in a 0/1 mask); "
-    "check that these are the masks and how they encode the foreground",
+    "all masks empty": "no pixel of the part is foreground (the bright label, or 1 in a 0/1 mask, or what foreground "
+    "says); check that these are the masks and how they encode the foreground",
     "unknown name in split file": "correct the name or put the file into the folder",
     "name in two parts of the split file": "keep each name in one part only",
     "empty part": "the data leave no image for it; check the layout, the split file, or ask for other parts",
@@ -25,7 +38,7 @@ MENDS = {
     "empty class": "add images of the class, remove the folder, or name the classes to use with class_names",
     "one class only": "classification needs two classes or more; check dataset_dir, the layout and class_names",
     "class without training image": "move images of the class into the training part or leave the class out",
-    "too few images of a class": "add images, ask for smaller shares, or leave the class out with class_names",
+    "too few images of a class": "add images, leave the class out with class_names, or give the parts with split_file",
     "row without a single class": "exactly one class column must be 1 and the others 0; correct the row",
     "row without a file": "add the image or take the row out",
     "two rows for one image": "keep one row for each image",
@@ -36,9 +49,14 @@ MENDS = {
     "not the official file": "fetch the official file, or leave strict_data out",
     "group in two parts": "change the split file or the counts, so that the images of a group share a part",
     "image without a row in the group table": "add a row for it, or leave group_column out",
+    "two groups of one image": "keep one row for each image",
     "unknown file in the drop list": "correct the list, or leave it out with drop_list=None",
     "same image in two parts": "take one of them out, or drop them with duplicates='drop'",
 }
+
+
+class ImageReadError(OSError):
+    """A file that is no readable single image; the message names it, the reason and the mend."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +68,7 @@ class Problem:
     detail: str = ""
 
     def __str__(self) -> str:
-        return f"{self.path} ({self.detail})" if self.detail else self.path
+        return printable(f"{self.path} ({self.detail})" if self.detail else self.path)
 
 
 class DatalistError(ValueError):

@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from ..utils.text_files import printable
+from .dicom_objects import is_dicom, object_without_pixels
 from .errors import DatalistError, Problem
 
-__all__ = ["DICOM", "NIFTI", "RASTER", "file_kind", "file_stem", "list_images", "match_pairs", "natural_key"]
+__all__ = [
+    "DICOM",
+    "NIFTI",
+    "RASTER",
+    "file_kind",
+    "file_kind_by_suffix",
+    "file_stem",
+    "list_images",
+    "match_pairs",
+    "natural_key",
+]
+
+logger = logging.getLogger(__name__)
 
 RASTER, NIFTI, DICOM = "raster", "nifti", "dicom"
 SUFFIXES = {
-    **dict.fromkeys((".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"), RASTER),
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".gif", ".webp"), RASTER),
     **dict.fromkeys((".nii", ".nii.gz"), NIFTI),
     **dict.fromkeys((".dcm", ".dicom", ".ima"), DICOM),
 }
 MASK_ENDINGS = ("_segmentation", "_mask")
 NOT_IMAGES = ("_superpixels",)  # ISIC 2017 ships these beside the images
+SYSTEM_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini")  # Windows puts them into folders
+NOTES = (".txt", ".md", ".csv", ".tsv", ".json", ".xml", ".yaml", ".yml", ".html", ".htm", ".pdf", ".log", ".ini")
 
 
 def _suffix(path: Path) -> str:
@@ -25,16 +43,20 @@ def _suffix(path: Path) -> str:
     return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
 
 
+def file_kind_by_suffix(path: Path) -> str | None:
+    """``"raster"``, ``"nifti"``, ``"dicom"`` or None by the suffix alone, upper or lower case."""
+    return SUFFIXES.get(_suffix(path))
+
+
 def file_kind(path: Path) -> str | None:
     """``"raster"``, ``"nifti"``, ``"dicom"``, or None for a file that is no image.
 
-    By suffix, upper or lower case; a file without a known suffix is DICOM when it carries the ``DICM`` mark.
+    By suffix, upper or lower case; a file without a known suffix is DICOM when it carries the ``DICM`` mark. A
+    ``DICOMDIR`` is the index of a medium and no image.
     """
-    kind = SUFFIXES.get(_suffix(path))
+    kind = file_kind_by_suffix(path)
     if kind is None and path.is_file() and (not path.suffix or path.suffix[1:].isdigit()):
-        with path.open("rb") as file:
-            head = file.read(132)
-        kind = DICOM if head[128:] == b"DICM" else None
+        kind = DICOM if path.name.upper() != "DICOMDIR" and is_dicom(path) else None
     return kind
 
 
@@ -50,16 +72,65 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts if part]
 
 
-def list_images(folder: Path) -> list[Path]:
-    """Image files of a folder in natural order; hidden files, ``Thumbs.db`` and other non-images are passed over."""
-    found = [
-        path
-        for path in folder.iterdir()
-        if not path.name.startswith(".")
-        and path.is_file()
-        and file_kind(path) is not None
-        and not file_stem(path).lower().endswith(NOT_IMAGES)
-    ]
+def _set_aside(path: Path, kind: str | None) -> str | None:
+    """Why a file of a folder is no image to be used, as it is counted; None for one that is."""
+    if path.name.upper() == "DICOMDIR":
+        return object_without_pixels(path)
+    if kind is None:
+        return _suffix(path) or "no suffix"
+    if file_stem(path).lower().endswith(NOT_IMAGES):
+        return next(ending for ending in NOT_IMAGES if file_stem(path).lower().endswith(ending))
+    return object_without_pixels(path) if kind == DICOM else None
+
+
+def _report(folder: Path, reasons: Counter[str]) -> None:
+    """One line for all files of a folder that were passed over, loud where images may be among them."""
+    if reasons:
+        expected = {*NOTES, *NOT_IMAGES, *SYSTEM_FILES}
+        level = logging.INFO if reasons.keys() <= expected else logging.WARNING
+        kinds = ", ".join(f"{reason} ({count})" for reason, count in sorted(reasons.items()))
+        total = sum(reasons.values())
+        logger.log(level, "%s: %d file%s passed over: %s", printable(str(folder)), total, "s" * (total > 1), kinds)
+
+
+def list_images(folder: Path, report: bool = True) -> list[Path]:
+    """Image files of a folder in natural order.
+
+    Everything else is passed over: hidden files, ``Thumbs.db`` and the like without a word, the rest counted by suffix
+    in one line of the log, DICOM objects without pixels (``DICOMDIR``, reports, presentation states, structure sets)
+    by what they are.
+
+    Args:
+        folder: the folder; its subfolders are not looked at.
+        report: False says nothing, for callers that only look.
+
+    Raises:
+        DatalistError: links that lead nowhere and are named like images: the data are not there.
+    """
+    found: list[Path] = []
+    dead: list[Path] = []
+    reasons: Counter[str] = Counter()
+    for path in folder.iterdir():
+        if path.name.startswith("."):
+            continue
+        if path.is_symlink() and not path.exists():
+            if file_kind_by_suffix(path) is not None or not path.suffix or path.suffix[1:].isdigit():
+                dead.append(path)
+            else:
+                reasons[_suffix(path)] += 1
+        elif path.is_file():
+            reason = path.name.lower() if path.name.lower() in SYSTEM_FILES else _set_aside(path, file_kind(path))
+            if reason is None:
+                found.append(path)
+            elif reason not in SYSTEM_FILES:
+                reasons[reason] += 1
+    if dead:
+        example = min(dead, key=lambda path: natural_key(path.name))
+        number = "1 link leads" if len(dead) == 1 else f"{len(dead)} links lead"
+        detail = f"{number} nowhere, for example {example.name}"
+        raise DatalistError([Problem("dead links", str(folder), detail)])
+    if report:
+        _report(folder, reasons)
     return sorted(found, key=lambda path: natural_key(path.name))
 
 

@@ -8,12 +8,17 @@ from pathlib import Path
 
 from monai.config import PathLike
 
+from ..utils.text_files import printable
 from .check import raise_for
+from .class_splits import torn_groups
+from .class_tables import add_groups
 from .demo import DEMO
+from .drawing import FRACTIONS, SPLITS, draw_parts
 from .errors import DatalistError, Problem
-from .files import file_stem, list_images, natural_key
+from .files import file_stem, natural_key
 from .fusion_demo import FUSION_DEMO_SOURCES, prepare_fusion_demo
 from .root import existing_folder, is_demo
+from .series import holds_series, list_items
 from .splits import PARTS, apply_split, read_split
 
 __all__ = ["fusion_datalists", "match_sources"]
@@ -31,6 +36,10 @@ def fusion_datalists(
     dataset_dir: PathLike,
     sources: Sequence[str],
     split_file: PathLike | None = None,
+    split: str = "auto",
+    seed: int = 0,
+    group_column: str | None = None,
+    metadata_file: PathLike | None = None,
     require: Sequence[str] = ("training", "validation"),
     spatial_dims: int = 2,
     demo_dir: PathLike | None = None,
@@ -48,12 +57,17 @@ def fusion_datalists(
             subfolders that differ in the ending of their stems only.
         split_file: JSON of names per part (:func:`~medssm_monai.data.read_split`) for all pairs together; replaces the
             part folders.
+        split: ``"auto"``, ``"random"`` or ``"by_name"``, see below.
+        seed: of the draw.
+        group_column: column of a table whose equal values (a patient) must stay in one part.
+        metadata_file: that table; None looks for one in the folder.
         require: parts that must not be empty.
-        spatial_dims: 2 or 3, of the demo set; folders hold what they hold.
+        spatial_dims: 2 or 3, of the demo set; with 3, folders of a DICOM series are images too.
         demo_dir, demo_size, demo_counts: of the demo set (:func:`~medssm_monai.data.prepare_fusion_demo`).
 
-    Without a split file: a missing validation part is every 10th training pair in natural order (the first included);
-    without part folders, contiguous blocks of 70/15/15 % in natural order.
+    Without a split file, 70/15/15 % of the pairs, or a tenth of the training folder where only a validation part is
+    missing, are drawn by :func:`~.drawing.draw_parts`: at random, or in blocks where the names are numbered in series.
+    ``split="by_name"`` takes contiguous blocks of 70/15/15 %, or every 10th training pair (the first included).
 
     Returns:
         ``{"training": [...], "validation": [...], "test": [...]}``; each item has ``image_a``, ``image_b`` (paths) and
@@ -63,8 +77,10 @@ def fusion_datalists(
     Raises:
         FileNotFoundError, NotADirectoryError: ``dataset_dir`` or ``split_file`` does not exist.
         DatalistError: images without partner, two files of one name, empty folders and parts, all of them at once.
-        ValueError: not two different sources, or unknown parts.
+        ValueError: not two different sources, unknown parts or ``split``, fewer groups than parts.
     """
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}.")
     unknown = [part for part in require if part not in PARTS]
     if unknown:
         raise ValueError(f"require names unknown parts {unknown}; the parts are {', '.join(PARTS)}.")
@@ -72,37 +88,62 @@ def fusion_datalists(
         logger.warning("dataset_dir is %r: synthetic demo images, not real data", DEMO)
         root, sources = prepare_fusion_demo(demo_dir, spatial_dims, demo_size, demo_counts), FUSION_DEMO_SOURCES
     else:
+        sources = sources if isinstance(sources, str) else [str(source) for source in sources]
         _check_sources(sources)
         root = existing_folder(dataset_dir, "pairs of images")
     folders = _part_folders(root) or {"": root}
     found: dict[str, Pairs] = {}
     problems: list[Problem] = []
     for part, folder in folders.items():
-        found[part], offenders = match_sources(folder, sources)
+        found[part], offenders = match_sources(folder, sources, spatial_dims == 3)
         problems += offenders
     every = [pair for pairs in found.values() for pair in pairs]
+    if group_column is not None:
+        raise_for(problems)
+        problems += add_groups(every, root, group_column, metadata_file)
     if split_file is not None:
         problems += _repeated_names(every)
         raise_for(problems)
         lists, rule = apply_split(every, read_split(split_file), str(split_file)), f"by {split_file}"
     else:
-        lists, rule = _cut(found)
+        raise_for(problems)
+        lists, rule = _cut(found, split, seed, printable(str(root)))
+    problems += torn_groups(lists)
     problems += [Problem("empty part", part, str(root)) for part in require if not lists[part]]
     raise_for(problems)
     sizes = ", ".join(f"{len(pairs)} {part}" for part, pairs in lists.items())
-    logger.info("%s: %s pairs of %s and %s; split: %s", root, sizes, *sources, rule)
+    logger.info("%s: %s pairs of %s and %s; split: %s", printable(str(root)), sizes, *sources, printable(rule))
     return lists
 
 
-def match_sources(folder: Path, sources: Sequence[str]) -> tuple[Pairs, list[Problem]]:
-    """Pairs of one folder in natural order, and what was found wrong; ``sources`` as in :func:`fusion_datalists`.
+def fusion_pairs(root: Path, sources: Sequence[str], volumes: bool = False) -> tuple[Pairs, Pairs]:
+    """Pairs to draw from, and those of a test folder.
+
+    Raises:
+        DatalistError, ValueError: as :func:`fusion_datalists`.
+    """
+    _check_sources(sources)
+    found: dict[str, Pairs] = {}
+    problems: list[Problem] = []
+    for part, folder in (_part_folders(root) or {"": root}).items():
+        found[part], offenders = match_sources(folder, sources, volumes)
+        problems += offenders
+    raise_for(problems)
+    test = found.pop("test", [])
+    return [pair for pairs in found.values() for pair in pairs], test
+
+
+def match_sources(folder: Path, sources: Sequence[str], volumes: bool = False) -> tuple[Pairs, list[Problem]]:
+    """Pairs of one folder in natural order, and what was found wrong; ``sources`` as in :func:`fusion_datalists`,
+    ``volumes`` takes folders of a DICOM series as images.
 
     Raises:
         DatalistError: a source folder is missing, or a source has no image.
     """
     by_suffix = sources[0].startswith("_")
     problems: list[Problem] = []
-    a, b = (_with_ending(folder, s, problems) if by_suffix else _in_folder(folder, s, problems) for s in sources)
+    find = _with_ending if by_suffix else _in_folder
+    a, b = (find(folder, source, volumes, problems) for source in sources)
     for source, images in zip(sources, (a, b), strict=True):
         if not images:
             detail = f"no file with the ending {source}" if by_suffix else f"folder {source}"
@@ -132,7 +173,7 @@ def _part_folders(root: Path) -> dict[str, Path]:
     return {part: folders[0] for part, folders in first.items() if folders}
 
 
-def _in_folder(root: Path, source: str, problems: list[Problem]) -> dict[str, Path]:
+def _in_folder(root: Path, source: str, volumes: bool, problems: list[Problem]) -> dict[str, Path]:
     """Stem to file of the folder of one source."""
     present = _subfolders(root)
     if source.lower() not in present:
@@ -140,17 +181,25 @@ def _in_folder(root: Path, source: str, problems: list[Problem]) -> dict[str, Pa
             f"{root} has no folder {source!r} (its folders: {sorted(present) or 'none'}); name the two source folders "
             "with sources, or two endings such as '_t1ce' for files side by side."
         )
-    return _unique(((file_stem(path), path) for path in list_images(present[source.lower()])), problems)
+    folder = present[source.lower()]
+    items = list_items(folder, volumes)
+    if items == [folder]:  # the source folder is itself one series: a single pair
+        return {root.name: folder}
+    return _unique([(file_stem(path), path) for path in items], problems)
 
 
-def _with_ending(root: Path, ending: str, problems: list[Problem]) -> dict[str, Path]:
+def _with_ending(root: Path, ending: str, volumes: bool, problems: list[Problem]) -> dict[str, Path]:
     """Subfolder and stem without its ending, to file, over the folder and its subfolders."""
     folders = [root, *sorted(path for path in root.rglob("*") if path.is_dir())]
+    folders = [folder for folder in folders if not (volumes and folder != root and holds_series(folder))]
     files = [
-        path for folder in folders for path in list_images(folder) if file_stem(path).lower().endswith(ending.lower())
+        path
+        for folder in folders
+        for path in list_items(folder, volumes)
+        if file_stem(path).lower().endswith(ending.lower())
     ]
     return _unique(
-        ((str(path.relative_to(root).parent / file_stem(path)[: -len(ending)]), path) for path in files), problems
+        [(str(path.relative_to(root).parent / file_stem(path)[: -len(ending)]), path) for path in files], problems
     )
 
 
@@ -174,17 +223,17 @@ def _repeated_names(pairs: Pairs) -> list[Problem]:
     return problems
 
 
-def _cut(found: dict[str, Pairs]) -> tuple[dict[str, Pairs], str]:
+def _cut(found: dict[str, Pairs], split: str, seed: int, where: str) -> tuple[dict[str, Pairs], str]:
     """The three parts without a split file, and the rule in words."""
     if "" in found:
-        pairs = found[""]
-        second = max(min(round(0.85 * len(pairs)), len(pairs) - 1), 1)  # three pairs or more: no part is empty
-        first = max(min(round(0.7 * len(pairs)), second - 1), 1)
-        lists = {"training": pairs[:first], "validation": pairs[first:second], "test": pairs[second:]}
-        return lists, "contiguous blocks 70/15/15 in natural order of the names"
+        return draw_parts(found[""], split, FRACTIONS, seed, where)
     lists = {part: found.get(part, []) for part in PARTS}
-    if lists["validation"] or not lists["training"]:
+    training = lists["training"]
+    if lists["validation"] or not training:
         return lists, "the part folders"
-    lists["validation"] = lists["training"][::10]
-    lists["training"] = [pair for index, pair in enumerate(lists["training"]) if index % 10]
-    return lists, "the part folders, every 10th training pair in natural order for validation"
+    if split == "by_name":
+        lists["validation"] = training[::10]
+        lists["training"] = [pair for index, pair in enumerate(training) if index % 10]
+        return lists, "the part folders, every 10th training pair in natural order for validation"
+    drawn, rule = draw_parts(training, split, (0.9, 0.1, 0.0), seed, where)
+    return {**lists, "training": drawn["training"], "validation": drawn["validation"]}, f"the part folders; {rule}"

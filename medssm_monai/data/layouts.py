@@ -31,7 +31,8 @@ ISIC_MASKS = (
 
 @dataclass
 class Parts:
-    """Pairs of the three parts, what was found wrong on the way, and the rule of the split in words."""
+    """Pairs of the three parts, what was found wrong on the way, and the rule of the split in words; without a rule the
+    training part is still to be split."""
 
     training: Pairs = field(default_factory=list)
     validation: Pairs = field(default_factory=list)
@@ -64,17 +65,10 @@ def _image_mask_folders(root: Path) -> tuple[Path, Path]:
 
 
 def plain_layout(root: Path) -> Parts:
-    """``images/`` and ``masks/`` (or ``labels/``) with equal stems, cut 70/15/15 in natural order.
-
-    The three parts are contiguous blocks, so that neighbouring frames of a video stay together (save at the two
-    cuts); a split file is better wherever the sequences are known.
-    """
-    parts = Parts(rule="contiguous blocks 70/15/15 in natural order of the names")
+    """``images/`` and ``masks/`` (or ``labels/``) with equal stems, all in the training part and without a rule: the
+    parts are still to be drawn."""
+    parts = Parts()
     parts.add("training", *_image_mask_folders(root))
-    pairs = parts.training
-    second = max(min(round(0.85 * len(pairs)), len(pairs) - 1), 1)  # three pairs or more: no part is empty
-    first = max(min(round(0.7 * len(pairs)), second - 1), 1)
-    parts.training, parts.validation, parts.test = pairs[:first], pairs[first:second], pairs[second:]
     return parts
 
 

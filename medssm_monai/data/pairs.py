@@ -2,68 +2,75 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
 from monai.config import PathLike
 
+from ..utils.as_typed import as_typed
 from .check import raise_for
 from .errors import DatalistError, Problem
-from .files import file_kind, file_stem
+from .files import file_stem
 from .fusion import match_sources
+from .series import item_problem
+from .tables import is_table, listed_file, read_table
 
 __all__ = ["pair_datalist"]
 
 COLUMNS = ("image_a", "image_b")
 
 
-def pair_datalist(source: PathLike, sources: Sequence[str]) -> list[dict[str, str]]:
+def pair_datalist(source: PathLike, sources: Sequence[str], spatial_dims: int = 2) -> list[dict[str, str]]:
     """Items ``{"image_a": path, "image_b": path, "name": name, "folder": subfolder}`` for inference.
 
     Args:
-        source: a folder of pairs, or a CSV file with the columns ``image_a`` and ``image_b`` (relative paths count from
-            the CSV's folder).
+        source: a folder of pairs, or a table (CSV) with the columns ``image_a`` and ``image_b`` (relative paths count
+            from its folder).
         sources: two folder names or two endings, see :func:`~medssm_monai.data.fusion_datalists`; CSV files
             need none.
+        spatial_dims: 3 takes folders of a DICOM series as images too.
 
     Raises:
         FileNotFoundError: ``source`` does not exist.
         DatalistError: images without partner, two files of one name, files that do not exist or are no images, all of
             them at once; a CSV file without the columns or without rows.
     """
+    source, volumes = str(as_typed(source, "dataset_dir")), spatial_dims == 3
     root = Path(source).expanduser()
-    if not str(source).strip() or not root.exists():
+    if not source.strip() or not root.exists():
         raise FileNotFoundError(
-            f"{str(source)!r} does not exist (working folder {Path.cwd()}); name a folder with the sources "
-            f"{' and '.join(sources)}, or a CSV file with the columns image_a and image_b."
+            f"{source!r} does not exist (working folder {Path.cwd()}); name a folder with the sources "
+            f"{' and '.join(map(str, sources))}, or a CSV file with the columns image_a and image_b."
         )
     root = root.absolute()
     if root.is_file():
-        return _from_csv(root)
-    pairs, problems = match_sources(root, sources)
-    raise_for(problems)
+        return _from_table(root, volumes)
+    sources = [str(source) for source in sources]
+    pairs, problems = match_sources(root, sources, volumes)
+    raise_for(problems + _problems(pairs, volumes))
     for pair in pairs:  # endings: pairs of different subfolders may share a name
         parent = Path(pair["image_a"]).parent
         pair["folder"] = parent.relative_to(root).as_posix() if sources[0].startswith("_") else ""
     return pairs
 
 
-def _from_csv(path: Path) -> list[dict[str, str]]:
-    if path.suffix.lower() != ".csv":
+def _problems(pairs: Sequence[dict[str, str]], volumes: bool) -> list[Problem]:
+    found = (item_problem(Path(pair[column]), volumes) for pair in pairs for column in COLUMNS)
+    return [problem for problem in found if problem is not None]
+
+
+def _from_table(path: Path, volumes: bool) -> list[dict[str, str]]:
+    if not is_table(path):
         raise DatalistError(f"{path} is no CSV file; fusion takes a folder of pairs or a CSV file that lists them.")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = [
-            {(key or "").strip().lower(): (cell or "").strip() for key, cell in row.items() if isinstance(cell, str)}
-            for row in csv.DictReader(file)
-        ]
-    if not rows or any(not row.get(column) for row in rows for column in COLUMNS):
-        raise DatalistError(f"{path} needs the columns image_a and image_b, both filled in every row.")
-    pairs = [{column: str(path.parent / Path(row[column]).expanduser()) for column in COLUMNS} for row in rows]
-    files = [Path(pair[column]) for pair in pairs for column in COLUMNS]
-    problems = [Problem("file not found", str(file)) for file in files if not file.is_file()]
-    unknown = [file for file in files if file.is_file() and file_kind(file) is None]
-    raise_for(
-        problems + [Problem("unreadable file", str(file), "its suffix is no known image format") for file in unknown]
-    )
+    table = read_table(path, "the columns image_a and image_b")
+    columns = [table.column([name]) for name in COLUMNS]
+    rows = [[*row, *[""] * (len(table.rows[0]) - len(row))] for row in table.rows[1:]]
+    if None in columns or not rows or any(not row[column] for row in rows for column in columns):
+        raise DatalistError(
+            f"{table} needs the columns image_a and image_b, both filled in every row; its header is "
+            f"{table.rows[0][:8]}."
+        )
+    files = [[listed_file(row[column], table) for column in columns] for row in rows]
+    pairs = [dict(zip(COLUMNS, map(str, both), strict=True)) for both in files]
+    raise_for(_problems(pairs, volumes))
     return [{**pair, "name": file_stem(Path(pair["image_a"])), "folder": ""} for pair in pairs]

@@ -7,18 +7,23 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from monai.config import PathLike
 
+from ..utils.as_typed import as_typed
+from ..utils.text_files import printable, write_text
+from ..utils.whole_file import replace_file
 from .errors import DatalistError, Problem
 from .files import natural_key
 
-__all__ = ["PARTS", "apply_split", "make_split", "read_split"]
+__all__ = ["PARTS", "apply_split", "deal_groups", "make_split", "read_split", "write_parts"]
 
 logger = logging.getLogger(__name__)
 PARTS = ("training", "validation", "test")
 Pairs = list[dict[str, str]]
+Item = TypeVar("Item")
 Group = str | Callable[[str], str] | None
 
 
@@ -29,12 +34,12 @@ def read_split(split_file: PathLike) -> dict[str, list[str]]:
         FileNotFoundError: no such file.
         DatalistError: not JSON, an unknown part, or entries that are no strings or numbers.
     """
-    path = Path(split_file)
+    path = Path(str(as_typed(split_file, "split_file"))).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"split file {path} does not exist; check split_file or leave it out.")
     rule = f"expected a JSON object with lists of names under {', '.join(PARTS)}"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise DatalistError(f"split file {path} is not valid JSON ({error}); {rule}.") from error
     if not isinstance(content, dict) or not set(PARTS) & set(content):
@@ -92,7 +97,8 @@ def apply_split(pairs: Pairs, split: Mapping[str, Sequence[str]], source: str = 
         raise DatalistError(problems)
     left = [name for name in by_name if name not in part_of]
     if left:
-        logger.warning("%s: %d names on disk are in no part and left out: %s", source, len(left), ", ".join(left))
+        named = printable(", ".join(left))
+        logger.warning("%s: %d names on disk are in no part and left out: %s", source, len(left), named)
     return {part: [pair for pair in pairs if part_of.get(pair["name"]) == part] for part in PARTS}
 
 
@@ -105,6 +111,43 @@ def _group_of(name: str, group: Group) -> str:
     if match is None:
         raise ValueError(f"the group expression {group!r} does not match the name {name!r}; it must match every name.")
     return match[match.lastindex and 1 or 0]
+
+
+def write_parts(split: Mapping[str, Sequence[str]], split_file: PathLike, rule: str = "") -> Path:
+    """Write a split as :func:`read_split` reads it; names that are not UTF-8 come back as they were."""
+    path = Path(split_file)
+    notes = {"_rule": rule} if rule else {}
+    content = {**notes, **{part: list(split.get(part, ())) for part in PARTS}}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replace_file(path) as temporary:
+        write_text(temporary, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    return path
+
+
+def deal_groups(groups: Mapping[str, Sequence[Item]], fractions: Sequence[float], seed: int) -> dict[str, list[Item]]:
+    """Groups dealt to the three parts: shuffled with ``seed``, largest first, to the part that lacks the most members.
+
+    Raises:
+        ValueError: fewer groups than parts with a share.
+    """
+    wanted = [part for part, share in zip(PARTS, fractions, strict=True) if share > 0]
+    if len(groups) < len(wanted):
+        raise ValueError(f"{len(groups)} group(s) cannot fill {len(wanted)} parts; use finer groups or fewer parts.")
+    order = np.random.default_rng(seed).permutation(len(groups))
+    shuffled = [list(groups.values())[index] for index in order]
+    split: dict[str, list[Item]] = {part: [] for part in PARTS}
+    total = sum(map(len, shuffled))
+    target = {part: share * total for part, share in zip(PARTS, fractions, strict=True)}
+    for dealt, members in enumerate(sorted(shuffled, key=len, reverse=True)):
+        empty = [part for part in wanted if not split[part]]
+        open_parts = empty if len(empty) == len(groups) - dealt else wanted  # the last groups fill what is empty
+        lack = {part: target[part] - len(split[part]) for part in open_parts}
+        split[max(open_parts, key=lack.__getitem__)].extend(members)
+    return {part: sorted(members, key=_name_key) for part, members in split.items()}
+
+
+def _name_key(item: Any) -> list[tuple[int, int, str]]:
+    return natural_key(item if isinstance(item, str) else item["name"])
 
 
 def make_split(
@@ -138,19 +181,7 @@ def make_split(
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(_group_of(name, group), []).append(name)
-    wanted = [part for part, share in zip(PARTS, fractions, strict=True) if share > 0]
-    if len(groups) < len(wanted):
-        raise ValueError(f"{len(groups)} group(s) cannot fill {len(wanted)} parts; use finer groups or fewer parts.")
-    order = np.random.default_rng(seed).permutation(len(groups))
-    shuffled = [list(groups.values())[index] for index in order]
-    split: dict[str, list[str]] = {part: [] for part in PARTS}
-    target = {part: share * len(names) for part, share in zip(PARTS, fractions, strict=True)}
-    for dealt, members in enumerate(sorted(shuffled, key=len, reverse=True)):
-        empty = [part for part in wanted if not split[part]]
-        open_parts = empty if len(empty) == len(groups) - dealt else wanted  # the last groups fill what is empty
-        lack = {part: target[part] - len(split[part]) for part in open_parts}
-        split[max(open_parts, key=lack.__getitem__)].extend(members)
-    split = {part: sorted(members, key=natural_key) for part, members in split.items()}
+    split = deal_groups(groups, fractions, seed)
     if split_file is not None:
-        Path(split_file).write_text(json.dumps(split, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_parts(split, split_file)
     return split

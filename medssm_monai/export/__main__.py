@@ -25,7 +25,7 @@ def _override(text: str) -> tuple[str, Any]:
         raise argparse.ArgumentTypeError(f"expected KEY=VALUE, got {text!r}")
     try:
         return key, ast.literal_eval(value)
-    except (ValueError, SyntaxError):  # a word or an expression of MONAI's config language
+    except (ValueError, SyntaxError):  # a word, taken as it is
         return key, value
 
 

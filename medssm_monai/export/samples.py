@@ -12,6 +12,7 @@ from monai.bundle import ConfigParser
 from torch import Tensor
 
 from ..data import prepare_class_demo, prepare_demo, prepare_fusion_demo
+from ..utils.literal import literal
 from .source import Source
 
 __all__ = ["in_batches", "network_inputs"]
@@ -62,7 +63,7 @@ def network_inputs(source: Source, images: str | Path | None = None, count: int 
     """
     synthetic = images is None
     parser = source.parser
-    parser["dataset_dir"] = _demo_images(source.task.kind, parser) if synthetic else str(images)
+    parser["dataset_dir"] = literal(_demo_images(source.task.kind, parser) if synthetic else images)
     recorder = _Recorder(source.network, count)
     inferer, dataset = parser.get_parsed_content("inferer"), parser.get_parsed_content("dataset")
     with torch.no_grad(), suppress(_EnoughError):

@@ -54,7 +54,6 @@ def write_classification_report(summary: dict[str, Any], path: Path, pictures: S
     """The summary as a Markdown page, with the pictures that lie beside it."""
     lines = page_head(summary, "images")
     lines += ["", *_tables(summary), ""]
-    lines += [f"Undefined: {reason}." for reason in summary["undefined"]]
     positive = summary["class_names"][-1]
     areas = f"of {positive}" if len(summary["class_names"]) == 2 else "macro average of one class against the rest"
     facts = {

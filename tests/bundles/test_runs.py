@@ -94,7 +94,7 @@ def test_two_processes_train_one_model(bundle, tmp_path):
     words += [*command_line(bundle.tiny, tmp_path), "--run_name", "both"]
     done = program(words, REPOSITORY, OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert sorted(p.name for p in (tmp_path / "models").iterdir()) == ["model.json", "model.pt"]
+    assert sorted(p.name for p in (tmp_path / "models").glob("[!.]*")) == ["model.json", "model.pt"]
     summary = json.loads((tmp_path / "both" / "validation" / "summary.json").read_text())
     assert "demo (synthetic)" in json.dumps(summary)
     assert summary["images"] == 4

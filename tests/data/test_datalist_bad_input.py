@@ -106,10 +106,10 @@ def test_all_masks_empty_is_an_error_some_empty_masks_are_not(dataset):
     empty = np.zeros((12, 16), np.uint8)
     for name in "abcdef":
         save(empty, dataset / "masks" / f"{name}.png")
-    assert len(segmentation_datalists(dataset)["training"]) == 7
+    assert len(segmentation_datalists(dataset, split="by_name")["training"]) == 7
     save(empty + 38, dataset / "masks" / "g.png")
     with pytest.raises(DatalistError, match="training part, 7 masks, largest value 38"):
-        segmentation_datalists(dataset)
+        segmentation_datalists(dataset, split="by_name")
 
 
 def test_check_levels(dataset):

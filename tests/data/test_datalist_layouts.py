@@ -12,7 +12,7 @@ from medssm_monai.data import segmentation_datalists
 from .builders import names, picture, save, save_pairs, square_mask
 
 
-def test_plain_layout_is_cut_in_contiguous_blocks_of_natural_order(tmp_path, caplog):
+def test_frames_of_one_series_are_cut_in_contiguous_blocks_and_said(tmp_path, caplog):
     save_pairs(tmp_path / "images", tmp_path / "masks", [f"frame{i}" for i in range(1, 21)])
     with caplog.at_level(logging.INFO):
         lists = segmentation_datalists(tmp_path)
@@ -20,6 +20,8 @@ def test_plain_layout_is_cut_in_contiguous_blocks_of_natural_order(tmp_path, cap
     assert names(lists["validation"]) == ["frame15", "frame16", "frame17"]
     assert names(lists["test"]) == ["frame18", "frame19", "frame20"]
     assert "contiguous blocks 70/15/15" in caplog.text
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "frame1 ... frame20" in warning and "--split random" in warning
 
 
 @pytest.mark.parametrize("image_folder", ["images", "image", "Images"])
@@ -27,7 +29,7 @@ def test_plain_layout_is_cut_in_contiguous_blocks_of_natural_order(tmp_path, cap
 @pytest.mark.parametrize("ending", ["", "_segmentation", "_mask", "_Segmentation"])
 def test_plain_layout_takes_the_usual_names(tmp_path, image_folder, mask_folder, ending):
     save_pairs(tmp_path / image_folder, tmp_path / mask_folder, list("abcdefgh"), ending, suffix=".JPG")
-    item = segmentation_datalists(tmp_path)["training"][0]
+    item = segmentation_datalists(tmp_path, split="by_name")["training"][0]
     assert set(item) == {"image", "label", "name"}
     assert item["name"] == "a"
     assert Path(item["image"]).name == "a.JPG"
@@ -36,7 +38,7 @@ def test_plain_layout_takes_the_usual_names(tmp_path, image_folder, mask_folder,
 
 def test_an_image_whose_own_name_has_a_mask_ending_is_matched_by_equal_stem(tmp_path):
     save_pairs(tmp_path / "images", tmp_path / "masks", [f"{c}_mask" for c in "abcd"])
-    assert names(segmentation_datalists(tmp_path)["training"]) == ["a_mask", "b_mask"]
+    assert names(segmentation_datalists(tmp_path, split="by_name")["training"]) == ["a_mask", "b_mask"]
 
 
 def test_unusual_names_and_stray_files_do_no_harm(tmp_path):
@@ -122,4 +124,5 @@ def test_a_small_plain_set_fills_every_part(tmp_path, count):
 def test_paths_are_absolute_whatever_was_given(tmp_path, monkeypatch):
     save_pairs(tmp_path / "set" / "images", tmp_path / "set" / "masks", list("abcdefgh"))
     monkeypatch.chdir(tmp_path)
-    assert segmentation_datalists("./set")["training"][0]["image"] == str(tmp_path / "set" / "images" / "a.png")
+    first = segmentation_datalists("./set", split="by_name")["training"][0]
+    assert first["image"] == str(tmp_path / "set" / "images" / "a.png")

@@ -27,7 +27,7 @@ def touch(path: Path) -> None:
 def test_part_folders_and_every_tenth_training_pair_for_validation(tmp_path):
     save_sources(tmp_path / "train", range(1, 22))
     save_sources(tmp_path / "Test", ["x", "y"])
-    lists = fusion_datalists(tmp_path, ("MRI", "CT"))
+    lists = fusion_datalists(tmp_path, ("MRI", "CT"), split="by_name")
     assert names(lists["validation"]) == ["1", "11", "21"]
     assert names(lists["training"]) == [str(n) for n in range(1, 22) if n not in (1, 11, 21)]
     assert names(lists["test"]) == ["x", "y"]
@@ -37,6 +37,15 @@ def test_part_folders_and_every_tenth_training_pair_for_validation(tmp_path):
         "image_b": str(tmp_path / "Test" / "CT" / "x.png"),
         "name": "x",
     }
+
+
+@pytest.mark.parametrize(("split", "expected"), [("auto", ["20", "21"]), ("random", None)])
+def test_a_missing_validation_part_is_a_tenth_of_the_training_folder(tmp_path, split, expected):
+    save_sources(tmp_path / "train", range(1, 22))
+    lists = fusion_datalists(tmp_path, ("MRI", "CT"), split=split)
+    assert len(lists["training"]) == 19 and len(lists["validation"]) == 2 and not lists["test"]
+    assert expected is None or names(lists["validation"]) == expected
+    assert sorted(names(lists["training"] + lists["validation"]), key=int) == [str(n) for n in range(1, 22)]
 
 
 def test_two_folders_are_cut_in_blocks_and_order_is_that_of_the_sources(tmp_path):
@@ -58,7 +67,7 @@ def test_nifti_by_ending_in_subject_folders(tmp_path):
     for subject in ("S1", "S2", "S10"):
         for ending in ("_t1", "_t1ce", "_flair", "_seg"):
             touch(tmp_path / subject / f"{subject}{ending}.nii.gz")
-    lists = fusion_datalists(tmp_path, NIFTI)
+    lists = fusion_datalists(tmp_path, NIFTI, split="by_name")
     assert [names(lists[part]) for part in ("training", "validation", "test")] == [["S1"], ["S2"], ["S10"]]
     assert lists["training"][0]["image_b"] == str(tmp_path / "S1" / "S1_flair.nii.gz")
 
@@ -147,7 +156,7 @@ def test_bad_folders_and_parts_are_named(tmp_path):
 def test_real_pairs(real_data, folder, sources, counts):
     if not (real_data / folder).is_dir():
         pytest.skip(f"no {folder} in {real_data}")
-    lists = fusion_datalists(real_data / folder, sources, require=("test",))
+    lists = fusion_datalists(real_data / folder, sources, require=("test",), split="by_name")
     assert tuple(len(items) for items in lists.values()) == counts
     assert all(
         Path(item[key]).is_file() for items in lists.values() for item in items for key in ("image_a", "image_b")

@@ -29,7 +29,7 @@ items = json.loads((folder / "items.json").read_text())
 dist.init_process_group("gloo")
 rank = dist.get_rank()
 mine = items[rank::2] + ([items[0]] if rank else [])  # five images: rank 1 repeats the first, as samplers do
-report = SegmentationReport(folder / "report", worst=2)
+report = SegmentationReport(folder / "report", case_count=1)
 engine = evaluator(mine, [report])
 engine.run()
 history, tracker = TrainingHistory(folder / "run"), MLflowTracker(folder / "run", "tests")
@@ -84,12 +84,15 @@ def test_all_images_are_gathered_and_a_repeated_one_counts_once(folder) -> None:
 
     from medssm_monai.handlers import SegmentationReport
 
-    single = SegmentationReport(folder / "single", worst=2)
+    single = SegmentationReport(folder / "single", case_count=1)
     evaluator(items, [single]).run()
     summary = json.loads((folder / "report" / "summary.json").read_text())
     assert summary["per_image"]["dice"]["mean"] == pytest.approx(single.summary["per_image"]["dice"]["mean"])
     assert summary["pooled"]["iou"]["value"] == pytest.approx(single.summary["pooled"]["iou"]["value"])
-    assert [case["image"] for case in summary["worst"]] == [case["image"] for case in single.summary["worst"]]
+    assert [(case["kind"], case["image"]) for case in summary["cases"]] == [
+        (case["kind"], case["image"]) for case in single.summary["cases"]
+    ]
+    assert len(list((folder / "report" / "overlays").glob("*.png"))) == 3  # of both ranks
 
 
 def test_the_loss_is_the_mean_over_both_and_one_process_writes(folder) -> None:

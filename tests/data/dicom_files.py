@@ -1,0 +1,94 @@
+"""Small DICOM files, written tag by tag: explicit VR, little endian, uncompressed.
+
+Nothing but the standard (PS3.5) stands behind them, so that a reader is compared with the stored values and not with
+another reader.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["SECONDARY_CAPTURE", "save_dicom"]
+
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+LONG_FORM = ("OB", "OW", "SQ", "UN", "UT")
+
+
+def _element(tag: int, vr: str, value: Any) -> bytes:
+    if vr == "US":
+        value = struct.pack(f"<{np.size(value)}H", *np.atleast_1d(value))
+    elif isinstance(value, str):
+        value = value.encode("ascii")
+        value += (b"\0" if vr == "UI" else b" ") * (len(value) % 2)
+    value += b"\0" * (len(value) % 2)
+    head = struct.pack("<HH", tag >> 16, tag & 0xFFFF) + vr.encode("ascii")
+    size = struct.pack("<HI", 0, len(value)) if vr in LONG_FORM else struct.pack("<H", len(value))
+    return head + size + value
+
+
+def save_dicom(
+    path: Path,
+    stored: np.ndarray | None,
+    photometric: str = "MONOCHROME2",
+    bits_stored: int | None = None,
+    planar: int | None = None,
+    frames: int | None = None,
+    size: tuple[int, int] | None = None,
+    sop_class: str = SECONDARY_CAPTURE,
+    extra: Mapping[int, tuple[str, Any]] | None = None,
+) -> Path:
+    """Write stored values as they are.
+
+    Args:
+        path: the file.
+        stored: ``(H, W)``, ``(frames, H, W)`` or, as it lies in the file, colour ``(H, W, 3)`` or ``(3, H, W)``;
+            integers of 8 or 16 bits. None leaves the pixels out.
+        photometric: the photometric interpretation.
+        bits_stored: fewer than the type has.
+        planar: planar configuration of colours.
+        frames: number of frames of ``(frames, H, W)``.
+        size: rows and columns that the header claims, where they are not those of the array.
+        sop_class: what the object is.
+        extra: further elements, tag to (VR, value).
+    """
+    uid = f"1.2.826.0.1.3680043.10.{abs(hash(str(path))) % 10**12}"
+    meta = [
+        _element(0x00020001, "OB", b"\0\1"),
+        _element(0x00020002, "UI", sop_class),
+        _element(0x00020003, "UI", uid),
+        _element(0x00020010, "UI", EXPLICIT_LITTLE_ENDIAN),
+        _element(0x00020012, "UI", "1.2.826.0.1.3680043.10.1"),
+    ]
+    meta_bytes = b"".join(meta)
+    elements: dict[int, tuple[str, Any]] = {0x00080016: ("UI", sop_class), 0x00080018: ("UI", uid)}
+    elements |= {0x00080060: ("CS", "OT"), 0x0020000D: ("UI", f"{uid}.1"), 0x0020000E: ("UI", f"{uid}.2")}
+    if stored is not None:
+        bits = stored.dtype.itemsize * 8
+        colour = planar is not None
+        height, width = size or (stored.shape[1:] if planar == 1 or frames else stored.shape[:2])
+        elements |= {
+            0x00280002: ("US", 3 if colour else 1),
+            0x00280004: ("CS", photometric),
+            0x00280010: ("US", height),
+            0x00280011: ("US", width),
+            0x00280100: ("US", bits),
+            0x00280101: ("US", bits_stored or bits),
+            0x00280102: ("US", (bits_stored or bits) - 1),
+            0x00280103: ("US", int(stored.dtype.kind == "i")),
+            0x7FE00010: ("OB" if bits == 8 else "OW", stored.astype(stored.dtype.newbyteorder("<")).tobytes()),
+        }
+        elements |= {0x00280006: ("US", planar)} if colour else {}
+        elements |= {0x00280008: ("IS", str(frames))} if frames else {}
+    elements |= extra or {}
+    body = b"".join(_element(tag, vr, value) for tag, (vr, value) in sorted(elements.items()))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(
+        b"\0" * 128 + b"DICM" + _element(0x00020000, "UL", struct.pack("<I", len(meta_bytes))) + meta_bytes + body
+    )
+    return path
