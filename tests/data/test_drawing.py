@@ -100,14 +100,14 @@ def test_groups_of_a_table_stay_whole_in_segmentation_and_fusion(tmp_path):
     for stem in stems:
         save(picture(), tmp_path / "pairs" / "A" / f"{stem}.png")
         save(picture(), tmp_path / "pairs" / "B" / f"{stem}.png")
-    table = "Image;patient\r\n" + "".join(f"{stem}.png;{stem[:2]}\r\n" for stem in stems)
+    table = "Image;patient\r\n" + "".join(f"{stem}.png;{stem[:3]}\r\n" for stem in stems)
     (tmp_path / "groups.csv").write_text(table)
     options = {"group_column": "patient", "metadata_file": tmp_path / "groups.csv"}
     for lists in (
         segmentation_datalists(tmp_path, **options, check=False),
         fusion_datalists(tmp_path / "pairs", ("A", "B"), **options),
     ):
-        of = [{name[:2] for name in names(lists[part])} for part in PARTS]
+        of = [{name[:3] for name in names(lists[part])} for part in PARTS]
         assert sum(map(len, of)) == 8 == len(set().union(*of))
         assert all(of)
     (tmp_path / "split.json").write_text(json.dumps({"training": stems[:4], "validation": stems[4:]}))
@@ -180,8 +180,9 @@ def test_groups_are_chosen_so_that_the_parts_have_the_classes():
 
 
 def test_a_part_without_a_class_is_said_with_counts(tmp_path, caplog):
-    for part, classes in (("Training", {"a": 4, "b": 4}), ("val", {"a": 2, "b": 2}), ("test", {"a": 2})):
-        save_classes(tmp_path / part, classes, seed=hash(part) % 97 * 10_000)
+    sets = {"Training": {"a": 4, "b": 4}, "val": {"a": 2, "b": 2}, "test": {"a": 2}}
+    for number, (part, classes) in enumerate(sets.items()):
+        save_classes(tmp_path / part, classes, seed=number * 10_000)
     names_file = tmp_path / "split.json"
     names_file.write_text(
         json.dumps(
@@ -199,13 +200,9 @@ def test_a_part_without_a_class_is_said_with_counts(tmp_path, caplog):
 
 
 def test_names_of_patients_in_a_drawn_classification_are_said(tmp_path, caplog):
-    for label in "ab":
-        for patient in range(6):
-            for view in range(2):
-                save(
-                    picture(seed=hash((label, patient, view)) % 2**31),
-                    tmp_path / label / f"{label}{patient}_{view}.png",
-                )
+    files = [f"{label}/{label}{patient}_{view}.png" for label in "ab" for patient in range(6) for view in range(2)]
+    for seed, file in enumerate(files):
+        save(picture(seed=seed), tmp_path / file)
     with caplog.at_level(logging.WARNING):
         classification_datalists(tmp_path)
     assert "12 beginnings of names come several times (a0_...: 2 images)" in caplog.text
