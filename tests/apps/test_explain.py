@@ -8,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from monai.transforms import Compose, Resized
 from PIL import Image
 
 import medssm_monai
+from medssm_monai.transforms import LoadImage2Dd
 from medssm_monai.visualize import ImageExplainer, grad_cam
 
 from .tiny_bundles import CLASSES, CLINICAL_FMAMBA, MAMBA_MIS, MEDCONVMAMBA, MEDSPECTRALNET, copy_bundle
@@ -90,10 +92,6 @@ class Quadrant(torch.nn.Module):
 
 
 def test_the_map_lies_where_the_image_has_it(tmp_path):
-    from monai.transforms import Compose, Resized
-
-    from medssm_monai.transforms import LoadImage2Dd
-
     pixels = np.zeros((60, 40), np.uint8)
     pixels[6:18, 20:30] = 255  # rows 6..17, columns 20..29
     Image.fromarray(pixels).save(tmp_path / "p.png")
@@ -113,10 +111,6 @@ def test_the_map_lies_where_the_image_has_it(tmp_path):
 
 
 def test_nothing_to_see_is_said_and_drawn(tmp_path):
-    from monai.transforms import Compose
-
-    from medssm_monai.transforms import LoadImage2Dd
-
     load = LoadImage2Dd("image", channels=1)
     explainer = ImageExplainer("layer", load, Compose([load]), ["quarter", "rest"])
     black = np.zeros((8, 8), np.uint8)
@@ -135,6 +129,6 @@ def test_other_kinds_have_nothing_to_explain(tiny, tmp_path):
 
 
 def test_volumes_are_refused():
-    explainer = ImageExplainer("layer", lambda item: item, lambda item: item, ["a", "b"])
+    explainer = ImageExplainer("layer", dict, Compose([]), ["a", "b"])
     with pytest.raises(ValueError, match=r"explanations show 2D images \(C, H, W\), got shape \(1, 4, 4, 4\)"):
         explainer.activation(torch.nn.Identity(), torch.zeros(1, 4, 4, 4), 0)
