@@ -64,6 +64,12 @@ def write_classification_report(summary: dict[str, Any], path: Path, pictures: S
         "images, and more so in resamples, so that its interval may lie above the value",
     }
     lines += ["", *closing_facts(summary, "images", facts)]
+    if summary["confident_errors"]:
+        lines += ["", "Errors of highest confidence, the cases to look at first:", ""]
+        lines += [
+            f"- {error['image']}: {error['label']} taken for {error['predicted']} ({error['confidence']:.3f})"
+            for error in summary["confident_errors"]
+        ]
     for picture in pictures:
         lines += ["", f"![{Path(picture).stem.replace('_', ' ')}]({picture})"]
     write_page(lines, path)

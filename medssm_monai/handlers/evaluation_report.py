@@ -132,7 +132,8 @@ class EvaluationReport(ABC):
 
         An evaluation says so in the log too; a training says it once, not after every epoch.
         """
-        few = f"only {count} {counted}: the figures are uncertain, and so are their intervals"
+        noun = counted[:-1] if count == 1 else counted
+        few = f"only {count} {noun}: the figures are uncertain, and so are their intervals"
         warnings = [*([few] if count < FEWEST_CASES else []), *further]
         if process_rank() == 0:
             for warning in warnings:

@@ -16,6 +16,7 @@ Rows = Sequence[Mapping[str, float]]
 _MOST_CURVES = 6
 _NO_CURVES = ("epoch", "seconds", "lr", "temperature", "nll", "nll_calibrated")  # of another kind or scale than scores
 _SAME = 1e-5  # relative; one score computed in float32 and in float64
+_LONGEST_LEGEND = 60
 _FEW = 30  # epochs up to which every one gets a marker
 
 
@@ -74,7 +75,7 @@ def plot_curves(
     """
     Draw losses (left) and metrics (right) over epochs and save them as a picture.
 
-    A curve that runs on another one is not drawn twice: its name stands beside the other's in the legend. Uses
+    A curve that runs on another one is not drawn twice: the legend names both, or says how many are alike. Uses
     matplotlib's Agg canvas directly: no display, and the process-wide backend stays as it is.
 
     Args:
@@ -106,7 +107,7 @@ def plot_curves(
         figure.suptitle(title, fontsize="medium")
     for axis, (label, curves) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         for number, (name, same) in enumerate(curves.items()):
-            _draw(axis, _points(rows, name), " = ".join([name, *same]), number, thick=name == key_metric)
+            _draw(axis, _points(rows, name), _legend(name, same), number, thick=name == key_metric)
         if best is not None:
             text = f"best epoch: {best[0]} ({key_metric} {best[1]:.4g})" if key_metric else f"best epoch: {best[0]}"
             axis.axvline(best[0], color="0.35", linestyle=(0, (1, 2)), linewidth=1.2, label=text, zorder=1)
@@ -114,6 +115,12 @@ def plot_curves(
                 axis.plot(*best, marker="*", color="black", markersize=12, linestyle="none", zorder=4)
         _finish(axis, label, [int(row["epoch"]) for row in rows])
     figure.savefig(path, dpi=120)
+
+
+def _legend(name: str, same: Sequence[str]) -> str:
+    """The curve's name with those that it also stands for, or their number where the names would not fit."""
+    text = " = ".join([name, *same])
+    return text if len(text) <= _LONGEST_LEGEND else f"{name} = {len(same)} other{'s' if len(same) > 1 else ''}"
 
 
 def _draw(axis: Any, points: Mapping[int, float], label: str, number: int, thick: bool) -> None:

@@ -56,6 +56,24 @@ def test_training_is_tracked_and_says_that_its_data_are_the_demo_set(trained):
     assert all(np.isfinite(float(row["train_loss"])) for row in rows)
 
 
+def test_validation_loss_is_the_training_loss_on_the_validation_set(trained, tmp_path):
+    bundle, out = trained
+    flow = bundle.workflow(TRAIN, tmp_path, **bundle.tiny)
+    network, loss, images = (flow.parser.get_parsed_content(key) for key in ("network", "loss", "validate#dataset"))
+    network.load_state_dict(torch.load(out / "first" / "checkpoint_epoch=2.pt", weights_only=True)["model"])
+    network.eval()
+    losses = []
+    with torch.no_grad():
+        for item in images:
+            label = torch.as_tensor(item["label"])[None]
+            losses.append(float(loss(network(item["image"][None]), label)))
+    row = _history(out / "first")[1]
+    assert float(row["val_loss"]) == pytest.approx(sum(losses) / len(losses), rel=1e-4)
+    client, runs = bundle.mlflow_runs(out)
+    first = next(r for r in runs if r.info.run_name == "first")
+    assert first.data.metrics["val_loss"] == pytest.approx(float(row["val_loss"]))
+
+
 def test_training_is_repeatable(trained, tmp_path):
     bundle, out = trained
     bundle.run(TRAIN, tmp_path, **{**bundle.tiny, "max_epochs": 2}, run_name="again")

@@ -116,7 +116,27 @@ def test_absent_class_is_explained_and_json_stays_valid(tmp_path) -> None:
     summary = json.loads(text)
     assert "NaN" not in text and summary["metrics"]["roc_auc"]["value"] is None
     assert any("no sample of bacterial, viral" in reason for reason in summary["undefined"])
-    assert "no sample of bacterial" in (tmp_path / "report.md").read_text()
+    assert summary["warnings"] == ["only 4 images: the figures are uncertain, and so are their intervals"] + [
+        reason for reason in summary["undefined"]
+    ]
+    head, *_ = (tmp_path / "report.md").read_text().split("| metric |")
+    assert "**Warning:** no sample of bacterial, viral" in head and "**Warning:** only 4 images" in head
+
+
+def test_the_errors_of_highest_confidence_are_named(tmp_path) -> None:
+    logits, labels = samples(60)
+    prob = softmax(logits.astype(np.float64), axis=1)
+    handler = ClassificationReport(tmp_path, NAMES, n_resamples=20, pictures=False, details={"weights": "own, 1a2b"})
+    evaluator(items(logits, labels), [handler]).run()
+    wrong = np.flatnonzero(prob.argmax(axis=1) != labels)
+    expected = wrong[np.argsort(-prob[wrong].max(axis=1))][:5]
+    found = handler.summary["confident_errors"]
+    assert len(wrong) > 5 and [error["image"] for error in found] == [f"data/p{i // 2}_{i:02d}.png" for i in expected]
+    first = expected[0]
+    text = f"{NAMES[labels[first]]} taken for {NAMES[prob[first].argmax()]} ({prob[first].max():.3f})"
+    page = (tmp_path / "report.md").read_text()
+    assert f"{found[0]['image']}: {text}" in page and "Weights: own, 1a2b" in page
+    assert handler.summary["warnings"] == [] and "Warning" not in page
 
 
 @pytest.mark.parametrize("by", ["expression", "entry"])

@@ -83,6 +83,12 @@ def test_both_losses_stand_together_and_no_curve_twice(figures) -> None:
     assert len({color for color, _ in styles}) == len({dash for _, dash in styles}) == 3
 
 
+def test_many_equal_curves_are_counted(figures) -> None:
+    rows = [{"epoch": 1, **{f"validation_of_a_long_name_{i}": 0.5 for i in range(4)}}]
+    plot_curves(rows, "x.png")
+    assert legends(figures[0]) == [["validation_of_a_long_name_0 = 3 others"]]
+
+
 @pytest.mark.parametrize("count", [1, 2, 500])
 def test_epochs_are_whole_numbers_however_many(figures, count: int) -> None:
     plot_curves([{"epoch": e, "train_loss": 1 / e} for e in range(1, count + 1)], "x.png")
