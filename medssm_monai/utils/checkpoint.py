@@ -81,24 +81,22 @@ def _compare(name: str, saved: Mapping[str, torch.Tensor], network: nn.Module, n
     last = next(reversed(own))
     others = {key for key in own.keys() & saved.keys() if own[key].shape != saved[key].shape}
     same_body = last in others and saved[last].shape[1:] == own[last].shape[1:] and own.keys() == saved.keys()
-    if num_classes is not None and same_body:
-        raise ValueError(
-            f"{name}: its weights are for {saved[last].shape[0]} classes, but {num_classes} classes are named. "
-            f"{_restore(name)}, or give the checkpoint that was trained for these classes."
-        )
     wrong = sorted((own.keys() ^ saved.keys()) | others)
-    if wrong:
-        raise ValueError(
-            f"{name}: its weights are another network's; {_some(wrong)} are missing, unknown or of "
-            f"another shape. {_restore(name)}, or name the overlay it was trained with."
-        )
-
-
-def _restore(name: str) -> str:
+    if not wrong:
+        return
     settings = settings_file(name)
+    if num_classes is not None and same_body:
+        reason = f"its weights are for {saved[last].shape[0]} classes, but {num_classes} classes are named"
+        mend = "give the checkpoint that was trained for these classes"
+    else:
+        reason = f"its weights are another network's; {_some(wrong)} are missing, unknown or of another shape"
+        mend = "name the overlay it was trained with"
     if settings.is_file():
-        return "Restore the settings file (.json) beside it"
-    return f"There is no {settings.name} beside it, the settings it was trained with: copy it along with the weights"
+        raise ValueError(f"{name}: {reason}. Restore the settings file (.json) beside it, or {mend}.")
+    raise ValueError(
+        f"{name}: there is no {settings.name} beside it, the settings it was trained with: copy it along with the "
+        f"weights, or {mend}. Without it {reason}."
+    )
 
 
 def start_from(network: nn.Module, ckpt_path: str | os.PathLike | None) -> nn.Module:

@@ -60,7 +60,7 @@ def test_one_line_when_settings_are_missing_or_wrong(tmp_path, settings):
     torch.save(_network(width=6).state_dict(), tmp_path / "moved.pt")
     if settings:
         (tmp_path / "moved.json").write_text("{}")
-    said = "Restore the settings file" if settings else "There is no moved.json beside it.*copy it along"
+    said = "Restore the settings file" if settings else "moved.pt: there is no moved.json beside it.*copy it along"
     with pytest.raises(ValueError, match=said) as raised:
         load_weights(_network(), tmp_path / "moved.pt")
     assert "\n" not in str(raised.value) and len(str(raised.value)) < 600
