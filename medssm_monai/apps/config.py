@@ -8,6 +8,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from ..utils import as_device
 from .bundles import bundle_config
 
 __all__ = ["read_inference_config"]
@@ -18,7 +19,7 @@ def read_inference_config(root: Path, overrides: Mapping[str, Any]) -> ConfigPar
 
     Raises:
         FileNotFoundError: the folder has no inference config.
-        ValueError: overrides of keys that are not there, or no ``prediction``.
+        ValueError: overrides of keys that are not there, a device that is not there, or no ``prediction``.
     """
     file = bundle_config(root, "inference")
     if file is None:
@@ -35,5 +36,13 @@ def read_inference_config(root: Path, overrides: Mapping[str, Any]) -> ConfigPar
             "prediction: {_target_: medssm_monai.apps.SegmentationTask}."
         )
     fixed = {"bundle_root": str(root), **({"save_results": False} if "save_results" in parser.config else {})}
-    parser.update({**fixed, **overrides})
+    parser.update({**fixed, **overrides, **_device(overrides)})
     return parser
+
+
+def _device(overrides: Mapping[str, Any]) -> dict[str, str]:
+    """A device given as a word, as an expression that makes it; expressions stay as they are."""
+    device = overrides.get("device")
+    if device is None or (isinstance(device, str) and device.startswith("$")):
+        return {}
+    return {"device": f"$torch.device({str(as_device(device))!r})"}

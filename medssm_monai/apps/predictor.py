@@ -52,7 +52,8 @@ def load(
 
     Raises:
         FileNotFoundError: no such bundle.
-        ValueError: a key that the bundle's ``inference.yaml`` lacks, or a bundle without ``prediction`` there.
+        ValueError: a key that the bundle's ``inference.yaml`` lacks, a device that is not there, or a bundle without
+            ``prediction``.
 
     Example::
 
@@ -64,7 +65,7 @@ def load(
     if ckpt_path is not None:
         settings["ckpt_path"] = os.fspath(ckpt_path)
     if device is not None:
-        settings["device"] = f"$torch.device({str(device)!r})"
+        settings["device"] = device
     return Predictor(find_bundle(bundle), settings)
 
 

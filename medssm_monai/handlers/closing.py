@@ -47,7 +47,9 @@ def close_training(
     if process_rank() > 0:
         return
     run, state = Path(run_dir), evaluator.state
-    figure = f"best {state.key_metric_name} {state.best_metric:.4f} in epoch {state.best_metric_epoch}"
+    validated = state.key_metric_name is not None and state.best_metric_epoch > 0
+    figure = f"best {state.key_metric_name} {state.best_metric:.4f} in epoch {state.best_metric_epoch}, of"
+    figure = figure if validated else "never validated,"
     places = {
         "weights": Path(ckpt_dir) / "model.pt",
         "report": run / "validation" / "report.md",
@@ -55,7 +57,7 @@ def close_training(
         "table": run / "history.csv",
     }
     commands = {"runs": _mlflow_ui(run.parent), "next": _evaluate_command(Path(bundle_root), places["weights"])}
-    logger.info("%s", closing_block(f"Trained: {figure}, of {trainer.state.epoch} epochs", places, commands))
+    logger.info("%s", closing_block(f"Trained: {figure} {trainer.state.epoch} epochs", places, commands))
 
 
 def close_evaluation(bundle_root: str, run_dir: str | os.PathLike, ckpt_path: str | os.PathLike) -> None:
@@ -89,14 +91,16 @@ def close_inference(
     ckpt_path: str | os.PathLike,
     images: int,
     results: str | os.PathLike | Sequence[str | os.PathLike],
+    what: str = "images",
 ) -> None:
     """Log how many images there were, where the results are, and how to hand the network to another program.
 
     Args:
         bundle_root: the bundle's folder.
         ckpt_path: the weights.
-        images: how many images, or pairs, were given.
+        images: how many were given.
         results: file or folder of the results, or several.
+        what: ``"images"`` or ``"pairs"``.
     """
     if process_rank() > 0:
         return
@@ -104,7 +108,7 @@ def close_inference(
     own = [] if weights == root / "models" / "model.pt" else ["--ckpt_path", shown_path(weights)]
     command = as_typed([python_name(), "-m", "medssm_monai.export", shown_path(root), *own])
     places = {"weights": weights, "results": results}
-    logger.info("%s", closing_block(f"Predicted: {images} given", places, {"next": _if_program(command)}))
+    logger.info("%s", closing_block(f"Inference finished: {images} {what} given", places, {"next": _if_program(command)}))
 
 
 def key_figure(summary: Mapping[str, Any]) -> str:
