@@ -8,7 +8,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from ..utils import require_known_keys
+from ..utils import as_device, require_known_keys
 from ..utils.bundles import bundle_config
 from ..utils.literal import literal
 
@@ -23,7 +23,8 @@ def read_inference_config(root: Path, overrides: Mapping[str, Any]) -> ConfigPar
 
     Raises:
         FileNotFoundError: the folder has no inference config.
-        ValueError: overrides of keys that nothing in the config uses, or no ``prediction``.
+        ValueError: overrides of keys that nothing in the config uses, a device that is not there, or no
+            ``prediction``.
     """
     file = bundle_config(root, "inference")
     if file is None:
@@ -36,6 +37,7 @@ def read_inference_config(root: Path, overrides: Mapping[str, Any]) -> ConfigPar
             "prediction: {_target_: medssm_monai.apps.SegmentationTask}."
         )
     fixed = {"bundle_root": str(root), **({"save_results": False} if "save_results" in parser.config else {})}
-    parser.update({key: literal(value) for key, value in {**fixed, **overrides}.items()})
+    device = {} if overrides.get("device") is None else {"device": as_device(overrides["device"])}
+    parser.update({**{key: literal(value) for key, value in {**fixed, **overrides}.items()}, **device})
     require_known_keys(parser)
     return parser

@@ -56,7 +56,8 @@ def load(
 
     Raises:
         FileNotFoundError: no such bundle.
-        ValueError: a key that the bundle's ``inference.yaml`` lacks, or a bundle without ``prediction`` there.
+        ValueError: a key that the bundle's ``inference.yaml`` lacks, a device that is not there, or a bundle without
+            ``prediction``.
 
     Example::
 
@@ -68,7 +69,7 @@ def load(
     if ckpt_path is not None:
         settings["ckpt_path"] = os.fspath(ckpt_path)
     if device is not None:
-        settings["device"] = torch.device(device)
+        settings["device"] = device
     return Predictor(find_bundle(bundle), settings)
 
 

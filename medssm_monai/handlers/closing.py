@@ -50,7 +50,9 @@ def close_training(
     if process_rank() > 0:
         return
     run, state = Path(run_dir), evaluator.state
-    figure = f"best {state.key_metric_name} {state.best_metric:.4f} in epoch {state.best_metric_epoch}"
+    validated = state.key_metric_name is not None and state.best_metric_epoch > 0
+    figure = f"best {state.key_metric_name} {state.best_metric:.4f} in epoch {state.best_metric_epoch}, of"
+    figure = figure if validated else "never validated,"
     places = {
         "weights": Path(ckpt_dir) / "model.pt",
         "report": run / "validation" / "report.md",
@@ -58,7 +60,7 @@ def close_training(
         "table": run / "history.csv",
     }
     commands = {"runs": _mlflow_ui(run.parent), "next": _evaluate_command(Path(bundle_root), places["weights"])}
-    logger.info("%s", closing_block(f"Trained: {figure}, of {trainer.state.epoch} epochs", places, commands))
+    logger.info("%s", closing_block(f"Trained: {figure} {trainer.state.epoch} epochs", places, commands))
 
 
 def close_evaluation(bundle_root: str, run_dir: str | os.PathLike, ckpt_path: str | os.PathLike) -> None:
@@ -92,6 +94,7 @@ def close_inference(
     ckpt_path: str | os.PathLike,
     evaluator: BulkEvaluator,
     results: str | os.PathLike | Sequence[str | os.PathLike],
+    what: str = "images",
 ) -> None:
     """Log how many images are done, where the results are, and how to hand the network to another program.
 
@@ -101,6 +104,7 @@ def close_inference(
         evaluator: that of the inference, which knows what failed.
         results: file or folder of the results, or several; those that do not exist are left out. A `failed.csv`
             counts only when this run has left it.
+        what: ``"images"`` or ``"pairs"``.
     """
     if process_rank() > 0:
         return
@@ -110,7 +114,7 @@ def close_inference(
     several = [results] if isinstance(results, (str, os.PathLike)) else list(results)
     there = [place for place in several if evaluator.failures or Path(place).name != "failed.csv"]
     failed = f", {evaluator.seen - evaluator.done} failed" if evaluator.failures else ""
-    figure = f"Predicted: {evaluator.done} of {evaluator.seen}{failed}"
+    figure = f"Inference finished: {evaluator.done} of {evaluator.seen} {what} done{failed}"
     logger.info("%s", closing_block(figure, {"weights": weights, "results": there}, {"next": _if_program(command)}))
 
 

@@ -97,6 +97,8 @@ class MLflowStore:
         """Open the run, or go on with an unfinished one of this name."""
         from monai.handlers import MLFlowHandler
 
+        if self.is_local:
+            Path(self.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         with _environment({URI_VARIABLE: None}):  # which MONAI's handler would take instead of the argument
             self._handler = self._call(
                 lambda: MLFlowHandler(

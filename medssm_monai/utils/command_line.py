@@ -9,7 +9,7 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 
-__all__ = ["arguments_with", "as_typed", "option_words", "python_name", "run_by_monai"]
+__all__ = ["arguments_with", "as_typed", "launcher", "option_words", "python_name", "run_by_monai"]
 
 
 def run_by_monai() -> bool:
@@ -25,9 +25,11 @@ def python_name() -> str:
 
 def as_typed(words: Sequence[str]) -> str:
     """Words quoted for a shell, lists of config files as the documentation has them: ``"['a.yaml', 'b.yaml']"``."""
-    return " ".join(
-        f'"{word}"' if "'" in word and not set(word) & set('"$`\\!') else shlex.quote(word) for word in words
-    )
+    return " ".join(map(_quoted, words))
+
+
+def _quoted(word: str) -> str:
+    return f'"{word}"' if "'" in word and not set(word) & set('"$`\\!') else shlex.quote(word)
 
 
 def option_words(arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
