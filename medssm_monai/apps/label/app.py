@@ -176,6 +176,10 @@ class BundleApp(MONAILabelApp):
         with answered(BAD_INPUT, f"scoring by {request.get('method')}"), self._one("scoring"):
             return super().scoring(request, datastore)
 
+    def scoring_method(self, name: str) -> None:
+        """Answer 404 for an unknown one, before it starts in the background."""
+        self._require(name, self._scoring_methods)
+
     def next_sample(self, request: Mapping[str, Any]) -> dict[str, Any]:
         self._require(request.get("strategy") or "random", self._strategies)
         return super().next_sample(request)

@@ -165,7 +165,7 @@ class StudyDatastore(LocalDatastore):
         with replace_file(target) as part:
             shutil.copyfile(source, part)
         if earlier is not None and earlier.name != target.name:
-            earlier.unlink(missing_ok=True)
+            earlier.unlink(missing_ok=True)  # in the folder of the target
 
     @alone
     def remove_image(self, image_id: str) -> None:
@@ -173,10 +173,12 @@ class StudyDatastore(LocalDatastore):
 
         Raises:
             ImageNotFoundException: no such image.
+            ValueError: a label in a folder that is a link.
         """
         path = self._image_file(image_id)
         if path is None:
             raise ImageNotFoundException(f"there is no image {image_id!r}.")
+        path = destination(self.root, path.name, link=True)
         for tag in list(self._datastore.objects[image_id].labels):
             self.remove_label(image_id, tag)
         path.unlink(missing_ok=True)
@@ -188,11 +190,12 @@ class StudyDatastore(LocalDatastore):
 
         Raises:
             LabelNotFoundException: no such label.
+            ValueError: the folder of the tag is a link.
         """
         path = self._label_file(label_id, label_tag)
         if path is None:
             raise LabelNotFoundException(f"there is no label of {label_id!r} with the tag {label_tag!r}.")
-        path.unlink(missing_ok=True)
+        destination(self.root, LABELS, path.parent.name, path.name, link=True).unlink(missing_ok=True)
         self.refresh()
 
     @alone

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, HTTPException, UploadFile
+from fastapi import APIRouter, FastAPI, HTTPException
 from fastapi.responses import FileResponse, Response
 from monailabel.endpoints import (
     activelearning,
@@ -25,7 +25,8 @@ from monailabel.endpoints import (
 )
 from monailabel.interfaces.utils.app import app_instance, clear_cache
 from requests_toolbelt import MultipartEncoder
-from starlette.background import BackgroundTask
+from starlette.background import BackgroundTask, BackgroundTasks
+from starlette.datastructures import UploadFile
 
 from .audit import asking_user, note
 from .errors import BAD_INPUT, NOT_FOUND, answered
@@ -120,8 +121,12 @@ def in_thread(
 
     def call(**arguments: Any) -> Any:
         with answered(BAD_INPUT, " ".join(key)):
-            checked = check(key, arguments, limits)
-            return prepared(key, _finish(endpoint(**checked)), checked)
+            try:
+                checked = check(key, arguments, limits)
+                return prepared(key, _finish(endpoint(**checked)), checked)
+            except BaseException:
+                clean(arguments)
+                raise
 
     call.__signature__ = inspect.signature(endpoint)  # type: ignore[attr-defined]  # what FastAPI reads
     call.__name__ = endpoint.__name__
@@ -135,6 +140,13 @@ def _finish(coroutine: Coroutine[Any, Any, Any]) -> Any:
         return done.value
     coroutine.close()
     raise RuntimeError("an endpoint of MONAI Label waits; it cannot run in a thread.")
+
+
+def clean(arguments: Mapping[str, Any]) -> None:
+    """Remove what an endpoint has written for a request that failed; MONAI Label does so after good ones only."""
+    for value in arguments.values():
+        for task in value.tasks if isinstance(value, BackgroundTasks) else ():
+            task.func(*task.args, **task.kwargs)
 
 
 def check(key: tuple[str, str], arguments: dict[str, Any], limits: Limits) -> dict[str, Any]:
@@ -193,6 +205,7 @@ def _check_params(
     elif key == ("POST", "/train/{model}"):
         train_params(params, limits)
     elif key == ("POST", "/scoring/{method}"):
+        app_instance().scoring_method(arguments["method"])
         scoring_params(params, limits)
     elif path.startswith("/activelearning"):
         sample_params(params)

@@ -37,8 +37,13 @@ def base_name(value: str | None, what: str) -> str:
     return plain_name((value or "").replace("\\", "/").rsplit("/", 1)[-1], what)
 
 
-def destination(root: Path, *parts: str) -> Path:
+def destination(root: Path, *parts: str, link: bool = False) -> Path:
     """The file ``root/parts[0]/…``, whose folder lies in ``root`` in truth and which is no link itself.
+
+    Args:
+        root: the folder; may be, or lie behind, a link.
+        parts: folders and file name.
+        link: take a file that is a link, to remove it.
 
     Raises:
         ValueError: a part that is no plain name, a folder of the way or the file itself that is a link.
@@ -48,7 +53,9 @@ def destination(root: Path, *parts: str) -> Path:
     path = root.joinpath(*parts)
     inside = Path(os.path.realpath(root)).joinpath(*parts[:-1])
     if Path(os.path.realpath(path.parent)) != inside:
-        raise ValueError(f"{path.parent} leads out of {root} by a link; nothing is written there.")
-    if path.is_symlink() or path.is_dir():
-        raise ValueError(f"{path.name} is a {'link' if path.is_symlink() else 'folder'}; nothing is written there.")
+        raise ValueError(f"{path.parent} leads out of {root} by a link; nothing is changed there.")
+    if path.is_symlink() and not link:
+        raise ValueError(f"{path.name} is a link; nothing is written through it.")
+    if path.is_dir() and not path.is_symlink():
+        raise ValueError(f"{path.name} is a folder, expected a file.")
     return path

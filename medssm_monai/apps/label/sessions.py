@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import uuid
 from pathlib import Path
@@ -54,6 +55,15 @@ class PrivateSessions(Sessions):
             ValueError: an archive that cannot be unpacked safely.
             HTTPException: as many sessions as the limit allows (429).
         """
+        try:
+            return self._add(data_file, expiry, uncompress)
+        except BaseException:
+            received = Path(data_file) if Path(data_file).is_dir() else Path(data_file).parent
+            if received.parent == Path(tempfile.gettempdir()):  # a folder of this request alone
+                shutil.rmtree(received, ignore_errors=True)
+            raise
+
+    def _add(self, data_file: str, expiry: int, uncompress: bool) -> tuple[str, Any]:
         if len(self) >= self.limits.sessions:
             raise HTTPException(TOO_MANY, f"{len(self)} sessions are open; delete one, or wait until one expires.")
         if uncompress and Path(data_file).is_file():
