@@ -12,6 +12,7 @@ from monai.bundle import ConfigParser
 from torch import Tensor
 
 from ..data import prepare_class_demo, prepare_demo, prepare_fusion_demo
+from ..utils import unwrapped
 from ..utils.literal import literal
 from .source import Source
 
@@ -67,7 +68,9 @@ def network_inputs(source: Source, images: str | Path | None = None, count: int 
     recorder = _Recorder(source.network, count)
     inferer, dataset = parser.get_parsed_content("inferer"), parser.get_parsed_content("dataset")
     with torch.no_grad(), suppress(_EnoughError):
-        for item in dataset:
+        for image in dataset.data:
+            with unwrapped():  # the dataset itself would hand on a failure, for bulk inference
+                item = dataset.transform(image)
             inferer(item["image"][None].as_tensor(), recorder)
     sizes = list(dict.fromkeys(tuple(window.shape) for window in recorder.windows))
     if len(sizes) != 1:

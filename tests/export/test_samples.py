@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from medssm_monai.data import ImageReadError
 from medssm_monai.export.samples import in_batches, network_inputs
 from medssm_monai.export.source import open_source
 
@@ -39,6 +40,14 @@ def test_images_of_several_sizes_are_refused(tmp_path, write_picture):
     source = open_source(CLINICAL_FMAMBA.folder, untrained=True, overrides=tiny)
     with pytest.raises(ValueError, match="2 sizes.*one size"):
         network_inputs(source, tmp_path)
+
+
+def test_an_image_that_cannot_be_read_is_an_error(tmp_path, write_picture):
+    image = write_picture(tmp_path / "cut.png", 64, 48)
+    image.write_bytes(image.read_bytes()[:500])
+    source = open_source(MAMBA_MIS.folder, untrained=True, overrides=SMALL)
+    with pytest.raises(ImageReadError, match="cut.png: cannot be decoded"):
+        network_inputs(source, image)
 
 
 def test_random_weights_are_of_the_seed_and_say_so():
