@@ -10,9 +10,7 @@ file, not only the one it came from, and write that figure on the model card.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -20,7 +18,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch  # noqa: E402
 
+from medssm_monai.utils import file_sha256, write_model_settings  # noqa: E402
 from medssm_monai.utils.checkpoint import read_weights  # noqa: E402
+from medssm_monai.utils.model_settings import WEIGHTS_SHA256, saved_settings  # noqa: E402
 
 __all__ = ["LIMIT", "halved", "main"]
 
@@ -59,8 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{size / 2**20:.1f} MiB, more than the {LIMIT / 2**20:.0f} MiB of a bundle's file; nothing written")
         return 1
     os.replace(part, options.target)
-    shutil.copyfile(settings, options.target.with_suffix(".json"))
-    digest = hashlib.sha256(options.target.read_bytes()).hexdigest()
+    digest = file_sha256(options.target)
+    write_model_settings(options.target, {**(saved_settings(options.source) or {}), WEIGHTS_SHA256: digest})
     print(f"{options.target}: {size / 2**20:.1f} MiB, SHA-256 {digest}")
     return 0
 

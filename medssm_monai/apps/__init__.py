@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .bundles import BUNDLES_VARIABLE, find_bundle
+from ..utils.bundles import BUNDLES_VARIABLE, find_bundle
 from .predictions import ClassificationPrediction, FusionPrediction, SegmentationPrediction
 from .predictor import Predictor, load
 from .tasks import ClassificationTask, FusionTask, SegmentationTask

@@ -8,8 +8,9 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from ..utils import as_device, require_known_keys
+from ..utils.bundles import bundle_config
 from ..utils.literal import literal
-from .bundles import bundle_config
 
 __all__ = ["read_inference_config"]
 
@@ -22,22 +23,21 @@ def read_inference_config(root: Path, overrides: Mapping[str, Any]) -> ConfigPar
 
     Raises:
         FileNotFoundError: the folder has no inference config.
-        ValueError: overrides of keys that are not there, or no ``prediction``.
+        ValueError: overrides of keys that nothing in the config uses, a device that is not there, or no
+            ``prediction``.
     """
     file = bundle_config(root, "inference")
     if file is None:
         raise FileNotFoundError(f"{root} holds no configs/inference.yaml.")
     parser = ConfigParser()
     parser.read_config(str(file))
-    unknown = sorted(key for key in overrides if key.split("#")[0].split("::")[0] not in parser.config)
-    if unknown:
-        known = ", ".join(sorted(key for key in parser.config if key != "imports"))
-        raise ValueError(f"{file} has no {', '.join(unknown)}; its keys are {known}.")
     if "prediction" not in parser.config:
         raise ValueError(
             f"{file} has no key 'prediction': name the task there, for example "
             "prediction: {_target_: medssm_monai.apps.SegmentationTask}."
         )
     fixed = {"bundle_root": str(root), **({"save_results": False} if "save_results" in parser.config else {})}
-    parser.update({key: literal(value) for key, value in {**fixed, **overrides}.items()})
+    device = {} if overrides.get("device") is None else {"device": as_device(overrides["device"])}
+    parser.update({**{key: literal(value) for key, value in {**fixed, **overrides}.items()}, **device})
+    require_known_keys(parser)
     return parser

@@ -24,10 +24,12 @@ class _Prediction:
     """Attributes:
     source: file the prediction belongs to, ``"array"`` for pixels in memory; of a pair that of source A.
     meta: metadata of that image as it was loaded.
+    weights: one line about the weights that predicted it (:func:`medssm_monai.utils.describe_weights`).
     """
 
     source: str
     meta: Mapping[str, Any] = field(repr=False)
+    weights: str = field(default="", kw_only=True, repr=False)
 
     @property
     def affine(self) -> np.ndarray:

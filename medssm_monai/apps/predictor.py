@@ -7,9 +7,9 @@ import logging
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,10 +19,14 @@ from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from ..data.arrays import is_array
-from ..utils import load_weights, require_file, unwrapped
-from .bundles import find_bundle
+from ..data.image_fit import require_fitting_images
+from ..utils import describe_weights, load_weights, require_weights, unwrapped
+from ..utils.bundles import find_bundle
 from .config import read_inference_config
 from .tasks import ClassificationTask, FusionTask, SegmentationTask
+
+if TYPE_CHECKING:
+    from ..visualize import ImageExplanation
 
 __all__ = ["Predictor", "load"]
 
@@ -52,7 +56,8 @@ def load(
 
     Raises:
         FileNotFoundError: no such bundle.
-        ValueError: a key that the bundle's ``inference.yaml`` lacks, or a bundle without ``prediction`` there.
+        ValueError: a key that the bundle's ``inference.yaml`` lacks, a device that is not there, or a bundle without
+            ``prediction``.
 
     Example::
 
@@ -64,7 +69,7 @@ def load(
     if ckpt_path is not None:
         settings["ckpt_path"] = os.fspath(ckpt_path)
     if device is not None:
-        settings["device"] = torch.device(device)
+        settings["device"] = device
     return Predictor(find_bundle(bundle), settings)
 
 
@@ -72,6 +77,7 @@ def load(
 class _Pipeline:
     """The parts of an inference config that a prediction passes, weights loaded."""
 
+    weights: str
     device: torch.device
     amp: bool
     preprocessing: Compose
@@ -99,6 +105,8 @@ class Predictor:
         self._sampling = threading.Lock()
         self._built: _Pipeline | None = None
         self._noisy: nn.Module | None = None
+        self._explaining = threading.Lock()
+        self._watched: nn.Module | None = None
 
     @property
     def name(self) -> str:
@@ -119,6 +127,13 @@ class Predictor:
     def ckpt_path(self) -> str:
         """File of the weights that are used, whether it is there or not."""
         return str(self._content("ckpt_path"))
+
+    @property
+    def weights(self) -> str:
+        """One line about the weights: which file, whose, trained on what (:func:`medssm_monai.utils.describe_weights`).
+        Once the network is built, those that it holds."""
+        built = self._built
+        return describe_weights(self.ckpt_path) if built is None else built.weights
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -152,7 +167,7 @@ class Predictor:
             return [self.predict(one) for one in source]
         pipeline = self._pipeline()
         item = self._prepare(pipeline, source)
-        return self.task.result(self._finish(pipeline, item, pipeline.network))
+        return replace(self.task.result(self._finish(pipeline, item, pipeline.network)), weights=pipeline.weights)
 
     def uncertainty(self, source: Any, samples: int = 8, dropout: float = 0.1, seed: int = 0) -> dict[str, float]:
         """How unsure the network is about one image, by Monte Carlo dropout (Gal & Ghahramani, ICML 2016).
@@ -184,6 +199,38 @@ class Predictor:
             drawn = [self._finish(pipeline, item, network)["pred"] for _ in range(samples)]
         return self.task.uncertainty(np.stack([torch.as_tensor(values).numpy() for values in drawn]))
 
+    def explain(self, source: Image, class_name: str | int | None = None) -> ImageExplanation:
+        """Where an image speaks for its class: Grad-CAM of the layer that ``explain_layer`` names.
+
+        Args:
+            source: one image, see :meth:`predict`.
+            class_name: name or number of another class than the predicted one.
+
+        Returns:
+            an :class:`~medssm_monai.visualize.ImageExplanation`: ``heatmap`` and ``overlay`` at the size of the file,
+            class and confidence; ``save(path)`` writes the picture.
+
+        Raises:
+            ValueError: no classification of 2D images, no such class or layer; and what :meth:`predict` raises.
+        """
+        if self.kind != ClassificationTask.kind or "explanation" not in self._parser.config:
+            raise ValueError(
+                f"{self.name} has nothing to explain: explain() shows where an image speaks for its class, in bundles "
+                f"for classification whose inference.yaml has a key 'explanation'; this one does {self.kind}."
+            )
+        pipeline = self._pipeline()
+        explainer = self._content("explanation")
+        (image,) = self._images(source)
+        item = self._prepare(pipeline, source)
+        probabilities = self.task.result(self._finish(pipeline, item, pipeline.network)).probabilities
+        label = explainer.number_of(class_name, probabilities)
+        with self._explaining:
+            if self._watched is None:
+                self._watched = _twin(pipeline.network)
+            activation = explainer.activation(self._watched, item["image"].to(pipeline.device), label)
+        with self._transforming, unwrapped():
+            return explainer.explanation(image, item, activation, probabilities, label)
+
     def _content(self, key: str) -> Any:
         with self._building, unwrapped():
             return self._parser.get_parsed_content(key)
@@ -199,17 +246,18 @@ class Predictor:
         mend = (
             f"Train first: python -m monai.bundle run training --config_file {config}; or name a file with ckpt_path."
         )
-        path = require_file(self.ckpt_path, f"trained weights of {self.name}", mend)
+        path = require_weights(self.ckpt_path, f"trained weights of {self.name}", mend)
         network = self._content("network")
         classes = len(self.task.class_names) if self.kind == ClassificationTask.kind else None
-        load_weights(network, path, classes)
+        weights = load_weights(network, path, classes)
         parts = {key: self._content(key) for key in ("device", "amp", "preprocessing", "inferer", "postprocessing")}
-        logger.info("%s: weights %s on %s", self.name, path, parts["device"])
-        return _Pipeline(network=network.eval(), **parts)
+        logger.info("%s runs on %s", self.name, parts["device"])
+        return _Pipeline(weights=weights, network=network.eval(), **parts)
 
     def _prepare(self, pipeline: _Pipeline, source: Any) -> dict[str, Any]:
         """Preprocessed item of one image or pair."""
         item = dict(zip(self.task.keys, self._images(source), strict=True))
+        require_fitting_images([item], int(self.settings.get("spatial_dims", 2)), self.ckpt_path)
         with self._transforming, unwrapped():
             return dict(pipeline.preprocessing(item))
 
@@ -254,6 +302,11 @@ def _checked(image: Any) -> Any:
     if not isinstance(image, (str, os.PathLike)):
         raise ValueError(f"an image is a file name, an array or a tensor, got {type(image).__name__}.")
     return os.fspath(image)
+
+
+def _twin(network: nn.Module) -> nn.Module:
+    """A copy with hooks of its own and the same weights, so that Grad-CAM sees no other thread's images."""
+    return copy.deepcopy(network, {id(value): value for value in (*network.parameters(), *network.buffers())})
 
 
 def _cuda(device: torch.device) -> list[torch.device]:

@@ -15,14 +15,18 @@ from .fusion_demo import (
     fusion_demo_sample,
     prepare_fusion_demo,
 )
+from .image_fit import require_fitting_images
 from .image_reader import ImageReadError, Reader2D
 from .images import image_datalist
+from .limits import TooLargeError
+from .mask import MaskValuesError
 from .naming import dataset_name
 from .pairs import pair_datalist
 from .root import is_demo
 from .samples import ClassificationDatalists
 from .segmentation import segmentation_datalists
 from .splits import make_split, read_split
+from .tolerant import TolerantDataset, keep_items
 
 __all__ = [
     "CLASS_DEMO_COUNTS",
@@ -40,18 +44,23 @@ __all__ = [
     "FUSION_DEMO_SIZE",
     "FUSION_DEMO_SOURCES",
     "ImageReadError",
+    "MaskValuesError",
     "Problem",
     "Reader2D",
+    "TolerantDataset",
+    "TooLargeError",
     "dataset_name",
     "demo_sample",
     "fusion_datalists",
     "fusion_demo_sample",
     "image_datalist",
     "is_demo",
+    "keep_items",
     "make_split",
     "pair_datalist",
     "prepare_demo",
     "prepare_fusion_demo",
     "read_split",
+    "require_fitting_images",
     "segmentation_datalists",
 ]

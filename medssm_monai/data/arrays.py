@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from .image_reader import ImageReadError
+from .errors import ImageReadError
+from .intensity import EIGHT_BITS, SIXTEEN_BITS, IntensityRange
 
-__all__ = ["ARRAY_NAME", "array_image", "is_array"]
+__all__ = ["ARRAY_NAME", "array_image", "array_values", "is_array"]
 
 ARRAY_NAME = "array"
 """Stands for the file name in the metadata of an image that came as an array."""
 
-FULL_RANGES = {"b": 1.0, "u1": 255.0, "u2": 65535.0}
+FULL_RANGES = {"b": 1.0, "u1": EIGHT_BITS, "u2": SIXTEEN_BITS}
 COLOUR_CHANNELS = (1, 3)
 
 
@@ -23,7 +24,9 @@ def is_array(source: Any) -> bool:
     return isinstance(source, (np.ndarray, torch.Tensor))
 
 
-def array_image(source: np.ndarray | torch.Tensor, spatial_dims: int) -> np.ndarray:
+def array_image(
+    source: np.ndarray | torch.Tensor, spatial_dims: int, intensity: IntensityRange | None = None
+) -> np.ndarray:
     """Pixels in memory as ``(*spatial, C)`` float32 in [0, 1] with C = 1 or 3.
 
     Args:
@@ -31,11 +34,28 @@ def array_image(source: np.ndarray | torch.Tensor, spatial_dims: int) -> np.ndar
             ``(X, Y, Z, C)``; tensors as MONAI's do, ``(C, H, W)`` or ``(C, X, Y, Z)``. Boolean, 8- and 16-bit unsigned
             values are divided by 1, 255 and 65535; floating-point values must lie in [0, 1] and stay as they are.
         spatial_dims: 2 or 3.
+        intensity: says what 16-bit values are divided by; by default 65535, with a warning where that is doubtful.
 
     Raises:
         ImageReadError: another number of axes or channels, other types, values outside [0, 1].
-        ValueError: NaN or infinite values.
+        ValueError: NaN or infinite values, or values above the range that was stated.
     """
+    values, full_range = array_values(source, spatial_dims)
+    largest = float(values.max())
+    if full_range is None:
+        if values.min() < 0 or largest > 1:
+            raise ImageReadError(
+                f"{ARRAY_NAME} of shape {tuple(source.shape)}: floating-point values from {values.min():.4g} to "
+                f"{largest:.4g}; scale them to [0, 1] first."
+            )
+        return values
+    name = f"{ARRAY_NAME} of shape {tuple(source.shape)}"
+    return values / np.float32((intensity or IntensityRange())(name, full_range, None, largest) or full_range)
+
+
+def array_values(source: np.ndarray | torch.Tensor, spatial_dims: int) -> tuple[np.ndarray, float | None]:
+    """Pixels in memory as ``(*spatial, C)`` float32 in their own units, and the value that stands for 1.0 (None for
+    floating point). Arguments and errors are those of :func:`array_image`."""
     shape = tuple(source.shape)
     if isinstance(source, torch.Tensor):
         form = f"a tensor (C, {'H, W' if spatial_dims == 2 else 'X, Y, Z'})"
@@ -49,23 +69,12 @@ def array_image(source: np.ndarray | torch.Tensor, spatial_dims: int) -> np.ndar
             f"{ARRAY_NAME} of shape {shape}: expected {form} with C = 1 or 3, a {spatial_dims}D image; "
             "choose the model by the data, or cut the array to one image."
         )
-    return _to_unit(values, shape)
-
-
-def _to_unit(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     full_range = FULL_RANGES.get(values.dtype.kind + str(values.dtype.itemsize), FULL_RANGES.get(values.dtype.kind))
-    if full_range is not None:
-        return values.astype(np.float32) / np.float32(full_range)
-    if values.dtype.kind != "f":
+    if full_range is None and values.dtype.kind != "f":
         raise ImageReadError(
             f"{ARRAY_NAME} of shape {shape} and type {values.dtype}: expected uint8, uint16, bool or floating point; "
             "convert it, so that its range is known."
         )
-    if not np.isfinite(values).all():
+    if full_range is None and not np.isfinite(values).all():
         raise ValueError(f"{ARRAY_NAME} of shape {shape}: holds NaN or infinite values; repair it or leave it out.")
-    if values.min() < 0 or values.max() > 1:
-        raise ImageReadError(
-            f"{ARRAY_NAME} of shape {shape}: floating-point values from {values.min():.4g} to {values.max():.4g}; "
-            "scale them to [0, 1] first."
-        )
-    return values.astype(np.float32)
+    return values.astype(np.float32), full_range

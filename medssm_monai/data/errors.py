@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..utils.text_files import printable
 
-__all__ = ["DatalistError", "Problem"]
+__all__ = ["DatalistError", "ImageReadError", "Problem"]
 
 MENDS = {
     "no images": "expected PNG, JPEG, TIFF, BMP, GIF, WebP, NIfTI or DICOM files there; check dataset_dir and "
@@ -19,11 +19,18 @@ MENDS = {
     "mask without image": "add the image or take the mask out",
     "image without partner": "add the image of the other source under the same name, or take this one out",
     "two files with one name": "names without suffix must be unique in a folder; rename or remove one",
-    "unreadable file": "the file is truncated, damaged or no single 2D image; copy or export it again",
+    "unreadable file": "each line says why; where it gives no other remedy, copy or export the file again",
+    "too large": "make the image smaller or cut it into tiles, or raise the limit with MEDSSM_MAX_PIXELS",
+    "unclear mask": "one class is segmented, and these values do not say which; say it with foreground='nonzero' "
+    "(everything above 0), 'half' (above 127 of 255), or the values, such as [1, 2] or [[64, 0, 0]]",
+    "labels of several values": "one class is segmented; if all of them are foreground, say so with "
+    "foreground='nonzero', or name those that are, such as [128] or [[128, 0, 0]]",
+    "0/1 and 0/255 masks": "all masks of a folder must have one encoding; export them alike, or say "
+    "foreground='nonzero'",
     "NaN or infinite values": "repair the file or take the pair out",
     "unequal sizes": "image and mask must have the same number of rows and columns; export the mask again",
-    "all masks empty": "no pixel of the part is foreground (values above 127 of 255, or 1 in a 0/1 mask); "
-    "check that these are the masks and how they encode the foreground",
+    "all masks empty": "no pixel of the part is foreground (the bright label, or 1 in a 0/1 mask, or what foreground "
+    "says); check that these are the masks and how they encode the foreground",
     "unknown name in split file": "correct the name or put the file into the folder",
     "name in two parts of the split file": "keep each name in one part only",
     "empty part": "the data leave no image for it; check the layout, the split file, or ask for other parts",
@@ -46,6 +53,10 @@ MENDS = {
     "unknown file in the drop list": "correct the list, or leave it out with drop_list=None",
     "same image in two parts": "take one of them out, or drop them with duplicates='drop'",
 }
+
+
+class ImageReadError(OSError):
+    """A file that is no readable single image; the message names it, the reason and the mend."""
 
 
 @dataclass(frozen=True)

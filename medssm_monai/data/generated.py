@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import uuid
 from collections.abc import Callable, Mapping
@@ -13,6 +12,8 @@ from typing import Any
 
 from monai.config import PathLike
 
+from medssm_monai.utils.user_cache import user_cache
+
 __all__ = ["generated_folder"]
 
 logger = logging.getLogger(__name__)
@@ -20,8 +21,10 @@ MANIFEST = "manifest.json"
 
 
 def _default_folder() -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "medssm_monai"
+    cache = user_cache()
+    if cache is None:
+        raise OSError("the demo set cannot be written: no folder of your own; name a writable folder as demo_dir.")
+    return cache
 
 
 def _complete(folder: Path) -> bool:

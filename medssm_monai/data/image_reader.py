@@ -12,21 +12,25 @@ from pathlib import Path
 
 import numpy as np
 from monai.config import PathLike
-from monai.data import ImageReader, ITKReader, NibabelReader
+from monai.data import ImageReader, NibabelReader
 from monai.utils import ensure_tuple
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
+from .dicom import DicomError, displayed, full_range_of, read_dicom, reader_inverts
+from .errors import ImageReadError
 from .files import DICOM, NIFTI, RASTER, file_kind
-from .npz import ARRAY, NpzError, npz_sample, parse_npz_address
+from .intensity import EIGHT_BITS, SIXTEEN_BITS, IntensityRange, declared_range
+from .limits import check_size, open_raster
+from .mask import Foreground, MaskValuesError, check_foreground, read_mask, unclear_message
+from .npz import ARRAY, npz_sample, parse_npz_address
 
-__all__ = ["ImageReadError", "Pixels", "Reader2D", "read_pixels", "to_channels", "to_mask"]
+__all__ = ["ImageReadError", "Pixels", "Reader2D", "read_pixels", "to_channels", "to_mask", "why_unreadable"]
 
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as PIL's "L"
 LOSSY_FORMATS = ("JPEG", "MPO", "JPEG2000", "WEBP")
-
-
-class ImageReadError(OSError):
-    """A file that is no readable single 2D image; the message names it, the reason and the mend."""
+TIFF_PHOTOMETRIC, TIFF_WHITE_IS_ZERO = 262, 0
+DARK = 64  # of 256: 16-bit colour below uses 14 bits or fewer
+TEXT_STARTS = {b"<!doctype html": "an HTML page", b"<html": "an HTML page", b"<?xml": "an XML text", b"%pdf": "a PDF"}
 
 
 @dataclass
@@ -42,6 +46,8 @@ class Pixels:
         affine: ``(4, 4)`` of the (row, column) array; identity for raster files.
         file_shape: shape of the array as it lies in a NIfTI or DICOM file; ``(H, W)`` for raster files.
         file_affine: ``(4, 4)`` as written in the file.
+        declared: largest possible value of a 16-bit file whose header states it, else None.
+        alpha: ``(H, W)`` uint8 of files that have an alpha channel.
     """
 
     values: np.ndarray
@@ -51,27 +57,38 @@ class Pixels:
     affine: np.ndarray
     file_shape: tuple[int, ...]
     file_affine: np.ndarray
+    declared: float | None = None
+    alpha: np.ndarray | None = None
 
 
 def _read_raster(path: Path) -> Pixels:
-    with Image.open(path) as img:
+    declared = alpha = None
+    with open_raster(path) as img:
         if img.format == "TIFF" and getattr(img, "n_frames", 1) > 1:
             raise ImageReadError(f"{path}: holds {img.n_frames} pages, expected one; save each page as its own file.")
         lossy = img.format in LOSSY_FORMATS
         mode = img.mode
+        deep_colour = any(";16" in str(tile[3]) for tile in img.tile) and mode == "RGB"  # Pillow keeps 8 of the bits
+        if mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in img.info:
+            alpha = np.asarray(img.convert("RGBA").getchannel("A"))
         if mode in ("L", "LA", "La"):
-            values, full_range = np.asarray(img.convert("L")), 255.0
+            values, full_range = np.asarray(img.convert("L")), EIGHT_BITS
         elif mode == "1":
             values, full_range = np.asarray(img, dtype=np.uint8), 1.0
         elif mode.startswith("I;16") or (mode == "I" and img.format == "PNG"):
-            values, full_range = np.asarray(img), 65535.0
+            values, full_range = np.asarray(img), SIXTEEN_BITS
+            declared = declared_range(img, path, values)
+            if img.format == "TIFF" and img.tag_v2.get(TIFF_PHOTOMETRIC) == TIFF_WHITE_IS_ZERO:
+                values = int(declared or SIXTEEN_BITS) - values.astype(np.int32)  # Pillow does so for 8 bits only
         elif mode in ("I", "F"):
             values, full_range = np.asarray(img), None
         else:  # RGB, RGBA (alpha is dropped, not blended), palette, CMYK, YCbCr, LAB, HSV
-            values, full_range = np.asarray(img.convert("RGB")), 255.0
+            values, full_range = np.asarray(img.convert("RGB")), EIGHT_BITS
     values = values.astype(np.float32)
+    if deep_colour and 0 < values.max() < DARK:
+        values, full_range = values * np.float32(256), SIXTEEN_BITS
     values = values[..., None] if values.ndim == 2 else values  # (H, W, C)
-    return Pixels(values, full_range, RASTER, lossy, np.eye(4), values.shape[:2], np.eye(4))
+    return Pixels(values, full_range, RASTER, lossy, np.eye(4), values.shape[:2], np.eye(4), declared, alpha)
 
 
 def _slice_axes(path: Path, shape: tuple[int, ...]) -> tuple[int, int]:
@@ -89,10 +106,21 @@ def _slice_axes(path: Path, shape: tuple[int, ...]) -> tuple[int, int]:
     return first, second
 
 
+def _read_nifti(path: Path) -> tuple[np.ndarray, dict]:
+    reader = NibabelReader(squeeze_non_spatial_dims=False)
+    image = reader.read(str(path))
+    shape = [side for side in image.shape if side > 1]
+    if len(shape) <= 2:  # a volume is refused by its shape below, before its values are read
+        check_size(path, shape)
+    _slice_axes(path, image.shape if not image.get_data_dtype().names else image.shape[:3])
+    return reader.get_data(image)
+
+
 def _read_medical(path: Path, kind: str) -> Pixels:
-    reader: ImageReader = NibabelReader(squeeze_non_spatial_dims=False) if kind == NIFTI else ITKReader()
-    array, meta = reader.get_data(reader.read(str(path)))
-    array = np.asarray(array)
+    if kind == NIFTI:
+        array, meta = _read_nifti(path)
+    else:
+        array, meta = read_dicom(path)
     if array.dtype.names:  # NIfTI RGB(A) voxels
         array = np.stack([array[name] for name in array.dtype.names[:3]], axis=-1)
         colour = True
@@ -103,10 +131,13 @@ def _read_medical(path: Path, kind: str) -> Pixels:
     shape = array.shape[:-1] if colour else array.shape
     first, second = _slice_axes(path, shape)
     plane = array.reshape(shape[first], shape[second], 3 if colour else 1)
-    full_range = 255.0 if array.dtype == np.uint8 and (colour or kind == DICOM) else None
+    if kind == DICOM:
+        full_range = full_range_of(array, meta, colour)
+    else:
+        full_range = EIGHT_BITS if array.dtype == np.uint8 and colour else None
     values = np.ascontiguousarray(plane.transpose(1, 0, 2), dtype=np.float32)  # file (x, y) -> (row = y, column = x)
-    if kind == DICOM and str(meta.get("0028|0004", "")).strip() == "MONOCHROME1":
-        values = values.max() + values.min() - values  # stored inverted: small values are bright
+    if kind == DICOM:
+        values = displayed(values, meta, reader_inverts())
     file_affine = np.asarray(meta["affine"], dtype=np.float64)
     rest = next(axis for axis in range(3) if axis not in (first, second))
     affine = file_affine[:, [second, first, rest, 3]]
@@ -114,10 +145,7 @@ def _read_medical(path: Path, kind: str) -> Pixels:
 
 
 def _read_array(file: Path, key: str, index: int) -> Pixels:
-    try:
-        values, full_range = npz_sample(file, key, index)
-    except NpzError as error:
-        raise ImageReadError(str(error)) from error
+    values, full_range = npz_sample(file, key, index)
     if values.ndim != 3:
         raise ImageReadError(
             f"{file}: {key!r} holds volumes of shape {values.shape[:-1]}; load volumes with LoadVolumed."
@@ -135,7 +163,10 @@ def read_pixels(path: PathLike) -> Pixels:
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ImageReadError: damaged, truncated, of unknown format, or more than one slice or page.
+        TooLargeError: above the limit of pixels (:mod:`medssm_monai.data.limits`); nothing is decoded.
+        PermissionError: the file may not be read.
+        ImageReadError: damaged, truncated, of unknown format, without pixels, or more than one slice or page; the
+            message says which.
     """
     path = Path(path)
     address = parse_npz_address(path)
@@ -148,16 +179,30 @@ def read_pixels(path: PathLike) -> Pixels:
         return _read_raster(path) if kind == RASTER else _read_medical(path, kind)
     except ImageReadError:
         raise
-    except UnidentifiedImageError as error:
-        raise ImageReadError(
-            f"{path}: not an image of a known format or damaged at its start; save it again as PNG, JPEG, TIFF or BMP."
-        ) from error
+    except PermissionError as error:
+        raise PermissionError(f"{path}: may not be read (permission denied); ask for the right to read it.") from error
     except Exception as error:  # Pillow, nibabel and itk raise many kinds for damaged files
-        reason = str(error).strip().splitlines()
-        raise ImageReadError(
-            f"{path}: cannot be decoded ({type(error).__name__}: {reason[-1] if reason else 'no reason given'}); "
-            "the file is truncated or damaged, copy or export it again."
-        ) from error
+        raise ImageReadError(f"{path}: {why_unreadable(path, error)}") from error
+
+
+def why_unreadable(path: Path, error: Exception) -> str:
+    """Reason and remedy for a file that a reader did not take, without its name."""
+    if isinstance(error, DicomError):
+        return f"{error}."
+    with path.open("rb") as stream:
+        start = stream.read(64)
+    if not start:
+        return "the file is empty; copy or export it again."
+    text = next((what for mark, what in TEXT_STARTS.items() if start.lstrip().lower().startswith(mark)), None)
+    if text:
+        return f"not an image but {text} with an image's name, as a failed download leaves it; fetch it again."
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image of a known format, or damaged at its start; save it again as PNG, JPEG, TIFF or BMP."
+    reason = str(error).strip().splitlines()
+    said = f"{type(error).__name__}: {reason[-1] if reason else 'no reason given'}"
+    if isinstance(error, MemoryError):
+        return f"the memory does not suffice ({said}); make the image smaller or cut it into tiles first."
+    return f"cannot be decoded ({said}); the file is truncated or damaged, copy or export it again."
 
 
 def to_channels(values: np.ndarray, channels: int | None) -> np.ndarray:
@@ -171,25 +216,16 @@ def to_channels(values: np.ndarray, channels: int | None) -> np.ndarray:
     raise ValueError(f"channels must be 1, 3 or None (as in the file), got {channels}.")
 
 
-def to_mask(pixels: Pixels) -> np.ndarray:
-    """Binary mask ``(H, W)`` uint8 in {0, 1} of a decoded mask file.
+def to_mask(pixels: Pixels, foreground: Foreground = "auto", name: object = "mask") -> np.ndarray:
+    """Binary mask ``(H, W)`` uint8 in {0, 1} of a decoded file; :func:`~medssm_monai.data.mask.read_mask` says how.
 
-    Colour masks: the largest of the three channels counts; alpha is ignored. Values up to 1 mean a 0/1 mask (lossless
-    files only; in a JPEG they are noise). Otherwise the threshold is 127 of 255, or the same share of 65535 for 16-bit
-    files that use more than 255. NIfTI and DICOM masks without values above 127 hold class indices: anything above
-    0.5 is foreground.
+    Raises:
+        MaskValuesError: the values do not say which pixels are foreground.
     """
-    grey = pixels.values.max(axis=-1)
-    largest = float(grey.max()) if grey.size else 0.0
-    if pixels.kind != RASTER:
-        threshold = 127.0 if largest > 127 else 0.5
-    elif largest <= 1 and not pixels.lossy:
-        threshold = 0.5
-    elif pixels.full_range == 65535.0 and largest > 255:
-        threshold = 127.0 / 255.0 * 65535.0
-    else:
-        threshold = 127.0
-    return (grey > threshold).astype(np.uint8)
+    facts = read_mask(pixels, foreground)
+    if facts.unclear:
+        raise MaskValuesError(f"{name}: {unclear_message(facts.unclear)}.")
+    return facts.mask
 
 
 class Reader2D(ImageReader):
@@ -203,20 +239,34 @@ class Reader2D(ImageReader):
     Args:
         kind: ``"image"`` or ``"mask"`` (binary, see :func:`to_mask`).
         channels: 1, 3 or None (as in the file) for images.
+        intensity_range: value that stands for 1.0 in 16-bit images; None goes by each file, 65535 where it says nothing
+            (:class:`~medssm_monai.data.intensity.IntensityRange`).
+        foreground: of masks, see :func:`~medssm_monai.data.mask.read_mask`.
         scale: bring image values to [0, 1]: by the type's range for 8- and 16-bit files, by the slice's own minimum
             and maximum where the type has no fixed range (a constant slice becomes 0). False keeps the file's units.
 
     Raises:
-        ValueError: unknown ``kind`` or ``channels``; NaN or infinite values in the file.
+        ValueError: unknown ``kind``, ``channels``, ``intensity_range`` or ``foreground``; NaN or infinite values in
+            the file, or values above the range that was stated.
+        MaskValuesError: a mask whose values do not say which pixels are foreground.
     """
 
-    def __init__(self, kind: str = "image", channels: int | None = 3, scale: bool = True) -> None:
+    def __init__(
+        self,
+        kind: str = "image",
+        channels: int | None = 3,
+        scale: bool = True,
+        intensity_range: float | None = None,
+        foreground: Foreground = "auto",
+    ) -> None:
         super().__init__()
         if kind not in ("image", "mask"):
             raise ValueError(f"kind must be 'image' or 'mask', got {kind!r}.")
         if channels not in (1, 3, None):
             raise ValueError(f"channels must be 1, 3 or None (as in the file), got {channels}.")
         self.kind, self.channels, self.scale = kind, channels, scale
+        self.intensity = IntensityRange(intensity_range)
+        self.foreground = check_foreground(foreground)
 
     def verify_suffix(self, filename: PathLike) -> bool:  # type: ignore[override]
         """True for the suffixes this reader knows, and for addresses of images in ``.npz`` files."""
@@ -237,10 +287,12 @@ class Reader2D(ImageReader):
             bad = int((~np.isfinite(pixels.values)).sum())
             raise ValueError(f"{path}: {bad} values are NaN or infinite; repair the file or leave it out.")
         if self.kind == "mask":
-            values = to_mask(pixels)[..., None].astype(np.float32)
+            values = to_mask(pixels, self.foreground, path)[..., None].astype(np.float32)
         else:
             values = to_channels(pixels.values, self.channels)
-            values = self._to_unit(values, pixels.full_range) if self.scale else values
+            if self.scale:
+                largest = float(pixels.values.max()) if pixels.values.size else 0.0
+                values = self._to_unit(values, self.intensity(path, pixels.full_range, pixels.declared, largest))
         array = np.ascontiguousarray(values.transpose(2, 0, 1), dtype=np.float32)  # (H, W, C) -> (C, H, W)
         shape = np.zeros(4, dtype=np.int64)
         shape[: len(pixels.file_shape)] = pixels.file_shape

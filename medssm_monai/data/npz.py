@@ -15,13 +15,17 @@ from pathlib import Path
 import numpy as np
 from monai.config import PathLike
 
+from .errors import ImageReadError
+from .intensity import EIGHT_BITS, SIXTEEN_BITS
+from .limits import TooLargeError, check_memory, check_size
+
 __all__ = ["ARRAY", "NpzError", "npz_address", "npz_array", "npz_sample", "parse_npz_address"]
 
 ARRAY = "array"
 COLOUR_CHANNELS = (1, 3, 4)
 
 
-class NpzError(OSError):
+class NpzError(ImageReadError):
     """An ``.npz`` file, an entry or an index in it that cannot be read; the message names it and the mend."""
 
 
@@ -44,6 +48,7 @@ def npz_array(file: PathLike, key: str) -> np.ndarray:
     Raises:
         FileNotFoundError: no such file.
         NpzError: no ``.npz`` file, a damaged one, a missing key, or pickled objects (never unpickled).
+        TooLargeError: images above the limit of pixels, or an array larger than the memory; nothing is decoded.
     """
     file = Path(file)
     if not file.is_file():
@@ -59,8 +64,9 @@ def _cached(file: Path, key: str, _changed: int) -> np.ndarray:
                 raise NpzError(
                     f"{file}: has no array {key!r}, only {content.files}; check that this is the right file."
                 )
+            _check_header(file, key, content.zip)
             array = content[key]
-    except NpzError:
+    except (NpzError, TooLargeError):
         raise
     except ValueError as error:
         if "pickle" not in str(error).lower():
@@ -73,6 +79,20 @@ def _cached(file: Path, key: str, _changed: int) -> np.ndarray:
         raise NpzError(f"{file}: truncated, damaged or no .npz file ({error}); copy or fetch it again.") from error
     array.flags.writeable = False
     return array
+
+
+def _check_header(file: Path, key: str, archive: zipfile.ZipFile) -> None:
+    """Refuse, by its header, an array of images above the limit of pixels or larger than the memory."""
+    with archive.open(key if key in archive.namelist() else f"{key}.npy") as stream:
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(stream)
+    name = f"{file}: {key!r}"
+    if len(shape) >= 3:
+        colours = has_channels(shape)
+        sides = shape[1:-1] if colours else shape[1:]
+        check_size(name, sides, 3 if len(sides) > 2 else 2)
+    check_memory(name, int(np.prod(shape, dtype=object)) * dtype.itemsize)
 
 
 def has_channels(shape: Sequence[int]) -> bool:
@@ -99,5 +119,5 @@ def npz_sample(file: PathLike, key: str, index: int) -> tuple[np.ndarray, float 
             "or (N, D, H, W)."
         )
     image = array[index] if has_channels(array.shape) else array[index][..., None]
-    full_range = {"|b1": 1.0, "|u1": 255.0, "<u2": 65535.0, ">u2": 65535.0}.get(array.dtype.str)
+    full_range = {"|b1": 1.0, "|u1": EIGHT_BITS, "<u2": SIXTEEN_BITS, ">u2": SIXTEEN_BITS}.get(array.dtype.str)
     return image[..., :3].astype(np.float32), full_range

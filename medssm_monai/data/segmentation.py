@@ -15,6 +15,7 @@ from .demo import DEMO, DEMO_COUNTS, DEMO_SIZE, prepare_demo
 from .drawing import FRACTIONS, SPLITS, draw_parts
 from .errors import DatalistError, Problem
 from .layouts import LAYOUTS, Parts, detect_layout
+from .mask import Foreground
 from .root import existing_folder, is_demo
 from .splits import PARTS, apply_split, read_split
 
@@ -61,6 +62,7 @@ def segmentation_datalists(
     demo_counts: Sequence[int] = DEMO_COUNTS,
     check: bool | str = True,
     require: Sequence[str] = ("training", "validation"),
+    foreground: Foreground = "auto",
 ) -> Datalists:
     """Datalists of a 2D segmentation dataset, checked.
 
@@ -80,6 +82,8 @@ def segmentation_datalists(
         demo_counts: demo images for training, validation and test.
         check: True or ``"full"`` decodes every file; ``"header"`` compares sizes only; False trusts the data.
         require: parts that must not be empty.
+        foreground: which values of the masks are foreground, one rule for all of them: ``"auto"``, ``"nonzero"``,
+            ``"half"`` or values (:func:`~medssm_monai.data.mask.read_mask`); give the same to ``LoadImage2Dd``.
 
     Returns:
         ``{"training": [...], "validation": [...], "test": [...]}``; each item has ``image``, ``label`` (paths),
@@ -119,7 +123,7 @@ def segmentation_datalists(
     problems = _without_orphans(parts) + torn_groups(lists)
     problems += [Problem("empty part", part, str(root)) for part in require if not lists[part]]
     if check:
-        problems += check_pairs(lists, "full" if check is True else check)
+        problems += check_pairs(lists, "full" if check is True else check, foreground)
     raise_for(problems)
     sizes = ", ".join(f"{len(pairs)} {part}" for part, pairs in lists.items())
     logger.info("%s: %s; split: %s", printable(str(root)), sizes, printable(parts.rule))

@@ -12,10 +12,13 @@ from monai.transforms import LoadImage
 from monai.utils import optional_import
 
 from .arrays import ARRAY_NAME, array_image, is_array
-from .errors import DatalistError
-from .files import NIFTI, file_kind
-from .image_reader import ImageReadError, to_channels
-from .npz import ARRAY, NpzError, npz_sample, parse_npz_address
+from .dicom import series_shape
+from .errors import DatalistError, ImageReadError
+from .files import NIFTI, RASTER, file_kind
+from .image_reader import to_channels, why_unreadable
+from .intensity import IntensityRange
+from .limits import check_size
+from .npz import ARRAY, npz_sample, parse_npz_address
 from .series import dicom_series
 
 nib, _ = optional_import("nibabel")
@@ -24,22 +27,47 @@ __all__ = ["check_volume", "is_volume", "read_volume"]
 
 
 def _from_npz(file: Path, key: str, index: int) -> tuple[torch.Tensor, dict, float | None]:
-    try:
-        values, full_range = npz_sample(file, key, index)  # (D, H, W, C)
-    except NpzError as error:
-        raise ImageReadError(str(error)) from error
+    values, full_range = npz_sample(file, key, index)  # (D, H, W, C)
     meta = {"filename_or_obj": f"{file}/{key}/{index}", "file_kind": ARRAY, "original_channel_dim": 0}
     return torch.from_numpy(np.moveaxis(values, -1, 0).copy()), meta, full_range
 
 
-def _from_array(source: np.ndarray | torch.Tensor) -> MetaTensor:
-    values = np.moveaxis(array_image(source, 3), -1, 0).copy()
+def _from_array(source: np.ndarray | torch.Tensor, intensity: IntensityRange) -> MetaTensor:
+    values = np.moveaxis(array_image(source, 3, intensity), -1, 0).copy()
     meta = {"filename_or_obj": ARRAY_NAME, "file_kind": ARRAY, "original_channel_dim": 0}
     affine = source.affine if isinstance(source, MetaTensor) else None
     return MetaTensor(torch.from_numpy(values), affine=affine, meta=meta)
 
 
-def read_volume(path: PathLike | np.ndarray | torch.Tensor, channels: int | None = 1, scale: bool = True) -> MetaTensor:
+def _from_file(path: Path) -> MetaTensor:
+    """A NIfTI file or a DICOM series; its header is looked at first."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such volume; check the path or the datalist it comes from.")
+    reader = None
+    try:
+        if path.is_dir():
+            check_size(path, series_shape(path), 3)
+            reader = ITKReader(series_name=dicom_series(path))
+        elif file_kind(path) == NIFTI:
+            check_size(path, nib.load(path).shape, 3)
+        elif file_kind(path) == RASTER:
+            raise ImageReadError(f"{path}: a picture, not a volume; volumes are NIfTI files or DICOM series.")
+        return LoadImage(reader=reader, image_only=True, ensure_channel_first=True, dtype=np.float32)(path)
+    except (ImageReadError, DatalistError):
+        raise
+    except PermissionError as error:
+        raise PermissionError(f"{path}: may not be read (permission denied); ask for the right to read it.") from error
+    except Exception as error:  # every reader raises its own kinds for damaged files
+        reason = str(error) if path.is_dir() else why_unreadable(path, error)
+        raise ImageReadError(f"{path}: cannot be read as a volume: {reason}") from error
+
+
+def read_volume(
+    path: PathLike | np.ndarray | torch.Tensor,
+    channels: int | None = 1,
+    scale: bool = True,
+    intensity: IntensityRange | None = None,
+) -> MetaTensor:
     """One volume ``(C, X, Y, Z)`` float32; axes as stored.
 
     Args:
@@ -48,32 +76,27 @@ def read_volume(path: PathLike | np.ndarray | torch.Tensor, channels: int | None
         channels: 1 (luma), 3 (grey repeated) or None (as in the file).
         scale: to [0, 1], by 255 or 65535 for integer arrays of ``.npz`` files, else by the volume's own minimum and
             maximum (a constant volume becomes 0).
+        intensity: says what 16-bit arrays are divided by; by default 65535, with a warning where that is doubtful.
 
     Raises:
         FileNotFoundError: no such file.
+        TooLargeError: above the limit of voxels (:mod:`medssm_monai.data.limits`); nothing is decoded.
         ImageReadError: damaged, or no volume.
         DatalistError: a folder that holds no DICOM series, or several.
         ValueError: NaN or infinite values.
     """
     in_memory = is_array(path)
+    intensity = intensity or IntensityRange()
     address = None if in_memory else parse_npz_address(path)
     if in_memory:
-        volume, full_range = _from_array(path), 1.0
+        volume, full_range = _from_array(path, intensity), 1.0
         path = ARRAY_NAME
     elif address is not None:
         values, meta, full_range = _from_npz(*address)
+        full_range = intensity(path, full_range, None, float(values.max())) if scale else full_range
         volume = MetaTensor(values, meta=meta)
     else:
-        if not Path(path).exists():
-            raise FileNotFoundError(f"{path}: no such volume; check the path or the datalist it comes from.")
-        try:
-            reader = ITKReader(series_name=dicom_series(Path(path))) if Path(path).is_dir() else None
-            load = LoadImage(reader=reader, image_only=True, ensure_channel_first=True, dtype=np.float32)
-            volume, full_range = load(path), None
-        except DatalistError:
-            raise
-        except Exception as error:  # every reader raises its own kinds for damaged files
-            raise ImageReadError(f"{path}: cannot be read as a volume ({type(error).__name__}: {error}).") from error
+        volume, full_range = _from_file(Path(path)), None
     if volume.ndim != 4 or min(volume.shape[1:]) < 2:
         raise ImageReadError(f"{path}: {tuple(volume.shape[1:])} is no volume; expected three axes longer than one.")
     if not torch.isfinite(volume).all():

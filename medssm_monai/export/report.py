@@ -8,6 +8,7 @@ import platform
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from ..utils.text_files import write_text
 from .checks import Check
 
 __all__ = ["ExportReport", "FormatReport", "versions"]
@@ -65,7 +66,7 @@ class ExportReport:
 
     Attributes:
         bundle: name and version.
-        weights: file, or what stands for it.
+        weights: one line about them, or what stands for them.
         images: where the images of the comparison come from.
         input_shape: ``[C, *spatial]`` that the files hold for; any batch size.
         samples: number of images or windows that were compared, in batches of ``batch_sizes``.
@@ -132,6 +133,6 @@ class ExportReport:
     def write(self, folder: Path, stem: str) -> tuple[Path, Path]:
         """Write ``<stem>_export.json`` and ``<stem>_export.md`` and return their paths."""
         page, data = folder / f"{stem}_export.md", folder / f"{stem}_export.json"
-        data.write_text(json.dumps(self.as_dict(), indent=2) + "\n", encoding="utf8")
-        page.write_text(self.as_markdown(), encoding="utf8")
+        write_text(data, json.dumps(self.as_dict(), indent=2) + "\n")
+        write_text(page, self.as_markdown())
         return data, page

@@ -45,8 +45,9 @@ def export_bundle(
     """Export a bundle's network, compare every file with PyTorch in the file's own runtime, and write a report.
 
     Each file is first written as ``<stem>.unverified<suffix>``. If it passes all checks it becomes ``<stem><suffix>``
-    (an earlier file of that name is kept under a dated one); if not, it becomes ``<stem>.refused<suffix>`` and the
-    report says why. The report is ``<stem>_export.json`` and ``<stem>_export.md`` beside the files.
+    (an earlier file of that name is kept under a dated one); if not, it becomes ``<stem>.refused<suffix>``, the report
+    says why, and an earlier file stays where it is. The report is ``<stem>_export.json`` and ``<stem>_export.md``
+    beside the files.
 
     Checks: the file carries the bundle's metadata, inference config and model settings; batches of 1, 2 and 3 run; the
     relative error (see :func:`~medssm_monai.export.checks.relative_error`) is at most 1e-4; masks agree in at least
@@ -123,7 +124,6 @@ def _export(
     entry = FormatReport(one.name, one.runtime)
     final = folder / f"{source.stem}{one.suffix}"
     draft, refused = (final.with_name(f"{source.stem}.{state}{one.suffix}") for state in ("unverified", "refused"))
-    keep_previous(final)  # so that none of an earlier run is taken for this one's
     refused.unlink(missing_ok=True)
     runner = None
     try:
@@ -138,6 +138,8 @@ def _export(
         entry.checks.append(Check("runs", f"{type(error).__name__}: {first}", "without an error", False))
     if draft.is_file():
         named = final if entry.passed else refused
+        if entry.passed:
+            keep_previous(final, move=False)
         os.replace(draft, named)
         entry.file, entry.size = named.name, named.stat().st_size
     logger.info("%s: %s", one.name, "; ".join(map(str, entry.checks)))

@@ -13,9 +13,9 @@ import torch
 from monai.bundle import ConfigParser
 from torch import nn
 
-from ..apps.bundles import bundle_config, find_bundle
 from ..apps.config import read_inference_config
-from ..utils import load_weights, require_file
+from ..utils import describe_weights, load_weights, require_weights
+from ..utils.bundles import bundle_config, find_bundle
 
 __all__ = ["Source", "open_source"]
 
@@ -27,7 +27,8 @@ class Source:
     Attributes:
         root: folder of the bundle.
         stem: name of the exported files without suffix: that of the checkpoint, or ``"untrained"``.
-        weights: file of the weights (within the bundle: from its folder), or the seed of random ones; for the report.
+        weights: one line about the weights (a file within the bundle by its path from there), or the seed of random
+            ones; for the report.
         network: on the CPU, in evaluation mode, its parameters frozen.
         task: the bundle's ``prediction``: what the network predicts, and from which threshold.
         extra: file name -> JSON text that goes into each export: ``metadata.json`` and ``inference.json`` as they are
@@ -83,9 +84,10 @@ def open_source(
         mend = (
             "Train first (run training), name a checkpoint with --ckpt_path FILE, or try the export with --untrained."
         )
-        file_of_weights = Path(require_file(path, f"trained weights of {root.name}", mend)).absolute()
+        file_of_weights = Path(require_weights(path, f"trained weights of {root.name}", mend)).absolute()
         inside = file_of_weights.is_relative_to(root)
-        stem, weights = file_of_weights.stem, str(file_of_weights.relative_to(root) if inside else file_of_weights)
+        shown = file_of_weights.relative_to(root) if inside else file_of_weights
+        stem, weights = file_of_weights.stem, describe_weights(file_of_weights, str(shown))
     network = parser.get_parsed_content("network_def")
     task = parser.get_parsed_content("prediction")
     if not untrained:

@@ -54,7 +54,6 @@ def write_classification_report(summary: dict[str, Any], path: Path, pictures: S
     """The summary as a Markdown page, with the pictures that lie beside it."""
     lines = page_head(summary, "images")
     lines += ["", *_tables(summary), ""]
-    lines += [f"Undefined: {reason}." for reason in summary["undefined"]]
     positive = summary["class_names"][-1]
     areas = f"of {positive}" if len(summary["class_names"]) == 2 else "macro average of one class against the rest"
     facts = {
@@ -65,6 +64,12 @@ def write_classification_report(summary: dict[str, Any], path: Path, pictures: S
         "images, and more so in resamples, so that its interval may lie above the value",
     }
     lines += ["", *closing_facts(summary, "images", facts)]
+    if summary["confident_errors"]:
+        lines += ["", "Errors of highest confidence, the cases to look at first:", ""]
+        lines += [
+            f"- {error['image']}: {error['label']} taken for {error['predicted']} ({error['confidence']:.3f})"
+            for error in summary["confident_errors"]
+        ]
     for picture in pictures:
         lines += ["", f"![{Path(picture).stem.replace('_', ' ')}]({picture})"]
     write_page(lines, path)

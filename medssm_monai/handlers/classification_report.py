@@ -104,9 +104,11 @@ class ClassificationReport(EvaluationReport):
         (records,) = gather_lists(self._records)
         records = list({record.name: record for record in records}.values())
         names = self.class_names or [f"class_{i}" for i in range(len(records[0].probabilities) if records else 0)]
+        found = summarise_classification(records, names, n_resamples=self.n_resamples, bins=self.bins)
         self.summary = {
             **self._heading(),
-            **summarise_classification(records, names, n_resamples=self.n_resamples, bins=self.bins),
+            **found,
+            "warnings": self._warnings(len(records), "images", found["undefined"]),
             **self._provenance(engine),
         }
         figures = {name: entry["value"] for name, entry in self.summary["metrics"].items()}

@@ -22,6 +22,8 @@ from medssm_monai.metrics.resampled import bootstrap_classification
 
 __all__ = ["ClassifiedImage", "summarise_classification"]
 
+SHOWN_ERRORS = 5
+
 
 @dataclass
 class ClassifiedImage:
@@ -52,7 +54,8 @@ def summarise_classification(
 
     Returns:
         a dict that JSON can hold: `images`, `class_names`, `metrics` (value, low, high per name), `per_class` (the same
-        per class, with `support`), `confusion_matrix` (rows are labels), `undefined` (reasons), `bootstrap`.
+        per class, with `support`), `confusion_matrix` (rows are labels), `undefined` (reasons), `confident_errors` (the
+        five wrong answers of highest confidence), `bootstrap`.
 
     Raises:
         ValueError: no records, or probabilities of another number of classes.
@@ -82,9 +85,25 @@ def summarise_classification(
         },
         "confusion_matrix": confusion_matrix(*data).tolist(),
         "undefined": undefined_metrics(data.labels, class_names),
+        "confident_errors": _confident_errors(records, class_names),
         "calibration_bins": bins,
         "bootstrap": {**bootstrap, "method": "percentile", "unit": "image" if groups is None else "group"},
     }
     if groups is not None:
         summary["groups"] = len(set(groups))
     return summary
+
+
+def _confident_errors(records: Sequence[ClassifiedImage], class_names: Sequence[str]) -> list[dict[str, Any]]:
+    """The wrong answers that the network was surest of, the surest first."""
+    wrong = [record for record in records if int(record.probabilities.argmax()) != record.label]
+    wrong.sort(key=lambda record: (-record.probabilities.max(), record.name))
+    return [
+        {
+            "image": record.name,
+            "label": class_names[record.label],
+            "predicted": class_names[int(record.probabilities.argmax())],
+            "confidence": float(record.probabilities.max()),
+        }
+        for record in wrong[:SHOWN_ERRORS]
+    ]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,21 @@ from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
 
 from medssm_monai.handlers.batch_files import decollated, item_file
-from medssm_monai.handlers.events import process_rank
+from medssm_monai.handlers.events import process_rank, world_size
 from medssm_monai.handlers.report_summary import package_versions
 from medssm_monai.utils import writable_folder
 
-__all__ = ["EvaluationReport", "gather_lists", "is_best_epoch"]
+__all__ = ["FEWEST_CASES", "EvaluationReport", "gather_lists", "is_best_epoch"]
+
+logger = logging.getLogger(__name__)
+
+FEWEST_CASES = 20
+"""Images or pairs below which a report warns."""
 
 
 def gather_lists(*lists: list[Any]) -> list[list[Any]]:
     """Each list with those of the other ranks behind it, in the order of ranks; alone, the lists as they are."""
-    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+    if world_size() == 1:
         return list(lists)
     parts: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(parts, lists)
@@ -73,6 +79,7 @@ class EvaluationReport(ABC):
         self.only_best = only_best
         self.group, self.details, self.n_resamples = group, dict(details or {}), n_resamples
         self.summary: dict[str, Any] = {}
+        self._logged: set[str] = set()
 
     def attach(self, engine: Engine) -> None:
         """Attach to an evaluator, before handlers that read `engine.state.metrics`."""
@@ -119,6 +126,21 @@ class EvaluationReport(ABC):
     def _heading(self) -> dict[str, Any]:
         """What a summary begins with."""
         return {"name": self.name, "data": self.data_name}
+
+    def _warnings(self, count: int, counted: str, further: Sequence[str] = ()) -> list[str]:
+        """What a reader of the figures must know: too few cases, and the report's own `further` sentences.
+
+        An evaluation says so in the log too; a training says it once, not after every epoch.
+        """
+        noun = counted[:-1] if count == 1 else counted
+        few = f"only {count} {noun}: the figures are uncertain, and so are their intervals"
+        warnings = [*([few] if count < FEWEST_CASES else []), *further]
+        if process_rank() == 0:
+            for warning in warnings:
+                if warning not in self._logged:
+                    logger.warning("%s on %s: %s", self.name, self.data_name, warning)
+        self._logged.update(warnings)
+        return warnings
 
     def _provenance(self, engine: Engine) -> dict[str, Any]:
         """What was evaluated, with which versions, and when: given facts, and what the engine knows."""

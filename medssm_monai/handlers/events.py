@@ -14,7 +14,7 @@ from ignite.engine import Engine, Events
 from ignite.metrics import Average
 from monai.utils import CommonKeys
 
-__all__ = ["TRAIN_LOSS", "average_train_loss", "loss_of", "on_failure", "process_rank", "scalars"]
+__all__ = ["TRAIN_LOSS", "average_train_loss", "loss_of", "on_failure", "process_rank", "scalars", "world_size"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +28,11 @@ def process_rank() -> int:
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank()
     return int(os.environ.get("RANK", "0"))
+
+
+def world_size() -> int:
+    """How many processes the running process group has; 1 without one."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 class _FailureDispatcher:

@@ -16,6 +16,7 @@ from monai.utils import CommonKeys
 from medssm_monai.handlers.batch_files import decollated, item_file
 from medssm_monai.handlers.events import process_rank
 from medssm_monai.utils import writable_folder
+from medssm_monai.utils.text_files import name_cell, open_text, write_text
 from medssm_monai.utils.whole_file import replace_file
 
 if TYPE_CHECKING:
@@ -140,24 +141,24 @@ class ExplanationReport:
 
     def _write_table(self, cases: dict[str, list[Explanation]], files: list[str]) -> None:
         path = self.output_dir / "explanations.csv"
-        with replace_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+        with replace_file(path) as temporary, open_text(temporary) as stream:
             writer = csv.writer(stream)
             writer.writerow(_COLUMNS)
             for layer, entries in cases.items():
                 for case, file in zip(entries, files, strict=True):
-                    names = [self.class_names[case.label], self.class_names[case.predicted]]
+                    names = [name_cell(self.class_names[number]) for number in (case.label, case.predicted)]
                     verdict = [int(case.label == case.predicted), f"{case.peak:.6g}", int(case.weak)]
                     overlay = Path(case.overlay).relative_to(self.output_dir).as_posix()
-                    writer.writerow([layer, file, *names, *verdict, overlay])
+                    writer.writerow([layer, name_cell(file), *names, *verdict, overlay])
 
     def _write_page(self, cases: dict[str, list[Explanation]]) -> None:
         with replace_file(self.output_dir / "explanations.md") as temporary:
-            temporary.write_text("\n".join(self._page(cases, "#")), encoding="utf-8")
+            write_text(temporary, "\n".join(self._page(cases, "#")))
         if self.report is not None:
             before = self.report.read_text(encoding="utf-8")
             folder = Path(os.path.relpath(self.output_dir, self.report.parent)).as_posix() + "/"
             with replace_file(self.report) as temporary:
-                temporary.write_text("\n".join([before, *self._page(cases, "##", folder)]), encoding="utf-8")
+                write_text(temporary, "\n".join([before, *self._page(cases, "##", folder)]))
 
     def _page(self, cases: dict[str, list[Explanation]], heading: str, place: str = "") -> list[str]:
         """The sheets and the weak cases; `heading` is the mark of the title, `place` the folder as the page sees it."""

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,14 +13,12 @@ from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 from monai.utils import CommonKeys
 
-from medssm_monai.data.files import file_stem
+from medssm_monai.handlers.cases import case_label, choose_cases, write_case_pictures
 from medssm_monai.handlers.evaluation_report import EvaluationReport, gather_lists
 from medssm_monai.handlers.fusion_files import write_fusion_report, write_per_pair
-from medssm_monai.handlers.fusion_summary import FUSED, PLAIN_FUSIONS, FusedPair, cases, summarise_fusion
+from medssm_monai.handlers.fusion_summary import FUSED, PLAIN_FUSIONS, FusedPair, summarise_fusion
 from medssm_monai.handlers.report_files import write_summary
 from medssm_monai.metrics import fusion_metric_names, fusion_metrics
-from medssm_monai.utils import writable_folder
-from medssm_monai.utils.whole_file import replace_file
 
 __all__ = ["FusionReport"]
 
@@ -58,7 +54,7 @@ class FusionReport(EvaluationReport):
         baselines: score the plain fusions too.
         case_metric: metric that ranks the cases; computed also when `metrics` lacks it.
         case_count: worst, median and best pairs shown, that many of each; 0 writes no pictures.
-        sources: names of the sources, for the report.
+        sources: names of the two sources, for the report and its pictures, for example `("MRI", "CT")`.
         only_best: for the validation during training: write only when the evaluator's key metric is the best so far.
         group: which pairs belong together (patient), so that intervals resample groups: a function from the file name
             of source A to the group, or a regular expression whose first bracket (or whole match) is the group.
@@ -66,8 +62,9 @@ class FusionReport(EvaluationReport):
         n_resamples: resamples of the bootstrap (95 %, seed 0).
 
     Raises:
-        ValueError: unknown metrics (at once); items that are no decollated dicts with `pred` and `label`, shapes that
-            do not fit, values outside [0, 1] (naming the file); `group` that fits no file name.
+        ValueError: unknown metrics or other than two sources (at once); items that are no decollated dicts with `pred`
+            and `label`, shapes that do not fit, values outside [0, 1] (naming the file); `group` that fits no file
+            name.
         PermissionError: the output folder is not writable (when the evaluation starts).
     """
 
@@ -89,7 +86,9 @@ class FusionReport(EvaluationReport):
         super().__init__(output_dir, name, data_name, only_best, group, details, n_resamples)
         self.metrics = fusion_metric_names([*fusion_metric_names(metrics), case_metric])
         self.baselines, self.case_metric, self.case_count = baselines, case_metric, case_count
-        self.sources = tuple(sources)
+        self.sources = tuple(str(source) for source in sources)
+        if len(self.sources) != 2:
+            raise ValueError(f"sources must be the names of source A and source B, got {list(sources)}.")
         self._reset()
 
     def attach(self, engine: Engine) -> None:
@@ -137,20 +136,19 @@ class FusionReport(EvaluationReport):
     def _finish(self, engine: Engine) -> None:
         (pairs,) = gather_lists(self._pairs)
         pairs = list({pair.name: pair for pair in pairs}.values())
-        chosen = cases(pairs, self.case_metric, self.case_count)
-        kinds = {pair.name: (kind, pair) for kind, found in chosen.items() for pair in found}
-        (gathered,) = gather_lists([(name, planes) for name, planes in self._pictures.items() if name in kinds])
+        scores = {pair.name: pair.scores[FUSED][self.case_metric] for pair in pairs}
+        cases = choose_cases(scores, self.case_count)
+        chosen = {case["image"] for case in cases}
+        (gathered,) = gather_lists([(name, planes) for name, planes in self._pictures.items() if name in chosen])
         pictures = dict(gathered)
         self.summary = {
             **self._heading(),
             **summarise_fusion(pairs, n_resamples=self.n_resamples),
+            "warnings": self._warnings(len(pairs), "pairs"),
             **self._provenance(engine),
             "sources": list(self.sources),
             "cases_by": self.case_metric,
-            "cases": [
-                {"kind": kind, "image": name, "score": pair.scores[FUSED][self.case_metric]}
-                for name, (kind, pair) in kinds.items()
-            ],
+            "cases": cases,
         }
         figures = {metric: entry["mean"] for metric, entry in self.summary["rows"][FUSED].items()}
         self._publish(engine, figures, lambda: self._write(pairs, pictures))
@@ -175,23 +173,13 @@ class FusionReport(EvaluationReport):
         )
 
     def _write_cases(self, pictures: Mapping[str, Planes]) -> None:
-        from medssm_monai.visualize import contact_sheet, fusion_panel, save_png
+        from medssm_monai.visualize import fusion_panel
 
-        folder = self.output_dir / "cases"
-        writable_folder(folder)
-        panels, written = [], set()
-        for number, case in enumerate(self.summary["cases"], start=1):
-            stem = re.sub(r"[^0-9A-Za-z_.-]+", "-", file_stem(Path(case["image"])))
-            title = f"{case['kind']}: {stem}, {self.case_metric} {case['score']:.3f}"
-            panels.append(fusion_panel(pictures[case["image"]], title))
-            written.add(f"{number:02d}_{case['kind']}_{stem}.png")
-            with replace_file(folder / f"{number:02d}_{case['kind']}_{stem}.png") as temporary:
-                save_png(panels[-1], temporary)
-        with replace_file(self.output_dir / "cases.png") as temporary:
-            save_png(contact_sheet(panels, columns=1), temporary)
-        for old in folder.glob("[0-9][0-9]_*.png"):  # cases of an earlier evaluation would be taken for these
-            if old.name not in written:
-                old.unlink()
+        panels = [
+            fusion_panel(pictures[case["image"]], case_label(case, self.case_metric), self.sources)
+            for case in self.summary["cases"]
+        ]
+        write_case_pictures(self.summary["cases"], panels, self.output_dir / "cases", columns=1)
 
 
 def _planes(a: torch.Tensor, b: torch.Tensor, fused: torch.Tensor, item: Mapping[str, Any]) -> Planes:

@@ -12,14 +12,15 @@ import torch
 
 from medssm_monai.handlers.report_summary import common_groups, score_table
 
-__all__ = ["FUSED", "FusedPair", "PLAIN_FUSIONS", "cases", "summarise_fusion"]
+__all__ = ["COPIES", "FUSED", "FusedPair", "PLAIN_FUSIONS", "summarise_fusion"]
 
 FUSED = "fused"
+COPIES = ("copy of A", "copy of B")
 PLAIN_FUSIONS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "average": lambda a, b: (a + b) / 2,
     "maximum": torch.maximum,
-    "copy of A": lambda a, b: a,
-    "copy of B": lambda a, b: b,
+    COPIES[0]: lambda a, b: a,
+    COPIES[1]: lambda a, b: b,
 }
 """Fusions that need no network, by the name of their row."""
 
@@ -83,19 +84,3 @@ def summarise_fusion(
     if groups is not None:
         summary["groups"] = len(set(groups))
     return summary
-
-
-def cases(pairs: Sequence[FusedPair], metric: str, count: int) -> dict[str, list[FusedPair]]:
-    """The `count` worst, median and best pairs by a metric of the fused image; no pair is named twice."""
-    ranked = sorted(pairs, key=lambda pair: (pair.scores[FUSED][metric], pair.name))
-    middle = max((len(ranked) - count) // 2, 0)
-    found: dict[str, list[FusedPair]] = {}
-    taken: set[str] = set()
-    for kind, chosen in (
-        ("worst", ranked[:count]),
-        ("best", ranked[::-1][:count]),
-        ("median", ranked[middle : middle + count]),
-    ):
-        found[kind] = [pair for pair in chosen if pair.name not in taken]
-        taken.update(pair.name for pair in found[kind])
-    return {kind: found[kind] for kind in ("worst", "median", "best")}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import logging
+import operator
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,14 @@ from monai.engines import Trainer
 
 from medssm_monai.handlers.events import average_train_loss, on_failure, process_rank, scalars
 from medssm_monai.utils import keep_previous, writable_folder
+from medssm_monai.utils.text_files import open_text
 from medssm_monai.utils.whole_file import replace_file
 
 __all__ = ["TrainingHistory", "read_history"]
 
 logger = logging.getLogger(__name__)
 
-_FIRST_COLUMNS = ("epoch", "seconds", "lr", "train_loss")
+_FIRST_COLUMNS = ("epoch", "seconds", "lr", "train_loss", "val_loss")
 
 
 def read_history(path: str | os.PathLike[str]) -> list[dict[str, float]]:
@@ -37,14 +39,16 @@ class TrainingHistory:
 
     One row per epoch: epoch, seconds since the start, learning rate, mean training loss, the trainer's metrics and
     those of a validation in that epoch. The whole table is replaced after each epoch in one step, so that an
-    interruption leaves a readable file. A resumed training continues the table at its epoch; a training that starts
-    anew in the same folder keeps the old table under another name, `history_<time of its last change>.csv`.
+    interruption leaves a readable file. The rows are part of a training's state (`state_dict`): a resumed training
+    goes on with those of its checkpoint, or with the table in its folder where the checkpoint has none. A training that
+    starts anew in the same folder keeps the old table under another name, `history_<time of its last change>.csv`.
+    The curves mark the best epoch of the whole table by the evaluator's key metric.
 
     Args:
         output_dir: folder for both files.
         filename: name of the table.
         curves: name of the picture drawn when training ends or fails; `None` draws none.
-        metrics: names of the metrics drawn; `None` draws the first six (the key metric comes first).
+        metrics: names of the metrics drawn; `None` draws the key metric and five others.
 
     Raises:
         PermissionError: the folder is not writable (when training starts).
@@ -62,7 +66,10 @@ class TrainingHistory:
         self.metrics = metrics
         self.rows: list[dict[str, Any]] = []
         self._validation: dict[str, float] = {}
+        self._key_metric: str | None = None
+        self._is_better: Callable[[float, float], bool] = operator.gt
         self._opened = False
+        self._resumed = False
         self._start = 0.0
 
     def attach(self, engine: Engine) -> None:
@@ -85,7 +92,8 @@ class TrainingHistory:
         if not engine.has_event_handler(callback, Events.EPOCH_COMPLETED):
             engine.add_event_handler(Events.EPOCH_COMPLETED, callback)
         if is_trainer:
-            self._opened, self._start = False, time.monotonic()
+            seconds = self.rows[-1]["seconds"] if self._resumed and self.rows else 0.0
+            self._opened, self._start = False, time.monotonic() - seconds
 
     def _open(self, engine: Engine) -> None:
         """At the first epoch: continue the table of a resumed training, or put an old one aside."""
@@ -93,6 +101,9 @@ class TrainingHistory:
             return
         self._opened = True
         writable_folder(self.path.parent)
+        if self._resumed:
+            self._resumed = False
+            return
         self.rows = []
         if not self.path.exists():
             return
@@ -101,8 +112,18 @@ class TrainingHistory:
             return
         keep_previous(self.path)
 
+    def state_dict(self) -> dict[str, Any]:
+        """The rows so far."""
+        return {"rows": [dict(row) for row in self.rows]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on after these rows, when the trainer starts next."""
+        self.rows, self._resumed = [dict(row) for row in state["rows"]], True
+
     def _validated(self, engine: Engine) -> None:
         self._validation = scalars(engine.state.metrics)
+        self._key_metric = getattr(engine.state, "key_metric_name", None)
+        self._is_better = getattr(engine, "metric_cmp_fn", self._is_better)
 
     def _epoch_completed(self, engine: Engine) -> None:
         row: dict[str, Any] = {"epoch": engine.state.epoch, "seconds": round(time.monotonic() - self._start, 2)}
@@ -116,7 +137,7 @@ class TrainingHistory:
     def _write(self) -> None:
         seen = {key: None for row in self.rows for key in row}
         columns = [key for key in _FIRST_COLUMNS if key in seen] + [key for key in seen if key not in _FIRST_COLUMNS]
-        with replace_file(self.path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+        with replace_file(self.path) as temporary, open_text(temporary) as stream:
             writer = csv.DictWriter(stream, columns, restval="")
             writer.writeheader()
             writer.writerows({**row, "epoch": int(row["epoch"])} for row in self.rows)
@@ -124,10 +145,12 @@ class TrainingHistory:
     def _draw(self, engine: Engine) -> None:
         if self.curves is None or not self.rows:
             return
-        from medssm_monai.visualize.curves import plot_curves
+        from medssm_monai.visualize.curves import best_epoch, plot_curves
 
+        key = self._key_metric
+        best = None if key is None else best_epoch(self.rows, key, self._is_better)
         with replace_file(self.curves) as temporary:
-            plot_curves(self.rows, temporary, self.metrics)
+            plot_curves(self.rows, temporary, self.metrics, key, best, title=self.curves.parent.name)
 
     def _failed(self, engine: Engine, error: BaseException) -> None:
         self._draw(engine)

@@ -1,4 +1,4 @@
-"""One MLflow run per start of a bundle, around MONAI's `MLFlowHandler`."""
+"""One MLflow run per start of a bundle."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ import logging
 import os
 import re
 import time
+import traceback
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ignite.engine import Engine, Events
 from monai.engines import Trainer
-from monai.utils import path_to_sqlite_uri
 
 from medssm_monai.handlers.events import average_train_loss, loss_of, on_failure, process_rank, scalars
-from medssm_monai.utils import writable_folder
+from medssm_monai.handlers.mlflow_store import MLflowStore, StoreLostError, local_uri, resolve_tracking_uri, shown_uri
+from medssm_monai.utils import was_interrupted, writable_folder
 
 __all__ = ["MLflowTracker", "flatten_params", "new_run_name", "resolve_tracking_uri"]
 
 logger = logging.getLogger(__name__)
 
-_PARAMS_PER_BATCH = 100  # what MLflow takes in one call
+_TAG_LENGTH = 5000  # what every MLflow server takes
 
 
 def new_run_name(*parts: str) -> str:
@@ -37,12 +38,6 @@ def new_run_name(*parts: str) -> str:
     """
     about = [re.sub(r"[^0-9A-Za-z_.-]+", "-", str(part)).strip("-") for part in parts if part]
     return "_".join([*about, time.strftime("%Y%m%d_%H%M%S"), uuid.uuid4().hex[:6]])
-
-
-def resolve_tracking_uri(output_dir: str | os.PathLike[str], tracking_uri: str | None = None) -> str:
-    """`MLFLOW_TRACKING_URI` when set, else `tracking_uri`, else a SQLite file `mlruns.db` in the output folder."""
-    chosen = os.environ.get("MLFLOW_TRACKING_URI") or tracking_uri
-    return chosen or path_to_sqlite_uri(Path(output_dir) / "mlruns.db")
 
 
 def flatten_params(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -62,12 +57,14 @@ class MLflowTracker:
     Ignite handler that tracks a bundle's run in MLflow. Attach **one** instance to the trainer and to its evaluator
     (as the last handler of each); or to an evaluator alone.
 
-    MONAI's `MLFlowHandler` does the logging of metrics; around it this class: opens the run on rank 0 only and only
-    when an engine starts (building a config touches no database); gives every start its own run name, so that MONAI's
-    handler does not join an unfinished run of somebody else; logs settings, best model, curves, pictures and reports;
-    marks the run FAILED when the engine raises, KILLED on a keyboard interrupt, FINISHED at the end, and FAILED at
-    interpreter exit when nothing else closed it. A tracking server that fails in mid-training is logged as an error
-    and does not end the training.
+    Opens the run on rank 0 only and only when an engine starts (building a config touches no database); gives every
+    start its own run name, so that it does not join an unfinished run of somebody else; logs settings, metrics, best
+    model, curves, pictures and reports; marks the run FAILED when the engine raises, KILLED when it is interrupted
+    (Ctrl-C, SIGTERM), FINISHED at the end, and FAILED at interpreter exit when nothing else closed it.
+
+    A tracking server that is not there when the run starts, or is lost while it runs, costs some seconds once, not the
+    training: a warning says so, and the whole run, with what was logged before, is kept in the SQLite file in
+    `output_dir` instead. Nothing more is sent to that server in this run.
 
     MLflow's own usage telemetry is switched off, unless `MLFLOW_DISABLE_TELEMETRY` is set already.
 
@@ -88,7 +85,7 @@ class MLflowTracker:
         iteration_log: also log the loss of every iteration (as `train_loss_iteration`), not only epoch means.
 
     Raises:
-        ValueError: `artifacts` contains the tracking store, or a tracking URI that MLflow no longer supports.
+        ValueError: `artifacts` contains the tracking store; or, when the run is opened, a folder as tracking URI.
         PermissionError: the output folder is not writable (when the run is opened).
     """
 
@@ -114,7 +111,8 @@ class MLflowTracker:
         self.iteration_log = iteration_log
         self.run_id: str | None = None
         self._owner: Engine | None = None
-        self._handler: Any = None
+        self._store: MLflowStore | None = None
+        self._metrics: list[Any] = []  # all of this run, for the local store should the server be lost
         store = self.output_dir.resolve() / "mlruns"
         inside = [path for path in self.artifacts if store.is_relative_to(Path(path).resolve())]
         if inside:
@@ -135,7 +133,7 @@ class MLflowTracker:
 
     def _started(self, engine: Engine) -> None:
         """Open the run, and take the last place among the engine's handlers: metrics and files must be there first."""
-        if self._handler is None:
+        if self._store is None:
             self._open(engine)
         for event, callback in self._callbacks(engine).items():
             if not engine.has_event_handler(callback, event):
@@ -150,60 +148,82 @@ class MLflowTracker:
         return callbacks
 
     def _open(self, engine: Engine) -> None:
-        os.environ.setdefault(
-            "MLFLOW_DISABLE_TELEMETRY", "true"
-        )  # hospital data: nothing is sent that nobody asked for
-        from monai.handlers import MLFlowHandler
-
+        # hospital data: nothing is sent that nobody asked for
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        uri = resolve_tracking_uri(self.output_dir, self.tracking_uri)
         writable_folder(self.output_dir)
-        self._handler = MLFlowHandler(
-            tracking_uri=resolve_tracking_uri(self.output_dir, self.tracking_uri),
-            experiment_name=self.experiment_name,
-            run_name=self.run_name,
-            iteration_log=False,
-        )
-        self._handler.start(self._owner or engine)
+        self._owner = self._owner or engine
+        self._metrics = []
         atexit.register(self._close, "FAILED")
-        run, client = self._handler.cur_run, self._handler.client
-        self.run_id = run.info.run_id
-        client.update_run(self.run_id, status="RUNNING")
-        for key, value in self.tags.items():
-            client.set_tag(self.run_id, key, value)
-        self._log_params()
+        try:
+            try:
+                self._begin(uri)
+            except StoreLostError as error:
+                self._fall_back(uri, error)
+        except BaseException:
+            self._drop()
+            raise
         logger.info(
             "MLflow run %s (experiment %s, data %s) at %s",
             self.run_name,
             self.experiment_name,
             self.tags.get("data", "not stated"),
-            client.tracking_uri,
+            shown_uri(self._store.uri),
         )
 
-    def _log_params(self) -> None:
-        from mlflow.entities import Param
-
-        known = self._handler.client.get_run(self.run_id).data.params
-        changed = [name for name, value in self.params.items() if name in known and known[name] != value]
+    def _begin(self, uri: str) -> None:
+        """Open the run in this store, and tell it what is known so far."""
+        self._store = MLflowStore(uri, self.experiment_name, self.run_name)
+        self._store.open(self._owner)
+        self.run_id = self._store.run_id
+        self._store.log_tags(self.tags)
+        changed = self._store.log_params(self.params)
         if changed:
             logger.warning(
                 "MLflow run %s continues with other values of %s; it keeps the first.", self.run_name, changed
             )
-        fresh = [Param(name, value) for name, value in self.params.items() if name not in known]
-        for start in range(0, len(fresh), _PARAMS_PER_BATCH):
-            self._handler.client.log_batch(self.run_id, params=fresh[start : start + _PARAMS_PER_BATCH])
+        self._store.log_metrics(self._metrics)
+
+    def _fall_back(self, lost: str, error: StoreLostError) -> None:
+        local = local_uri(self.output_dir)
+        logger.warning(
+            "The MLflow server %s does not take this run (%s). The run goes on and is kept in %s, from its beginning; "
+            "nothing more is sent to the server.",
+            shown_uri(lost),
+            error,
+            local,
+        )
+        self._begin(local)
+
+    def _safely(self, action: Callable[[MLflowStore], None]) -> None:
+        """Do something with the store; when it is a server that is lost, go on with the local one and do it there."""
+        if self._store is None:
+            return
+        try:
+            action(self._store)
+        except StoreLostError as error:
+            self._fall_back(self._store.uri, error)
+            action(self._store)
+
+    def _drop(self) -> None:
+        """Forget the store: no run is open any more."""
+        self._store = None
+        atexit.unregister(self._close)
 
     def _log_metrics(self, values: Mapping[str, Any], step: int) -> None:
-        """Log finite and non-finite scalars; an unreachable server must not end a training of hours."""
+        """Log finite and non-finite scalars; a store that fails must not end a training of hours."""
         from mlflow.entities import Metric
-        from mlflow.exceptions import MlflowException
 
-        if self._handler is None:
+        if self._store is None:
             return
         now = int(time.time() * 1000)
         metrics = [Metric(name, float(value), now, step) for name, value in values.items()]
         try:
-            self._handler.client.log_batch(self.run_id, metrics=metrics)
-        except MlflowException:
+            self._safely(lambda store: store.log_metrics(metrics))
+        except Exception:
             logger.exception("MLflow did not take the metrics of step %d; training goes on.", step)
+        if not self._store.is_local:
+            self._metrics += metrics
 
     def _epoch_completed(self, engine: Engine) -> None:
         values: dict[str, Any] = dict(engine.state.metrics)
@@ -221,33 +241,45 @@ class MLflowTracker:
         self._close("FINISHED")
 
     def _failed(self, engine: Engine, error: BaseException) -> None:
-        if engine is not self._owner or self._handler is None:
+        if engine is not self._owner or self._store is None:
             return
-        self._handler.client.set_tag(self.run_id, "error", f"{type(error).__name__}: {error}"[:5000])
-        self._close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        told = {
+            "error": f"{type(error).__name__}: {error}"[:_TAG_LENGTH],
+            "traceback": "".join(traceback.format_exception(error))[-_TAG_LENGTH:],
+        }
+        self.tags.update(told)
+        try:
+            self._safely(lambda store: store.log_tags(told))
+        finally:
+            self._close("KILLED" if was_interrupted(error) else "FAILED")
 
-    def _log_artifacts(self) -> None:
-        client = self._handler.client
+    def _log_artifacts(self, store: MLflowStore) -> None:
         for pattern in self.artifacts:
             found = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
             if not found:
                 logger.warning("MLflow artifact %s does not exist and was not logged.", pattern)
             for path in found:
-                if os.path.isdir(path):
-                    client.log_artifacts(self.run_id, path, artifact_path=Path(path).resolve().name)
-                else:
-                    client.log_artifact(self.run_id, path)
+                root = Path(path).resolve()
+                for file in sorted(root.rglob("*")) if root.is_dir() else [Path(path)]:
+                    if file.is_file():
+                        folder = file.parent.relative_to(root.parent).as_posix() if root.is_dir() else None
+                        store.log_file(str(file), folder)
 
     def _close(self, status: str) -> None:
         """Log the artifacts and end the run with `status`; nothing happens when no run is open."""
-        if self._handler is None:
+        if self._store is None:
             return
-        handler = self._handler
         try:
-            self._log_artifacts()
+            self._safely(lambda store: self._end(store, status))
+        except Exception:
+            logger.exception("MLflow run %s was not closed; its status there may be wrong.", self.run_name)
+        self._drop()
+
+    def _end(self, store: MLflowStore, status: str) -> None:
+        try:
+            self._log_artifacts(store)
+        except StoreLostError:
+            raise
         except Exception:
             logger.exception("MLflow artifacts of run %s were not logged.", self.run_name)
-        self._handler = None
-        atexit.unregister(self._close)
-        handler.run_finish_status = status
-        handler.close()
+        store.close(status)

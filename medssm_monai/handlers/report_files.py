@@ -9,8 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from medssm_monai.handlers.report_page import closing_facts, format_interval, format_number, page_head, write_page
+from medssm_monai.handlers.report_page import (
+    case_list,
+    closing_facts,
+    format_interval,
+    format_number,
+    page_head,
+    write_page,
+)
 from medssm_monai.handlers.report_summary import ImageRecord
+from medssm_monai.utils.text_files import name_cell, open_text, write_text
 from medssm_monai.utils.whole_file import replace_file
 
 __all__ = ["write_per_image", "write_report", "write_summary"]
@@ -22,13 +30,13 @@ def write_per_image(records: Sequence[ImageRecord], path: Path) -> None:
     """Table with one row per image, in the order of the data; undefined scores are empty cells."""
     extra = [column for column in ("subset", "group") if any(getattr(record, column) for record in records)]
     columns = ["image", *extra, "height", "width", *records[0].scores, *_COUNT_COLUMNS]
-    with replace_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+    with replace_file(path) as temporary, open_text(temporary) as stream:
         writer = csv.writer(stream)
         writer.writerow(columns)
         for record in records:
             scores = ["" if math.isnan(value) else f"{value:.6f}" for value in record.scores.values()]
-            names = [getattr(record, column) for column in extra]
-            writer.writerow([record.name, *names, *record.size, *scores, *record.counts.tolist()])
+            names = [name_cell(getattr(record, column) or "") for column in extra]
+            writer.writerow([name_cell(record.name), *names, *record.size, *scores, *record.counts.tolist()])
 
 
 def _without_nan(value: Any) -> Any:
@@ -43,7 +51,7 @@ def _without_nan(value: Any) -> Any:
 def write_summary(summary: dict[str, Any], path: Path) -> None:
     """The summary as JSON."""
     with replace_file(path) as temporary:
-        temporary.write_text(json.dumps(_without_nan(summary), indent=2) + "\n", encoding="utf-8")
+        write_text(temporary, json.dumps(_without_nan(summary), indent=2) + "\n")
 
 
 def _tables(summary: dict[str, Any]) -> list[str]:
@@ -82,9 +90,7 @@ def write_report(summary: dict[str, Any], path: Path) -> None:
         else "as predicted",
     }
     lines += closing_facts(summary, "images", facts)
-    if summary["worst"]:
-        lines += ["", f"Lowest {summary['worst_by']}:", ""]
-        lines += [f"- {case['image']}: {format_number(case['score'])}" for case in summary["worst"]]
-        if summary["overlays"]:
-            lines += ["", f"![worst cases]({summary['overlays']})"]
+    lines += case_list(summary)
+    if summary["overlays"]:
+        lines += ["", f"![worst, median and best cases]({summary['overlays']})"]
     write_page(lines, path)

@@ -7,9 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from medssm_monai.utils.text_files import write_text
 from medssm_monai.utils.whole_file import replace_file
 
-__all__ = ["closing_facts", "format_interval", "format_number", "page_head", "write_page"]
+__all__ = ["case_list", "closing_facts", "format_interval", "format_number", "page_head", "write_page"]
+
+
+WEIGHTS = "weights"  # the detail that stands at the head of a page
 
 
 def format_number(value: float) -> str:
@@ -23,9 +27,14 @@ def format_interval(entry: dict[str, float]) -> str:
 
 
 def page_head(summary: Mapping[str, Any], cases: str) -> list[str]:
-    """Title and data of the page; `cases` is what was counted ("images", "pairs")."""
-    lines = [f"# Evaluation: {summary['name']}", "", f"Data: **{summary['data']}**, {summary['images']} {cases}"]
-    lines[-1] += f" in {summary['groups']} groups." if "groups" in summary else "."
+    """Title, data, weights and warnings of the page; `cases` is what was counted ("images", "pairs")."""
+    data = f"Data: **{summary['data']}**, {summary['images']} {cases}"
+    lines = [f"# Evaluation: {summary['name']}", ""]
+    lines.append(data + (f" in {summary['groups']} groups." if "groups" in summary else "."))
+    if summary["details"].get(WEIGHTS):
+        lines += ["", f"Weights: {summary['details'][WEIGHTS]}"]
+    for warning in summary["warnings"]:
+        lines += ["", f"> **Warning:** {warning}."]
     return lines
 
 
@@ -39,14 +48,22 @@ def closing_facts(summary: Mapping[str, Any], cases: str, facts: Mapping[str, An
     everything |= {
         "Intervals": f"percentile bootstrap over {unit}, {bootstrap['n_resamples']} resamples, "
         f"seed {bootstrap['seed']}",
-        **summary["details"],
+        **{name: value for name, value in summary["details"].items() if name != WEIGHTS},
         "Versions": ", ".join(f"{package} {version}" for package, version in summary["versions"].items()),
         "Written": summary["written"],
     }
     return [f"- {name}: {value}" for name, value in everything.items()]
 
 
+def case_list(summary: Mapping[str, Any]) -> list[str]:
+    """The worst, median and best cases by file and figure; nothing where none were chosen."""
+    if not summary["cases"]:
+        return []
+    named = [f"- {case['kind']}: {case['image']} ({format_number(case['score'])})" for case in summary["cases"]]
+    return ["", f"Worst, median and best by {summary['cases_by']}:", "", *named]
+
+
 def write_page(lines: Sequence[str], path: Path) -> None:
     """Write the page, whole or not at all."""
     with replace_file(path) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_text(temporary, "\n".join(lines) + "\n")

@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import heapq
 import logging
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ignite.engine import Engine
 from monai.utils import CommonKeys
 
+from medssm_monai.handlers.cases import case_label, choose_cases, write_case_pictures
 from medssm_monai.handlers.evaluation_report import EvaluationReport, gather_lists
+from medssm_monai.handlers.kept_picture import KeptPicture
 from medssm_monai.handlers.report_files import write_per_image, write_report, write_summary
 from medssm_monai.handlers.report_summary import ImageRecord, summarise
 from medssm_monai.metrics import confusion_counts, metric_names, segmentation_metrics
 from medssm_monai.metrics.maps import as_maps, normalise_map
 from medssm_monai.metrics.thresholds import e_measure_from_counts, threshold_counts
-from medssm_monai.utils import writable_folder
-from medssm_monai.utils.whole_file import replace_file
 
 __all__ = ["SegmentationReport"]
 
 logger = logging.getLogger(__name__)
 
 _HIGHER_IS_WORSE = ("mae", "hd95")
-
-WorstCase = tuple[float, int, str, dict[str, np.ndarray]]  # badness, position, file, pictures
 
 
 class SegmentationReport(EvaluationReport):
@@ -43,7 +37,8 @@ class SegmentationReport(EvaluationReport):
     * `per_image.csv`: one row per image with its file, size, scores and pixel counts;
     * `summary.json`, `report.md`: mean, SD, median and bootstrap interval per metric, scores pooled over all pixels,
       the same per test set when items carry a `dataset` name, threshold, sizes, settings and versions;
-    * `overlays/`: the worst cases with the outlines of label and prediction, and `overlays.png`, all on one sheet.
+    * `overlays/`: the worst, median and best cases with the outlines of label and prediction, and `overlays.png`, all
+      on one sheet.
 
     The means are also put into `engine.state.metrics` as `<name>_<metric>` (and `<name>_pooled_dice`, ...), where a
     tracker attached after this handler finds them. Run distributed, all ranks' images are gathered, an image that a
@@ -55,7 +50,8 @@ class SegmentationReport(EvaluationReport):
         data_name: name of the data set; `"demo"` appears as "demo (synthetic)" wherever the report is read.
         metrics: `"basic"`, `"polyp"` or a list of names (`medssm_monai.metrics.segmentation_metrics`).
         threshold: a pixel is foreground when `pred >= threshold`. Choose it on validation data only.
-        worst: number of worst cases shown; the first metric of the list decides. 0 writes no pictures.
+        case_count: worst, median and best cases shown, that many of each; the first metric of the list decides. 0
+            writes no pictures.
         only_best: for the validation during training: write only when the evaluator's key metric is the best so far,
             so that the report belongs to the best checkpoint. The means still go into `engine.state.metrics` each time.
         spacing: pixel size in millimetres, for distances in mm; `None` gives pixels.
@@ -78,7 +74,7 @@ class SegmentationReport(EvaluationReport):
         data_name: str | None = None,
         metrics: str | Sequence[str] = "basic",
         threshold: float = 0.5,
-        worst: int = 8,
+        case_count: int = 3,
         only_best: bool = False,
         spacing: float | Sequence[float] | None = None,
         group: str | Callable[[str], str] | None = None,
@@ -89,12 +85,12 @@ class SegmentationReport(EvaluationReport):
         super().__init__(output_dir, name, data_name, only_best, group, details, n_resamples)
         self.metrics = metric_names(metrics)
         self.threshold, self.spacing, self.normalise = threshold, spacing, normalise
-        self.worst = worst
-        self._records: list[ImageRecord] = []
-        self._worst: list[WorstCase] = []
+        self.case_count = case_count
+        self._reset()
 
     def _reset(self) -> None:
-        self._records, self._worst = [], []
+        self._records: list[ImageRecord] = []
+        self._pictures: dict[str, KeptPicture] = {}
 
     def _score(self, item: Mapping[str, Any], source: Mapping[str, Any]) -> None:
         name = self._file_of(item, source, len(self._records))
@@ -110,60 +106,42 @@ class SegmentationReport(EvaluationReport):
         record.group = self._group_of(name)
         record.subset = source.get("dataset") if isinstance(source.get("dataset"), str) else None
         self._records.append(record)
-        if self.worst > 0:
-            self._remember_if_bad(record, item, prob, label)
-
-    def _badness(self, record: ImageRecord) -> float:
-        value = record.scores[self.metrics[0]]
-        return -np.inf if np.isnan(value) else value if self.metrics[0] in _HIGHER_IS_WORSE else -value
-
-    def _remember_if_bad(
-        self, record: ImageRecord, item: Mapping[str, Any], prob: np.ndarray, label: np.ndarray
-    ) -> None:
-        """Keep the pictures of the worst cases so far, and of no others."""
-        badness = self._badness(record)
-        if len(self._worst) >= self.worst and badness <= self._worst[0][0]:
-            return
-        picture = {"label": label, "pred": prob >= self.threshold}
-        if CommonKeys.IMAGE in item:
+        if self.case_count > 0 and CommonKeys.IMAGE in item:
             from medssm_monai.visualize import to_rgb
 
-            picture["image"] = to_rgb(item[CommonKeys.IMAGE], record.size).transpose(2, 0, 1)
-        keep = heapq.heappush if len(self._worst) < self.worst else heapq.heapreplace
-        keep(self._worst, (badness, len(self._records), record.name, picture))
-
-    def _gather(self) -> tuple[list[ImageRecord], list[WorstCase]]:
-        """Records and worst cases of all ranks; an image that a sampler repeated to even out the ranks counts once."""
-        records, worst = gather_lists(self._records, self._worst)
-        return list({record.name: record for record in records}.values()), list(
-            {case[2]: case for case in worst}.values()
-        )
+            picture = to_rgb(item[CommonKeys.IMAGE], record.size)
+            self._pictures[name] = KeptPicture.pack(picture, label > 0.5, prob >= self.threshold)
 
     def _finish(self, engine: Engine) -> None:
-        records, worst = self._gather()
-        worst = sorted(worst, key=lambda case: (-case[0], case[2]))[: self.worst]
+        (records,) = gather_lists(self._records)
+        records = list({record.name: record for record in records}.values())
         scores = {record.name: record.scores[self.metrics[0]] for record in records}
+        cases = choose_cases(scores, self.case_count, self.metrics[0] not in _HIGHER_IS_WORSE)
+        chosen = {case["image"] for case in cases}
+        (gathered,) = gather_lists([(name, kept) for name, kept in self._pictures.items() if name in chosen])
+        pictures = dict(gathered)
         self.summary = {
             **self._heading(),
             **summarise(records, n_resamples=self.n_resamples),
+            "warnings": self._warnings(len(records), "images", _without_foreground(records)),
             "threshold": self.threshold,
             "distance_unit": "pixels" if self.spacing is None else "mm",
             "normalise": self.normalise,
             **self._provenance(engine),
-            "worst_by": self.metrics[0],
-            "worst": [{"image": name, "score": scores[name]} for _, _, name, _ in worst],
-            "overlays": "overlays.png" if any("image" in case[3] for case in worst) else None,
+            "cases_by": self.metrics[0],
+            "cases": cases,
+            "overlays": "overlays.png" if chosen and chosen <= pictures.keys() else None,
         }
         figures = {name: entry["mean"] for name, entry in self.summary["per_image"].items()}
         figures |= {f"pooled_{name}": entry["value"] for name, entry in self.summary["pooled"].items()}
-        self._publish(engine, figures, lambda: self._write(records, worst))
+        self._publish(engine, figures, lambda: self._write(records, pictures))
 
-    def _write(self, records: list[ImageRecord], worst: list[WorstCase]) -> None:
+    def _write(self, records: list[ImageRecord], pictures: Mapping[str, KeptPicture]) -> None:
         write_per_image(records, self.output_dir / "per_image.csv")
         write_summary(self.summary, self.output_dir / "summary.json")
         write_report(self.summary, self.output_dir / "report.md")
         if self.summary["overlays"]:
-            self._write_overlays(worst)
+            self._write_overlays(pictures)
         headline = self.summary["per_image"][self.metrics[0]]
         logger.info(
             "%s on %s: %s %.4f (95 %% interval %.4f to %.4f) over %d images; report in %s",
@@ -177,23 +155,20 @@ class SegmentationReport(EvaluationReport):
             self.output_dir,
         )
 
-    def _write_overlays(self, worst: list[WorstCase]) -> None:
-        from medssm_monai.visualize import contact_sheet, overlay_contours, save_png, titled_panel
+    def _write_overlays(self, pictures: Mapping[str, KeptPicture]) -> None:
+        from medssm_monai.visualize import overlay_contours, titled_panel
 
-        folder = self.output_dir / "overlays"
-        writable_folder(folder)
-        panels, written = [], set()
-        for rank, (badness, _, name, picture) in enumerate(worst, start=1):
-            score = badness if self.metrics[0] in _HIGHER_IS_WORSE else -badness
-            plain = overlay_contours(picture["image"])
-            outlined = overlay_contours(picture["image"], picture["label"], picture["pred"])
-            panels.append(titled_panel([plain, outlined], f"{Path(name).name}  {self.metrics[0]} {score:.3f}"))
-            stem = re.sub(r"[^0-9A-Za-z_.-]+", "-", Path(name).stem)
-            with replace_file(folder / f"{rank:02d}_{stem}.png") as temporary:
-                save_png(panels[-1], temporary)
-            written.add(f"{rank:02d}_{stem}.png")
-        with replace_file(self.output_dir / "overlays.png") as temporary:
-            save_png(contact_sheet(panels), temporary)
-        for old in folder.glob("[0-9][0-9]_*.png"):  # worst cases of an earlier evaluation would be taken for these
-            if old.name not in written:
-                old.unlink()
+        panels, cases = [], self.summary["cases"]
+        for case in cases:
+            image, label, pred = pictures[case["image"]].unpack()
+            planes = image.transpose(2, 0, 1) / 255.0
+            shown = [overlay_contours(planes), overlay_contours(planes, label, pred)]
+            panels.append(titled_panel(shown, case_label(case, self.metrics[0])))
+        columns = sum(case["kind"] == "worst" for case in cases)  # one row per kind
+        write_case_pictures(cases, panels, self.output_dir / "overlays", columns)
+
+
+def _without_foreground(records: Sequence[ImageRecord]) -> list[str]:
+    if any(tp + fn > 0 for tp, _, fn, _ in (record.counts for record in records)):
+        return []
+    return ["no label has any foreground: sensitivity is undefined, and overlaps say only where nothing was predicted"]

@@ -1,9 +1,8 @@
-"""Fit the temperature of a classification to the validation set, for the best checkpoint."""
+"""Fit the temperature of a classification to the validation set."""
 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
 
 import numpy as np
@@ -12,10 +11,9 @@ from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 from monai.utils import CommonKeys
 
-from medssm_monai.handlers.evaluation_report import gather_lists, is_best_epoch
+from medssm_monai.handlers.evaluation_report import gather_lists
 from medssm_monai.handlers.events import process_rank
 from medssm_monai.metrics.calibration import fit_temperature, negative_log_likelihood
-from medssm_monai.utils import update_model_settings
 
 __all__ = ["TemperatureFit"]
 
@@ -24,28 +22,21 @@ logger = logging.getLogger(__name__)
 
 class TemperatureFit:
     """
-    Ignite handler for the evaluator of a training: whenever a validation gives the best key metric so far, fit the
-    temperature to its logits and store it as `temperature` in the settings file beside the checkpoint.
+    Ignite handler for the evaluator of a training that fits the temperature to the logits of each validation.
 
-    So the stored temperature always belongs to the stored best weights, also when the training is interrupted, and no
-    further pass over the data is needed. The logits are read as they leave the network, before post-processing. After
-    each validation `engine.state.metrics` holds `temperature`, `nll` (mean negative log likelihood in nats, without
-    it) and `nll_calibrated`. Run distributed, all ranks' logits are gathered and rank 0 writes.
+    No further pass over the data is needed. The logits are read as they leave the network, before post-processing.
+    After each validation `engine.state.metrics` holds `temperature`, `nll` (mean negative log likelihood in nats,
+    without it) and `nll_calibrated`. Run distributed, all ranks' logits are gathered.
 
-    Attach it before handlers that read `engine.state.metrics`. The settings file must exist or be writable; a training
-    that writes it (`write_model_settings`) does so before it starts.
-
-    Args:
-        ckpt_path: the best checkpoint, whose settings file `<stem>.json` takes the temperature.
+    Attach it before handlers that read `engine.state.metrics`: `BestModel(..., fitted=["temperature"])` writes it with
+    the best weights, so that both always belong together.
 
     Raises:
         ValueError: a batch without labels or with logits that are no `(B, K)`; labels outside the range; logits that
             are not finite.
     """
 
-    def __init__(self, ckpt_path: str | os.PathLike[str]) -> None:
-        self.ckpt_path = ckpt_path
-        self.temperature = 1.0
+    def __init__(self) -> None:
         self._logits: list[np.ndarray] = []
         self._labels: list[np.ndarray] = []
 
@@ -75,9 +66,5 @@ class TemperatureFit:
         temperature = fit_temperature(logits, labels)
         before, after = (negative_log_likelihood(logits, labels, t) for t in (1.0, temperature))
         engine.state.metrics |= {"temperature": temperature, "nll": before, "nll_calibrated": after}
-        if not is_best_epoch(engine):
-            return
-        self.temperature = temperature
         if process_rank() == 0:
-            update_model_settings(self.ckpt_path, temperature=temperature)
             logger.info("temperature %.4f: validation NLL %.4f, %.4f without it", temperature, after, before)

@@ -20,6 +20,7 @@ from .meta import CopyMetaD, CopyMetad, CopyMetaDict
 from .pair_geometry import MatchPairD, MatchPaird, MatchPairDict
 from .perspective import RandPerspective, RandPerspectiveD, RandPerspectived, RandPerspectiveDict
 from .prepare_batch import PrepareBatchTransform
+from .resize import LargeResize, LargeResizeD, LargeResized, LargeResizeDict
 from .save2d import SaveSegmentation, SaveSegmentationD, SaveSegmentationd, SaveSegmentationDict
 from .save_fused import SaveFused, SaveFusedD, SaveFusedd, SaveFusedDict
 from .temperature import TemperatureScaleD, TemperatureScaled, TemperatureScaleDict
@@ -35,6 +36,10 @@ __all__ = [
     "ExtractLuminanceD",
     "ExtractLuminanceDict",
     "ExtractLuminanced",
+    "LargeResize",
+    "LargeResizeD",
+    "LargeResizeDict",
+    "LargeResized",
     "LoadImage2D",
     "LoadImage2DD",
     "LoadImage2DDict",

@@ -12,9 +12,10 @@ from monai.config import KeysCollection, PathLike
 from monai.data import MetaTensor
 from monai.transforms import LoadImage, MapTransform, Transform
 
-from ..data.arrays import ARRAY_NAME, array_image, is_array
+from ..data.arrays import ARRAY_NAME, array_image, array_values, is_array
 from ..data.files import RASTER
 from ..data.image_reader import Pixels, Reader2D
+from ..data.mask import Foreground
 
 __all__ = ["LoadImage2D", "LoadImage2DD", "LoadImage2DDict", "LoadImage2Dd"]
 
@@ -30,19 +31,32 @@ class LoadImage2D(Transform):
     the geometry of the file. Unlike MONAI's raster reader, axis 1 is the image row. EXIF orientation is not applied.
 
     Args:
-        kind: ``"image"`` or ``"mask"`` (threshold 127 of 255; 0/1 masks as they are).
+        kind: ``"image"`` or ``"mask"``.
         channels: 1 (luma), 3 (grey repeated) or None (as in the file); images only.
         scale: images to [0, 1] (by 255 or 65535; NIfTI, DICOM and floating-point files by their own minimum and
             maximum); False keeps the units of the file.
+        intensity_range: value that stands for 1.0 in 16-bit files and arrays, 4095 for 12 bits; None goes by the
+            header, and takes 65535 with a warning where it is silent and the values use 14 bits or fewer.
+        foreground: which values of a mask are foreground: ``"auto"`` takes 0/1 masks and those of one bright label,
+            and refuses all others; ``"nonzero"``; ``"half"`` (above 127 of 255); or values, ``[1, 2]``,
+            ``[[64, 0, 0]]``.
 
     Raises:
         FileNotFoundError: no such file.
-        ImageReadError: damaged or truncated file, a volume, several pages.
-        ValueError: NaN or infinite values; bad arguments.
+        ImageReadError: damaged or truncated file, a volume, several pages; too large (:class:`TooLargeError`).
+        ValueError: NaN or infinite values; a mask whose values do not say what is foreground; values above
+            ``intensity_range``; bad arguments.
     """
 
-    def __init__(self, kind: str = "image", channels: int | None = 3, scale: bool = True) -> None:
-        self.reader = Reader2D(kind=kind, channels=channels, scale=scale)
+    def __init__(
+        self,
+        kind: str = "image",
+        channels: int | None = 3,
+        scale: bool = True,
+        intensity_range: float | None = None,
+        foreground: Foreground = "auto",
+    ) -> None:
+        self.reader = Reader2D(kind, channels, scale, intensity_range, foreground)
         self.loader = LoadImage(image_only=True, dtype=np.float32)
 
     def __call__(self, filename: PathLike | np.ndarray | torch.Tensor) -> MetaTensor:
@@ -52,8 +66,11 @@ class LoadImage2D(Transform):
         return self.loader(filename, reader=self.reader)
 
     def _from_array(self, source: np.ndarray | torch.Tensor) -> MetaTensor:
-        values = array_image(source, 2)
-        pixels = Pixels(values, 1.0, RASTER, False, np.eye(4), values.shape[:2], np.eye(4))
+        if self.reader.kind == "mask":
+            values, full_range = array_values(source, 2)
+        else:
+            values, full_range = array_image(source, 2, self.reader.intensity), 1.0
+        pixels = Pixels(values, full_range, RASTER, False, np.eye(4), values.shape[:2], np.eye(4))
         array, meta = self.reader.get_data((Path(ARRAY_NAME), pixels))
         meta["filename_or_obj"] = ARRAY_NAME
         return MetaTensor(torch.from_numpy(array), meta=meta)
@@ -64,7 +81,7 @@ class LoadImage2Dd(MapTransform):
 
     Args:
         keys: entries that hold file names or arrays; each is replaced by the loaded image.
-        kind, channels, scale: see :class:`LoadImage2D`; the same for all keys.
+        kind, channels, scale, intensity_range, foreground: see :class:`LoadImage2D`; the same for all keys.
         allow_missing_keys: pass over keys that are not there.
     """
 
@@ -75,9 +92,11 @@ class LoadImage2Dd(MapTransform):
         channels: int | None = 3,
         scale: bool = True,
         allow_missing_keys: bool = False,
+        intensity_range: float | None = None,
+        foreground: Foreground = "auto",
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.load = LoadImage2D(kind=kind, channels=channels, scale=scale)
+        self.load = LoadImage2D(kind, channels, scale, intensity_range, foreground)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result = dict(data)

@@ -11,6 +11,7 @@ from monai.config import KeysCollection, PathLike
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 
+from ..data.intensity import IntensityRange
 from ..data.volume import read_volume
 
 __all__ = ["LoadVolume", "LoadVolumeD", "LoadVolumeDict", "LoadVolumed"]
@@ -33,13 +34,13 @@ class LoadVolume(Transform):
         ValueError: NaN or infinite values; bad arguments.
     """
 
-    def __init__(self, channels: int | None = 1, scale: bool = True) -> None:
+    def __init__(self, channels: int | None = 1, scale: bool = True, intensity_range: float | None = None) -> None:
         if channels not in (1, 3, None):
             raise ValueError(f"channels must be 1, 3 or None (as in the file), got {channels}.")
-        self.channels, self.scale = channels, scale
+        self.channels, self.scale, self.intensity = channels, scale, IntensityRange(intensity_range)
 
     def __call__(self, filename: PathLike | np.ndarray | torch.Tensor) -> MetaTensor:
-        return read_volume(filename, self.channels, self.scale)
+        return read_volume(filename, self.channels, self.scale, self.intensity)
 
 
 class LoadVolumed(MapTransform):
@@ -47,15 +48,20 @@ class LoadVolumed(MapTransform):
 
     Args:
         keys: entries that hold file names, addresses or arrays; each is replaced by the loaded volume.
-        channels, scale: see :class:`LoadVolume`.
+        channels, scale, intensity_range: see :class:`LoadVolume`.
         allow_missing_keys: pass over keys that are not there.
     """
 
     def __init__(
-        self, keys: KeysCollection, channels: int | None = 1, scale: bool = True, allow_missing_keys: bool = False
+        self,
+        keys: KeysCollection,
+        channels: int | None = 1,
+        scale: bool = True,
+        allow_missing_keys: bool = False,
+        intensity_range: float | None = None,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.load = LoadVolume(channels, scale)
+        self.load = LoadVolume(channels, scale, intensity_range)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result = dict(data)

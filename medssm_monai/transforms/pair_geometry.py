@@ -33,13 +33,14 @@ class MatchPaird(MapTransform):
     Args:
         keys: the two sources A and B, ``(channels, *spatial)`` each.
         spatial_dims: 2 or 3.
-        channels: channels expected, 1 (grey) or 3 (colour), for both or for each source. Match a colour source before
-            ExtractLuminanced takes it apart, so that its chroma moves along.
+        channels: channels expected, 1 (grey) or 3 (colour), for both or for each source. Three equal channels are grey,
+            and a grey image is taken where colour is expected, so that folders may hold both. Match a colour source
+            before ExtractLuminanced takes it apart, so that its chroma moves along.
         mode: interpolation of MONAI's ``ResampleToMatch``.
         allow_missing_keys: as everywhere in MONAI; with a key missing nothing is matched.
 
     Raises:
-        ValueError: not two keys; other channels than expected (colour, grey, 4D file), another number of axes, NaN or
+        ValueError: not two keys; other channels than expected (colour, 4D file), another number of axes, NaN or
             infinite values, a constant image; different sizes without affine; fields of view without overlap; 2D slices
             in different planes.
     """
@@ -65,6 +66,7 @@ class MatchPaird(MapTransform):
         result = dict(data)
         found = list(self.key_iterator(result))
         for key in found:
+            result[key] = _as_expected(result[key], self.spatial_dims, self.channels[key])
             _check_values(result[key], key, self.spatial_dims, self.channels[key])
         if len(found) == 2:
             result[found[1]] = self._onto(result[found[0]], result[found[1]], *map(str, found))
@@ -112,6 +114,17 @@ def _name(image: torch.Tensor, key: Hashable) -> str:
     return str(image.meta.get("filename_or_obj", repr(key))) if isinstance(image, MetaTensor) else repr(key)
 
 
+def _as_expected(image: torch.Tensor, dims: int, channels: int) -> torch.Tensor:
+    """Three equal channels as one where grey is expected; a grey image as three equal ones where colour is."""
+    if image.ndim != dims + 1:
+        return image
+    if channels == 1 and image.shape[0] == 3 and bool((image == image[:1]).all()):
+        return image[:1]
+    if channels == 3 and image.shape[0] == 1:
+        return image.repeat(3, *[1] * dims)
+    return image
+
+
 def _check_values(image: torch.Tensor, key: Hashable, dims: int, channels: int) -> None:
     name, shape = _name(image, key), tuple(image.shape)
     if len(shape) != dims + 1:
@@ -120,11 +133,14 @@ def _check_values(image: torch.Tensor, key: Hashable, dims: int, channels: int) 
             f"configuration ({'3D' if len(shape) == 4 else '2D'} here) by the data, or cut volumes into slices."
         )
     if shape[0] != channels:
+        remedy = "save one image of it as its own file"
+        if shape[0] == 3 and dims == 2:
+            remedy = (
+                'if this source has colour, say so, --channels "[3, 1]" for source A or "[1, 3]" for source B; else '
+                "save the image as grey"
+            )
         kind = {1: "a grey image", 3: "a colour image"}.get(shape[0], "several images in one (a 4D file?)")
-        raise ValueError(
-            f"{name} has {shape[0]} channel(s) {shape}, {kind}, where {channels} expected; load it with "
-            f"channels={channels}, say channels={shape[0]} here, or save one image of a 4D file as its own file."
-        )
+        raise ValueError(f"{name} has {shape[0]} channel(s) {shape}, {kind}, where {channels} expected; {remedy}.")
     if not torch.isfinite(image).all():
         raise ValueError(f"{name} holds NaN or infinite values; repair the file or leave the pair out.")
     if image.amin() == image.amax():

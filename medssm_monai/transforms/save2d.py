@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import uuid
 from collections.abc import Hashable, Mapping
@@ -17,14 +16,13 @@ from monai.transforms import MapTransform, Transform
 from monai.utils import optional_import
 from PIL import Image
 
-from ..data.files import RASTER, file_stem
+from ..data.files import RASTER
 from ..utils import writable_folder
+from .result_names import ResultNames
 
 nib, _ = optional_import("nibabel")
 
 __all__ = ["SaveSegmentation", "SaveSegmentationD", "SaveSegmentationDict", "SaveSegmentationd"]
-
-logger = logging.getLogger(__name__)
 
 
 def _numbers(value: Any) -> np.ndarray:
@@ -39,8 +37,8 @@ class SaveSegmentation(Transform):
     ``SaveImage`` transposes PNGs and does not keep axes of length one.) The file is named as the input,
     ``<stem>.png``; it is written beside its place and renamed, so that no half-written file is left.
 
-    Two inputs with one stem never overwrite each other: the second becomes ``<parent folder>_<stem>``, with a number
-    where that is taken too, and a warning. The names of earlier runs are replaced.
+    Two inputs with one stem never overwrite each other (:class:`~.result_names.ResultNames`). The names of earlier runs
+    are replaced.
 
     Args:
         output_dir: folder for the results; created if missing.
@@ -58,7 +56,7 @@ class SaveSegmentation(Transform):
             raise ValueError(f"threshold must lie in (0, 1] or be None (save the probability), got {threshold}.")
         self.output_dir = Path(output_dir)
         self.threshold = threshold
-        self._taken: dict[Path, str] = {}  # output -> its input
+        self._names = ResultNames()
 
     def __call__(
         self, pred: torch.Tensor | np.ndarray, meta: Mapping[str, Any] | None = None, folder: str = ""
@@ -81,7 +79,6 @@ class SaveSegmentation(Transform):
         suffix = ".png" if raster else ".nii" if source.lower().endswith(".nii") else ".nii.gz"
         target = self._target(source, suffix, folder)
         writable_folder(target.parent)
-        self._taken[target] = source
         self._write(values, meta, target, suffix)
         return target
 
@@ -100,13 +97,7 @@ class SaveSegmentation(Transform):
         return np.clip(pred, 0, 1) if self.threshold is None else (pred >= self.threshold).astype(np.float32)
 
     def _target(self, source: str, suffix: str, folder: str) -> Path:
-        path, parent = Path(source), self.output_dir / folder
-        stem = file_stem(path)
-        names = [stem, f"{path.absolute().parent.name}_{stem}"]
-        names += [f"{names[1]}_{number}" for number in range(2, len(self._taken) + 3)]
-        target = next(t for t in (parent / f"{name}{suffix}" for name in names) if self._taken.get(t, source) == source)
-        if target.stem != Path(f"{stem}{suffix}").stem:
-            logger.warning("%s: %s%s belongs to another input, saved as %s", source, stem, suffix, target.name)
+        path, target = Path(source), self._names(source, self.output_dir / folder, suffix)
         if target.exists() and path.exists() and os.path.samefile(target, path):
             raise ValueError(f"saving to {target} would overwrite the input itself; choose another output_dir.")
         return target

@@ -74,7 +74,6 @@ class SaveFused(SaveSegmentation):
         called = source.with_name(f"{name or file_stem(source)}{POSTFIX}{suffix}")
         target = self._target(str(called), suffix, folder)
         writable_folder(target.parent)
-        self._taken[target] = str(called)
         half = target.with_name(f".{uuid.uuid4().hex}{suffix}")
         try:
             self._store(values, meta, half, picture)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import ast
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from monai.bundle import ConfigParser
+from monai.bundle import ConfigWorkflow
+
+from .bundles import bundle_places, list_bundles
+from .callers import calling
 
 __all__ = ["find_bundle_root"]
+
+logger = logging.getLogger(__name__)
 
 
 def find_bundle_root(name: str, argv: Sequence[str] | None = None, cwd: str | Path | None = None) -> str:
@@ -19,9 +25,14 @@ def find_bundle_root(name: str, argv: Sequence[str] | None = None, cwd: str | Pa
     MONAI takes ``bundle_root`` from the config, where ``"."`` would mean the current folder. This helper is the value
     of ``bundle_root`` in the shipped configs; an explicit ``--bundle_root`` replaces it. It looks at, in this order:
 
-    1. the parent of the ``configs`` folder of the (first) ``--config_file`` on the command line, or of the one that an
+    1. the folder of the config that the running MONAI workflow has read (hosts in Python);
+    2. the parent of the ``configs`` folder of the (first) ``--config_file`` on the command line, or of the one that an
        ``--args_file`` names;
-    2. the current folder, when its ``configs/metadata.json`` carries this ``name``.
+    3. the current folder;
+    4. where bundles are found by name (:func:`~medssm_monai.utils.find_bundle`): the folders of ``MEDSSM_BUNDLES``,
+       ``bundles/`` of the source checkout and of the current folder.
+
+    A folder counts when its ``configs/metadata.json`` carries this ``name``.
 
     Args:
         name: value of ``name`` in the bundle's ``configs/metadata.json``.
@@ -32,19 +43,22 @@ def find_bundle_root(name: str, argv: Sequence[str] | None = None, cwd: str | Pa
         Absolute path.
 
     Raises:
-        FileNotFoundError: when neither place is a bundle of that name; the message names ``--bundle_root``.
+        FileNotFoundError: when no place holds a bundle of that name; the message names ``--bundle_root``.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     cwd = Path.cwd() if cwd is None else Path(cwd)
-    candidates = []
-    config = _config_file(argv, cwd)
-    if config is not None:
-        candidates.append((cwd / config).resolve().parent.parent)
-    candidates.append(cwd.resolve())
+    workflow, config = calling(ConfigWorkflow), _config_file(argv, cwd)
+    candidates = [Path(workflow.config_root_path).resolve().parent] if workflow is not None else []
+    candidates += [(cwd / config).resolve().parent.parent] if config is not None else []
+    candidates = list(dict.fromkeys([*candidates, cwd.resolve()]))
     for folder in candidates:
         if _bundle_name(folder) == name:
             return str(folder)
-    looked = ", ".join(str(c) for c in candidates)
+    by_name = [folder for folder in list_bundles().values() if _bundle_name(folder) == name]
+    if by_name:
+        logger.info("bundle_root: %s, found by the name %r (--bundle_root takes another one)", by_name[0], name)
+        return str(by_name[0])
+    looked = ", ".join(map(str, [*candidates, *bundle_places()]))
     raise FileNotFoundError(
         f"cannot tell where the bundle {name!r} lies: no configs/metadata.json with that name in {looked}. "
         "Pass its folder, --bundle_root PATH (in Python: bundle_root=PATH)."
@@ -74,6 +88,8 @@ def _config_file(argv: Sequence[str], cwd: Path) -> str | None:
         args_file = _option(argv, "args_file")
         if args_file is None or not (cwd / args_file).is_file():
             return None
+        from monai.bundle import ConfigParser  # only here, so that this package stays light for the scan
+
         value = ConfigParser.load_config_file(str(cwd / args_file)).get("config_file")
     if isinstance(value, str) and value.strip().startswith(("[", "(")):
         value = ast.literal_eval(value)

@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 import torch
 import torch.nn as nn
 
-from .folders import require_file
+from .model_settings import settings_file
+from .state_dict import flat_state_dict
+from .weights_in_use import MEND, describe_weights, require_weights, weights_hint
 
 __all__ = ["load_weights", "read_weights", "require_fitting_weights", "require_same_classes", "start_from"]
 
@@ -19,7 +21,8 @@ SHOWN = 4
 
 
 def read_weights(ckpt_path: str | os.PathLike) -> dict[str, torch.Tensor]:
-    """A flat state dict (names and tensors), read with ``torch.load(..., weights_only=True)``: no code in it can run.
+    """Names and tensors of a network, read with ``torch.load(..., weights_only=True)``: no code in the file can run.
+    What other programs put around them is taken off (:func:`~.state_dict.flat_state_dict`).
 
     Raises:
         ValueError: damaged, pickled objects, or another content.
@@ -31,30 +34,39 @@ def read_weights(ckpt_path: str | os.PathLike) -> dict[str, torch.Tensor]:
         raise ValueError(
             f"{name}: no weights that can be loaded ({type(error).__name__}); train or copy it again."
         ) from None
-    if not isinstance(saved, dict) or not all(isinstance(value, torch.Tensor) for value in saved.values()):
-        raise ValueError(f"{name}: no flat state dict (names and tensors); give the model.pt of a training.")
-    return saved
+    return flat_state_dict(saved, name)
 
 
-def load_weights(network: nn.Module, ckpt_path: str | os.PathLike, num_classes: int | None = None) -> None:
-    """Read a checkpoint into a network, all of it or nothing.
+def load_weights(
+    network: nn.Module, ckpt_path: str | os.PathLike, num_classes: int | None = None, mend: str = MEND
+) -> str:
+    """Read a checkpoint into a network, all of it or nothing. One line of the log says which weights these are.
 
     Args:
         network, ckpt_path, num_classes: as :func:`require_fitting_weights` takes them.
+        mend: what to do where there are no weights.
+
+    Returns:
+        That line (:func:`~.weights_in_use.describe_weights`).
 
     Raises:
+        FileNotFoundError: no weights; the message names others that lie there.
         ValueError: as :func:`require_fitting_weights` does.
     """
-    saved = read_weights(ckpt_path)
-    _compare(os.fspath(ckpt_path), saved, network, num_classes)
+    path = require_weights(ckpt_path, mend=mend)
+    saved = read_weights(path)
+    _compare(path, saved, network, num_classes)
     network.load_state_dict(saved)
+    described = describe_weights(path)
+    logger.info("weights: %s", described)
+    return described
 
 
 def require_fitting_weights(ckpt_path: str | os.PathLike, network: nn.Module, num_classes: int | None = None) -> None:
-    """Compare names and shapes of a flat state dict with those of a network.
+    """Compare names and shapes of saved weights with those of a network.
 
     Args:
-        ckpt_path: file that ``torch.load(..., weights_only=True)`` reads.
+        ckpt_path: file that :func:`read_weights` reads.
         network: of a classification network the last parameter belongs to the layer that gives the logits.
         num_classes: how many classes the settings of a classification name; None for other networks.
 
@@ -69,17 +81,22 @@ def _compare(name: str, saved: Mapping[str, torch.Tensor], network: nn.Module, n
     last = next(reversed(own))
     others = {key for key in own.keys() & saved.keys() if own[key].shape != saved[key].shape}
     same_body = last in others and saved[last].shape[1:] == own[last].shape[1:] and own.keys() == saved.keys()
-    if num_classes is not None and same_body:
-        raise ValueError(
-            f"{name}: its weights are for {saved[last].shape[0]} classes, but {num_classes} classes are named. Restore "
-            "the settings file (.json) beside it, or give the checkpoint that was trained for these classes."
-        )
     wrong = sorted((own.keys() ^ saved.keys()) | others)
-    if wrong:
-        raise ValueError(
-            f"{name}: its weights are another network's; {_some(wrong)} are missing, unknown or of "
-            "another shape. Restore the settings file (.json) beside it, or name the overlay it was trained with."
-        )
+    if not wrong:
+        return
+    settings = settings_file(name)
+    if num_classes is not None and same_body:
+        reason = f"its weights are for {saved[last].shape[0]} classes, but {num_classes} classes are named"
+        mend = "give the checkpoint that was trained for these classes"
+    else:
+        reason = f"its weights are another network's; {_some(wrong)} are missing, unknown or of another shape"
+        mend = "name the overlay it was trained with"
+    if settings.is_file():
+        raise ValueError(f"{name}: {reason}. Restore the settings file (.json) beside it, or {mend}.")
+    raise ValueError(
+        f"{name}: there is no {settings.name} beside it, the settings it was trained with: copy it along with the "
+        f"weights, or {mend}. Without it {reason}."
+    )
 
 
 def start_from(network: nn.Module, ckpt_path: str | os.PathLike | None) -> nn.Module:
@@ -97,7 +114,7 @@ def start_from(network: nn.Module, ckpt_path: str | os.PathLike | None) -> nn.Mo
     """
     if ckpt_path is None:
         return network
-    name = require_file(ckpt_path, "weights to start from", "Name a model.pt of a training in --init_from.")
+    name = require_weights(ckpt_path, "weights to start from", "Name a model.pt of a training in --init_from.")
     saved, own = read_weights(name), network.state_dict()
     unknown = sorted(own.keys() ^ saved.keys())
     fitting = {key: value for key, value in saved.items() if key in own and own[key].shape == value.shape}
@@ -107,6 +124,7 @@ def start_from(network: nn.Module, ckpt_path: str | os.PathLike | None) -> nn.Mo
             "settings that it was trained with, in the file .json beside it, or leave init_from out."
         )
     network.load_state_dict(fitting, strict=False)
+    logger.info("the training starts from %s", describe_weights(name))
     others = sorted(own.keys() - fitting.keys())
     if others:
         logger.warning("%s: %s have another shape here and start afresh", name, _some(others))
@@ -121,10 +139,11 @@ def require_same_classes(found: Sequence[str], expected: Sequence[str], ckpt_pat
     """Compare the classes of the data with those of a checkpoint, in label order.
 
     Raises:
-        ValueError: naming both.
+        ValueError: naming both, the weights that were taken and the others that are there.
     """
     if list(found) != list(expected):
         raise ValueError(
             f"the data have the classes {list(found)}, {os.fspath(ckpt_path)} was trained for {list(expected)}. Give "
-            "the data or the checkpoint that belong together; names in another order go into --datalists#class_names."
+            "the data or the checkpoint that belong together; names in another order go into --datalists#class_names. "
+            f"{weights_hint(ckpt_path)}"
         )

@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import shutil
 import tempfile
 import time
 from pathlib import Path
 
 from .as_typed import unchanged_path
+from .whole_file import replace_file
 
-__all__ = ["keep_previous", "require_file", "writable_folder"]
+__all__ = ["keep_previous", "require_file", "shown_path", "writable_folder"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,10 +38,12 @@ def writable_folder(*folders: str | os.PathLike) -> None:
             ) from None
 
 
-def keep_previous(*paths: str | os.PathLike) -> list[Path]:
-    """Rename existing files to ``<stem>_<time of the last change><suffix>`` so that a new run cannot overwrite them.
+def keep_previous(*paths: str | os.PathLike, move: bool = True) -> list[Path]:
+    """Keep existing files as ``<stem>_<time of the last change><suffix>`` so that a new run cannot overwrite them.
 
     Args:
+        move: rename them. False lets them stay where they are as well, for a successor that is about to take their
+            places in one step: a hard link, or a copy where the file system has none. Links are kept as links.
         paths: files that belong together, such as weights and their settings: all get the time of the first one there
             is, and a number where one of the new names is taken, so that they still belong together by name.
 
@@ -56,9 +60,26 @@ def keep_previous(*paths: str | os.PathLike) -> list[Path]:
         kept = [path.with_name(f"{path.stem}_{ending}{path.suffix}") for path in files]
         if not any(path.exists() for path in kept):
             break
-    renamed = [path.rename(new) for path, new in zip(files, kept, strict=True) if path in there]
-    logger.info("kept the earlier %s as %s", ", ".join(p.name for p in there), ", ".join(map(str, renamed)))
-    return renamed
+    named = [(path, new) for path, new in zip(files, kept, strict=True) if path in there]
+    for path, new in named:
+        if move:
+            path.rename(new)
+        else:
+            _second_name(path, new)
+    if move:
+        logger.info("kept the earlier %s as %s", ", ".join(p.name for p in there), ", ".join(str(n) for _, n in named))
+    return [new for _, new in named]
+
+
+def _second_name(path: Path, new: Path) -> None:
+    try:
+        os.link(path, new, follow_symlinks=False)
+    except (OSError, NotImplementedError):  # file systems without hard links, some network folders among them
+        if path.is_symlink():
+            new.symlink_to(os.readlink(path))
+            return
+        with replace_file(new) as temporary:
+            shutil.copy2(path, temporary)
 
 
 def require_file(path: str | os.PathLike | None, what: str, mend: str) -> str:
@@ -72,3 +93,9 @@ def require_file(path: str | os.PathLike | None, what: str, mend: str) -> str:
         unchanged_path(path or "")
         raise FileNotFoundError(f"{what} not found: {path}. {mend}")
     return os.fspath(path)
+
+
+def shown_path(path: str | os.PathLike) -> str:
+    """A path as one would type it: relative to the current folder when it lies in there, else absolute."""
+    whole = Path(os.path.abspath(path))
+    return os.fspath(whole.relative_to(Path.cwd())) if whole.is_relative_to(Path.cwd()) else os.fspath(whole)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
-__all__ = ["root_cause", "show_root_cause", "unwrapped"]
+from .interruption import note_interruption
+
+__all__ = ["root_cause", "show_root_cause", "unwrapped", "wants_traceback"]
 
 
 def root_cause(error: BaseException) -> BaseException:
@@ -42,22 +45,38 @@ def unwrapped() -> Iterator[None]:
         raise cause from cause.__cause__
 
 
+TRACEBACK_VARIABLE = "MEDSSM_TRACEBACK"
+"""Environment variable: any value but 0 shows the traceback of an error as well."""
+
+
+def wants_traceback() -> bool:
+    """Whether the user asked for tracebacks, by ``MEDSSM_TRACEBACK=1``."""
+    return os.environ.get(TRACEBACK_VARIABLE, "0") not in ("", "0")
+
+
 def show_root_cause() -> None:
-    """End the traceback of an uncaught error with its root cause.
+    """Show of an uncaught error its root cause alone; the traceback too where ``MEDSSM_TRACEBACK=1`` is set.
 
     MONAI wraps whatever a config component raises, so that the last lines of a failed ``monai.bundle run`` name a
     config expression, and the message that says what to do stands pages above. After this call, which bundle configs
-    make in ``initialize``, it stands at the end as well. Calling it again changes nothing.
+    make in ``initialize``, that message is what one sees. Ctrl-C shows no traceback either. The exit code stays what it
+    was. Calling it again changes nothing.
     """
     previous = sys.excepthook
     if getattr(previous, "shows_root_cause", False):
         return
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        previous(kind, error, trace)
+        if isinstance(error, KeyboardInterrupt):
+            note_interruption("Ctrl-C")
+        if wants_traceback():
+            previous(kind, error, trace)
+        if isinstance(error, KeyboardInterrupt):
+            return
         cause = root_cause(error)
-        if cause is not error:
-            sys.stderr.write(f"\nWhat went wrong: {type(cause).__name__}: {cause}\n")
+        sys.stderr.write(f"\n{type(cause).__name__}: {cause}\n")
+        if not wants_traceback():
+            sys.stderr.write(f"\n(where in the program: set {TRACEBACK_VARIABLE}=1 and start again)\n")
 
     hook.shows_root_cause = True
     sys.excepthook = hook

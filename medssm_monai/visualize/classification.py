@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from medssm_monai.metrics.calibration import CALIBRATION_BINS, expected_calibration_error, reliability_curve
 from medssm_monai.metrics.classification import confusion_matrix, per_class_metrics
 from medssm_monai.metrics.predictions import Predictions, as_predictions
+from medssm_monai.visualize.palette import curve_style
 
 __all__ = ["plot_confusion_matrix", "plot_pr_curves", "plot_reliability", "plot_roc_curves"]
 
@@ -65,6 +66,7 @@ def plot_confusion_matrix(
     axis.set_yticks(range(len(names)), names)
     axis.set_xlabel("predicted")
     axis.set_ylabel("label")
+    axis.set_title(f"confusion matrix, {len(data.labels)} images", fontsize="medium")
     figure.colorbar(image, ax=axis, label="share of the label's images", shrink=0.8)
     figure.savefig(path, dpi=120)
 
@@ -87,15 +89,15 @@ def plot_roc_curves(
 
     data = as_predictions(probabilities, labels, class_names)
     areas, names = per_class_metrics(*data)["roc_auc"], _names(class_names, data.num_classes)
-    figure = _figure(5.0, 4.6)
+    figure = _figure(5.0, 5.4)
     axis = figure.subplots()
-    for number in _shown_classes(data):
+    for curve, number in enumerate(_shown_classes(data)):
         x, y = [], []
         if not np.isnan(areas[number]):
             x, y, _ = roc_curve(data.labels == number, data.probabilities[:, number])
-        axis.plot(x, y, label=_legend(names[number], "AUC", areas[number]))
-    axis.plot([0, 1], [0, 1], color="grey", linestyle=":", linewidth=1)
-    _finish_curves(axis, "1 - specificity", "sensitivity")
+        axis.plot(x, y, label=_legend(names[number], "AUC", areas[number]), **curve_style(curve))
+    axis.plot([0, 1], [0, 1], color="grey", linestyle=(0, (1, 3)), linewidth=1, label="chance")
+    _finish_curves(axis, "1 - specificity", "sensitivity", f"ROC curve{_of(names, data)}")
     figure.savefig(path, dpi=120)
 
 
@@ -117,14 +119,15 @@ def plot_pr_curves(
 
     data = as_predictions(probabilities, labels, class_names)
     areas, names = per_class_metrics(*data)["pr_auc"], _names(class_names, data.num_classes)
-    figure = _figure(5.0, 4.6)
+    figure = _figure(5.0, 5.4)
     axis = figure.subplots()
-    for number in _shown_classes(data):
+    for curve, number in enumerate(_shown_classes(data)):
         precision, recall = [], []
         if not np.isnan(areas[number]):
             precision, recall, _ = precision_recall_curve(data.labels == number, data.probabilities[:, number])
-        axis.step(recall, precision, where="post", label=_legend(names[number], "AP", areas[number]))
-    _finish_curves(axis, "sensitivity", "precision")
+        label = _legend(names[number], "AP", areas[number])
+        axis.step(recall, precision, where="post", label=label, **curve_style(curve))
+    _finish_curves(axis, "sensitivity", "precision", f"precision-recall curve{_of(names, data)}")
     figure.savefig(path, dpi=120)
 
 
@@ -132,13 +135,20 @@ def _legend(name: str, area: str, value: float) -> str:
     return f"{name} (undefined)" if np.isnan(value) else f"{name} ({area} {value:.3f})"
 
 
-def _finish_curves(axis: Any, x: str, y: str) -> None:
+def _of(names: Sequence[str], data: Predictions) -> str:
+    """What a curve is drawn for, as the end of a title."""
+    what = f" of {names[1]}" if data.num_classes == 2 else "s, each class against the rest"
+    return f"{what}, {len(data.labels)} images"
+
+
+def _finish_curves(axis: Any, x: str, y: str, title: str) -> None:
+    axis.set_title(title, fontsize="medium")
     axis.set_xlabel(x)
     axis.set_ylabel(y)
     axis.set_xlim(-0.02, 1.02)
     axis.set_ylim(-0.02, 1.02)
     axis.grid(alpha=0.3)
-    axis.legend(fontsize="small")
+    axis.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)  # below: hides no curve
 
 
 def plot_reliability(
@@ -161,10 +171,18 @@ def plot_reliability(
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     left, filled = np.arange(bins) / bins, count > 0
     upper.bar(
-        left[filled], accuracy[filled], width=1 / bins, align="edge", color="tab:blue", edgecolor="white", alpha=0.7
+        left[filled],
+        accuracy[filled],
+        width=1 / bins,
+        align="edge",
+        color="#56B4E9",
+        edgecolor="white",
+        label="accuracy of a bin's images",
     )
-    upper.plot(confidence[filled], accuracy[filled], "o", color="tab:red", markersize=4, label="mean confidence of bin")
-    upper.plot([0, 1], [0, 1], color="grey", linestyle=":", linewidth=1)
+    upper.plot(
+        confidence[filled], accuracy[filled], "o", color="#D55E00", markersize=4, label="at their mean confidence"
+    )
+    upper.plot([0, 1], [0, 1], color="grey", linestyle=":", linewidth=1, label="calibrated")
     upper.set_ylabel("accuracy")
     upper.set_ylim(0, 1)
     upper.set_title(f"expected calibration error {ece:.3f} ({bins} bins)", fontsize="medium")

@@ -11,7 +11,6 @@ from medssm_monai.visualize.overlay import contact_sheet, titled_panel, to_rgb
 
 __all__ = ["fusion_panel", "fusion_planes"]
 
-COLUMNS = ("source A", "source B", "fused", "fused - max(A, B)")
 SMALLEST = 192  # pixels; smaller pictures are enlarged by a whole factor
 
 
@@ -48,14 +47,17 @@ def _enlarged(picture: np.ndarray) -> np.ndarray:
     return picture.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
-def fusion_panel(planes: Sequence[Sequence[torch.Tensor]], title: str) -> np.ndarray:
+def fusion_panel(
+    planes: Sequence[Sequence[torch.Tensor]], title: str, sources: Sequence[str] = ("source A", "source B")
+) -> np.ndarray:
     """
-    One row per plane: source A, source B, fused, difference, under a title.
+    One row per plane: source A, source B, fused, difference, each with its name, under a title.
 
     Args:
         planes: per plane source A, source B and fused image as they are shown, `(1, H, W)` or RGB `(3, H, W)` in
-            [0, 1], and the difference of the grey images `(1, H, W)`.
+            [0, 1], and the difference fused minus maximum of the sources of the grey images `(1, H, W)`; grey is 0.
         title: text above.
+        sources: names of the sources, for example `("MRI", "CT")`.
 
     Returns:
         uint8 `(height, width, 3)`.
@@ -64,6 +66,6 @@ def fusion_panel(planes: Sequence[Sequence[torch.Tensor]], title: str) -> np.nda
     for number, (*shown, difference) in enumerate(planes):
         signed, peak = _signed(difference)
         pictures = [_enlarged(picture) for picture in (*map(to_rgb, shown), signed)]
-        columns = f"{' | '.join(COLUMNS)} (black -{peak:.2f}, white +{peak:.2f})"
-        rows.append(titled_panel(pictures, columns if number else f"{title}   {columns}", legend=False))
+        captions = (*sources, "fused", f"fused - maximum (\u00b1{peak:.2f})")
+        rows.append(titled_panel(pictures, "" if number else title, legend=False, captions=captions))
     return rows[0] if len(rows) == 1 else contact_sheet(rows, columns=1)

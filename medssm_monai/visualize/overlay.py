@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from medssm_monai.utils.text_files import printable
+
 __all__ = [
     "LABEL_COLOUR",
     "PREDICTION_COLOUR",
@@ -22,6 +24,7 @@ __all__ = [
 LABEL_COLOUR = (0, 229, 255)  # cyan and yellow stay apart for colour-blind readers, on skin and on mucosa
 PREDICTION_COLOUR = (255, 212, 0)
 _AGREEMENT_COLOUR = (255, 255, 255)
+_LEGEND = (("label", LABEL_COLOUR), ("prediction", PREDICTION_COLOUR), ("both", _AGREEMENT_COLOUR))
 
 
 def to_rgb(image: Any, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -105,33 +108,51 @@ def overlay_contours(
     return canvas
 
 
-def titled_panel(pictures: Sequence[np.ndarray], title: str, legend: bool = True) -> np.ndarray:
+def titled_panel(
+    pictures: Sequence[np.ndarray], title: str, legend: bool = True, captions: Sequence[str] = ()
+) -> np.ndarray:
     """
-    Put pictures of equal height side by side under a line of text (shortened to the width).
+    Put pictures of equal height side by side under lines of text (shortened to the width).
 
     Args:
         pictures: uint8 `(H, W, 3)` each.
-        title: text above.
-        legend: a second line that names the outline colours.
+        title: text above; none when empty.
+        legend: a line that names the outline colours.
+        captions: a line with one text over each picture.
 
     Returns:
         uint8 `(H + text, sum of W + gaps, 3)`.
+
+    Raises:
+        ValueError: another number of captions than pictures.
     """
     from PIL import Image, ImageDraw, ImageFont
 
+    if captions and len(captions) != len(pictures):
+        raise ValueError(f"{len(pictures)} pictures need as many captions, got {len(captions)}.")
     gap, line = 4, 18
     height, width = pictures[0].shape[0], sum(picture.shape[1] for picture in pictures) + gap * (len(pictures) - 1)
-    top = line * (2 if legend else 1) + 2
+    top = line * (bool(title) + legend + bool(captions)) + 2
     panel = Image.new("RGB", (width, height + top), (24, 24, 24))
     draw, font = ImageDraw.Draw(panel), ImageFont.load_default(13)
-    while len(title) > 4 and draw.textlength(title, font) > width - 8:
-        title = title[:-4] + "..."
-    draw.text((4, 2), title, (255, 255, 255), font)
+
+    def write(text: str, left: int, row: int, room: int, colour: tuple[int, int, int] = (255, 255, 255)) -> int:
+        text = printable(text)
+        while len(text) > 4 and draw.textlength(text, font) > room:
+            text = text[:-4] + "..."
+        draw.text((left, line * row + 2), text, colour, font)
+        return left + round(draw.textlength(text, font))
+
+    if title:
+        write(title, 4, 0, width - 8)
     if legend:
-        draw.text((4, line + 1), "label", LABEL_COLOUR, font)
-        draw.text((48, line + 1), "prediction", PREDICTION_COLOUR, font)
+        left = 4
+        for name, colour in _LEGEND:
+            left = write(name, left, bool(title), width, colour) + 14
     left = 0
-    for picture in pictures:
+    for number, picture in enumerate(pictures):
+        if captions:
+            write(captions[number], left + 4, bool(title) + legend, picture.shape[1] - 8)
         panel.paste(Image.fromarray(picture), (left, top))
         left += picture.shape[1] + gap
     return np.asarray(panel)

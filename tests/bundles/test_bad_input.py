@@ -37,7 +37,8 @@ def test_nan_loss_names_the_files_and_keeps_the_checkpoints(bundle, tmp_path):
     trainer.add_event_handler(Events.EPOCH_STARTED, spoil)
     with failing(NonFiniteLossError, r"epoch 2.*demo_training_\d+\.png.*learning rate"):
         flow.run()
-    state = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
+    assert not (tmp_path / "models" / "model.pt").exists()  # the run has failed, so that nothing is published
+    state = torch.load(tmp_path / "nan" / "model.pt", weights_only=True)
     assert all(v.isfinite().all() for v in state.values() if v.is_floating_point())
     assert (tmp_path / "nan" / "checkpoint_epoch=1.pt").is_file()
     assert (tmp_path / "nan" / "history.csv").is_file()

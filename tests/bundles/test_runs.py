@@ -33,7 +33,8 @@ def test_training_leaves_a_weights_only_checkpoint_with_its_settings(trained):
     assert settings["variant"] == bundle.variant
     assert settings[bundle.size_key] == [32, 32]
     last = torch.load(out / "first" / "checkpoint_epoch=2.pt", weights_only=True)
-    assert set(last) == {"model", "optimizer", "lr_scheduler", "trainer"}
+    state = {"model", "optimizer", "lr_scheduler", "early_stop", "best_model", "history", "trainer", "version"}
+    assert set(last) == state
 
 
 def test_training_is_tracked_and_says_that_its_data_are_the_demo_set(trained):
@@ -55,6 +56,24 @@ def test_training_is_tracked_and_says_that_its_data_are_the_demo_set(trained):
     assert all(np.isfinite(float(row["train_loss"])) for row in rows)
 
 
+def test_validation_loss_is_the_training_loss_on_the_validation_set(trained, tmp_path):
+    bundle, out = trained
+    flow = bundle.workflow(TRAIN, tmp_path, **bundle.tiny)
+    network, loss, images = (flow.parser.get_parsed_content(key) for key in ("network", "loss", "validate#dataset"))
+    network.load_state_dict(torch.load(out / "first" / "checkpoint_epoch=2.pt", weights_only=True)["model"])
+    network.eval()
+    losses = []
+    with torch.no_grad():
+        for item in images:
+            label = torch.as_tensor(item["label"])[None]
+            losses.append(float(loss(network(item["image"][None]), label)))
+    row = _history(out / "first")[1]
+    assert float(row["val_loss"]) == pytest.approx(sum(losses) / len(losses), rel=1e-4)
+    client, runs = bundle.mlflow_runs(out)
+    first = next(r for r in runs if r.info.run_name == "first")
+    assert first.data.metrics["val_loss"] == pytest.approx(float(row["val_loss"]))
+
+
 def test_training_is_repeatable(trained, tmp_path):
     bundle, out = trained
     bundle.run(TRAIN, tmp_path, **{**bundle.tiny, "max_epochs": 2}, run_name="again")
@@ -65,16 +84,13 @@ def test_training_is_repeatable(trained, tmp_path):
     assert first == again
 
 
-def test_a_resumed_training_goes_on_and_keeps_the_earlier_model(trained, tmp_path):
+def test_a_training_resumed_under_another_name_takes_the_table_along(trained, tmp_path):
     bundle, out = trained
-    models = tmp_path / "models"
-    models.mkdir()
-    (models / "model.pt").write_bytes((out / "models" / "model.pt").read_bytes())
     checkpoint = str(out / "first" / "checkpoint_epoch=2.pt")
     flow = bundle.run(TRAIN, tmp_path, **{**bundle.tiny, "max_epochs": 3}, resume_from=checkpoint, run_name="more")
-    assert [row["epoch"] for row in _history(tmp_path / "more")] == ["3"]
+    assert [row["epoch"] for row in _history(tmp_path / "more")] == ["1", "2", "3"]
+    assert _history(tmp_path / "more")[:2] == _history(out / "first")
     assert flow.trainer.state.epoch == 3
-    assert len(list(models.glob("model_*.pt"))) == 1
 
 
 @pytest.mark.parametrize(
@@ -96,7 +112,7 @@ def test_two_processes_train_one_model(bundle, tmp_path):
     words += [*command_line(bundle.tiny, tmp_path), "--run_name", "both"]
     done = program(words, REPOSITORY, OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert sorted(p.name for p in (tmp_path / "models").iterdir()) == ["model.json", "model.pt"]
+    assert sorted(p.name for p in (tmp_path / "models").glob("[!.]*")) == ["model.json", "model.pt"]
     summary = json.loads((tmp_path / "both" / "validation" / "summary.json").read_text())
     assert "demo (synthetic)" in json.dumps(summary)
     assert summary["images"] == 4

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import json
 import os
 
 import pytest
@@ -26,6 +28,10 @@ def test_weights_have_settings_a_card_and_an_allowed_size(bundle, name, subset, 
     assert predictor.settings["temperature"] > 0 and predictor.settings["temperature"] != 1.0
     assert not predictor.network.training  # its weights fit the network that the settings describe
     assert weights.stat().st_size <= 25 * 2**20
+    settings = json.loads(weights.with_suffix(".json").read_text())
+    assert settings["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert settings["trained_on"] == f"{subset.capitalize()}MNIST"
+    assert f"come with the bundle, trained on {subset.capitalize()}MNIST; 2 classes: " in predictor.weights
     card = weights.with_suffix(".md").read_text()
     assert "CC BY 4.0" in card and "Not for" in card
 

@@ -78,10 +78,18 @@ def test_a_file_with_other_weights_is_refused(tmp_path, images, monkeypatch):
     (entry,) = report.formats
     assert [failure.split(" 0")[0] for failure in entry.failures] == ["relative error"]
     assert entry.seconds is None
-    assert not earlier.exists()  # neither this file nor an older one has the name of a good one
-    assert (tmp_path / "untrained.refused.ts").is_file()
-    assert [path.read_bytes() for path in tmp_path.glob("untrained_2*.ts")] == [b"of an earlier run"]
+    assert earlier.read_bytes() == b"of an earlier run"  # what has not passed moves nothing
+    assert entry.file == "untrained.refused.ts" and (tmp_path / entry.file).is_file()
+    assert not list(tmp_path.glob("untrained_2*.ts"))
     assert "refused**: relative error 0.00" in (tmp_path / "untrained_export.md").read_text()
+
+
+def test_an_earlier_file_makes_room_for_one_that_has_passed(tmp_path, images):
+    earlier = tmp_path / "untrained.ts"
+    earlier.write_bytes(b"of an earlier run")
+    assert run(["torchscript"], tmp_path, images).passed
+    assert earlier.stat().st_size > 1000
+    assert [path.read_bytes() for path in tmp_path.glob("untrained_2*.ts")] == [b"of an earlier run"]
 
 
 def test_a_frozen_batch_size_is_refused(tmp_path, images, monkeypatch):

@@ -61,7 +61,7 @@ def test_missing_and_dangerous_weights_are_named(tmp_path):
 
 
 def test_an_override_of_no_key_is_named():
-    with pytest.raises(ValueError, match="has no treshold; its keys are .*threshold"):
+    with pytest.raises(ValueError, match="uses treshold .did you mean .threshold"):
         open_source(MAMBA_MIS.folder, untrained=True, overrides={**SMALL, "treshold": 0.3})
 
 

@@ -16,10 +16,9 @@ from monai.handlers import IgniteMetricHandler, from_engine
 from monai.transforms import Activationsd, Compose
 from scipy.special import softmax
 
-from medssm_monai.handlers import ClassificationReport, PredictionsCSV, TemperatureFit
+from medssm_monai.handlers import BestModel, ClassificationReport, PredictionsCSV, TemperatureFit
 from medssm_monai.metrics import classification_metrics, fit_temperature, per_class_metrics
 from medssm_monai.metrics.cumulative import ClassificationMetric
-from medssm_monai.utils import write_model_settings
 
 NAMES = ["normal", "bacterial", "viral"]
 
@@ -117,7 +116,27 @@ def test_absent_class_is_explained_and_json_stays_valid(tmp_path) -> None:
     summary = json.loads(text)
     assert "NaN" not in text and summary["metrics"]["roc_auc"]["value"] is None
     assert any("no sample of bacterial, viral" in reason for reason in summary["undefined"])
-    assert "no sample of bacterial" in (tmp_path / "report.md").read_text()
+    assert summary["warnings"] == ["only 4 images: the figures are uncertain, and so are their intervals"] + [
+        reason for reason in summary["undefined"]
+    ]
+    head, *_ = (tmp_path / "report.md").read_text().split("| metric |")
+    assert "**Warning:** no sample of bacterial, viral" in head and "**Warning:** only 4 images" in head
+
+
+def test_the_errors_of_highest_confidence_are_named(tmp_path) -> None:
+    logits, labels = samples(60)
+    prob = softmax(logits.astype(np.float64), axis=1)
+    handler = ClassificationReport(tmp_path, NAMES, n_resamples=20, pictures=False, details={"weights": "own, 1a2b"})
+    evaluator(items(logits, labels), [handler]).run()
+    wrong = np.flatnonzero(prob.argmax(axis=1) != labels)
+    expected = wrong[np.argsort(-prob[wrong].max(axis=1))][:5]
+    found = handler.summary["confident_errors"]
+    assert len(wrong) > 5 and [error["image"] for error in found] == [f"data/p{i // 2}_{i:02d}.png" for i in expected]
+    first = expected[0]
+    text = f"{NAMES[labels[first]]} taken for {NAMES[prob[first].argmax()]} ({prob[first].max():.3f})"
+    page = (tmp_path / "report.md").read_text()
+    assert f"{found[0]['image']}: {text}" in page and "Weights: own, 1a2b" in page
+    assert handler.summary["warnings"] == [] and "Warning" not in page
 
 
 @pytest.mark.parametrize("by", ["expression", "entry"])
@@ -228,12 +247,11 @@ def test_predictions_for_other_classes_leave_the_old_table(tmp_path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["p.csv"] and (tmp_path / "p.csv").read_text() == "old"
 
 
-def test_temperature_of_the_best_validation_is_stored(tmp_path) -> None:
+def test_temperature_of_the_best_validation_is_stored_with_its_weights(tmp_path) -> None:
     logits, labels = samples()
-    net, ckpt = LogitsInTheImage(), tmp_path / "model.pt"
-    write_model_settings(ckpt, {"variant": "t", "temperature": 1.0})
-    handler = TemperatureFit(ckpt)
-    engine = evaluator(items(logits, labels), [handler], net, key_val_metric=key_metric())
+    net = LogitsInTheImage()
+    best = BestModel(tmp_path, net, {"variant": "t", "temperature": 1.0}, data_name="t", fitted=["temperature"])
+    engine = evaluator(items(logits, labels), [TemperatureFit(), best], net, key_val_metric=key_metric())
     for epoch, gain in enumerate((-1.0, 4.0, -3.0), start=1):  # the second is the best
         torch.nn.init.constant_(net.gain, gain)
         engine.run(epoch)
@@ -241,21 +259,24 @@ def test_temperature_of_the_best_validation_is_stored(tmp_path) -> None:
             metrics = dict(engine.state.metrics)
     expected = fit_temperature(4.0 * logits, labels)
     assert expected > 1.5  # the gain of 4 makes the network too sure of itself
-    assert metrics["temperature"] == handler.temperature == pytest.approx(expected, rel=1e-5)
+    assert metrics["temperature"] == pytest.approx(expected, rel=1e-5)
     assert metrics["nll_calibrated"] < metrics["nll"]
     stored = json.loads((tmp_path / "model.json").read_text())
-    assert stored == {"variant": "t", "temperature": pytest.approx(expected, rel=1e-5)}
+    assert (stored["variant"], stored["temperature"]) == ("t", pytest.approx(expected, rel=1e-5))
+    assert torch.load(tmp_path / "model.pt", weights_only=True) == {"gain": torch.tensor(4.0)}
 
 
 def test_without_a_key_metric_every_validation_counts_as_the_best(tmp_path) -> None:
     logits, labels = samples()
     report = ClassificationReport(tmp_path, NAMES, only_best=True, n_resamples=5, pictures=False)
-    evaluator(items(3 * logits, labels), [report, TemperatureFit(tmp_path / "model.pt")]).run(4)
+    net = LogitsInTheImage()
+    best = BestModel(tmp_path, net, {"temperature": 1.0}, fitted=["temperature"])
+    evaluator(items(3 * logits, labels), [report, TemperatureFit(), best], net).run(4)
     assert (tmp_path / "summary.json").is_file()
     assert json.loads((tmp_path / "model.json").read_text())["temperature"] > 1.1
 
 
-def test_temperature_needs_labels(tmp_path) -> None:
+def test_temperature_needs_labels() -> None:
     logits, _ = samples(4)
     with pytest.raises(ValueError, match="needs labels"):
-        evaluator(items(logits), [TemperatureFit(tmp_path / "model.pt")]).run()
+        evaluator(items(logits), [TemperatureFit()]).run()

@@ -126,3 +126,22 @@ def test_what_is_no_fusion_is_named(tmp_path):
         evaluate(pairs(1), FusionReport(tmp_path), torch.nn.Identity())
     with pytest.raises(ValueError, match=r"cannot evaluate .*values in \[0, 1\]"):
         evaluate([{**item, "label": item["label"] * 300} for item in pairs(1)], FusionReport(tmp_path))
+
+
+def test_panels_and_tables_name_the_modalities(tmp_path, monkeypatch):
+    from PIL import ImageDraw
+
+    written = []
+    draw = ImageDraw.ImageDraw.text
+    monkeypatch.setattr(
+        ImageDraw.ImageDraw, "text", lambda self, at, text, *args: (written.append(text), draw(self, at, text, *args))
+    )
+    report = FusionReport(tmp_path, metrics=["ssim_mean"], sources=("MRI", "CT"), n_resamples=20)
+    evaluate(pairs(1), report)
+    assert written[0].startswith("worst: ssim_mean 0.") and "image00000" in written[0]
+    assert written[1:4] == ["MRI", "CT", "fused"] and written[4].startswith("fused - maximum (\u00b10.")
+    page = (tmp_path / "report.md").read_text()
+    assert "| fused | average | maximum | copy of A (MRI) | copy of B (CT) |" in page
+    assert "only 1 pair:" in page
+    with pytest.raises(ValueError, match=r"source A and source B, got \['MRI'\]"):
+        FusionReport(tmp_path, sources=["MRI"])

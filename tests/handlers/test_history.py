@@ -81,3 +81,21 @@ def test_folder_in_the_way(tmp_path) -> None:
 def test_no_temporary_files_stay(tmp_path) -> None:
     run(write_images(tmp_path / "data"), tmp_path / "out", max_epochs=1)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["curves.png", "history.csv"]
+
+
+@pytest.mark.parametrize("lower", [False, True])
+def test_curves_mark_the_epoch_that_the_evaluator_kept(tmp_path, monkeypatch, lower: bool) -> None:
+    drawn = {}
+    monkeypatch.setattr(
+        "medssm_monai.visualize.curves.plot_curves",
+        lambda rows, path, metrics, key, best, title: (path.touch(), drawn.update(key=key, best=best, title=title)),
+    )
+    items = write_images(tmp_path / "data")
+    history = TrainingHistory(tmp_path / "run7")
+    compare = {"metric_cmp_fn": lambda new, best: new < best} if lower else {}
+    validation = evaluator(items, [history], **compare)
+    trainer(items, [history, ValidationHandler(1, validation)], max_epochs=4).run()
+    scores = [row["val_dice"] for row in read_history(tmp_path / "run7" / "history.csv")]
+    best = min(scores) if lower else max(scores)
+    assert drawn == {"key": "val_dice", "best": (scores.index(best) + 1, best), "title": "run7"}
+    assert drawn["best"][0] == validation.state.best_metric_epoch

@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import gc
 import os
+import re
+import socket
 import subprocess
 import sys
 import textwrap
+import time
 import weakref
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
@@ -15,7 +20,7 @@ from ignite.engine import Engine, Events
 from monai.handlers import CheckpointSaver, EarlyStopHandler, StatsHandler, ValidationHandler, from_engine
 from monai.utils import path_to_sqlite_uri
 
-from medssm_monai.handlers import MLflowTracker, SegmentationReport, TrainingHistory, new_run_name
+from medssm_monai.handlers import MLflowTracker, SegmentationReport, TrainingHistory, mlflow_store, new_run_name
 from medssm_monai.handlers.mlflow import flatten_params, resolve_tracking_uri
 
 from ..tracking_stores import copied_tables
@@ -199,11 +204,21 @@ def test_environment_variable_wins(tmp_path, out, monkeypatch) -> None:
     assert [run.info.status for run in runs(elsewhere)] == ["FINISHED"]
 
 
-def test_file_store_is_refused_with_the_mend(tmp_path) -> None:
+@pytest.mark.parametrize("uri", ["file:///some/where", "file:/some/where", "/some/where", "some/where"])
+@pytest.mark.parametrize("source", ["MLFLOW_TRACKING_URI", "tracking_uri"])
+def test_a_folder_is_refused_with_the_remedy(tmp_path, monkeypatch, uri, source) -> None:
     items = write_images(tmp_path / "data")
-    tracker = MLflowTracker(tmp_path / "out", "tests", tracking_uri="file:///some/where")
-    with pytest.raises(ValueError, match="SQLite"):
-        trainer(items, [tracker]).run()
+    given = uri if source == "tracking_uri" else None
+    if given is None:
+        monkeypatch.setenv(source, uri)
+    remedy = f"{source}={path_to_sqlite_uri(Path('/some/where' if '/some' in uri else 'some/where') / 'mlruns.db')}"
+    for call in (
+        lambda: resolve_tracking_uri(tmp_path / "out", given),
+        lambda: trainer(items, [MLflowTracker(tmp_path / "out", "tests", tracking_uri=given)]).run(),
+    ):
+        with pytest.raises(ValueError, match=re.escape(remedy)):
+            call()
+    assert not (tmp_path / "out").exists()
 
 
 def test_building_and_attaching_touches_nothing(tmp_path) -> None:
@@ -220,23 +235,161 @@ def test_other_ranks_stay_silent(tmp_path, monkeypatch) -> None:
     assert not folder.exists()
 
 
-def test_a_server_that_fails_in_mid_training_does_not_end_it(tmp_path, out, caplog) -> None:
-    from mlflow.exceptions import MlflowException
-
+def test_a_file_that_fails_in_mid_training_does_not_end_it(tmp_path, out, caplog) -> None:
     items = write_images(tmp_path / "data")
     tracker = MLflowTracker(out, "tests")
     engine = trainer(items, [tracker], max_epochs=3)
 
+    @engine.on(Events.EPOCH_STARTED(once=2))
     def cut(_engine) -> None:
-        def refuse(*args, **kwargs):
-            raise MlflowException("server away")
+        tracker._store.client.log_batch = Unwell("locked for a moment", 1, tracker._store.client.log_batch)
 
-        tracker._handler.client.log_batch = refuse
-
-    engine.add_event_handler(Events.EPOCH_STARTED(once=2), cut)
     engine.run()
-    assert engine.state.epoch == 3
-    assert "server away" in caplog.text
+    assert "locked for a moment" in caplog.text
+    (run,) = runs(out)
+    assert run.info.status == "FINISHED"
+    assert [m.step for m in client(out).get_metric_history(run.info.run_id, "train_loss")] == [1, 3]
+
+
+class Unwell:
+    """Fails so many times, in this way, and then does what it should."""
+
+    def __init__(self, how: str | float, times: int, function: Callable[..., Any]) -> None:
+        self.how, self.times, self.function, self.calls = how, times, function, 0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.calls += 1
+        if self.calls > self.times:
+            return self.function(*args, **kwargs)
+        if isinstance(self.how, str):
+            raise mlflow.exceptions.MlflowException(self.how)
+        time.sleep(self.how)
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch) -> Path:
+    """A folder whose SQLite file plays the server: the tracker takes no address but its own file for local."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    uri = path_to_sqlite_uri(folder / "mlruns.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    for name in mlflow_store.REQUESTS:
+        monkeypatch.delenv(name, raising=False)
+    begin = mlflow_store.MLflowStore.__init__
+
+    def as_server(store, address, *args) -> None:
+        begin(store, address, *args)
+        store.is_local = address != uri
+
+    monkeypatch.setattr(mlflow_store.MLflowStore, "__init__", as_server)
+    monkeypatch.setattr(mlflow_store, "SECONDS", 2.0)
+    return folder
+
+
+@pytest.mark.parametrize("how", ["server away", 30.0], ids=["fails", "hangs"])
+@pytest.mark.parametrize("lost_at", ["metrics", "artifacts", "the end"])
+def test_a_server_lost_in_mid_run_costs_seconds_and_no_figures(tmp_path, out, server, caplog, how, lost_at) -> None:
+    monkeypatched = {"metrics": "log_batch", "artifacts": "log_artifact", "the end": "set_terminated"}[lost_at]
+    items = write_images(tmp_path / "data")
+    tracker = MLflowTracker(out, "tests", params={"lr": 0.1}, data_name="demo", artifacts=[out / "history.csv"])
+    engine = trainer(items, [tracker, TrainingHistory(out)], max_epochs=4)
+    unwell = []
+
+    @engine.on(Events.EPOCH_STARTED(once=3))
+    def cut(_engine) -> None:
+        lost = tracker._store.client
+        unwell.append(Unwell(how, 99, getattr(lost, monkeypatched)))
+        setattr(lost, monkeypatched, unwell[0])
+
+    start = time.monotonic()
+    engine.run()
+    assert time.monotonic() - start < 30
+    assert unwell[0].calls == 1  # nothing more is sent after the first failure
+    assert caplog.text.count("does not take this run") == 1
+    (run,) = runs(out)
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["data"] == "demo" and run.data.params["lr"] == "0.1"
+    assert [m.step for m in client(out).get_metric_history(run.info.run_id, "train_loss")] == [1, 2, 3, 4]
+    assert artifact_names(out, run.info.run_id) == {"history.csv"}
+    (there,) = runs(server)
+    sent = [m.step for m in client(server).get_metric_history(there.info.run_id, "train_loss")]
+    assert sent == ([1, 2] if lost_at == "metrics" else [1, 2, 3, 4])
+
+
+def test_a_healthy_server_gets_all_and_nothing_is_kept_twice(tmp_path, out, server) -> None:
+    items = write_images(tmp_path / "data")
+    (out / "notes").mkdir()
+    (out / "notes" / "a.txt").write_text("a")
+    trainer(items, [MLflowTracker(out, "tests", artifacts=[out / "notes"])], max_epochs=1).run()
+    (run,) = runs(server)
+    assert run.info.status == "FINISHED"
+    assert artifact_names(server, run.info.run_id) == {"notes/a.txt"}
+    assert not (out / "mlruns.db").exists()
+
+
+def test_a_value_that_a_server_refuses_is_no_lost_server(tmp_path, out, server, caplog) -> None:
+    tracker = MLflowTracker(out, "tests")
+    engine = trainer(write_images(tmp_path / "data"), [tracker], max_epochs=2)
+
+    @engine.on(Events.EPOCH_STARTED(once=2))
+    def spoil(_engine) -> None:
+        engine.state.metrics["a * b"] = 1.0  # no name for MLflow
+
+    engine.run()
+    assert "did not take the metrics of step 2" in caplog.text
+    assert [run.info.status for run in runs(server)] == ["FINISHED"]
+    assert not (out / "mlruns.db").exists()
+
+
+@pytest.fixture(params=["refuses", "hangs"])
+def absent(request) -> Iterator[str]:
+    """Address on this machine of a server that is not there, or takes connections and never answers."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        if request.param == "hangs":
+            listening.listen()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+def test_a_server_that_is_absent_at_the_start_costs_less_than_ten_seconds(
+    tmp_path, out, absent, monkeypatch, caplog
+) -> None:
+    """In default settings, on a machine that does nothing else; the store's own tables are not part of it."""
+    for name in mlflow_store.REQUESTS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", absent)
+    began: list[float] = []
+    fall_back = MLflowTracker._fall_back
+
+    def timed(self, *args) -> None:
+        began.append(time.monotonic() - start)
+        fall_back(self, *args)
+
+    monkeypatch.setattr(MLflowTracker, "_fall_back", timed)
+    engine = trainer(write_images(tmp_path / "data"), [MLflowTracker(out, "tests")], max_epochs=2)
+    start = time.monotonic()
+    engine.run()
+    assert len(began) == 1 and began[0] < 10
+    assert caplog.text.count("does not take this run") == 1 and absent in caplog.text
+    (run,) = runs(out)
+    assert run.info.status == "FINISHED"
+    assert [m.step for m in client(out).get_metric_history(run.info.run_id, "train_loss")] == [1, 2]
+    assert not any(name in os.environ for name in mlflow_store.REQUESTS)
+
+
+def test_the_users_own_limits_hold(monkeypatch) -> None:
+    store = mlflow_store.MLflowStore("http://127.0.0.1:9", "tests", "a")
+    seen: list[str | None] = []
+    store._call(lambda: seen.append(os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT")))
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
+    monkeypatch.setattr(mlflow_store, "SECONDS", 0.0)
+    store._call(lambda: (time.sleep(0.3), seen.append(os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT"))))
+    assert seen == ["3", "77"]
+
+
+def test_a_password_in_the_address_is_not_shown() -> None:
+    assert mlflow_store.shown_uri("https://me:secret@host:5000/a") == "https://me:***@host:5000/a"
+    assert mlflow_store.shown_uri("sqlite:////a/b.db") == "sqlite:////a/b.db"
 
 
 def test_interpreter_exit_closes_an_open_run(tmp_path, out) -> None:

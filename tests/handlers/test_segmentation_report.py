@@ -11,6 +11,7 @@ from monai.engines import SupervisedEvaluator
 from PIL import Image
 
 from medssm_monai.handlers import SegmentationReport
+from medssm_monai.handlers.kept_picture import KeptPicture
 from medssm_monai.metrics import METRIC_SETS, segmentation_metrics
 
 from .engines_for_tests import brightness_net, evaluator, write_images
@@ -32,7 +33,7 @@ def expected_scores(item: dict[str, str], metrics="polyp") -> dict[str, float]:
 
 def test_files_hold_the_scores_of_every_image(tmp_path) -> None:
     items = write_images(tmp_path / "data")
-    engine = evaluator(items, [SegmentationReport(tmp_path / "out", data_name="demo", metrics="polyp", worst=3)])
+    engine = evaluator(items, [SegmentationReport(tmp_path / "out", data_name="demo", metrics="polyp", case_count=1)])
     engine.run()
 
     rows = rows_of(tmp_path / "out" / "per_image.csv")
@@ -66,36 +67,46 @@ def test_files_hold_the_scores_of_every_image(tmp_path) -> None:
     assert "demo (synthetic)" in page and "overlays.png" in page and "pooled over all pixels" in page
 
 
-def test_worst_cases_are_the_lowest_and_are_shown(tmp_path) -> None:
+def test_worst_median_and_best_cases_are_shown(tmp_path) -> None:
     items = write_images(tmp_path / "data")
     for i, item in enumerate(items):  # move the labels away, by a growing step: the last images score lowest
         label = np.asarray(Image.open(item["label"]))
         Image.fromarray(np.roll(label, 2 * i, axis=0)).save(item["label"])
-    handler = SegmentationReport(tmp_path / "out", worst=2)
+    handler = SegmentationReport(tmp_path / "out", case_count=1)
     (tmp_path / "out" / "overlays").mkdir(parents=True)
     (tmp_path / "out" / "overlays" / "01_stale.png").write_bytes(b"old")
     (tmp_path / "out" / "overlays" / "mine.png").write_bytes(b"kept")
     evaluator(items, [handler]).run()
-    rows = rows_of(tmp_path / "out" / "per_image.csv")
-    lowest = [row["image"] for row in sorted(rows, key=lambda row: float(row["dice"]))[:2]]
-    assert [case["image"] for case in handler.summary["worst"]] == lowest
+    rows = sorted(rows_of(tmp_path / "out" / "per_image.csv"), key=lambda row: float(row["dice"]))
+    expected = [("worst", rows[0]), ("median", rows[2]), ("best", rows[5])]
+    cases = handler.summary["cases"]
+    assert [(case["kind"], case["image"]) for case in cases] == [(kind, row["image"]) for kind, row in expected]
+    assert [case["score"] for case in cases] == pytest.approx([float(row["dice"]) for _, row in expected], abs=1e-6)
     names = sorted(os.listdir(tmp_path / "out" / "overlays"))
-    assert names == sorted([f"{k + 1:02d}_{os.path.basename(path)}" for k, path in enumerate(lowest)] + ["mine.png"])
-    assert np.asarray(Image.open(tmp_path / "out" / "overlays" / names[0])).ndim == 3
+    stems = [f"{k}_{kind}_{os.path.basename(row['image'])}" for k, (kind, row) in enumerate(expected, start=1)]
+    assert names == sorted([*(f"0{stem}" for stem in stems), "mine.png"])
+    page = (tmp_path / "out" / "report.md").read_text()
+    for kind, row in expected:
+        assert f"- {kind}: {row['image']} ({float(row['dice']):.4f})" in page
+    sizes = [Image.open(tmp_path / "out" / "overlays" / name).size for name in names[:3]]
+    assert Image.open(tmp_path / "out" / "overlays.png").height > 3 * min(height for _, height in sizes)
 
 
 def test_higher_is_worse_for_distances(tmp_path) -> None:
     items = write_images(tmp_path / "data")
-    handler = SegmentationReport(tmp_path / "out", metrics=["hd95", "dice"], worst=1, spacing=0.5)
+    handler = SegmentationReport(tmp_path / "out", metrics=["hd95", "dice"], case_count=1, spacing=0.5)
     evaluator(items, [handler]).run()
     rows = rows_of(tmp_path / "out" / "per_image.csv")
-    assert handler.summary["worst"][0]["score"] == pytest.approx(max(float(row["hd95"]) for row in rows), abs=1e-5)
+    distances = sorted((float(row["hd95"]) for row in rows), reverse=True)
+    assert [case["score"] for case in handler.summary["cases"]] == pytest.approx(
+        [distances[0], distances[2], distances[5]], abs=1e-5
+    )
     assert handler.summary["distance_unit"] == "mm"
 
 
 def test_groups_and_test_sets(tmp_path) -> None:
     items = [{**item, "dataset": "A" if i < 4 else "B"} for i, item in enumerate(write_images(tmp_path / "data"))]
-    handler = SegmentationReport(tmp_path / "out", group=r"(seq\d+)_", worst=0)
+    handler = SegmentationReport(tmp_path / "out", group=r"(seq\d+)_", case_count=0)
     evaluator(items, [handler]).run()
     summary = handler.summary
     assert summary["groups"] == 3 and summary["bootstrap"]["unit"] == "group"
@@ -110,7 +121,7 @@ def test_groups_and_test_sets(tmp_path) -> None:
 def test_empty_labels_count_and_undefined_scores_stay_out(tmp_path) -> None:
     items = write_images(tmp_path / "data", count=4)
     Image.fromarray(np.zeros((24, 24), dtype=np.uint8)).save(items[1]["label"])
-    handler = SegmentationReport(tmp_path / "out", metrics="polyp", worst=0)
+    handler = SegmentationReport(tmp_path / "out", metrics="polyp", case_count=0)
     evaluator(items, [handler]).run()
     rows = rows_of(tmp_path / "out" / "per_image.csv")
     assert rows[1]["sensitivity"] == "" and float(rows[1]["dice"]) == 0.0
@@ -128,7 +139,7 @@ def test_single_image_has_no_interval_and_json_stays_valid(tmp_path) -> None:
 
 def test_running_again_starts_afresh(tmp_path) -> None:
     items = write_images(tmp_path / "data")
-    handler = SegmentationReport(tmp_path / "out", worst=0)
+    handler = SegmentationReport(tmp_path / "out", case_count=0)
     engine = evaluator(items, [handler])
     engine.run()
     first = handler.summary["per_image"]
@@ -139,7 +150,7 @@ def test_running_again_starts_afresh(tmp_path) -> None:
 
 def test_only_the_best_validation_is_written(tmp_path) -> None:
     net = brightness_net()
-    report = SegmentationReport(tmp_path / "out", only_best=True, worst=0)
+    report = SegmentationReport(tmp_path / "out", only_best=True, case_count=0)
     engine = evaluator(write_images(tmp_path / "data"), [report], network=net)
     figures = []
     for epoch, bias in enumerate((-15.0, -10.0, -17.0), start=1):  # the second is the best
@@ -155,7 +166,7 @@ def test_data_without_files_gets_names(tmp_path) -> None:
     batch = [{"image": torch.rand(1, 16, 16), "label": (torch.rand(1, 16, 16) > 0.5).float()} for _ in range(3)]
     collated = {key: torch.stack([item[key] for item in batch]) for key in ("image", "label")}
     engine = SupervisedEvaluator("cpu", [collated], torch.nn.Sigmoid(), epoch_length=1)
-    SegmentationReport(tmp_path, worst=0).attach(engine)
+    SegmentationReport(tmp_path, case_count=0).attach(engine)
     engine.run()
     assert len({row["image"] for row in rows_of(tmp_path / "per_image.csv")}) == 3
 
@@ -209,3 +220,46 @@ def test_a_failed_evaluation_keeps_the_old_report(tmp_path) -> None:
     with pytest.raises(ValueError, match="not finite"):
         evaluator(items, [SegmentationReport(tmp_path / "out")], network=bad).run()
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.*")} == before
+
+
+def test_the_head_says_which_weights_and_warns(tmp_path, caplog) -> None:
+    items = write_images(tmp_path / "data", count=4)
+    for item in items:
+        Image.fromarray(np.zeros((24, 24), dtype=np.uint8)).save(item["label"])
+    handler = SegmentationReport(tmp_path / "out", details={"weights": "model.pt, own, 1a2b", "window": 64})
+    engine = evaluator(items, [handler])
+    engine.run()
+    few, empty = handler.summary["warnings"]
+    assert "only 4 images" in few and "no label has any foreground" in empty
+    page = (tmp_path / "out" / "report.md").read_text().split("|")[0]
+    assert "Weights: model.pt, own, 1a2b" in page and page.count("**Warning:**") == 2
+    assert (tmp_path / "out" / "report.md").read_text().count("1a2b") == 1
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["details"]["weights"] == "model.pt, own, 1a2b"
+    assert sum("only 4 images" in message for message in caplog.messages) == 1
+    engine.run()  # the validations of a training do not repeat it
+    assert sum("only 4 images" in message for message in caplog.messages) == 1
+
+
+def test_twenty_images_are_enough(tmp_path) -> None:
+    batch = {"image": torch.rand(20, 1, 8, 8), "label": torch.ones(20, 1, 8, 8)}
+    engine = SupervisedEvaluator("cpu", [batch], torch.nn.Sigmoid(), epoch_length=1)
+    handler = SegmentationReport(tmp_path, case_count=0, n_resamples=10)
+    handler.attach(engine)
+    engine.run()
+    assert handler.summary["warnings"] == []
+
+
+def test_a_picture_kept_for_later() -> None:
+    generator = np.random.default_rng(0)
+    image = np.repeat(np.repeat(generator.integers(0, 255, (30, 20, 3), dtype=np.uint8), 8, axis=0), 8, axis=1)
+    label, pred = np.zeros((2, 240, 160), dtype=bool)
+    label[10:50, 20:31], pred[:7, 150:] = True, True
+    kept = KeptPicture.pack(image, label, pred)
+    shown, shown_label, shown_pred = kept.unpack()
+    assert np.array_equal(shown_label, label) and np.array_equal(shown_pred, pred)
+    assert np.abs(shown.astype(int) - image).mean() < 3 and len(kept.jpeg) < image.nbytes / 2
+    large = KeptPicture.pack(
+        np.zeros((700, 1400, 3), np.uint8), np.ones((700, 1400), bool), np.zeros((700, 1400), bool)
+    )
+    shown, shown_label, shown_pred = large.unpack()
+    assert shown.shape == (320, 640, 3) and shown_label.all() and not shown_pred.any()

@@ -29,7 +29,7 @@ items = json.loads((folder / "items.json").read_text())
 dist.init_process_group("gloo")
 rank = dist.get_rank()
 mine = items[rank::2] + ([items[0]] if rank else [])  # five images: rank 1 repeats the first, as samplers do
-report = SegmentationReport(folder / "report", worst=2)
+report = SegmentationReport(folder / "report", case_count=1)
 engine = evaluator(mine, [report])
 engine.run()
 history, tracker = TrainingHistory(folder / "run"), MLflowTracker(folder / "run", "tests")
@@ -42,8 +42,9 @@ from tests.handlers import test_classification_handlers as classify
 logits, labels = classify.samples(9)
 shown = [*range(rank, 9, 2), *([0] if rank else [])]  # rank 1 repeats the first
 classified = ClassificationReport(folder / "classes", classify.NAMES, n_resamples=20, pictures=False)
-table, fit = PredictionsCSV(folder / "classes" / "table.csv", classify.NAMES), TemperatureFit(folder / "model.pt")
-classifier = classify.evaluator([classify.items(logits, labels)[number] for number in shown], [classified, table, fit])
+table, fit = PredictionsCSV(folder / "classes" / "table.csv", classify.NAMES), TemperatureFit()
+handlers = [classified, table, fit]
+classifier = classify.evaluator([classify.items(logits, labels)[number] for number in shown], handlers)
 classifier.run()
 (folder / f"classes{rank}.json").write_text(json.dumps({k: float(v) for k, v in classifier.state.metrics.items()}))
 (folder / f"rank{rank}.json").write_text(json.dumps({"dice": engine.state.metrics["test_dice"], "losses": losses}))
@@ -83,12 +84,15 @@ def test_all_images_are_gathered_and_a_repeated_one_counts_once(folder) -> None:
 
     from medssm_monai.handlers import SegmentationReport
 
-    single = SegmentationReport(folder / "single", worst=2)
+    single = SegmentationReport(folder / "single", case_count=1)
     evaluator(items, [single]).run()
     summary = json.loads((folder / "report" / "summary.json").read_text())
     assert summary["per_image"]["dice"]["mean"] == pytest.approx(single.summary["per_image"]["dice"]["mean"])
     assert summary["pooled"]["iou"]["value"] == pytest.approx(single.summary["pooled"]["iou"]["value"])
-    assert [case["image"] for case in summary["worst"]] == [case["image"] for case in single.summary["worst"]]
+    assert [(case["kind"], case["image"]) for case in summary["cases"]] == [
+        (case["kind"], case["image"]) for case in single.summary["cases"]
+    ]
+    assert len(list((folder / "report" / "overlays").glob("*.png"))) == 3  # of both ranks
 
 
 def test_the_loss_is_the_mean_over_both_and_one_process_writes(folder) -> None:
@@ -124,5 +128,4 @@ def test_classified_images_are_gathered(folder, tmp_path) -> None:
     for table in ("per_image.csv", "table.csv"):
         assert sorted(row["image"] for row in rows_of(folder / "classes" / table)) == files
     repeated = [*range(9), 0]
-    temperature = json.loads((folder / "model.json").read_text())["temperature"]
-    assert temperature == pytest.approx(fit_temperature(logits[repeated], labels[repeated]), rel=1e-6)
+    assert ranks[0]["temperature"] == pytest.approx(fit_temperature(logits[repeated], labels[repeated]), rel=1e-6)

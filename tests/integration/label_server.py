@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -48,13 +49,26 @@ def free_port() -> int:
 class LabelServer:
     """A running server; use it in a ``with`` block, which always stops it and all it started."""
 
-    def __init__(self, python: Path, studies: Path, bundles: Path, log: Path) -> None:
+    def __init__(self, python: Path, studies: Path, bundles: Path, log: Path, *options: str) -> None:
         self.port, self.log = free_port(), log
         self.url = f"http://127.0.0.1:{self.port}"
         self.command = [str(python), "-m", "medssm_monai.apps.label", "--studies", str(studies)]
-        self.command += ["--bundles", str(bundles), "--models", "all", "--port", str(self.port), "--device", "cpu"]
+        self.command += [
+            "--bundles",
+            str(bundles),
+            "--models",
+            "all",
+            "--port",
+            str(self.port),
+            "--device",
+            "cpu",
+            *options,
+        ]
         self.session = requests.Session()
         self.session.trust_env = False  # no proxy on the way to this computer
+        self.token = secrets.token_urlsafe(24)
+        self.headers = {} if "--no-token" in options else {"Authorization": f"Bearer {self.token}"}
+        self.session.headers.update(self.headers)
         self.temporary = log.with_name("temporary")
 
     def __enter__(self) -> LabelServer:
@@ -62,7 +76,7 @@ class LabelServer:
         environment = {name: value for name, value in os.environ.items() if name not in hidden}
         environment |= {"PYTHONPATH": str(REPOSITORY), "OMP_WAIT_POLICY": "PASSIVE", "TQDM_DISABLE": "1"}
         self.temporary.mkdir(exist_ok=True)
-        environment["TMPDIR"] = str(self.temporary)
+        environment |= {"TMPDIR": str(self.temporary), "MEDSSM_LABEL_TOKEN": self.token}
         self.output = self.log.open("w")
         self.process = subprocess.Popen(
             self.command,
@@ -129,8 +143,17 @@ class LabelServer:
         return answer.json()
 
     def post(self, path: str, body: Any = None, **params: Any) -> requests.Response:
-        return requests.post(
-            self.url + path, json=body, params=params, timeout=TASK_SECONDS, proxies={"http": "", "https": ""}
+        return self.ask("POST", path, json=body, params=params)
+
+    def ask(self, method: str, path: str, headers: dict[str, str] | None = None, **options: Any) -> requests.Response:
+        """An answer, whatever its status; ``headers`` instead of the token."""
+        return requests.request(
+            method,
+            self.url + path,
+            headers=self.headers if headers is None else headers,
+            timeout=TASK_SECONDS,
+            proxies={"http": "", "https": ""},
+            **options,
         )
 
     def infer(self, model: str, image: str = "", /, output: str | None = None, file: Path | None = None, **params: Any):
@@ -139,13 +162,7 @@ class LabelServer:
         if file is not None:
             form["file"] = (file.name, file.read_bytes())
         query = {"image": image, **({"output": output} if output else {})}
-        return requests.post(
-            f"{self.url}/infer/{model}",
-            params=query,
-            files=form,
-            timeout=TASK_SECONDS,
-            proxies={"http": "", "https": ""},
-        )
+        return self.ask("POST", f"/infer/{model}", params=query, files=form)
 
     def save_label(self, image: str, name: str, content: bytes) -> None:
         """Save the final label of an image."""

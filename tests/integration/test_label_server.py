@@ -10,9 +10,11 @@ import gzip
 import io
 import json
 import shutil
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import itk
 import nibabel as nib
 import numpy as np
 import pytest
@@ -197,8 +199,8 @@ def test_errors_say_what_is_wrong_and_the_server_goes_on(server, studies, tmp_pa
         (server.infer("clinical_fmamba", frame, image_b=brain), 400, "3 channel(s)"),
         (server.infer("clinical_fmamba", frame), 400, "does not end in _a"),
         (server.infer("clinical_fmamba", brain, image_b="nobody"), 404, "image_b: no such image"),
-        (server.infer("mamba_mis", str(outside)), 404, "no such image"),  # not in the studies folder
-        (server.infer("mamba_mis", frame, image=str(outside)), 404, "no such image"),
+        (server.infer("mamba_mis", str(outside)), 400, "image must be a name"),  # not in the studies folder
+        (server.infer("mamba_mis", frame, image=str(outside)), 400, "image must be a name"),
         (server.infer("mamba_mis", frame, save_label=True, label_tag="../../elsewhere"), 400, "without slashes"),
         (server.infer("mamba_mis", file=_broken_picture(tmp_path)), 400, "not an image of a known format"),
         (server.post("/train/nothing"), 404, "there is no 'nothing' here"),
@@ -213,6 +215,50 @@ def test_errors_say_what_is_wrong_and_the_server_goes_on(server, studies, tmp_pa
     assert server.infer("mamba_mis", frame).status_code == 200
     assert server.process.poll() is None
     assert server.uploads() == []  # neither the broken picture nor a good one stays
+
+
+CLIENTS = (
+    "lib/python*/site-packages/monailabel/client/client.py",
+    "monailabel/plugins/slicer/**/MONAILabelLib/client.py",
+)
+
+
+@pytest.mark.parametrize("pattern", CLIENTS, ids=["MONAI Label", "3D Slicer"])
+def test_clients_do_what_they_did_with_the_token(server, studies, tmp_path, pattern):
+    """The saved label and image go with the test: those that come after train on labels of their own."""
+    python = label_python()
+    (client,) = python.parents[1].glob(pattern)
+    label = tmp_path / "label.nrrd"
+    itk.imwrite(itk.image_from_array(np.ones((1, 48, 64), np.uint8)), str(label))
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)).save(tmp_path / "image.png")
+    script = Path(__file__).with_name("label_client.py")
+    command = [python, script, client, server.url, server.token, tmp_path / "image.png", label]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    sample, models = found.pop("sample"), found.pop("models")
+    assert sample in server.get("/datastore/", output="all")["objects"]
+    assert models["mamba_mis"] == "segmentation"
+    assert found == {
+        "without token": 401,
+        "wrong password": 401,
+        "session": True,
+        "mask of a session": [".nrrd", {"lesion": 1}],
+        "removed": True,
+        "uploaded": "from the client",
+        "mask": [".nrrd", {"lesion": 1}],
+        "mask of a file": ".nrrd",
+        "classes": [None, ["normal", "pneumonia"]],
+        "saved": {"image": "from the client", "label": "from the client"},
+        "store": ["final"],
+        "label": True,
+        "training": "SUBMITTED",
+        "running": True,
+        "stopped": "STOPPED",
+    }
+    assert server.ask("DELETE", "/datastore/image", params={"id": "from the client"}).status_code == 200
+    assert not (studies / "labels" / "final" / "from the client.nrrd").exists()
+    assert server.uploads() == []
 
 
 def test_scoring_finds_the_image_to_label_next(server):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from medssm_monai.ops import selective_scan
+from medssm_monai.ops import backend_for, selective_scan, warm_up
 
 from .scan_cases import Case, errors, expected, run, usable
 
@@ -170,8 +171,6 @@ def test_gradients_of_gradients_are_refused() -> None:
 
 
 COMPILE = """
-import logging, sys
-logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
 import torch
 from medssm_monai.ops import selective_scan
 x = torch.ones(1, 16, 8)
@@ -179,16 +178,41 @@ print(selective_scan(x, x, -torch.ones(16, 4), torch.ones(1, 4, 8), torch.ones(1
 """
 
 
-def test_first_compilation_is_announced_and_kept(tmp_path: Path) -> None:
+def test_first_compilation_is_announced_in_plain_python_and_kept(tmp_path: Path) -> None:
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    outputs = [
+    first, second = (
         subprocess.run([sys.executable, "-c", COMPILE], env=environment, capture_output=True, text=True, check=True)
         for _ in range(2)
-    ]
-    assert "compiling the native scan" in outputs[0].stdout
-    assert str(tmp_path) in outputs[0].stdout
-    assert "compiling" not in outputs[1].stdout
+    )
+    assert first.stderr.count("compiling") == 1
+    assert re.search(r"compiling the selective scan \(forward pass\) .*, about \d+ s", first.stderr)
+    assert str(tmp_path) in first.stderr
+    assert "compiling" not in second.stderr
     assert list(tmp_path.rglob("*.nbi"))
+
+
+def test_warm_up_compiles_both_passes_and_says_where() -> None:
+    """With the cache that the other tests use, so that nothing is compiled a second time."""
+    if backend_for(torch.empty(1)) != "native":
+        pytest.skip("another backend serves the CPU here")
+    command = [sys.executable, "-m", "medssm_monai.ops.warm_up"]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "cpu: backend native is ready" in done.stdout
+    folder = Path(re.search(r"kept in (.+)", done.stdout)[1])
+    assert {path.name.split(".")[1].split("-")[0] for path in folder.rglob("*.nbi")} >= {
+        "forward_units",
+        "backward_units",
+        "add_units",
+    }
+
+
+def test_warm_up_without_a_place_to_keep_the_result(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr(warm_up, "_kept_in", lambda: None)
+    monkeypatch.setattr(warm_up, "warm_up", lambda device: "native")
+    assert warm_up.main([]) == 1
+    assert "NUMBA_CACHE_DIR" in capsys.readouterr().out
 
 
 def test_cache_directory_when_the_package_is_read_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -196,10 +220,10 @@ def test_cache_directory_when_the_package_is_read_only(monkeypatch: pytest.Monke
 
     package = Path(kernels.__file__).parent
     monkeypatch.setattr(kernels.numba.config, "CACHE_DIR", "")
-    monkeypatch.setattr(kernels, "_user_cache", lambda: tmp_path)
-    real = kernels._is_writable
-    monkeypatch.setattr(kernels, "_is_writable", lambda d: package not in d.parents and real(d))
+    monkeypatch.setattr(kernels, "user_cache", lambda: tmp_path)
+    real = kernels.is_writable
+    monkeypatch.setattr(kernels, "is_writable", lambda d: package not in d.parents and real(d))
     assert kernels.cache_directory().is_relative_to(tmp_path)
-    monkeypatch.setattr(kernels, "_is_writable", lambda d: False)
+    monkeypatch.setattr(kernels, "user_cache", lambda: None)
     assert kernels.cache_directory() is None
     assert callable(kernels._compile(kernels.forward_units, kernels.make_params({}, {})))  # works without a cache too

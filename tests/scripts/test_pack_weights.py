@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 import pack_weights
 import pytest
 import torch
@@ -13,7 +16,7 @@ def trained(tmp_path):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4))
     torch.save(network.state_dict(), tmp_path / "model.pt")
-    (tmp_path / "model.json").write_text('{"variant": "x"}')
+    (tmp_path / "model.json").write_text('{"variant": "x", "weights_sha256": "of model.pt", "trained_on": "isic"}')
     return network
 
 
@@ -27,7 +30,9 @@ def test_packed_weights_load_into_a_float_network_with_half_s_rounding(trained, 
     other.load_state_dict(packed)
     assert all(parameter.dtype == torch.float32 for parameter in other.parameters())
     torch.testing.assert_close(other[0].weight, trained[0].weight, rtol=2**-11, atol=1e-7)
-    assert target.with_suffix(".json").read_text() == '{"variant": "x"}'
+    digest = hashlib.sha256(target.read_bytes()).hexdigest()  # of the packed file, not of the one it was made from
+    settings = json.loads(target.with_suffix(".json").read_text())
+    assert settings == {"variant": "x", "weights_sha256": digest, "trained_on": "isic"}
 
 
 def test_values_beyond_half_precision_are_named(trained):

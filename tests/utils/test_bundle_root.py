@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from monai.bundle import ConfigWorkflow
 
 from medssm_monai.utils import find_bundle_root
 
@@ -45,3 +46,33 @@ def test_current_folder_only_when_it_is_that_bundle(bundle):
         find_bundle_root("other", [], bundle)
     with pytest.raises(FileNotFoundError, match="--bundle_root"):
         find_bundle_root("mine", ["--config_file", "elsewhere/train.yaml"], bundle.parent)
+
+
+def test_the_folder_of_a_running_workflow_comes_first(bundle, tmp_path, monkeypatch):
+    (bundle / "configs" / "train.yaml").write_text(
+        "imports: ['$import medssm_monai', '$import medssm_monai.utils']\n"
+        "bundle_root: \"$medssm_monai.utils.find_bundle_root('mine')\"\n"
+        "initialize: ['$@bundle_root']\n"
+    )
+    other = tmp_path / "other"
+    (other / "configs").mkdir(parents=True)
+    (other / "configs" / "metadata.json").write_text(json.dumps({"name": "mine"}))
+    monkeypatch.chdir(other)
+    monkeypatch.setattr("sys.argv", ["host"])
+    workflow = ConfigWorkflow(
+        config_file=str(bundle / "configs" / "train.yaml"), logging_file=False, workflow_type=None
+    )
+    assert workflow.initialize() == [str(bundle)]
+
+
+def test_by_name_when_a_host_has_parsed_the_config_elsewhere(bundle, tmp_path, monkeypatch):
+    (bundle / "configs" / "inference.yaml").write_text("a: 1")
+    monkeypatch.setenv("MEDSSM_BUNDLES", str(bundle.parent))
+    assert find_bundle_root("mine", [], tmp_path) == str(bundle)
+    with pytest.raises(FileNotFoundError, match="no configs/metadata.json with that name in .*some where"):
+        find_bundle_root("another", [], tmp_path)
+
+
+@pytest.mark.parametrize("name", ["mamba_mis", "medconvmamba", "medspectralnet", "clinical_fmamba"])
+def test_bundles_of_the_checkout_are_found_from_anywhere(name, tmp_path):
+    assert find_bundle_root(name, [], tmp_path).endswith(f"bundles/{name}")

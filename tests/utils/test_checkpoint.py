@@ -28,10 +28,11 @@ def test_weights_that_fit(tmp_path):
         (_network(classes=5).state_dict(), r"model.pt.*for 5 classes, but 2"),
         (_network(width=6).state_dict(), r"another network's; 0\.bias, 0\.weight, 1\.weight are"),
         (nn.Linear(3, 2).state_dict(), r"another network's.* and 2 more"),
-        ({"model": _network().state_dict()}, "no flat state dict"),
+        ({"weights": _network().state_dict()}, "no flat state dict.*'state_dict'"),
+        ({"model": {"best": 0.7}}, "no flat state dict"),
         ([1, 2], "no flat state dict"),
     ],
-    ids=["classes", "width", "layers", "training state", "list"],
+    ids=["classes", "width", "layers", "unknown entry", "no tensors", "list"],
 )
 def test_weights_that_do_not_fit(tmp_path, content, message):
     with pytest.raises(ValueError, match=message):

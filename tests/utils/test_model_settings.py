@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import hashlib
+import json
+import threading
+
 import pytest
 
 from medssm_monai.utils import read_model_settings, update_model_settings, write_model_settings
@@ -40,3 +44,38 @@ def test_spoilt_settings_are_named(tmp_path, text):
     (tmp_path / "model.json").write_text(text)
     with pytest.raises(ValueError, match="model.json"):
         read_model_settings(tmp_path / "model.pt", DEFAULTS)
+
+
+def test_a_key_that_nearly_fits_is_asked_about(tmp_path):
+    (tmp_path / "model.json").write_text('{"image_sizes": [1, 1]}')
+    with pytest.raises(ValueError, match=r"'image_sizes' \(meant: 'image_size'\?\)"):
+        read_model_settings(tmp_path / "model.pt", DEFAULTS)
+
+
+def _sealed(folder, weights=b"weights", named=None):
+    (folder / "model.pt").write_bytes(weights)
+    digest = hashlib.sha256(weights if named is None else named).hexdigest()
+    write_model_settings(folder / "model.pt", {"variant": "b", "weights_sha256": digest, "trained_on": "demo"})
+    return digest
+
+
+def test_settings_of_these_weights_are_read_and_say_nothing_of_it_to_configs(tmp_path):
+    digest = _sealed(tmp_path)
+    assert read_model_settings(tmp_path / "model.pt", DEFAULTS) == {**DEFAULTS, "variant": "b"}
+    update_model_settings(tmp_path / "model.pt", image_size=[8, 8])
+    kept = json.loads((tmp_path / "model.json").read_text())
+    assert (kept["weights_sha256"], kept["trained_on"], kept["image_size"]) == (digest, "demo", [8, 8])
+
+
+def test_settings_of_other_weights_are_refused(tmp_path):
+    digest = _sealed(tmp_path, named=b"others")
+    with pytest.raises(ValueError, match=f"do not belong together.*{digest[:12]}.*Copy both files"):
+        read_model_settings(tmp_path / "model.pt", DEFAULTS)
+
+
+def test_a_pair_that_is_being_published_is_waited_for(tmp_path):
+    _sealed(tmp_path, named=b"new")
+    timer = threading.Timer(0.3, lambda: (tmp_path / "model.pt").write_bytes(b"new"))
+    timer.start()
+    assert read_model_settings(tmp_path / "model.pt", DEFAULTS)["variant"] == "b"
+    timer.join()

@@ -51,7 +51,7 @@ def test_perfect_roc_runs_along_the_upper_edge(tmp_path) -> None:
     for name, values in (("good", score), ("bad", score[::-1])):
         plot_roc_curves(np.stack([1 - values, values], axis=1), labels, tmp_path / f"{name}.png")
         picture = pixels(tmp_path / f"{name}.png")
-        blue = (np.abs(picture - [31, 119, 180]).sum(axis=2) < 30).sum(axis=0)
+        blue = (np.abs(picture - [0, 114, 178]).sum(axis=2) < 30).sum(axis=0)
         columns.append(int(blue.argmax()))
     assert all(left + 200 < right for left, right in pairwise(columns))
 

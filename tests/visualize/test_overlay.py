@@ -74,6 +74,10 @@ def test_panel_and_sheet() -> None:
     panel = titled_panel([picture, picture], "a very long file name that cannot fit into so narrow a panel " * 3)
     assert panel.shape[1] == 80 * 2 + 4 and panel.shape[0] > 60
     assert (panel[-60:, :80] == 200).all()
+    captioned = titled_panel([picture, picture], "", legend=False, captions=["MRI", "CT"])
+    assert captioned.shape[0] == 60 + 20 and (captioned[:20, :84] > 128).any() and (captioned[:20, 84:] > 128).any()
+    with pytest.raises(ValueError, match="2 pictures need as many captions, got 1"):
+        titled_panel([picture, picture], "title", captions=["MRI"])
     sheet = contact_sheet([picture, picture, picture], columns=2)
     assert sheet.shape == (2 * 68 + 8, 2 * 88 + 8, 3)
     assert (sheet == 200).all(axis=-1).sum() == 3 * 60 * 80

@@ -6,17 +6,23 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fastapi import HTTPException
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
-from ...data.files import RASTER, file_kind, file_stem
+from ...data.files import RASTER
+from ...utils import describe_weights
 from ..predictions import ClassificationPrediction, FusionPrediction, SegmentationPrediction
 from ..predictor import Predictor
+from .audit import note
 from .errors import BAD_INPUT, NO_MODEL, NOT_FOUND, answered
+from .formats import NRRD, image_kind, provide, split_name
+from .results import suffix_of, write_as
 from .served import ServedModel
 
 __all__ = ["BundleInfer", "ClassificationInfer", "FusionInfer", "SegmentationInfer", "infer_task"]
@@ -32,6 +38,7 @@ class BundleInfer(InferTask):
     """
 
     type_of_task = InferType.OTHERS
+    kind = ""  # as the predictor says
 
     def __init__(self, model: ServedModel) -> None:
         self.model = model
@@ -48,7 +55,7 @@ class BundleInfer(InferTask):
 
     def config(self) -> dict[str, Any]:
         weights = self.model.weights
-        return {"weights": weights.name if weights else "none: train first"}
+        return {"weights": describe_weights(weights) if weights else "none: train first"}
 
     def is_valid(self) -> bool:
         """True also without weights: a request then says what is missing."""
@@ -62,12 +69,16 @@ class BundleInfer(InferTask):
         """File of the result, if it is an image, and the answer's params."""
         start = time.perf_counter()
         predictor = self.ready()
+        note(weights=self.model.weights_sha256)
         source = self.source(request)
-        with answered(BAD_INPUT, self.model.name):
-            prediction = predictor.predict(source)
-        file, answer = self.answer(prediction)
+        with answered(BAD_INPUT, self.model.name), readable(source) as files:
+            prediction = predictor.predict(files)
+            if time.monotonic() > request.get("_deadline", float("inf")):
+                raise TimeoutError("nobody waits for this result any more")
+            file, answer = self.answer(prediction, request)
         seconds = round(time.perf_counter() - start, 3)
-        return file, {**answer, "model": self.model.name, "latencies": {"total": seconds}}
+        said = {"model": self.model.name, "weights": prediction.weights, "latencies": {"total": seconds}}
+        return file, {**answer, **said}
 
     def ready(self) -> Predictor:
         """The predictor with its network built."""
@@ -84,18 +95,30 @@ class BundleInfer(InferTask):
         """What the predictor takes."""
         return image_file(request.get("image"), "image")
 
-    def answer(self, prediction: Any) -> tuple[str | None, dict[str, Any]]:
+    def answer(self, prediction: Any, request: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
+        """File and params of the answer.
+
+        Raises:
+            ValueError: params of the request that do not fit this image.
+        """
         raise NotImplementedError
 
 
 class SegmentationInfer(BundleInfer):
-    """Masks: 8-bit PNG (0 and 255) for pictures, NIfTI with shape and affine of the image for NIfTI and DICOM."""
+    """Masks: 8-bit PNG (0 and 255) for pictures, NIfTI with shape and affine of the image for NIfTI and DICOM.
+
+    Params of a request: ``threshold`` (default: the bundle's), ``result_extension`` (``.png`` for pictures, ``.nii``,
+    ``.nii.gz``, ``.nrrd``: label numbers), ``result_dtype`` (``uint8``, ``uint16``), ``result_compress``.
+    """
 
     type_of_task = InferType.SEGMENTATION
+    kind = "segmentation"
 
-    def answer(self, prediction: SegmentationPrediction) -> tuple[str, dict[str, Any]]:
+    def answer(self, prediction: SegmentationPrediction, request: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        if request.get("threshold") is not None:
+            prediction = replace(prediction, threshold=float(request["threshold"]))
         mask = prediction.mask
-        return _saved(prediction), {
+        return _saved(prediction, request, labels=True), {
             "label_names": {name: 1 for name in prediction.class_names},
             "confidence": prediction.confidence,
             "threshold": prediction.threshold,
@@ -107,9 +130,10 @@ class ClassificationInfer(BundleInfer):
     """Calibrated class probabilities; no image."""
 
     type_of_task = InferType.CLASSIFICATION
+    kind = "classification"
     first_label = 0
 
-    def answer(self, prediction: ClassificationPrediction) -> tuple[None, dict[str, Any]]:
+    def answer(self, prediction: ClassificationPrediction, request: Mapping[str, Any]) -> tuple[None, dict[str, Any]]:
         scores = enumerate(prediction.by_class().items())
         return None, {
             "class": prediction.class_name,
@@ -123,7 +147,10 @@ class FusionInfer(BundleInfer):
 
     The request's image is source A. Source B is the image id in the request's ``params``, ``{"image_b": ID}``, else the
     image whose id differs in its ending only (``case1_MRI`` and ``case1_CT`` for the sources ``MRI`` and ``CT``).
+    ``result_extension`` is taken as for masks.
     """
+
+    kind = "fusion"
 
     def takes(self, image_id: str) -> bool:
         """Source A, by the ending of its id."""
@@ -136,8 +163,10 @@ class FusionInfer(BundleInfer):
             return first, image_file(named, "image_b")
         path = Path(first)
         with answered(BAD_INPUT, self.model.name):
-            wanted = self.model.partner(file_stem(path))
-        found = sorted(file for file in path.parent.iterdir() if file_stem(file) == wanted and file_kind(file))
+            wanted = self.model.partner(split_name(path.name)[0])
+        found = sorted(
+            file for file in path.parent.iterdir() if split_name(file.name)[0] == wanted and image_kind(file)
+        )
         if not found:
             raise HTTPException(
                 NOT_FOUND,
@@ -145,8 +174,8 @@ class FusionInfer(BundleInfer):
             )
         return first, str(found[0])
 
-    def answer(self, prediction: FusionPrediction) -> tuple[str, dict[str, Any]]:
-        return _saved(prediction), {"label_names": {}, "value_range": [0, 1]}
+    def answer(self, prediction: FusionPrediction, request: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        return _saved(prediction, request), {"label_names": {}, "value_range": [0, 1]}
 
 
 TASKS = {"segmentation": SegmentationInfer, "classification": ClassificationInfer, "fusion": FusionInfer}
@@ -164,13 +193,43 @@ def image_file(image: Any, key: str) -> str:
     return image
 
 
-def _saved(prediction: SegmentationPrediction | FusionPrediction) -> str:
+@contextmanager
+def readable(source: str | tuple[str, ...]) -> Iterator[Any]:
+    """The files of a request as the predictor reads them: NRRD as NIfTI while this lasts.
+
+    Raises:
+        ValueError: a NRRD file that cannot be read, or names another for its pixels.
+    """
+    files = [source] if isinstance(source, str) else list(source)
+    with tempfile.TemporaryDirectory(prefix="medssm_nrrd_") as folder:
+        made = [
+            str(provide(Path(file), Path(folder), f"image_{number}")) if image_kind(Path(file)) == NRRD else file
+            for number, file in enumerate(files)
+        ]
+        yield made[0] if isinstance(source, str) else tuple(made)
+
+
+def _saved(
+    prediction: SegmentationPrediction | FusionPrediction, request: Mapping[str, Any], labels: bool = False
+) -> str:
     """A temporary file, which the server removes when it has been sent."""
-    picture = prediction.meta.get("file_kind") == RASTER
-    handle, path = tempfile.mkstemp(suffix=".png" if picture else ".nii.gz", prefix="medssm_label_")
-    os.close(handle)
+    made = _new_file(".png" if prediction.meta.get("file_kind") == RASTER else ".nii.gz")
+    wanted = request.get("result_extension") or suffix_of(made)
+    dtype, compress = request.get("result_dtype"), request.get("result_compress", True) is not False
+    target = made
     try:
-        return str(prediction.save(path))
+        prediction.save(made)
+        if wanted != suffix_of(made) or dtype not in (None, "uint8"):
+            target = _new_file(wanted)
+            write_as(made, target, labels=labels, dtype=dtype, compress=compress)
+        return str(target)
     except BaseException:
-        os.unlink(path)
+        made.unlink(missing_ok=True)
+        target.unlink(missing_ok=True)
         raise
+
+
+def _new_file(suffix: str) -> Path:
+    handle, path = tempfile.mkstemp(suffix=suffix, prefix="medssm_label_")
+    os.close(handle)
+    return Path(path)

@@ -16,13 +16,12 @@ from monai.bundle import ConfigParser
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.train import TrainTask
 
-from ...data.files import file_kind
-from ...data.volume import is_volume
+from ...utils import publish_weights
 from ...utils.literal import command_word
-from .publish import publish
+from .formats import is_volume
 from .requests import plain_overrides
 from .served import ServedModel
-from .training_data import class_of, write_classes, write_masks, write_pairs
+from .training_data import class_of, unusable, write_classes, write_masks, write_pairs
 
 __all__ = ["BundleTrain"]
 
@@ -76,7 +75,7 @@ class BundleTrain(TrainTask):
         wanted = {key: request.get(key, default) for key, default in CONFIG.items()}
         overrides = plain_overrides(wanted["overrides"], ConfigParser.load_config_file(str(self._train_config)))
         run = self.runs / self.model.name / f"{time.strftime('%Y%m%d-%H%M%S')}_{os.getpid()}"
-        settings = self._data_settings(run / "saved_labels", datastore, float(wanted["val_split"]))
+        settings, left_out = self._data_settings(run / "saved_labels", datastore, float(wanted["val_split"]))
         weights = self.model.weights
         if weights is not None:
             kept = {k: v for k, v in self.model.predictor().settings.items() if k not in SET_BY_DATA}
@@ -84,33 +83,47 @@ class BundleTrain(TrainTask):
             settings = {**kept, **settings, **start}
         settings |= {"max_epochs": int(wanted["max_epochs"]), "batch_size": int(wanted["batch_size"])}
         self._run({**settings, **overrides}, run)
-        publish(run / "models", self.model.root / "models")
+        if publish_weights(run / "models", self.model.root / "models") is None:
+            raise RuntimeError(f"the training left no weights in {run}; more epochs or images may give some.")
         logger.info("%s: new weights in %s", self.model.name, self.model.root / "models")
-        return {"model": self.model.name, "run": str(run), "last_epoch": _last_row(run / "training" / "history.csv")}
+        last = _last_row(run / "training" / "history.csv")
+        return {"model": self.model.name, "run": str(run), "last_epoch": last, "left_out": left_out}
 
-    def _data_settings(self, folder: Path, datastore: Datastore, share: float) -> dict[str, Any]:
-        """Write the data folder; settings of the training that name it."""
-        task = self.model.predictor().task
+    def _data_settings(self, folder: Path, datastore: Datastore, share: float) -> tuple[dict[str, Any], dict[str, str]]:
+        """Write the data folder; settings of the training that name it, and the labels that it leaves out, with the
+        reason."""
+        kind = self.model.predictor().task.kind
         final = DefaultLabelTag.FINAL
         labelled = {
             image: (Path(datastore.get_image_uri(image)), Path(datastore.get_label_uri(image, final)))
             for image in datastore.get_labeled_images()
         }
-        settings: dict[str, Any] = {"dataset_dir": folder}
-        if task.kind == "segmentation":
-            masks = {name: files for name, files in labelled.items() if file_kind(files[1])}
-            return {**settings, "layout": "plain", "split_file": write_masks(folder, masks, share)}
-        if task.kind == "classification":
-            named = {
-                name: (image, class_of(label)) for name, (image, label) in labelled.items() if label.suffix == ".json"
-            }
-            known = task.class_names if self.model.weights else ()
+        left_out = {} if kind == "fusion" else unusable(kind, {name: label for name, (_, label) in labelled.items()})
+        for name, reason in left_out.items():
+            logger.warning("%s: the label of %s is left out: %s", self.model.name, name, reason)
+        usable = {name: files for name, files in labelled.items() if name not in left_out}
+        try:
+            settings = self._write(kind, folder, usable, datastore, share)
+        except ValueError as error:
+            if not left_out:
+                raise
+            reasons = "; ".join(sorted(set(left_out.values())))
+            raise ValueError(f"{error} Left out: {', '.join(sorted(left_out))} ({reasons}).") from error
+        return {"dataset_dir": folder, **settings}, left_out
+
+    def _write(
+        self, kind: str, folder: Path, labelled: Mapping[str, tuple[Path, Path]], datastore: Datastore, share: float
+    ) -> dict[str, Any]:
+        if kind == "segmentation":
+            return {"layout": "plain", "split_file": write_masks(folder, labelled, share)}
+        if kind == "classification":
+            named = {name: (image, class_of(label)) for name, (image, label) in labelled.items()}
+            known = self.model.predictor().task.class_names if self.model.weights else ()
             split, classes = write_classes(folder, named, known, share)
-            names = {"datalists#class_names": classes}
-            return {**settings, "layout": "folders", "split_file": split, **names}
+            return {"layout": "folders", "split_file": split, "datalists#class_names": classes}
         pairs = self._pairs(datastore)
         endings = self.model.sources
-        return {**settings, "sources": list(endings), "split_file": write_pairs(folder, pairs, endings, share)}
+        return {"sources": list(endings), "split_file": write_pairs(folder, pairs, endings, share)}
 
     def _pairs(self, datastore: Datastore) -> dict[str, tuple[Path, Path]]:
         """Complete pairs of the model's dimension in the studies folder, by their name without ending."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ...data.files import file_stem, natural_key
+from ...data.files import natural_key
+from .formats import CLASS_SUFFIX, IMAGE_SUFFIXES, image_kind, provide
 from .requests import config_text
 
-__all__ = ["class_of", "write_classes", "write_masks", "write_pairs"]
+__all__ = ["class_of", "unusable", "write_classes", "write_masks", "write_pairs"]
 
 PARTS = ("training", "validation")
 
@@ -36,17 +35,21 @@ def class_of(label: Path) -> str:
     return name
 
 
-def _link(source: Path, folder: Path, name: str) -> None:
-    """``source`` in ``folder`` under ``name`` and its own ending. (Studies may be links: files of several images may
-    have one name.)"""
-    target = folder / f"{name}{source.name[len(file_stem(source)) :]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    if os.path.lexists(target):  # never write through a link: it leads to the user's image
-        raise FileExistsError(f"{target} exists: two images have the name {name!r}; rename one of them.")
-    try:
-        os.symlink(source, target)
-    except OSError:  # Windows without the right to make links
-        shutil.copy2(source, target)
+def unusable(kind: str, labels: Mapping[str, Path]) -> dict[str, str]:
+    """Labels that a training cannot take, by image, with the reason.
+
+    Args:
+        kind: ``"segmentation"`` takes masks, ``"classification"`` JSON files.
+        labels: image id to the file of its label.
+    """
+    reasons = {}
+    for name, label in labels.items():
+        if kind == "classification" and label.suffix.lower() != CLASS_SUFFIX:
+            reasons[name] = f"{label.suffix or 'a file without suffix'} names no class, a {CLASS_SUFFIX} file does"
+        elif kind == "segmentation" and image_kind(label) is None:
+            known = ", ".join(sorted(IMAGE_SUFFIXES))
+            reasons[name] = f"{label.suffix or 'a file without suffix'} is no mask; masks are {known}"
+    return reasons
 
 
 def _split(names: Sequence[str], share: float, what: str) -> dict[str, list[str]]:
@@ -80,8 +83,8 @@ def write_masks(folder: Path, labelled: Mapping[str, tuple[Path, Path]], share: 
     """
     parts = _split(list(labelled), share, "image(s) with a saved mask")
     for name, (image, mask) in labelled.items():
-        _link(image, folder / "images", name)
-        _link(mask, folder / "masks", name)
+        provide(image, folder / "images", name)
+        provide(mask, folder / "masks", name)
     return _write_split(folder, parts)
 
 
@@ -114,7 +117,7 @@ def write_classes(
         for part in PARTS:
             parts[part] += split[part]
     for name, (image, label) in labelled.items():
-        _link(image, folder / label, name)
+        provide(image, folder / label, name)
     return _write_split(folder, parts), classes
 
 
@@ -133,5 +136,5 @@ def write_pairs(folder: Path, pairs: Mapping[str, tuple[Path, Path]], endings: t
     parts = _split(list(pairs), share, "complete pair(s) of images")
     for name, files in pairs.items():
         for file, ending in zip(files, endings, strict=True):
-            _link(file, folder, name + ending)
+            provide(file, folder, name + ending)
     return _write_split(folder, parts)

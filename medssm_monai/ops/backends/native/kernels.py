@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -14,39 +12,24 @@ from pathlib import Path
 import numba
 import numpy as np
 
+from ....utils.user_cache import is_writable, user_cache
 from .backward import backward_units
 from .forward import forward_units
 from .params import make_params
 from .shares import add_units
 
-__all__ = ["add_kernel", "backward_kernel", "cache_directory", "forward_kernel"]
+__all__ = ["EXPECTED_SECONDS", "add_kernel", "backward_kernel", "cache_directory", "forward_kernel"]
 
 _log = logging.getLogger(__name__)
 _lock = threading.RLock()
+EXPECTED_SECONDS = {"forward": 15, "backward": 20}
+"""Of compiling, measured with an empty cache on an idle core of an AMD EPYC server; the rest takes less than 1 s."""
 Kernel = Callable[[np.ndarray, int, int, int], None]
 
 
-def _user_cache() -> Path:
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-
-
-def _is_writable(directory: Path) -> bool:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        probe = directory / f".probe-{os.getpid()}-{threading.get_ident()}"
-        probe.touch()
-        probe.unlink()
-    except OSError:
-        return False
-    return True
-
-
 def cache_directory() -> Path | None:
-    """Where machine code is kept: ``NUMBA_CACHE_DIR``, beside this file or the user's cache; None if all are read-only.
+    """Where machine code is kept: ``NUMBA_CACHE_DIR``, beside this file, or the user's cache, the first that can be
+    written; None if there is none.
 
     The last part of the name is a digest of the kernels' source: Numba itself only notices a change of the file that
     holds the outermost function.
@@ -56,9 +39,27 @@ def cache_directory() -> Path | None:
     for source in sorted(here.glob("*.py")):
         digest.update(source.read_bytes())
     roots = [Path(numba.config.CACHE_DIR)] if numba.config.CACHE_DIR else []
-    roots += [here / "__pycache__", _user_cache() / "medssm_monai"]
-    candidates = (root / f"scan-{digest.hexdigest()[:16]}" for root in roots)
-    return next((directory for directory in candidates if _is_writable(directory)), None)
+    roots.append(here / "__pycache__")
+    name = f"scan-{digest.hexdigest()[:16]}"
+    for root in roots:
+        if is_writable(root / name):
+            return root / name
+    cache = user_cache()
+    return cache / name if cache is not None and is_writable(cache / name) else None
+
+
+def _announce(kernel: str, directory: Path | None) -> None:
+    """Say that the program waits. A warning, since in plain Python, without logging set up, others are not seen."""
+    if kernel not in EXPECTED_SECONDS:
+        return
+    _log.warning(
+        "compiling the selective scan (%s pass) for this processor, about %d s, longer on a busy machine; %s",
+        kernel,
+        EXPECTED_SECONDS[kernel],
+        f"once: the result is kept in {directory}"
+        if directory
+        else "again in every process, since there is no folder to keep it: set NUMBA_CACHE_DIR to one of your own",
+    )
 
 
 def _compile(function: Callable[..., None], params: np.ndarray) -> Kernel:
@@ -71,10 +72,8 @@ def _compile(function: Callable[..., None], params: np.ndarray) -> Kernel:
             kernel = numba.njit(cache=directory is not None, **options)(function)
         finally:
             numba.config.CACHE_DIR = before
-        known = directory is not None and any(directory.rglob(f"*.{function.__name__}-*.nbi"))
-        if not known:
-            where = f"kept in {directory}" if directory else "no writable place to keep the result: set NUMBA_CACHE_DIR"
-            _log.info("compiling the native scan (%s) for this processor, some seconds; %s", function.__name__, where)
+        if directory is None or not any(directory.rglob(f"*.{function.__name__}-*.nbi")):
+            _announce(function.__name__.removesuffix("_units"), directory)
         start = time.perf_counter()
         counters = np.zeros(2, np.int64)
         kernel(params, 0, counters.ctypes.data, 0)  # no units: compiles or loads, computes nothing

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["BUNDLES_VARIABLE", "bundle_config", "find_bundle", "list_bundles"]
+__all__ = ["BUNDLES_VARIABLE", "bundle_config", "bundle_places", "find_bundle", "list_bundles"]
 
 BUNDLES_VARIABLE = "MEDSSM_BUNDLES"
 """Environment variable: one or more folders that hold bundles, separated as in ``PATH``."""
@@ -19,7 +19,8 @@ def bundle_config(root: Path, name: str) -> Path | None:
     return next((path for end in SUFFIXES if (path := root / "configs" / f"{name}{end}").is_file()), None)
 
 
-def _places() -> list[Path]:
+def bundle_places() -> list[Path]:
+    """Folders in which bundles are looked for by name."""
     named = [Path(entry).expanduser() for entry in os.environ.get(BUNDLES_VARIABLE, "").split(os.pathsep) if entry]
     places = [*named, CHECKOUT / "bundles", Path.cwd() / "bundles"]
     return list(dict.fromkeys(place.absolute() for place in places))
@@ -28,7 +29,7 @@ def _places() -> list[Path]:
 def list_bundles() -> dict[str, Path]:
     """Bundles that can be found by name, and their folders."""
     found: dict[str, Path] = {}
-    for place in _places():
+    for place in bundle_places():
         for folder in sorted(place.iterdir()) if place.is_dir() else ():
             if bundle_config(folder, "inference") is not None:
                 found.setdefault(folder.name, folder)
@@ -60,6 +61,6 @@ def find_bundle(bundle: str | os.PathLike[str]) -> Path:
         return found[text]
     known = f"found there: {', '.join(sorted(found))}" if found else "there is no bundle at all"
     raise FileNotFoundError(
-        f"no bundle {text!r} in {', '.join(map(str, _places()))}; {known}. Installed packages hold no bundles: give "
-        f"the bundle's folder, or set {BUNDLES_VARIABLE} to the folder that holds it."
+        f"no bundle {text!r} in {', '.join(map(str, bundle_places()))}; {known}. Installed packages hold no bundles: "
+        f"give the bundle's folder, or set {BUNDLES_VARIABLE} to the folder that holds it."
     )

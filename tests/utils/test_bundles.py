@@ -7,8 +7,8 @@ import os
 import pytest
 
 import medssm_monai
-from medssm_monai.apps import bundles
-from medssm_monai.apps.bundles import find_bundle, list_bundles
+from medssm_monai.utils import bundles
+from medssm_monai.utils.bundles import find_bundle, list_bundles
 
 
 def _bundle(folder):

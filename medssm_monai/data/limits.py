@@ -1,0 +1,103 @@
+"""How large an image may be: looked at in the header, before anything is decoded."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+
+from PIL import Image
+
+from .errors import ImageReadError
+
+__all__ = ["MAX_PIXELS", "MAX_PIXELS_VARIABLE", "TooLargeError", "check_memory", "check_size", "open_raster"]
+
+MAX_PIXELS_VARIABLE = "MEDSSM_MAX_PIXELS"
+MAX_PIXELS = 180_000_000
+"""Pixels of a picture; decoded, they take 12 bytes each in colour. Volumes, of one channel, may have three times as
+many voxels."""
+VOXELS_PER_PIXEL = 3
+_opening = Lock()
+
+
+class TooLargeError(ImageReadError):
+    """An image above the limit; the message names the size, the limit and what to do."""
+
+
+def max_pixels() -> int:
+    """The limit: environment variable ``MEDSSM_MAX_PIXELS``, else :data:`MAX_PIXELS`.
+
+    Raises:
+        ValueError: the variable is no whole number above 0.
+    """
+    given = os.environ.get(MAX_PIXELS_VARIABLE, "").strip()
+    if not given:
+        return MAX_PIXELS
+    if not given.replace("_", "").isdecimal() or int(given) < 1:
+        raise ValueError(f"{MAX_PIXELS_VARIABLE} must be a whole number of pixels above 0, got {given!r}.")
+    return int(given)
+
+
+def check_size(name: object, shape: Sequence[int], spatial_dims: int = 2) -> None:
+    """Refuse an image of this shape if it is above the limit.
+
+    Args:
+        name: file, for the message.
+        shape: its sides as the header gives them.
+        spatial_dims: 2 for a picture, 3 for a volume.
+
+    Raises:
+        TooLargeError: above the limit.
+    """
+    limit = max_pixels() * (VOXELS_PER_PIXEL if spatial_dims == 3 else 1)
+    count = math.prod(int(side) for side in shape)
+    if count > limit:
+        what = "voxels" if spatial_dims == 3 else "pixels"
+        needed = -(-count // VOXELS_PER_PIXEL) if spatial_dims == 3 else count
+        raise TooLargeError(
+            f"{name}: too large, {' x '.join(map(str, shape))} = {count} {what}, the limit is {limit}; make it smaller "
+            f"or cut it into tiles first, or raise the limit if the memory allows it ({MAX_PIXELS_VARIABLE}={needed})."
+        )
+
+
+def check_memory(name: object, size: int) -> None:
+    """Refuse what cannot lie in the memory of this machine (where the system tells how much that is).
+
+    Args:
+        name: file, for the message.
+        size: bytes needed.
+
+    Raises:
+        TooLargeError: more than there is.
+    """
+    try:
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # Windows
+        return
+    if size > there:
+        raise TooLargeError(
+            f"{name}: too large, its header claims {size / 2**30:.1f} GiB where the machine has {there / 2**30:.1f} "
+            "GiB of memory; save it in parts."
+        )
+
+
+def open_raster(path: Path) -> Image.Image:
+    """``PIL.Image.open`` with the limit of this package in place of Pillow's.
+
+    Raises:
+        TooLargeError: above the limit, and what Pillow raises.
+    """
+    with _opening:  # Pillow's own limit is a variable of its module
+        kept, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            img = Image.open(path)
+        finally:
+            Image.MAX_IMAGE_PIXELS = kept
+    try:
+        check_size(path, (img.height, img.width))
+    except BaseException:
+        img.close()
+        raise
+    return img

@@ -1,0 +1,205 @@
+"""What a bundle's training, evaluation and inference say when they have ended well; called in a config's `finalize`."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import json
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ignite.engine import Engine
+from monai.utils import path_to_sqlite_uri
+
+from medssm_monai.handlers.events import process_rank
+from medssm_monai.utils.closing import closing_block
+from medssm_monai.utils.command_line import as_typed, option_words, python_name, run_by_monai
+from medssm_monai.utils.folders import shown_path
+
+if TYPE_CHECKING:
+    from medssm_monai.engines import BulkEvaluator
+
+__all__ = ["close_evaluation", "close_inference", "close_training", "key_figure"]
+
+logger = logging.getLogger(__name__)
+
+PICTURES = "*.png"
+OF_ONE_TRAINING = (
+    *("run_id", "run_name", "run_dir", "resume_from", "init_from", "pretrained_path", "max_epochs", "ckpt_path"),
+    *("optimizer", "optimizers", "lr_scheduler", "loss", "train", "tracker", "settings"),
+)
+OF_EVERY_COMMAND = ("bundle_root", "device", "args_file", "meta_file", "logging_file")
+
+
+def close_training(
+    bundle_root: str, run_dir: str | os.PathLike, ckpt_dir: str | os.PathLike, evaluator: Engine, trainer: Engine
+) -> None:
+    """Log the key figure of the best epoch, where weights, report and curves are, and how to evaluate.
+
+    Args:
+        bundle_root: the bundle's folder.
+        run_dir: folder of the run.
+        ckpt_dir: folder of the weights.
+        evaluator: that of the validation, which knows the best epoch.
+        trainer: the trainer.
+    """
+    if process_rank() > 0:
+        return
+    run, state = Path(run_dir), evaluator.state
+    validated = state.key_metric_name is not None and state.best_metric_epoch > 0
+    figure = f"best {state.key_metric_name} {state.best_metric:.4f} in epoch {state.best_metric_epoch}, of"
+    figure = figure if validated else "never validated,"
+    places = {
+        "weights": Path(ckpt_dir) / "model.pt",
+        "report": run / "validation" / "report.md",
+        "curves": run / "curves.png",
+        "table": run / "history.csv",
+    }
+    commands = {"runs": _mlflow_ui(run.parent), "next": _evaluate_command(Path(bundle_root), places["weights"])}
+    logger.info("%s", closing_block(f"Trained: {figure} {trainer.state.epoch} epochs", places, commands))
+
+
+def close_evaluation(bundle_root: str, run_dir: str | os.PathLike, ckpt_path: str | os.PathLike) -> None:
+    """Log the key figure, where report and pictures are, and a command that predicts one of these images.
+
+    Args:
+        bundle_root: the bundle's folder.
+        run_dir: folder of the report; in it `explanations/` where the network was explained.
+        ckpt_path: the weights.
+    """
+    if process_rank() > 0:
+        return
+    run = Path(run_dir)
+    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    explained = sorted((run / "explanations").glob(PICTURES))
+    places = {
+        "weights": ckpt_path,
+        "report": run / "report.md",
+        "table": [run / "per_image.csv", run / "per_pair.csv"],
+        "pictures": [*sorted(run.glob(PICTURES)), *explained],
+    }
+    commands = {
+        "runs": _mlflow_ui(run.parent),
+        "next": _infer_command(Path(bundle_root), run, Path(ckpt_path)),
+    }
+    logger.info("%s", closing_block(f"Evaluated: {key_figure(summary)}", places, commands))
+
+
+def close_inference(
+    bundle_root: str,
+    ckpt_path: str | os.PathLike,
+    evaluator: BulkEvaluator,
+    results: str | os.PathLike | Sequence[str | os.PathLike],
+    what: str = "images",
+) -> None:
+    """Log how many images are done, where the results are, and how to hand the network to another program.
+
+    Args:
+        bundle_root: the bundle's folder.
+        ckpt_path: the weights.
+        evaluator: that of the inference, which knows what failed.
+        results: file or folder of the results, or several; those that do not exist are left out. A `failed.csv`
+            counts only when this run has left it.
+        what: ``"images"`` or ``"pairs"``.
+    """
+    if process_rank() > 0:
+        return
+    root, weights = Path(bundle_root), Path(ckpt_path)
+    own = [] if weights == root / "models" / "model.pt" else ["--ckpt_path", shown_path(weights)]
+    command = as_typed([python_name(), "-m", "medssm_monai.export", shown_path(root), *own])
+    several = [results] if isinstance(results, (str, os.PathLike)) else list(results)
+    there = [place for place in several if evaluator.failures or Path(place).name != "failed.csv"]
+    failed = f", {evaluator.seen - evaluator.done} failed" if evaluator.failures else ""
+    figure = f"Inference finished: {evaluator.done} of {evaluator.seen} {what} done{failed}"
+    logger.info("%s", closing_block(figure, {"weights": weights, "results": there}, {"next": _if_program(command)}))
+
+
+def key_figure(summary: Mapping[str, Any]) -> str:
+    """The first figure of a report's `summary.json` with its interval, and over how many images."""
+    if "confusion_matrix" in summary:
+        name, entry = "accuracy", summary["metrics"]["accuracy"]
+    elif "rows" in summary:
+        name = summary["cases_by"]
+        entry = summary["rows"]["fused"][name]
+    else:
+        name = summary["worst_by"]
+        entry = summary["per_image"][name]
+    value = entry["value"] if "value" in entry else entry["mean"]
+    many = "pairs" if "rows" in summary else "images"
+    interval = f"95 % interval {entry['low']:.4f} to {entry['high']:.4f}"
+    return (
+        f"{name} {value:.4f} ({interval}) over {summary['images']} {many}, {summary['name']} part of {summary['data']}"
+    )
+
+
+def _if_program(command: str) -> str:
+    return command if run_by_monai() else ""
+
+
+def _mlflow_ui(output_dir: Path) -> str:
+    store = output_dir / "mlruns.db"
+    if not store.is_file() or os.environ.get("MLFLOW_TRACKING_URI"):
+        return ""
+    return as_typed([python_name(), "-m", "mlflow", "ui", "--backend-store-uri", path_to_sqlite_uri(store)])
+
+
+def _typed_configs(options: Mapping[str, Sequence[str]], default: Path) -> list[str]:
+    """The config files of this command, as they were typed."""
+    words = options.get("config_file")
+    if not words:
+        return [shown_path(default)]
+    text = words[1] if len(words) > 1 else words[0].partition("=")[2]
+    files = ast.literal_eval(text) if text.strip().startswith(("[", "(")) else text.split(",")
+    return [str(file) for file in files]
+
+
+def _command(action: Sequence[str], configs: Sequence[str], options: Sequence[str]) -> str:
+    files = configs[0] if len(configs) == 1 else str(list(configs))
+    return as_typed([python_name(), "-m", "monai.bundle", "run", *action, "--config_file", files, *options])
+
+
+def _evaluate_command(root: Path, weights: Path) -> str:
+    """This training's command as an evaluation: the same configs and data, without what only a training has."""
+    if not run_by_monai() or not weights.is_file():
+        return ""
+    _, options = option_words(sys.argv[1:])
+    settings = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
+    left_out = {*OF_ONE_TRAINING, *settings, "config_file"} - {"sources"}
+    kept = [
+        word for name, words in options.items() if name.split("#")[0].split("::")[0] not in left_out for word in words
+    ]
+    configs = [
+        file for file in _typed_configs(options, root / "configs" / "train.yaml") if "multi_gpu_train" not in file
+    ]
+    return _command(["evaluating"], [*configs, shown_path(root / "configs" / "evaluate.yaml")], kept)
+
+
+def _infer_command(root: Path, run: Path, weights: Path) -> str:
+    source = _evaluated(run)
+    if not run_by_monai() or source is None:
+        return ""
+    _, options = option_words(sys.argv[1:])
+    kept = [word for name, words in options.items() if name in OF_EVERY_COMMAND for word in words]
+    own = [] if weights == root / "models" / "model.pt" else ["--ckpt_path", shown_path(weights)]
+    config = shown_path(root / "configs" / "inference.yaml")
+    return _command([], [config], ["--dataset_dir", shown_path(source), *own, *kept])
+
+
+def _evaluated(run: Path) -> Path | None:
+    """One of the images that were evaluated; of pairs in two folders the folder above; None where there is no file."""
+    for table in ("per_image.csv", "per_pair.csv"):
+        if not (run / table).is_file():
+            continue
+        with open(run / table, newline="", encoding="utf-8") as stream:
+            first = next(csv.DictReader(stream))
+        path = Path(first.get("image") or next(iter(first.values())))
+        if path.is_file() and table == "per_pair.csv":
+            sources = json.loads((run / "summary.json").read_text(encoding="utf-8"))["sources"]
+            folder = path.parent.parent
+            return folder if all((folder / source).is_dir() for source in sources) else None
+        return path if path.is_file() else None
+    return None

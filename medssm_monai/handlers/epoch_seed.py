@@ -1,0 +1,58 @@
+"""Random numbers of an epoch that depend on the seed and the epoch alone."""
+
+from __future__ import annotations
+
+import logging
+import random
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from monai.data.utils import set_rnd
+from monai.utils import MAX_SEED
+
+from medssm_monai.handlers.events import process_rank
+
+__all__ = ["EpochSeed"]
+
+logger = logging.getLogger(__name__)
+
+
+class EpochSeed:
+    """Seed every source of random numbers of a MONAI trainer anew at the start of each epoch, by (seed, epoch, rank).
+
+    So an epoch draws the same order of images, augmentations and dropout whether the training came to it in one go or
+    was resumed just before it. Seeded are PyTorch, NumPy and Python, the random transforms of the training data and of
+    ``prepare_batch``, and the data loader's own generator where it has one. Data loader workers take their seeds from
+    PyTorch's when they start, at the first batch of an epoch. Ranks draw different numbers.
+
+    Args:
+        seed: any integer; ``None`` seeds nothing, and a resumed training then differs from an uninterrupted one.
+    """
+
+    def __init__(self, seed: int | None) -> None:
+        self.seed = seed
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to a MONAI trainer."""
+        if self.seed is None:
+            return
+        if getattr(engine.data_loader, "persistent_workers", False):
+            logger.warning(
+                "persistent_workers keep their random numbers from epoch to epoch: a resumed training will differ from "
+                "an uninterrupted one. Leave that option out for equal results."
+            )
+        engine.add_event_handler(Events.EPOCH_STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Seed the epoch that ``engine`` starts."""
+        entropy = [int(self.seed or 0) % MAX_SEED, engine.state.epoch, process_rank()]
+        seeds = [int(word) for word in np.random.SeedSequence(entropy).generate_state(6)]
+        torch.manual_seed(seeds[0])
+        np.random.seed(seeds[1])
+        random.seed(seeds[2])
+        set_rnd(getattr(engine.data_loader, "dataset", None), seeds[3])
+        set_rnd(engine.prepare_batch, seeds[4])
+        generator = getattr(engine.data_loader, "generator", None)
+        if generator is not None:
+            generator.manual_seed(seeds[5])

@@ -1,0 +1,218 @@
+"""One run in one MLflow store, and the limit of how long a store that does not answer may hold a training."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ignite.engine import Engine
+from monai.utils import path_to_sqlite_uri
+
+__all__ = ["MLflowStore", "StoreLostError", "local_uri", "resolve_tracking_uri", "shown_uri"]
+
+URI_VARIABLE = "MLFLOW_TRACKING_URI"
+SECONDS = 4.0
+SECONDS_PER_BYTE = 1e-6
+REQUESTS = {  # as MLflow reads them at every request; its own default is to wait for more than four minutes
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "3",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+}
+PARAMS_PER_CALL = 100
+METRICS_PER_CALL = 1000
+REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS")
+
+Result = TypeVar("Result")
+
+
+def local_uri(output_dir: str | os.PathLike[str]) -> str:
+    """The SQLite file ``mlruns.db`` in the output folder."""
+    return path_to_sqlite_uri(Path(output_dir) / "mlruns.db")
+
+
+def shown_uri(uri: str) -> str:
+    """A store's address without the password that may be in it."""
+    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", uri)
+
+
+class StoreLostError(RuntimeError):
+    """A tracking server did not answer, or not in time."""
+
+
+def resolve_tracking_uri(output_dir: str | os.PathLike[str], tracking_uri: str | None = None) -> str:
+    """``MLFLOW_TRACKING_URI`` when set, else ``tracking_uri``, else a SQLite file ``mlruns.db`` in the output folder.
+
+    Raises:
+        ValueError: a folder, which MLflow no longer keeps runs in.
+    """
+    own = local_uri(output_dir)
+    source, chosen = URI_VARIABLE, os.environ.get(URI_VARIABLE)
+    if not chosen:
+        source, chosen = "tracking_uri", tracking_uri
+    if not chosen:
+        return own
+    if chosen.startswith("file:") or "://" not in chosen:
+        folder = re.sub(r"^file:(//)?", "", chosen)
+        raise ValueError(
+            f"{source} is {chosen!r}, a folder, and MLflow no longer keeps runs in folders. Give a SQLite file, "
+            f"{source}={path_to_sqlite_uri(Path(folder) / 'mlruns.db')}, or a server, {source}=http://HOST:5000, or "
+            f"none: the runs then go to {own}."
+        )
+    return chosen
+
+
+class MLflowStore:
+    """A run in a store: MONAI's ``MLFlowHandler`` opens it, and joins an unfinished run of the same name.
+
+    A server is given ``SECONDS`` for each call, and for a file a second more for each megabyte, unless the user has set
+    MLflow's own ``MLFLOW_HTTP_REQUEST_TIMEOUT`` or ``MLFLOW_HTTP_REQUEST_MAX_RETRIES``, which then hold. Calls to a
+    SQLite file are not limited.
+
+    Args:
+        uri: of the store.
+        experiment_name: one experiment per bundle.
+        run_name: name of the run.
+
+    Attributes:
+        run_id: of the open run, None before :meth:`open`.
+
+    Raises:
+        StoreLostError: by all methods, for a server that does not answer in time, or refuses to be used. What a SQLite
+            file raises is passed on.
+    """
+
+    def __init__(self, uri: str, experiment_name: str, run_name: str) -> None:
+        self.uri, self.experiment_name, self.run_name = uri, experiment_name, run_name
+        self.is_local = uri.startswith("sqlite:")
+        self.run_id: str | None = None
+        self.client: Any = None
+        self._handler: Any = None
+
+    def open(self, engine: Engine) -> None:
+        """Open the run, or go on with an unfinished one of this name."""
+        from monai.handlers import MLFlowHandler
+
+        if self.is_local:
+            Path(self.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        with _environment({URI_VARIABLE: None}):  # which MONAI's handler would take instead of the argument
+            self._handler = self._call(
+                lambda: MLFlowHandler(
+                    tracking_uri=self.uri,
+                    experiment_name=self.experiment_name,
+                    run_name=self.run_name,
+                    iteration_log=False,
+                )
+            )
+        self.client = self._handler.client
+        if not self.is_local:
+            self._call(lambda: self.client.search_experiments(max_results=1))  # is anybody there?
+        self._call(lambda: self._handler.start(engine), calls=8)
+        self.run_id = self._handler.cur_run.info.run_id
+        self._call(lambda: self.client.update_run(self.run_id, status="RUNNING"))
+
+    def log_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags of the run."""
+        for key, value in tags.items():
+            self._call(lambda key=key, value=value: self.client.set_tag(self.run_id, key, value))
+
+    def log_params(self, params: Mapping[str, str]) -> list[str]:
+        """Log settings; returns the names of those that the run has already with another value, which it keeps."""
+        from mlflow.entities import Param
+
+        known = self._call(lambda: self.client.get_run(self.run_id)).data.params
+        for part in _parts(
+            [Param(name, value) for name, value in params.items() if name not in known], PARAMS_PER_CALL
+        ):
+            self._call(lambda part=part: self.client.log_batch(self.run_id, params=part))
+        return [name for name, value in params.items() if name in known and known[name] != value]
+
+    def log_metrics(self, metrics: Sequence[Any]) -> None:
+        """Log MLflow ``Metric`` objects."""
+        for part in _parts(metrics, METRICS_PER_CALL):
+            self._call(lambda part=part: self.client.log_batch(self.run_id, metrics=part))
+
+    def log_file(self, path: str, folder: str | None = None) -> None:
+        """Log a file, into a folder of the run's artifacts."""
+        extra = os.path.getsize(path) * SECONDS_PER_BYTE
+        self._call(lambda: self.client.log_artifact(self.run_id, path, folder), extra=extra)
+
+    def close(self, status: str) -> None:
+        """End the run with this status, and release the SQLite file."""
+        self._handler.run_finish_status = status
+        self._call(self._handler.close)
+
+    def _call(self, function: Callable[[], Result], calls: int = 1, extra: float = 0.0) -> Result:
+        if self.is_local:
+            return function()
+        if any(os.environ.get(name) for name in list(REQUESTS)[:2]):
+            seconds, limits = None, {}
+        else:
+            seconds, limits = calls * SECONDS + extra, dict(REQUESTS)
+            limits["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(int(float(REQUESTS["MLFLOW_HTTP_REQUEST_TIMEOUT"]) + extra))
+        try:
+            with _environment(limits):
+                return _within(seconds, function)
+        except Exception as error:  # MLflow, requests, urllib3, database drivers: whatever it is, training goes on
+            if getattr(error, "error_code", None) in REFUSALS:
+                raise
+            raise StoreLostError(_short(error)) from error
+
+
+def _within(seconds: float | None, function: Callable[[], Result]) -> Result:
+    """Call a function, but wait no longer for it than this; name look-ups and drivers know no limit of their own."""
+    outcome: dict[str, Any] = {}
+
+    def work() -> None:
+        try:
+            outcome["result"] = function()
+        except BaseException as error:
+            outcome["error"] = error
+
+    thread = threading.Thread(target=work, name="mlflow-call", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:  # the interpreter is ending, no thread starts any more
+        return function()
+    thread.join(seconds)
+    if "error" in outcome:
+        raise outcome["error"]
+    if "result" not in outcome:
+        raise TimeoutError(f"no answer within {seconds:.0f} s")
+    return outcome["result"]
+
+
+@contextmanager
+def _environment(values: Mapping[str, str | None]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    try:
+        _set_environment(values)
+        yield
+    finally:
+        _set_environment(before)
+
+
+def _set_environment(values: Mapping[str, str | None]) -> None:
+    for name, value in values.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+def _short(error: Exception) -> str:
+    """The reason within MLflow's message, which repeats the address and wraps one library's error in another's."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    for known in ("Connection refused", "Name or service not known", "timed out", "Max retries exceeded"):
+        if known.lower() in text.lower():
+            return known.lower()
+    return text[:200]
+
+
+def _parts(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,111 @@
+"""Which weights run, for what, and which others there are: one line for the log, for outputs and for errors."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .file_hash import file_sha256
+from .model_settings import TRAINED_ON, saved_settings
+
+__all__ = ["describe_weights", "other_weights", "require_weights", "weights_hint"]
+
+OWN_NAME = re.compile(r"model(_\d{8}-\d{6}(_\d+)?)?\.pt")
+MEND = "Train first (run training), or name a checkpoint with --ckpt_path FILE."
+MANY, SHOWN, DIGITS = 6, 4, 12
+
+
+def describe_weights(ckpt_path: str | os.PathLike[str], name: str | None = None) -> str:
+    """One line about weights: file, whether they are your own or come with the bundle (which have a model card beside
+    them), what they were trained on, classes or sources, size of the images, start of the file's SHA-256.
+
+    What the settings beside them do not say is left out; a file that is not there is said to be missing.
+
+    Args:
+        ckpt_path: the weights.
+        name: what to call the file; default its path as given.
+    """
+    path = Path(ckpt_path)
+    if not path.is_file():
+        return f"{name or path} (missing)"
+    settings = _settings(path)
+    facts = [_origin(path, settings), *_facts(settings), f"SHA-256 {file_sha256(path)[:DIGITS]}"]
+    return f"{name or path} ({'; '.join(facts)})"
+
+
+def _settings(path: Path) -> Mapping[str, Any]:
+    try:
+        return saved_settings(path) or {}
+    except ValueError:  # whoever uses the settings says so
+        return {}
+
+
+def _origin(path: Path, settings: Mapping[str, Any]) -> str:
+    trained_on = settings.get(TRAINED_ON)
+    data = f"trained on {trained_on}" if trained_on else "training data not recorded"
+    if path.with_suffix(".md").is_file():
+        return f"come with the bundle, {data}"
+    return f"your own training, {data}" if OWN_NAME.fullmatch(path.name) else data
+
+
+def _facts(settings: Mapping[str, Any]) -> list[str]:
+    facts = []
+    classes = settings.get("class_names")
+    if isinstance(classes, list) and classes:
+        more = f" and {len(classes) - MANY} more" if len(classes) > MANY else ""
+        facts.append(f"{len(classes)} classes: {', '.join(map(str, classes[:MANY]))}{more}")
+    sources = settings.get("sources")
+    if isinstance(sources, list):
+        facts.append(f"sources: {', '.join(map(str, sources))}")
+    if "spatial_dims" in settings:
+        facts.append(f"{settings['spatial_dims']}D")
+    if "in_channels" in settings:
+        facts.append(f"{settings['in_channels']} channel{'' if settings['in_channels'] == 1 else 's'}")
+    size = settings.get("image_size")
+    if isinstance(size, list):
+        facts.append(f"images of {' x '.join(map(str, size))}")
+    return facts
+
+
+def other_weights(ckpt_path: str | os.PathLike[str]) -> list[str]:
+    """The other weights in the folder of a checkpoint, the newest first, each with what it was trained on."""
+    path = Path(ckpt_path)
+    beside = [one for one in path.parent.glob("*.pt") if one.name != path.name and not one.name.startswith(".")]
+    files = sorted((one for one in beside if one.is_file()), key=lambda one: (-one.stat().st_mtime, one.name))
+    return [f"{one.name} ({_origin(one, _settings(one))})" for one in files]
+
+
+def _listed(ckpt_path: str | os.PathLike[str]) -> str:
+    others = other_weights(ckpt_path)
+    more = f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
+    return f"{', '.join(others[:SHOWN])}{more}" if others else ""
+
+
+def weights_hint(ckpt_path: str | os.PathLike[str]) -> str:
+    """For the end of an error: which weights were taken, and which others there are."""
+    there = _listed(ckpt_path)
+    choose = f" Others there: {there}; choose with --ckpt_path FILE." if there else ""
+    return f"The weights are {describe_weights(ckpt_path)}.{choose}"
+
+
+def require_weights(ckpt_path: str | os.PathLike[str] | None, what: str = "trained weights", mend: str = MEND) -> str:
+    """The path when weights lie there.
+
+    Raises:
+        FileNotFoundError: there are none; the message names the others in that folder, dated and shipped ones, and a
+            settings file that was left alone.
+    """
+    if ckpt_path is not None and Path(ckpt_path).is_file():
+        return os.fspath(ckpt_path)
+    message = f"{what} not found: {ckpt_path}. {mend}"
+    if ckpt_path is not None:
+        lone = Path(ckpt_path).with_suffix(".json")
+        there = _listed(ckpt_path)
+        if lone.is_file():
+            message += f" {lone.name} is there without its weights."
+        if there:
+            message += f" Others there: {there}."
+    raise FileNotFoundError(message)

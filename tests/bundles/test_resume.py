@@ -1,0 +1,137 @@
+"""A training of any bundle that is interrupted and resumed leaves what an uninterrupted one leaves, to the bit."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from ignite.engine import Events
+from matplotlib.figure import Figure
+from monai.engines import IterationEvents
+
+from medssm_monai.utils import root_cause
+
+from .bundle_runs import MAMBA_MIS, Bundle, every_bundle
+
+TRAIN = ("train.yaml",)
+RANDOM = {  # more of what draws random numbers than the defaults
+    "mamba_mis": {},
+    "medconvmamba": {"noise": 0.5, "erase": 0.5},
+    "medspectralnet": {"cutmix": 0.5, "perspective": 0.5, "blur": 0.5},
+    "clinical_fmamba": {"crops_per_pair": 2},
+}
+
+
+class PowerCut(BaseException):
+    """Stands for a kill: no handler expects it."""
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch):
+    """Drawing takes longer than training here."""
+    monkeypatch.setattr(Figure, "savefig", lambda self, target, **_: Path(target).write_bytes(b"a picture"))
+
+
+def settings(bundle: Bundle, workers: int) -> dict:
+    quick = {"max_epochs": 3, "learning_rate": 0.02, "train#dataloader#num_workers": workers}
+    return {**bundle.tiny, **RANDOM[bundle.name], **quick}
+
+
+def interrupt(flow, moment: str, epoch: int, monkeypatch) -> None:
+    """Run a workflow until the moment in an epoch."""
+
+    def end(engine) -> None:
+        if engine.state.epoch == epoch:
+            raise PowerCut
+
+    with monkeypatch.context() as patch:
+        if moment == "mid-epoch":
+            flow.trainer.add_event_handler(IterationEvents.BACKWARD_COMPLETED, end)
+        elif moment == "after validation":
+            flow.trainer.add_event_handler(Events.EPOCH_COMPLETED, end)
+        else:
+            whole = Path.write_bytes
+
+            def half(path: Path, data: bytes) -> int:
+                if f"checkpoint_epoch={epoch}." in path.name:
+                    whole(path, data[: len(data) // 2])
+                    raise PowerCut
+                return whole(path, data)
+
+            patch.setattr(Path, "write_bytes", half)
+        with pytest.raises(PowerCut):
+            flow.run()
+
+
+def table(run: Path) -> list[dict[str, str]]:
+    with open(run / "history.csv", newline="") as stream:
+        return [{key: cell for key, cell in row.items() if key != "seconds"} for row in csv.DictReader(stream)]
+
+
+def report(run: Path) -> dict:
+    return {k: v for k, v in json.loads((run / "validation" / "summary.json").read_text()).items() if k != "written"}
+
+
+@pytest.mark.parametrize(
+    ("workers", "moments"),
+    [(0, ("mid-epoch", "after validation", "mid-write")), (2, ("mid-epoch",))],
+    ids=["no workers", "two workers"],
+)
+@every_bundle
+def test_resumed_and_straight_are_equal_to_the_bit(bundle, workers, moments, tmp_path, monkeypatch):
+    options = settings(bundle, workers)
+    bundle.run(TRAIN, tmp_path, **options, run_name="straight")
+    resume = {"run_name": "resumed"}
+    for moment in moments:
+        interrupt(bundle.workflow(TRAIN, tmp_path, **options, **resume), moment, 2, monkeypatch)
+        resume = {"resume_from": str(tmp_path / "resumed")}  # the name of the run is that of the folder
+    bundle.run(TRAIN, tmp_path, **options, **resume)
+    straight, resumed = tmp_path / "straight", tmp_path / "resumed"
+    assert [row["epoch"] for row in table(straight)] == ["1", "2", "3"]
+    assert table(resumed) == table(straight)
+    assert report(resumed) == report(straight)
+    for name in ("model.pt", "model.json"):
+        assert (resumed / name).read_bytes() == (straight / name).read_bytes()
+    last = [torch.load(run / "checkpoint_epoch=3.pt", weights_only=True) for run in (resumed, straight)]
+    for part in ("model", "optimizer", "lr_scheduler", "early_stop"):
+        torch.testing.assert_close(last[0][part], last[1][part], rtol=0, atol=0)
+    first = torch.load(straight / "checkpoint_epoch=2.pt", weights_only=True)["model"]
+    assert any(not torch.equal(first[name], value) for name, value in last[0]["model"].items())
+
+
+@every_bundle
+def test_the_best_weights_are_those_of_the_best_epoch_with_their_settings(bundle, tmp_path):
+    bundle.run(TRAIN, tmp_path, **settings(bundle, 0), run_name="run")
+    run = tmp_path / "run"
+    scores = [float(row[bundle.key_metric]) for row in table(run)]
+    state = torch.load(run / "checkpoint_epoch=3.pt", weights_only=True)
+    best = scores.index(max(scores)) + 1
+    assert (state["best_model"]["metric"], state["best_model"]["epoch"]) == (max(scores), best)
+    weights = torch.load(run / "model.pt", weights_only=True)
+    if best > 1:
+        model = torch.load(run / f"checkpoint_epoch={best}.pt", weights_only=True)["model"]
+        torch.testing.assert_close(weights, model, rtol=0, atol=0)
+    stored = json.loads((run / "model.json").read_text())
+    assert stored["trained_on"] == "demo" and len(stored["weights_sha256"]) == 64
+    if "temperature" in stored:
+        assert stored["temperature"] == float(table(run)[best - 1]["temperature"])
+    assert report(run)["metrics" if "metrics" in report(run) else "per_image"]
+
+
+def test_a_finished_training_that_is_resumed_ends_well_and_changes_no_weights(tmp_path):
+    options = {**MAMBA_MIS.tiny, "max_epochs": 1}
+    MAMBA_MIS.run(TRAIN, tmp_path, **options, run_name="run")
+    files = ("model.pt", "model.json", "history.csv", "checkpoint_epoch=1.pt")
+    before = [(tmp_path / "run" / name).read_bytes() for name in files]
+    MAMBA_MIS.run(TRAIN, tmp_path, **options, resume_from=str(tmp_path / "run"))
+    assert [(tmp_path / "run" / name).read_bytes() for name in files] == before
+
+
+def test_a_typo_in_the_checkpoint_is_said_and_nothing_is_trained(tmp_path):
+    with pytest.raises(RuntimeError) as raised:
+        MAMBA_MIS.run(TRAIN, tmp_path, **MAMBA_MIS.tiny, resume_from=str(tmp_path / "runn"))
+    assert "--resume_from" in str(root_cause(raised.value))
+    assert not list(tmp_path.glob("**/history.csv"))

@@ -1,0 +1,51 @@
+"""One training at a time in a run's folder; one that was killed leaves it free."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from medssm_monai.utils import claim_run, release_run
+
+ROOT = Path(__file__).resolve().parents[2]
+HOLD = """
+import sys
+from medssm_monai.utils import claim_run
+claim_run(sys.argv[1])
+print("claimed", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that has claimed ``tmp_path / "run"`` and waits."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-c", HOLD, str(tmp_path / "run")]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env) as process:
+        assert process.stdout.readline().strip() == "claimed"
+        yield process
+        process.kill()
+
+
+def test_a_folder_in_use_is_refused_until_its_training_is_dead(tmp_path, holder, caplog):
+    with pytest.raises(RuntimeError, match=rf"training is running.*process {holder.pid} on .*--run_name"):
+        claim_run(tmp_path / "run")
+    holder.kill()
+    holder.wait()
+    with caplog.at_level("INFO"):
+        claim_run(tmp_path / "run")
+    assert f"process {holder.pid}" in caplog.text and "taken over" in caplog.text
+    release_run(tmp_path / "run")
+
+
+def test_a_process_may_claim_again_and_give_back(tmp_path):
+    for _ in range(2):
+        claim_run(tmp_path)
+    for _ in range(2):
+        release_run(tmp_path)
+    assert not (tmp_path / ".training").exists()
