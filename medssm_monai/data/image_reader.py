@@ -27,6 +27,7 @@ from .npz import ARRAY, npz_sample, parse_npz_address
 __all__ = ["ImageReadError", "Pixels", "Reader2D", "read_pixels", "to_channels", "to_mask", "why_unreadable"]
 
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as PIL's "L"
+SEQUENCES = ("TIFF", "GIF", "WEBP", "PNG")  # a JPEG of several pictures (MPO) has its picture first
 LOSSY_FORMATS = ("JPEG", "MPO", "JPEG2000", "WEBP")
 TIFF_PHOTOMETRIC, TIFF_WHITE_IS_ZERO = 262, 0
 DARK = 64  # of 256: 16-bit colour below uses 14 bits or fewer
@@ -64,7 +65,7 @@ class Pixels:
 def _read_raster(path: Path) -> Pixels:
     declared = alpha = None
     with open_raster(path) as img:
-        if img.format == "TIFF" and getattr(img, "n_frames", 1) > 1:
+        if img.format in SEQUENCES and getattr(img, "n_frames", 1) > 1:
             raise ImageReadError(f"{path}: holds {img.n_frames} pages, expected one; save each page as its own file.")
         lossy = img.format in LOSSY_FORMATS
         mode = img.mode

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from monai.config import PathLike
 
-from ..utils.as_typed import as_typed
+from ..utils.typed_option import typed_option
 from .errors import DatalistError, Problem
 from .files import file_stem
 from .layouts import IMAGE_FOLDERS
@@ -40,7 +40,7 @@ def image_datalist(source: PathLike | Sequence[PathLike], spatial_dims: int = 2)
         FileNotFoundError: ``source`` does not exist.
         DatalistError: no images found, or files that do not exist or are no images, all of them at once.
     """
-    source = as_typed(source, "dataset_dir")
+    source = typed_option(source, "dataset_dir")
     volumes = spatial_dims == 3
     if isinstance(source, Sequence) and not isinstance(source, str):
         paths = [Path(str(entry)).expanduser().absolute() for entry in source]

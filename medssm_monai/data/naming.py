@@ -6,7 +6,7 @@ from pathlib import Path
 
 from monai.config import PathLike
 
-from ..utils.as_typed import as_typed
+from ..utils.typed_option import typed_option
 from .demo import DEMO
 from .root import is_demo
 
@@ -20,6 +20,6 @@ def dataset_name(dataset_dir: PathLike) -> str:
     """
     if is_demo(dataset_dir):
         return DEMO
-    name = Path(str(as_typed(dataset_dir, "dataset_dir"))).expanduser().resolve().name or "root"
+    name = Path(str(typed_option(dataset_dir, "dataset_dir"))).expanduser().resolve().name or "root"
     name = name.encode("utf-8", "replace").decode("utf-8")  # trackers and pages store UTF-8
     return "demo_folder" if name == DEMO else name

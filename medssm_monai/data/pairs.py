@@ -7,7 +7,7 @@ from pathlib import Path
 
 from monai.config import PathLike
 
-from ..utils.as_typed import as_typed
+from ..utils.typed_option import typed_option
 from .check import raise_for
 from .errors import DatalistError, Problem
 from .files import file_stem
@@ -35,7 +35,7 @@ def pair_datalist(source: PathLike, sources: Sequence[str], spatial_dims: int = 
         DatalistError: images without partner, two files of one name, files that do not exist or are no images, all of
             them at once; a CSV file without the columns or without rows.
     """
-    source, volumes = str(as_typed(source, "dataset_dir")), spatial_dims == 3
+    source, volumes = str(typed_option(source, "dataset_dir")), spatial_dims == 3
     root = Path(source).expanduser()
     if not source.strip() or not root.exists():
         raise FileNotFoundError(

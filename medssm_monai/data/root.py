@@ -7,7 +7,7 @@ from pathlib import Path
 
 from monai.config import PathLike
 
-from ..utils.as_typed import as_typed
+from ..utils.typed_option import typed_option
 from .demo import DEMO
 
 __all__ = ["existing_path", "existing_folder", "is_demo"]
@@ -15,7 +15,7 @@ __all__ = ["existing_path", "existing_folder", "is_demo"]
 
 def is_demo(dataset_dir: PathLike) -> bool:
     """True when ``dataset_dir`` asks for the embedded demo set (the word ``"demo"``)."""
-    return str(as_typed(dataset_dir, "dataset_dir")) == DEMO
+    return str(typed_option(dataset_dir, "dataset_dir")) == DEMO
 
 
 def existing_path(dataset_dir: PathLike) -> Path:
@@ -24,7 +24,7 @@ def existing_path(dataset_dir: PathLike) -> Path:
     Raises:
         FileNotFoundError: empty, or no such path.
     """
-    dataset_dir = str(as_typed(dataset_dir, "dataset_dir"))
+    dataset_dir = str(typed_option(dataset_dir, "dataset_dir"))
     if not dataset_dir.strip():
         raise FileNotFoundError(f"dataset_dir is empty; name a folder, or {DEMO!r} for the embedded demo set.")
     root = Path(dataset_dir).expanduser()

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import numpy as np
 from monai.config import PathLike
 
-from ..utils.as_typed import as_typed
 from ..utils.text_files import printable, write_text
+from ..utils.typed_option import typed_option
 from ..utils.whole_file import replace_file
 from .errors import DatalistError, Problem
 from .files import natural_key
@@ -34,7 +34,7 @@ def read_split(split_file: PathLike) -> dict[str, list[str]]:
         FileNotFoundError: no such file.
         DatalistError: not JSON, an unknown part, or entries that are no strings or numbers.
     """
-    path = Path(str(as_typed(split_file, "split_file"))).expanduser()
+    path = Path(str(typed_option(split_file, "split_file"))).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"split file {path} does not exist; check split_file or leave it out.")
     rule = f"expected a JSON object with lists of names under {', '.join(PARTS)}"

@@ -20,9 +20,9 @@ from medssm_monai.handlers.evaluation_report import gather_lists
 from medssm_monai.handlers.events import process_rank, world_size
 from medssm_monai.metrics.predictions import class_probabilities
 from medssm_monai.utils import writable_folder
-from medssm_monai.utils.as_typed import as_typed
 from medssm_monai.utils.growing_table import GrowingTable
 from medssm_monai.utils.text_files import name_cell, open_text
+from medssm_monai.utils.typed_option import typed_option
 from medssm_monai.utils.whole_file import replace_file
 
 __all__ = ["PredictionsCSV", "write_predictions"]
@@ -99,7 +99,7 @@ class PredictionsCSV:
     def __init__(
         self, path: str | os.PathLike[str], class_names: Sequence[str] | None = None, weights: str | None = None
     ) -> None:
-        self.path = Path(as_typed(path, "predictions_file"))
+        self.path = Path(typed_option(path, "predictions_file"))
         self.class_names = None if class_names is None else [str(name) for name in class_names]
         if self.class_names is not None and len(set(self.class_names)) < len(self.class_names):
             raise ValueError(f"class_names must be different names, got {self.class_names}.")

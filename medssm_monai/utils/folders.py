@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from .as_typed import unchanged_path
+from .typed_option import unchanged_path
 from .whole_file import replace_file
 
 __all__ = ["keep_previous", "require_file", "shown_path", "writable_folder"]
@@ -22,7 +22,7 @@ def writable_folder(*folders: str | os.PathLike) -> None:
     """Create the folders and make sure that files can be written into them.
 
     Raises:
-        ValueError: a folder of the command line whose ``#`` MONAI has replaced (:func:`~.as_typed.unchanged_path`).
+        ValueError: a folder of the command line whose ``#`` MONAI has replaced (:func:`~.typed_option.unchanged_path`).
         PermissionError: naming the folder and the options that choose another one.
     """
     for folder in folders:

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from medssm_monai.data import ImageReadError, Reader2D
+from medssm_monai.data.image_reader import read_pixels
 
 from .builders import picture, save, square_mask, truncate
 
@@ -197,3 +198,11 @@ def test_nifti_masks_may_hold_class_indices(tmp_path, value):
 def test_bad_arguments(kwargs):
     with pytest.raises(ValueError, match=next(iter(kwargs))):
         Reader2D(**kwargs)
+
+
+@pytest.mark.parametrize(("suffix", "form"), [("gif", "GIF"), ("webp", "WEBP"), ("png", "PNG"), ("tif", "TIFF")])
+def test_several_pictures_in_one_file_are_no_image(tmp_path, suffix, form):
+    frames = [Image.fromarray(np.full((8, 9), value, dtype=np.uint8)) for value in (0, 120, 255)]
+    frames[0].save(tmp_path / f"a.{suffix}", form, save_all=True, append_images=frames[1:])
+    with pytest.raises(ImageReadError, match="holds 3 pages, expected one"):
+        read_pixels(tmp_path / f"a.{suffix}")

@@ -120,7 +120,7 @@ def test_names_that_are_no_utf8_come_back(tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--folds", "30"], "too few images for 30 folds: a \\(4\\), b \\(8\\)"),
+        (["--folds", "10"], "too few images for 10 folds: a \\(4\\), b \\(8\\)"),
         (["--folds", "1"], "--folds must be 2 or more"),
         (["--parts", "0", "0", "0"], "three shares"),
         (["--groups", "nowhere.csv"], "nowhere.csv"),

@@ -11,8 +11,8 @@ from monai.bundle import ConfigParser
 
 from medssm_monai.data import dataset_name, image_datalist
 from medssm_monai.data.root import existing_path
-from medssm_monai.utils.as_typed import as_typed, unchanged_path
 from medssm_monai.utils.literal import command_word, literal
+from medssm_monai.utils.typed_option import typed_option, unchanged_path
 
 ODD = [
     "study#2",
@@ -77,20 +77,20 @@ def test_the_value_of_an_option_as_it_was_typed(text, form):
     arrived = DefaultParseValue(text)
     arrived = ConfigParser({"v": arrived}).get_parsed_content("v")
     argv = ["run", "--other", "7", *form.format(text).split(" ", 1)]
-    assert as_typed(arrived, "dataset_dir", argv) == text
+    assert typed_option(arrived, "dataset_dir", argv) == text
 
 
 def test_what_did_not_come_from_the_command_line_stays(tmp_path, monkeypatch):
     argv = ["--dataset_dir", "2017", "--other", "set#2"]
-    assert as_typed("elsewhere", "dataset_dir", argv) == "elsewhere"
-    assert as_typed("2017", "dataset_dir", argv) == "2017"
-    assert as_typed("set", "dataset_dir", argv) == "set"
-    assert as_typed(Path("a"), "dataset_dir", ["--dataset_dir"]) == Path("a")
+    assert typed_option("elsewhere", "dataset_dir", argv) == "elsewhere"
+    assert typed_option("2017", "dataset_dir", argv) == "2017"
+    assert typed_option("set", "dataset_dir", argv) == "set"
+    assert typed_option(Path("a"), "dataset_dir", ["--dataset_dir"]) == Path("a")
     monkeypatch.chdir(tmp_path)
     pair = ["--dataset_dir", "a,b"]
-    assert as_typed(("a", "b"), "dataset_dir", pair) == ("a", "b")
+    assert typed_option(("a", "b"), "dataset_dir", pair) == ("a", "b")
     (tmp_path / "a,b").mkdir()
-    assert as_typed(("a", "b"), "dataset_dir", pair) == "a,b"
+    assert typed_option(("a", "b"), "dataset_dir", pair) == "a,b"
 
 
 def test_a_changed_path_is_an_error_that_says_how_to_write_it():

@@ -10,7 +10,7 @@ from typing import Any
 
 from fire.parser import DefaultParseValue
 
-__all__ = ["as_typed", "unchanged_path"]
+__all__ = ["typed_option", "unchanged_path"]
 
 
 def _options(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -29,7 +29,7 @@ def _arrives(word: str) -> Any:
     return value.replace("#", "::") if isinstance(value, str) else value
 
 
-def as_typed(value: Any, key: str, argv: Sequence[str] | None = None) -> Any:
+def typed_option(value: Any, key: str, argv: Sequence[str] | None = None) -> Any:
     """The value of an option that names a path, as it stands on the command line; what did not come from there is
     handed back as it is.
 
