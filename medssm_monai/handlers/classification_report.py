@@ -37,7 +37,8 @@ class ClassificationReport(EvaluationReport):
     * `per_image.csv`: one row per image with its file, label, predicted class, confidence, whether it is right, and
       the probability of each class;
     * `summary.json`, `report.md`: `classification_metrics` and `per_class_metrics` with bootstrap intervals, the
-      confusion matrix, why figures are undefined, settings and versions;
+      confusion matrix, the errors of highest confidence, warnings (few images, classes without any), settings and
+      versions;
     * `confusion_matrix.png`, `roc_curves.png`, `pr_curves.png`, `reliability.png`.
 
     The figures are also put into `engine.state.metrics` as `<name>_<metric>` (`test_accuracy`, `test_f1_macro`,

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from .engines_for_tests import evaluator, write_images
 
@@ -22,7 +23,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 torch.set_num_threads(1)
-from medssm_monai.handlers import MLflowTracker, SegmentationReport, TrainingHistory, read_history
+from medssm_monai.handlers import MLflowTracker, SegmentationReport, TrainingHistory, ValidationLoss
 from tests.handlers.engines_for_tests import evaluator, trainer
 folder = Path(sys.argv[1])
 items = json.loads((folder / "items.json").read_text())
@@ -30,7 +31,8 @@ dist.init_process_group("gloo")
 rank = dist.get_rank()
 mine = items[rank::2] + ([items[0]] if rank else [])  # five images: rank 1 repeats the first, as samplers do
 report = SegmentationReport(folder / "report", case_count=1)
-engine = evaluator(mine, [report])
+loss = ValidationLoss(torch.nn.BCEWithLogitsLoss(), at_once=True), ValidationLoss(torch.nn.BCEWithLogitsLoss())
+engine = evaluator(mine, [report], additional_metrics=dict(zip(("at_once", "by_batch"), loss)))
 engine.run()
 history, tracker = TrainingHistory(folder / "run"), MLflowTracker(folder / "run", "tests")
 training = trainer(items[:2] if rank else items[2:4], [history, tracker], max_epochs=1)
@@ -47,7 +49,8 @@ handlers = [classified, table, fit]
 classifier = classify.evaluator([classify.items(logits, labels)[number] for number in shown], handlers)
 classifier.run()
 (folder / f"classes{rank}.json").write_text(json.dumps({k: float(v) for k, v in classifier.state.metrics.items()}))
-(folder / f"rank{rank}.json").write_text(json.dumps({"dice": engine.state.metrics["test_dice"], "losses": losses}))
+(folder / f"rank{rank}.json").write_text(json.dumps({"dice": engine.state.metrics["test_dice"], "losses": losses,
+    "val_losses": [engine.state.metrics[name] for name in ("at_once", "by_batch")]}))
 dist.barrier()
 dist.destroy_process_group()
 """
@@ -82,10 +85,16 @@ def test_all_images_are_gathered_and_a_repeated_one_counts_once(folder) -> None:
     ranks = [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(2)]
     assert ranks[0]["dice"] == ranks[1]["dice"]
 
-    from medssm_monai.handlers import SegmentationReport
+    from medssm_monai.handlers import SegmentationReport, ValidationLoss
 
     single = SegmentationReport(folder / "single", case_count=1)
     evaluator(items, [single]).run()
+    repeated = evaluator(
+        [*items, items[0]], additional_metrics={"val_loss": ValidationLoss(torch.nn.BCEWithLogitsLoss())}
+    )
+    repeated.run()  # a loss has no file names: the sampler of the bundles' validation repeats nothing
+    for rank in ranks:
+        assert rank["val_losses"] == pytest.approx([repeated.state.metrics["val_loss"]] * 2, rel=1e-6)
     summary = json.loads((folder / "report" / "summary.json").read_text())
     assert summary["per_image"]["dice"]["mean"] == pytest.approx(single.summary["per_image"]["dice"]["mean"])
     assert summary["pooled"]["iou"]["value"] == pytest.approx(single.summary["pooled"]["iou"]["value"])
