@@ -294,3 +294,16 @@ def test_bad_weights_are_named_and_may_be_mended_later(tmp_path, photo, spoil, k
             predictor.predict(photo)
     weights.write_bytes(good)
     assert predictor.predict(photo).mask.shape == (40, 50)
+
+
+def test_a_prediction_says_which_weights_it_is_from(bundles, photo):
+    predictor = medssm_monai.load(bundles["medconvmamba"], device="cpu")
+    prediction = predictor.predict(photo)
+    path = bundles["medconvmamba"] / "models" / "model.pt"
+    assert prediction.weights == predictor.weights
+    assert prediction.weights.startswith(f"{path} (your own training, training data not recorded; 3 classes: ring, ")
+
+
+def test_an_image_of_other_dimensions_names_the_weights(bundles, photo):
+    with pytest.raises(ImageReadError, match="2 dimensions, the weights are for images of 3.*volumes/models/model.pt"):
+        medssm_monai.load(bundles["volumes"], device="cpu").predict((photo, photo))
