@@ -117,9 +117,8 @@ def close_inference(
     own = [] if weights == root / "models" / "model.pt" else ["--ckpt_path", shown_path(weights)]
     command = as_typed([python_name(), "-m", "medssm_monai.export", shown_path(root), *own])
     places = {"weights": weights, "results": results}
-    logger.info(
-        "%s", closing_block(f"Inference finished: {images} {what} given", places, {"next": _if_program(command)})
-    )
+    headline = f"Inference finished: {images} {what} given"
+    logger.info("%s", closing_block(headline, places, {"next": command if run_by_monai() else ""}))
 
 
 def key_figure(summary: Mapping[str, Any]) -> str:

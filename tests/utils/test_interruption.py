@@ -25,8 +25,8 @@ from medssm_monai.utils.root_cause import show_root_cause
 logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)
 show_root_cause()
 end_on_signals({arguments})
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     time.sleep(60)
 finally:
     print("closed", flush=True)
@@ -87,17 +87,21 @@ end_on_signals()
 child = os.fork()
 if child == 0:
     time.sleep(60)
+time.sleep(0.2)
 os.kill(child, signal.SIGTERM)
-print("ready", flush=True)
-print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-time.sleep(60)
+status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+try:
+    print("ready", flush=True)
+    time.sleep(60)
+finally:
+    print(status, flush=True)
 """
 
 
 @posix
 def test_a_worker_process_ends_as_it_always_did(tmp_path):
     code, out, _ = ended(signal.SIGTERM, "", tmp_path, WITH_WORKER)
-    assert out.splitlines()[0] == str(-signal.SIGTERM)
+    assert out.splitlines() == [str(-signal.SIGTERM), "Stopped by SIGTERM."]
     assert code == 143
 
 
