@@ -15,6 +15,7 @@ import sys
 from typing import Any
 
 from ..utils import root_cause
+from .closing import close_export
 from .formats import FORMATS
 from .run import export_bundle
 
@@ -66,6 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{type(cause).__name__}: {cause}", file=sys.stderr)
         return 2
     print(report.as_markdown())
+    print(close_export(report))
     return 0 if report.passed else 1
 
 

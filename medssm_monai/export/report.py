@@ -74,6 +74,7 @@ class ExportReport:
         eager_seconds: median of one image in PyTorch on one thread.
         formats: one entry for each file.
         versions: of Python and packages.
+        page: the written page, ``<stem>_export.md`` beside the files; None before :meth:`write`.
     """
 
     bundle: str
@@ -86,6 +87,7 @@ class ExportReport:
     eager_seconds: float | None = None
     formats: list[FormatReport] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=versions)
+    page: Path | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def passed(self) -> bool:
@@ -95,6 +97,7 @@ class ExportReport:
     def as_dict(self) -> dict[str, object]:
         """For JSON; infinities become words."""
         content = {"passed": self.passed, **asdict(self)}
+        content.pop("page")
         for entry, one in zip(content["formats"], self.formats, strict=True):
             entry["passed"] = one.passed
             for check in entry["checks"]:
@@ -135,4 +138,5 @@ class ExportReport:
         page, data = folder / f"{stem}_export.md", folder / f"{stem}_export.json"
         write_text(data, json.dumps(self.as_dict(), indent=2) + "\n")
         write_text(page, self.as_markdown())
+        self.page = page
         return data, page

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ignite.engine import Engine
-from monai.utils import path_to_sqlite_uri
 
 from medssm_monai.handlers.events import process_rank
+from medssm_monai.handlers.mlflow import MLflowTracker
 from medssm_monai.utils.closing import closing_block
 from medssm_monai.utils.command_line import as_typed, option_words, python_name, run_by_monai
 from medssm_monai.utils.folders import shown_path
@@ -36,7 +36,12 @@ OF_EVERY_COMMAND = ("bundle_root", "device", "args_file", "meta_file", "logging_
 
 
 def close_training(
-    bundle_root: str, run_dir: str | os.PathLike, ckpt_dir: str | os.PathLike, evaluator: Engine, trainer: Engine
+    bundle_root: str,
+    run_dir: str | os.PathLike,
+    ckpt_dir: str | os.PathLike,
+    evaluator: Engine,
+    trainer: Engine,
+    tracker: MLflowTracker,
 ) -> None:
     """Log the key figure of the best epoch, where weights, report and curves are, and how to evaluate.
 
@@ -46,6 +51,7 @@ def close_training(
         ckpt_dir: folder of the weights.
         evaluator: that of the validation, which knows the best epoch.
         trainer: the trainer.
+        tracker: which knows where the run is kept.
     """
     if process_rank() > 0:
         return
@@ -59,17 +65,20 @@ def close_training(
         "curves": run / "curves.png",
         "table": run / "history.csv",
     }
-    commands = {"runs": _mlflow_ui(run.parent), "next": _evaluate_command(Path(bundle_root), places["weights"])}
+    commands = {"runs": _runs(tracker), "next": _evaluate_command(Path(bundle_root), places["weights"])}
     logger.info("%s", closing_block(f"Trained: {figure} {trainer.state.epoch} epochs", places, commands))
 
 
-def close_evaluation(bundle_root: str, run_dir: str | os.PathLike, ckpt_path: str | os.PathLike) -> None:
+def close_evaluation(
+    bundle_root: str, run_dir: str | os.PathLike, ckpt_path: str | os.PathLike, tracker: MLflowTracker
+) -> None:
     """Log the key figure, where report and pictures are, and a command that predicts one of these images.
 
     Args:
         bundle_root: the bundle's folder.
         run_dir: folder of the report; in it `explanations/` where the network was explained.
         ckpt_path: the weights.
+        tracker: which knows where the run is kept.
     """
     if process_rank() > 0:
         return
@@ -83,7 +92,7 @@ def close_evaluation(bundle_root: str, run_dir: str | os.PathLike, ckpt_path: st
         "pictures": [*sorted(run.glob(PICTURES)), *explained],
     }
     commands = {
-        "runs": _mlflow_ui(run.parent),
+        "runs": _runs(tracker),
         "next": _infer_command(Path(bundle_root), run, Path(ckpt_path)),
     }
     logger.info("%s", closing_block(f"Evaluated: {key_figure(summary)}", places, commands))
@@ -115,7 +124,9 @@ def close_inference(
     there = [place for place in several if evaluator.failures or Path(place).name != "failed.csv"]
     failed = f", {evaluator.seen - evaluator.done} failed" if evaluator.failures else ""
     figure = f"Inference finished: {evaluator.done} of {evaluator.seen} {what} done{failed}"
-    logger.info("%s", closing_block(figure, {"weights": weights, "results": there}, {"next": _if_program(command)}))
+    logger.info(
+        "%s", closing_block(figure, {"weights": weights, "results": there}, {"next": command if run_by_monai() else ""})
+    )
 
 
 def key_figure(summary: Mapping[str, Any]) -> str:
@@ -136,15 +147,12 @@ def key_figure(summary: Mapping[str, Any]) -> str:
     )
 
 
-def _if_program(command: str) -> str:
-    return command if run_by_monai() else ""
-
-
-def _mlflow_ui(output_dir: Path) -> str:
-    store = output_dir / "mlruns.db"
-    if not store.is_file() or os.environ.get("MLFLOW_TRACKING_URI"):
-        return ""
-    return as_typed([python_name(), "-m", "mlflow", "ui", "--backend-store-uri", path_to_sqlite_uri(store)])
+def _runs(tracker: MLflowTracker) -> str:
+    """How to look at the tracked run: the server, or the command that shows the file."""
+    uri = tracker.kept_in
+    if uri is None or not uri.startswith("sqlite:"):
+        return uri or ""
+    return as_typed([python_name(), "-m", "mlflow", "ui", "--backend-store-uri", uri])
 
 
 def _typed_configs(options: Mapping[str, Sequence[str]], default: Path) -> list[str]:

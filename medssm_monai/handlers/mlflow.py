@@ -84,6 +84,10 @@ class MLflowTracker:
         tracking_uri: used when `MLFLOW_TRACKING_URI` is not set; `None` is the SQLite file in `output_dir`.
         iteration_log: also log the loss of every iteration (as `train_loss_iteration`), not only epoch means.
 
+    Attributes:
+        run_id: of the run that was opened last.
+        kept_in: address of the store that it is in.
+
     Raises:
         ValueError: `artifacts` contains the tracking store; or, when the run is opened, a folder as tracking URI.
         PermissionError: the output folder is not writable (when the run is opened).
@@ -110,6 +114,7 @@ class MLflowTracker:
         self.tracking_uri = tracking_uri
         self.iteration_log = iteration_log
         self.run_id: str | None = None
+        self.kept_in: str | None = None
         self._owner: Engine | None = None
         self._store: MLflowStore | None = None
         self._metrics: list[Any] = []  # all of this run, for the local store should the server be lost
@@ -175,7 +180,7 @@ class MLflowTracker:
         """Open the run in this store, and tell it what is known so far."""
         self._store = MLflowStore(uri, self.experiment_name, self.run_name)
         self._store.open(self._owner)
-        self.run_id = self._store.run_id
+        self.run_id, self.kept_in = self._store.run_id, shown_uri(uri)
         self._store.log_tags(self.tags)
         changed = self._store.log_params(self.params)
         if changed:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -70,9 +71,22 @@ def test_runtime_error_of_monai_without_a_cause_is_the_cause():
     assert root_cause(error) is error
 
 
-def test_traceback_ends_with_the_cause_once():
+@pytest.mark.parametrize("wanted", [None, "0", "1"])
+def test_an_error_shows_its_cause_and_the_traceback_on_request(wanted):
     root = Path(__file__).resolve().parents[2]
-    done = subprocess.run([sys.executable, "-c", FAILING], cwd=root, capture_output=True, text=True, check=False)
+    environment = {name: value for name, value in os.environ.items() if name != "MEDSSM_TRACEBACK"}
+    environment |= {} if wanted is None else {"MEDSSM_TRACEBACK": wanted}
+    done = subprocess.run(
+        [sys.executable, "-c", FAILING], cwd=root, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1
-    assert done.stderr.count("What went wrong") == 1
-    assert done.stderr.rstrip().endswith("What went wrong: ValueError: invalid literal for int() with base 10: 'seven'")
+    cause = "ValueError: invalid literal for int() with base 10: 'seven'"
+    if wanted == "1":
+        assert "Traceback" in done.stderr
+        assert done.stderr.rstrip().endswith(cause)
+    else:
+        assert done.stderr.strip().splitlines() == [
+            cause,
+            "",
+            "(where in the program: set MEDSSM_TRACEBACK=1 and start again)",
+        ]
