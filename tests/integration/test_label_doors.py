@@ -547,3 +547,52 @@ def test_every_request_is_one_line_of_the_audit_log(server, place):
     assert lines[1]["image"] == "../x\ny"
     assert {"time", "client", "method", "path", "seconds"} <= lines[2].keys()
     assert server.token not in log.read_text() + server.log.read_text().replace(f"Token: {server.token}", "")
+
+
+def test_a_data_set_is_downloaded_and_leaves_nothing(server):
+    server.save_label("c", "c.png", picture())
+    answer = server.ask("GET", "/datastore/dataset")
+    assert answer.status_code == 200
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert {"image/c.png", "label/c.png", "metadata.json"} <= set(archive.namelist())
+    assert server.uploads() == []
+
+
+@pytest.fixture(scope="module")
+def open_server(place, tmp_path_factory) -> Iterator[LabelServer]:
+    """Without a token, for a viewer elsewhere, with all that is closed otherwise, and little time for an inference."""
+    folder = tmp_path_factory.mktemp("open")
+    (folder / "studies").mkdir()
+    (folder / "studies" / "a.png").write_bytes(picture())
+    copy_bundle(MAMBA_MIS, folder / "bundles")
+    options = ["--no-token", "--allow-origin", "https://viewer.example", "--timeout", "0.001"]
+    options += [word for group in ("model", "reload", "logs", "docs") for word in ("--allow", group)]
+    with LabelServer(label_python(), folder / "studies", folder / "bundles", folder / "log", *options) as running:
+        yield running
+
+
+def test_an_inference_that_takes_too_long_is_answered_and_leaves_nothing(open_server):
+    answer = open_server.infer(SEGMENT, file=Path(open_server.command[4]) / "a.png")
+    assert (answer.status_code, "no result within 0.001 s" in answer.text) == (504, True), answer.text
+    assert open_server.uploads() == []
+
+
+def test_the_viewer_that_is_named_is_answered_and_no_other(open_server):
+    viewer = {"Origin": "https://viewer.example"}
+    answer = open_server.ask("GET", "/info/", headers=viewer)
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, viewer["Origin"])
+    assert "access-control-allow-credentials" not in answer.headers
+    preflight = {**viewer, "Access-Control-Request-Method": "POST"}
+    assert open_server.ask("OPTIONS", f"/infer/{SEGMENT}", headers=preflight).status_code == 200
+    answer = open_server.ask("GET", "/info/", headers={"Origin": "https://evil.example"})
+    assert answer.status_code == 403 and "access-control-allow-origin" not in answer.headers
+
+
+def test_what_is_asked_for_is_open(open_server):
+    assert open_server.ask("GET", "/auth/").json()["enabled"] is False
+    for method, path in (("GET", "/info/"), ("GET", "/logs/?html=false"), ("GET", "/openapi.json"), ("GET", "/")):
+        assert open_server.ask(method, path).status_code == 200, path
+    weights = open_server.ask("GET", f"/model/{SEGMENT}").content
+    assert open_server.ask("PUT", f"/model/{SEGMENT}", files={"file": ("model.pt", weights)}).status_code == 200
+    assert open_server.ask("DELETE", f"/model/{SEGMENT}").status_code == 200
+    assert open_server.ask("POST", "/reload").status_code == 200

@@ -199,6 +199,17 @@ class StudyDatastore(LocalDatastore):
         self.refresh()
 
     @alone
+    def get_dataset_archive(self, limit_cases: int | None = None) -> str:
+        """As in MONAI Label.
+
+        Raises:
+            ValueError: there is no label yet.
+        """
+        if not self.get_labeled_images():
+            raise ValueError("there is no final label yet, so there is no data set to download.")
+        return super().get_dataset_archive(limit_cases)
+
+    @alone
     def _add_non_existing_images(self) -> int:
         self._init_from_datastore_file()
         objects = self._datastore.objects

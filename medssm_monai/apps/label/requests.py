@@ -1,5 +1,5 @@
-"""What a request may ask for: plain values and images that were handed to the server. MONAI Label has no log-in by
-default and answers pages of any origin, so that whatever reaches it may come from anyone."""
+"""What a request may ask for: plain values and images that were handed to the server. Who knows the token may ask for
+predictions and trainings, not for programs and files of the computer."""
 
 from __future__ import annotations
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 __all__ = ["forget_upload", "private_uploads"]
 
 PREFIX = "medssm_label_uploads_"
+ALIVE = ".alive"  # locked while the server of a folder runs
 
 
 @contextmanager
@@ -20,11 +24,15 @@ def private_uploads() -> Iterator[Path]:
 
     MONAI Label writes them to the computer's folder for temporary files, where every user can list them, and leaves
     them there when a request fails. The folder here is its owner's alone. A server that is ended by the signal
-    ``SIGTERM`` removes it too; one that is killed cannot.
+    ``SIGTERM`` removes it too; of one that was killed the next server of the same user removes it.
     """
+    _sweep()
     before = tempfile.tempdir
     try:
-        with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as folder:
+        with (
+            tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as folder,
+            FileLock(Path(folder) / ALIVE),
+        ):
             handler = signal.signal(signal.SIGTERM, _leave)  # the default one ends the program where it stands
             try:
                 tempfile.tempdir = folder
@@ -43,6 +51,15 @@ def forget_upload(path: str) -> bool:
         return False
     file.unlink()
     return True
+
+
+def _sweep() -> None:
+    """Remove the folders of servers that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with suppress(OSError, Timeout):  # of another user, or of a server that runs
+            if not folder.is_symlink() and (folder / ALIVE).is_file():
+                with FileLock(folder / ALIVE, timeout=0):
+                    shutil.rmtree(folder)
 
 
 def _leave(number: int, frame: object) -> None:

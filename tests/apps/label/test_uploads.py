@@ -80,3 +80,27 @@ def test_however_the_server_ends_its_uploads_are_gone(end, status):
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == status, done.stderr
     assert not Path(done.stdout.strip()).exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows removes no file that is open")
+def test_what_a_killed_server_has_left_goes_with_the_start_of_the_next(tmp_path):
+    command, environment = (
+        [sys.executable, "-c", PROGRAM.format(end="signal.pause()")],
+        {**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    running = [
+        subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    killed, alive = (Path(process.stdout.readline().strip()) for process in running)
+    running[0].kill()
+    running[0].wait()
+    foreign = tmp_path / "medssm_label_uploads_by_another_program"
+    foreign.mkdir()
+    done = subprocess.run([*command[:2], PROGRAM.format(end="pass")], cwd=REPOSITORY, env=environment, check=False)
+    assert done.returncode == 0
+    assert (alive / "image.png").exists()
+    running[1].terminate()
+    running[1].wait()
+    assert not killed.exists()
+    assert foreign.exists()
+    assert not alive.exists()
