@@ -20,7 +20,7 @@ from .meta import CopyMetaD, CopyMetad, CopyMetaDict
 from .pair_geometry import MatchPairD, MatchPaird, MatchPairDict
 from .perspective import RandPerspective, RandPerspectiveD, RandPerspectived, RandPerspectiveDict
 from .prepare_batch import PrepareBatchTransform
-from .resize import LargeResize, LargeResized, LargeResizeD, LargeResizeDict
+from .resize import LargeResize, LargeResizeD, LargeResized, LargeResizeDict
 from .save2d import SaveSegmentation, SaveSegmentationD, SaveSegmentationd, SaveSegmentationDict
 from .save_fused import SaveFused, SaveFusedD, SaveFusedd, SaveFusedDict
 from .temperature import TemperatureScaleD, TemperatureScaled, TemperatureScaleDict
