@@ -37,12 +37,12 @@ def _element(tag: int, vr: str, value: Any) -> bytes:
 
 
 def _fragments(stored: np.ndarray) -> bytes:
-    """One frame of one channel as RLE Lossless (PS3.5 annex G), literal runs only, high bytes first."""
-    planes = stored.astype(stored.dtype.newbyteorder(">")).reshape(-1, 1).view(np.uint8)
+    """One frame of one channel as RLE Lossless (PS3.5 annex G): a segment per byte, high bytes first, literal runs."""
+    planes = stored.astype(stored.dtype.newbyteorder(">"))[..., None].view(np.uint8)  # (H, W, bytes)
     segments = []
-    for number in range(planes.shape[1]):
-        octets = planes[:, number].tobytes()
-        runs = [octets[start : start + 128] for start in range(0, len(octets), 128)]
+    for number in range(planes.shape[-1]):
+        rows = [row.tobytes() for row in planes[..., number]]  # no run crosses the end of a row
+        runs = [row[start : start + 128] for row in rows for start in range(0, len(row), 128)]
         segment = b"".join(bytes([len(run) - 1]) + run for run in runs)
         segments.append(segment + b"\0" * (len(segment) % 2))
     offsets = [64 + sum(map(len, segments[:number])) for number in range(len(segments))]
