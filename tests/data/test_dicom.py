@@ -44,7 +44,7 @@ def read(path, **kwargs):
 def test_grey_values_are_rescaled_once_and_monochrome1_is_turned_over_once(
     tmp_path, stored, bits_stored, extra, shown, rle
 ):
-    shown = np.asarray(shown, np.float32)
+    stored, shown = np.tile(stored, (8, 8)), np.tile(np.asarray(shown, np.float32), (8, 8))
     two = read(save_dicom(tmp_path / "two.dcm", stored, bits_stored=bits_stored, extra=extra, rle=rle))
     np.testing.assert_array_equal(two[0], shown)
     one = read(save_dicom(tmp_path / "one.dcm", stored, "MONOCHROME1", bits_stored, extra=extra, rle=rle))
