@@ -45,6 +45,13 @@ def _empty_masks(folder):
         Image.new("L", (48, 40)).save(path)
 
 
+def _number_classes(folder):
+    for path in sorted((folder / "masks").iterdir()):
+        values = np.array(Image.open(path)) // 255
+        values[20:30] *= 2
+        Image.fromarray(values).save(path)
+
+
 @pytest.mark.parametrize(
     ("spoil", "named"),
     [
@@ -65,13 +72,6 @@ def test_spoilt_dataset_gives_one_error_before_anything_is_written(dataset, tmp_
     with failing(DatalistError, named):
         MAMBA_MIS.run(TRAIN, tmp_path, **_settings(dataset))
     assert [p.read_bytes() for p in models.glob("model*.pt")] == [b"an earlier model"]
-
-
-def _number_classes(folder):
-    for path in sorted((folder / "masks").iterdir()):
-        values = np.array(Image.open(path)) // 255
-        values[20:30] *= 2
-        Image.fromarray(values).save(path)
 
 
 def test_class_numbers_are_named_before_anything_is_written_and_can_be_chosen(dataset, tmp_path):
