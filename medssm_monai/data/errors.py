@@ -21,14 +21,13 @@ MENDS = {
     "two files with one name": "names without suffix must be unique in a folder; rename or remove one",
     "unreadable file": "each line says why; where it gives no other remedy, copy or export the file again",
     "too large": "make the image smaller or cut it into tiles, or raise the limit with MEDSSM_MAX_PIXELS",
-    "unclear mask": "one class is segmented, and these values do not say which; say it with foreground='nonzero' "
-    "(everything above 0), 'half' (above 127 of 255), or the values, such as [1, 2] or [[64, 0, 0]]",
-    "labels of several values": "one class is segmented; if all of them are foreground, say so with "
-    "foreground='nonzero', or name those that are, such as [128] or [[128, 0, 0]]",
-    "0/1 and 0/255 masks": "all masks of a folder must have one encoding; export them alike, or say "
-    "foreground='nonzero'",
-    "NaN or infinite values": "repair the file or take the pair out",
-    "unequal sizes": "image and mask must have the same number of rows and columns; export the mask again",
+    "unclear mask": "one class is segmented, and these values do not say which; say it with --foreground nonzero "
+    '(everything above 0), --foreground half (above 127 of 255), or the values, --foreground "[1,2]" or '
+    '"[[64,0,0]]" (foreground=... in Python)',
+    "labels of several values": "one class is segmented; if all of them are foreground say --foreground nonzero, else "
+    'name those that are, --foreground "[128]" or "[[128,0,0]]" (foreground=... in Python)',
+    "0/1 and 0/255 masks": "all masks of a folder must have one encoding; export them alike, or say --foreground "
+    "nonzero (foreground='nonzero' in Python)",
     "all masks empty": "no pixel of the part is foreground (the bright label, or 1 in a 0/1 mask, or what foreground "
     "says); check that these are the masks and how they encode the foreground",
     "unknown name in split file": "correct the name or put the file into the folder",

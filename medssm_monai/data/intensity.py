@@ -86,11 +86,13 @@ class IntensityRange:
         if count in (1, 10, 100, 1000, 10000):
             logger.warning(
                 "%s: 16-bit image whose values use %d bits or fewer (%d image(s) like it so far); 65535 is taken as "
-                "white, so it is nearly black. If it is a %d-bit image, say so: intensity_range=%d",
+                "white, so it is nearly black. If it has %d bits, say so: --intensity_range %d (in Python "
+                "intensity_range=%d)",
                 name,
                 likely,
                 count,
                 likely,
+                2**likely - 1,
                 2**likely - 1,
             )
 

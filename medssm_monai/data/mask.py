@@ -25,7 +25,7 @@ __all__ = ["FOREGROUND_RULES", "Foreground", "MaskFacts", "MaskValuesError", "ch
 
 Foreground = str | Sequence[int | Sequence[int]]
 FOREGROUND_RULES = ("auto", "nonzero", "half")
-CHOICES = "foreground='nonzero' (everything above 0), 'half' (above 127 of 255), or the values, such as [1, 2]"
+CHOICES = "'nonzero' (everything above 0), 'half' (above 127 of 255), or the values, such as [1, 2]"
 HALF = 127.0
 NOISE = 40.0  # grey values this close to black or white are compression and drawing noise
 WHITE = 255.0 - NOISE
@@ -185,7 +185,7 @@ def _unique(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def unclear_message(unclear: str) -> str:
     """One sentence of what is unclear and what is possible."""
-    return f"{unclear}: which are foreground? One class is segmented; say it with {CHOICES}"
+    return f"{unclear}: which are foreground? One class is segmented; say it with foreground: {CHOICES}"
 
 
 def data_set_problems(found: Sequence[tuple[str, MaskFacts]]) -> list[Problem]:

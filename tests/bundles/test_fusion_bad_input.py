@@ -56,9 +56,13 @@ def test_spoilt_pairs_are_named_and_the_earlier_model_is_kept(dataset, tmp_path,
     assert [path.read_bytes() for path in (tmp_path / "models").glob("model*.pt")] == [b"an earlier model"]
 
 
-def test_grey_where_colour_is_expected_is_named(dataset, tmp_path):
-    with failing(ValueError, "a grey image, where 3 expected"):
-        train(tmp_path, dataset, channels=[1, 3])
+@pytest.mark.parametrize("channels", [[1, 1], [1, 3]])
+def test_grey_beside_grey_stored_as_colour_trains(dataset, tmp_path, channels):
+    for number in range(0, 8, 2):
+        path = dataset / "CT" / f"case {number}.png"
+        Image.open(path).convert("RGB").save(path)
+    train(tmp_path, dataset, channels=channels)
+    assert (tmp_path / "models" / "model.pt").is_file()
 
 
 def test_nifti_with_nan_or_four_axes_is_named(dataset, tmp_path):

@@ -45,6 +45,13 @@ def _empty_masks(folder):
         Image.new("L", (48, 40)).save(path)
 
 
+def _number_classes(folder):
+    for path in sorted((folder / "masks").iterdir()):
+        values = np.array(Image.open(path)) // 255
+        values[20:30] *= 2
+        Image.fromarray(values).save(path)
+
+
 @pytest.mark.parametrize(
     ("spoil", "named"),
     [
@@ -53,8 +60,9 @@ def _empty_masks(folder):
         (lambda d: _shrink(d / "masks" / "case 2.png"), "case 2.png"),
         (lambda d: _truncate(d / "images" / "case 1.png"), "case 1.png"),
         (_empty_masks, "mask"),
+        (_number_classes, "values 0, 1, 2"),
     ],
-    ids=["no images", "image without mask", "unequal sizes", "truncated file", "all masks empty"],
+    ids=["no images", "image without mask", "unequal sizes", "truncated file", "all masks empty", "class numbers"],
 )
 def test_spoilt_dataset_gives_one_error_before_anything_is_written(dataset, tmp_path, spoil, named):
     spoil(dataset)
@@ -64,6 +72,14 @@ def test_spoilt_dataset_gives_one_error_before_anything_is_written(dataset, tmp_
     with failing(DatalistError, named):
         MAMBA_MIS.run(TRAIN, tmp_path, **_settings(dataset))
     assert [p.read_bytes() for p in models.glob("model*.pt")] == [b"an earlier model"]
+
+
+def test_class_numbers_are_named_before_anything_is_written_and_can_be_chosen(dataset, tmp_path):
+    _number_classes(dataset)
+    with failing(DatalistError, r"(?s)--foreground nonzero.*case 0\.png \(values 0, 1, 2; and 7 more mask"):
+        MAMBA_MIS.run(TRAIN, tmp_path, **_settings(dataset))
+    MAMBA_MIS.run(TRAIN, tmp_path, **_settings(dataset, foreground="nonzero"))
+    MAMBA_MIS.run(("train.yaml", "evaluate.yaml"), tmp_path, **_settings(dataset, foreground=[2]))
 
 
 def test_mixed_pixel_formats_and_grey_mask_edges_train(dataset, tmp_path):

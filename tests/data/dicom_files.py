@@ -1,4 +1,4 @@
-"""Small DICOM files, written tag by tag: explicit VR, little endian, uncompressed.
+"""Small DICOM files, written tag by tag: explicit VR, little endian, uncompressed or RLE.
 
 Nothing but the standard (PS3.5) stands behind them, so that a reader is compared with the stored values and not with
 another reader.
@@ -7,6 +7,7 @@ another reader.
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ import numpy as np
 __all__ = ["SECONDARY_CAPTURE", "save_dicom"]
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+EXPLICIT_LITTLE_ENDIAN, RLE = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.5"
+ITEM, END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 LONG_FORM = ("OB", "OW", "SQ", "UN", "UT")
 
 
@@ -28,8 +30,24 @@ def _element(tag: int, vr: str, value: Any) -> bytes:
         value += (b"\0" if vr == "UI" else b" ") * (len(value) % 2)
     value += b"\0" * (len(value) % 2)
     head = struct.pack("<HH", tag >> 16, tag & 0xFFFF) + vr.encode("ascii")
+    if value.startswith(ITEM):
+        return head + struct.pack("<HI", 0, 0xFFFFFFFF) + value
     size = struct.pack("<HI", 0, len(value)) if vr in LONG_FORM else struct.pack("<H", len(value))
     return head + size + value
+
+
+def _fragments(stored: np.ndarray) -> bytes:
+    """One frame of one channel as RLE Lossless (PS3.5 annex G): a segment per byte, high bytes first, literal runs."""
+    planes = stored.astype(stored.dtype.newbyteorder(">"))[..., None].view(np.uint8)  # (H, W, bytes)
+    segments = []
+    for number in range(planes.shape[-1]):
+        rows = [row.tobytes() for row in planes[..., number]]  # no run crosses the end of a row
+        runs = [row[start : start + 128] for row in rows for start in range(0, len(row), 128)]
+        segment = b"".join(bytes([len(run) - 1]) + run for run in runs)
+        segments.append(segment + b"\0" * (len(segment) % 2))
+    offsets = [64 + sum(map(len, segments[:number])) for number in range(len(segments))]
+    frame = struct.pack("<16I", len(segments), *offsets, *[0] * (15 - len(offsets))) + b"".join(segments)
+    return ITEM + struct.pack("<I", 0) + ITEM + struct.pack("<I", len(frame)) + frame + END + struct.pack("<I", 0)
 
 
 def save_dicom(
@@ -42,6 +60,7 @@ def save_dicom(
     size: tuple[int, int] | None = None,
     sop_class: str = SECONDARY_CAPTURE,
     extra: Mapping[int, tuple[str, Any]] | None = None,
+    rle: bool = False,
 ) -> Path:
     """Write stored values as they are.
 
@@ -56,13 +75,14 @@ def save_dicom(
         size: rows and columns that the header claims, where they are not those of the array.
         sop_class: what the object is.
         extra: further elements, tag to (VR, value).
+        rle: run-length encoded; one grey frame.
     """
-    uid = f"1.2.826.0.1.3680043.10.{abs(hash(str(path))) % 10**12}"
+    uid = f"1.2.826.0.1.3680043.10.{zlib.crc32(str(path).encode())}"
     meta = [
         _element(0x00020001, "OB", b"\0\1"),
         _element(0x00020002, "UI", sop_class),
         _element(0x00020003, "UI", uid),
-        _element(0x00020010, "UI", EXPLICIT_LITTLE_ENDIAN),
+        _element(0x00020010, "UI", RLE if rle else EXPLICIT_LITTLE_ENDIAN),
         _element(0x00020012, "UI", "1.2.826.0.1.3680043.10.1"),
     ]
     meta_bytes = b"".join(meta)
@@ -83,6 +103,7 @@ def save_dicom(
             0x00280103: ("US", int(stored.dtype.kind == "i")),
             0x7FE00010: ("OB" if bits == 8 else "OW", stored.astype(stored.dtype.newbyteorder("<")).tobytes()),
         }
+        elements |= {0x7FE00010: ("OB", _fragments(stored))} if rle else {}
         elements |= {0x00280006: ("US", planar)} if colour else {}
         elements |= {0x00280008: ("IS", str(frames))} if frames else {}
     elements |= extra or {}
