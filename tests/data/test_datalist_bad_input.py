@@ -107,9 +107,11 @@ def test_all_masks_empty_is_an_error_some_empty_masks_are_not(dataset):
     for name in "abcdef":
         save(empty, dataset / "masks" / f"{name}.png")
     assert len(segmentation_datalists(dataset)["training"]) == 7
-    save(empty + 38, dataset / "masks" / "g.png")
-    with pytest.raises(DatalistError, match="training part, 7 masks, largest value 38"):
+    save(empty, dataset / "masks" / "g.png")
+    with pytest.raises(DatalistError, match="training part, 7 masks, largest value 0"):
         segmentation_datalists(dataset)
+    with pytest.raises(DatalistError, match=r"training part, 7 masks, largest value 0(.|\n)*validation part"):
+        segmentation_datalists(dataset, foreground=[9])
 
 
 def test_check_levels(dataset):
