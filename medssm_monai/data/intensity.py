@@ -75,25 +75,25 @@ class IntensityRange:
         if declared is not None and largest <= declared:
             return declared
         if 0 < largest < 2**FEW_BITS:
-            self._warn(name, max(math.ceil(math.log2(largest + 1)), 1))
+            self._warn(name, largest)
         return full_range
 
-    def _warn(self, name: object, bits: int) -> None:
+    def _warn(self, name: object, largest: float) -> None:
+        bits = max(math.ceil(math.log2(largest + 1)), 1)
         likely = next(usual for usual in (8, 10, 12, FEW_BITS) if bits <= usual)
         with self._lock:
             self._few[likely] += 1
             count = self._few[likely]
         if count in (1, 10, 100, 1000, 10000):
             logger.warning(
-                "%s: 16-bit image whose values use %d bits or fewer (%d image(s) like it so far); 65535 is taken as "
-                "white, so it is nearly black. If it has %d bits, say so: --intensity_range %d (in Python "
-                "intensity_range=%d)",
+                "%s: 16-bit image whose largest value is %d: it uses %d bits or fewer (%d image(s) like it so far). "
+                "65535 is taken as white, so it is nearly black; if white is %d, say so: --intensity_range %d (in "
+                "Python intensity_range=%d; 1023, 4095, 16383 for 10, 12, 14 bits)",
                 name,
+                largest,
                 likely,
                 count,
-                likely,
-                2**likely - 1,
-                2**likely - 1,
+                *[2**likely - 1] * 3,
             )
 
 

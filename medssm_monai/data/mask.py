@@ -29,8 +29,9 @@ CHOICES = "'nonzero' (everything above 0), 'half' (above 127 of 255), or the val
 HALF = 127.0
 NOISE = 40.0  # grey values this close to black or white are compression and drawing noise
 WHITE = 255.0 - NOISE
-FAR = 10  # pixels from a label; a blurred border is not wider
-EVEN = {False: 2.0, True: 16.0}  # largest difference between neighbours of one label, in lossless and lossy files
+FAR = {False: 10, True: 16}  # pixels from a label, in lossless and lossy files; no border, no block is wider
+BLOCK = 64  # pixels of a lossy file that may have another colour than the label
+EVEN = {False: 2.0, True: 16.0}  # largest difference between neighbours of one label
 SHOWN = 6
 Colour = tuple[int, ...]
 
@@ -47,7 +48,7 @@ class MaskFacts:
         mask: ``(H, W)`` uint8 in {0, 1}.
         label: value or colour of the foreground, 0 to 255; None for an empty mask.
         unit: the file counts 0 and 1.
-        faint: pixels of even, nearly black grey beside a bright label; they are background.
+        faint: pixels of even, nearly black grey in a lossless file with a bright label; they are background.
         faintest: the brightest of them.
         from_alpha: the mask lies in the alpha channel, the colours being all one.
         unclear: the values, when they do not say what is foreground; ``mask`` is then empty.
@@ -145,20 +146,23 @@ def _auto(levels: np.ndarray, values: np.ndarray, lossy: bool) -> MaskFacts:
     if levels.shape[-1] == 1 and not ((grey > 0) & (grey < 255)).any():
         return MaskFacts(mask, (255,))
     even = _even(levels, EVEN[lossy])
-    labels = even & (grey > NOISE)
-    if not lossy:
-        labels |= grey >= WHITE
     greys = (grey > NOISE) & (grey < WHITE)
-    if greys.any():
-        labels |= greys & ~ndimage.maximum_filter(bright, 2 * FAR + 1)
-    colours = levels[labels] if labels.any() else levels[bright]
-    spread = colours.max(axis=0) - colours.min(axis=0)
-    if (spread > (2 * NOISE if lossy else NOISE)).any() or float(colours.max(axis=-1).min()) <= HALF:
+    alone = greys & ~ndimage.maximum_filter(bright, 2 * FAR[lossy] + 1) if greys.any() else greys
+    # Compression leaves even greys, but not beyond the block, beside a label; drawing and resizing do not.
+    settled = even & bright if lossy else (even & (grey > NOISE)) | (grey >= WHITE)
+    colours = levels[settled] if settled.any() else levels[bright]
+    label = np.median(colours, axis=0)
+    others = int((np.abs(colours - label) > NOISE * (1 + lossy)).any(axis=-1).sum()) if settled.any() else 0
+    if alone.any() or others > BLOCK * lossy or (not lossy and float(colours.max(axis=-1).min()) <= HALF):
         return MaskFacts(nothing, unclear=_named(values))
     faint = even & (grey > 0) & (grey <= NOISE)
-    label = tuple(int(round(float(level))) for level in np.median(colours, axis=0))
-    count = int(faint.sum())
-    return MaskFacts(mask, label, faint=count, faintest=int(grey[faint].max()) if count else 0)
+    count = 0 if lossy else int(faint.sum())
+    return MaskFacts(
+        mask,
+        tuple(int(round(float(level))) for level in label),
+        faint=count,
+        faintest=int(grey[faint].max()) if count else 0,
+    )
 
 
 def _even(levels: np.ndarray, tolerance: float) -> np.ndarray:

@@ -76,7 +76,7 @@ def test_the_range_of_12_bit_images_can_be_stated_in_every_bundle(bundles, name,
     np.testing.assert_allclose(stated, predict(deep / 4095), atol=1e-4)
     with caplog.at_level(logging.WARNING):
         dark = predict(tmp_path / "deep.png")
-    assert "deep.png: 16-bit image whose values use 12 bits or fewer" in caplog.text
+    assert "deep.png: 16-bit image whose largest value is 4095: it uses 12 bits or fewer" in caplog.text
     assert np.abs(dark - stated).max() > 1e-3
 
 

@@ -97,7 +97,7 @@ def test_a_swapped_mask_is_told_from_an_exif_rotation(dataset, caplog):
         (dataset / "images" / f"{name}.png").unlink()
     save(square_mask(16, 12), dataset / "masks" / "b.png")
     with pytest.raises(DatalistError, match="EXIF rotation, which is not applied") as caught:
-        segmentation_datalists(dataset)
+        segmentation_datalists(dataset, split="by_name")
     assert [problem.path[-5:] for problem in caught.value.problems] == ["b.jpg"]
     assert "a.jpg" in caplog.text
 
@@ -107,9 +107,11 @@ def test_all_masks_empty_is_an_error_some_empty_masks_are_not(dataset):
     for name in "abcdef":
         save(empty, dataset / "masks" / f"{name}.png")
     assert len(segmentation_datalists(dataset, split="by_name")["training"]) == 7
-    save(empty + 38, dataset / "masks" / "g.png")
-    with pytest.raises(DatalistError, match="training part, 7 masks, largest value 38"):
+    save(empty, dataset / "masks" / "g.png")
+    with pytest.raises(DatalistError, match="training part, 7 masks, largest value 0"):
         segmentation_datalists(dataset, split="by_name")
+    with pytest.raises(DatalistError, match=r"training part, 7 masks, largest value 0(.|\n)*validation part"):
+        segmentation_datalists(dataset, split="by_name", foreground=[9])
 
 
 def test_check_levels(dataset):

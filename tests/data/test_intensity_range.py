@@ -85,7 +85,7 @@ def test_few_bits_without_a_header_are_warned_of_and_can_be_stated(tmp_path, for
     }.get(form, lambda: save(values, tmp_path / f"a.{form}"))()
     np.testing.assert_allclose(load(source), values / 65535, atol=1e-7)
     (message,) = warned()
-    assert f"use {bits} bits or fewer" in message
+    assert f"uses {bits} bits or fewer" in message
     assert f"--intensity_range {white}" in message
     assert ("array" if form in ("array", "tensor") else "a.") in message.split(":")[0]
     np.testing.assert_allclose(load(source, intensity_range=white), values / white, atol=1e-6)
@@ -107,7 +107,7 @@ def test_one_warning_for_many_files_and_then_by_powers_of_ten(tmp_path, warned):
     path = str(save(DEEP, tmp_path / "a.png"))
     for _ in range(25):
         loader({"image": path})
-    assert [message.split("(")[1].split(" image")[0] for message in warned()] == ["1", "10"]
+    assert [message.split("fewer (")[1].split(" image")[0] for message in warned()] == ["1", "10"]
 
 
 def test_what_is_not_doubtful_is_not_warned_of(tmp_path, warned):

@@ -133,6 +133,21 @@ def test_borders_that_are_grey_from_resizing_or_compression_stay_borders(tmp_pat
     np.testing.assert_array_equal(load(tmp_path / f"m.{suffix}"), expected)
 
 
+@pytest.mark.parametrize("quality", [10, 30, 60, 75, 95])
+@pytest.mark.parametrize("colour", [(255, 255, 255), (255, 0, 0)])
+@pytest.mark.parametrize("side", [1, 2, 4, 7, 16])
+def test_small_labels_in_lossy_files_stay_clear(tmp_path, quality, colour, side):
+    mask = np.zeros((64, 64, 3), np.uint8)
+    mask[11 : 11 + side, 21 : 22 + side] = colour
+    Image.fromarray(mask).save(tmp_path / "m.jpg", quality=quality)
+    stored = np.asarray(Image.open(tmp_path / "m.jpg")).max(-1)
+    if stored.max() > 127 or stored.max() <= 40:
+        np.testing.assert_array_equal(load(tmp_path / "m.jpg"), stored > 127)
+    else:  # washed out: nothing is bright, nothing is guessed
+        with pytest.raises(MaskValuesError, match="m.jpg"):
+            load(tmp_path / "m.jpg")
+
+
 def test_a_second_label_in_a_lossy_file_is_seen(tmp_path):
     big = np.kron(100 * ONE + 255 * TWO, np.ones((8, 8), np.uint8))
     Image.fromarray(big).save(tmp_path / "m.jpg", quality=90)
