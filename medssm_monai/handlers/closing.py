@@ -137,7 +137,7 @@ def key_figure(summary: Mapping[str, Any]) -> str:
         name = summary["cases_by"]
         entry = summary["rows"]["fused"][name]
     else:
-        name = summary["worst_by"]
+        name = summary["cases_by"]
         entry = summary["per_image"][name]
     value = entry["value"] if "value" in entry else entry["mean"]
     many = "pairs" if "rows" in summary else "images"

@@ -17,10 +17,10 @@ from monai.utils import path_to_sqlite_uri
 __all__ = ["MLflowStore", "StoreLostError", "local_uri", "resolve_tracking_uri", "shown_uri"]
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
-SECONDS = 4.0
+SECONDS = 7.0
 SECONDS_PER_BYTE = 1e-6
 REQUESTS = {  # as MLflow reads them at every request; its own default is to wait for more than four minutes
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "3",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "6",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
 }

@@ -104,7 +104,7 @@ SUMMARIES = {
         "accuracy 0.9000 (95 % interval 0.7000 to 0.9500) over 12 images, test part of demo (synthetic)",
     ),
     "segmentation": (
-        {**HEADING, "worst_by": "dice", "per_image": {"dice": {"mean": 0.9, **INTERVAL}}},
+        {**HEADING, "cases_by": "dice", "per_image": {"dice": {"mean": 0.9, **INTERVAL}}},
         "dice 0.9000 (95 % interval 0.7000 to 0.9500) over 12 images, test part of demo (synthetic)",
     ),
     "fusion": (

@@ -76,6 +76,8 @@ def place(tmp_path_factory) -> Path:
         copy_bundle(tiny, folder / "bundles")
     for number, name in enumerate(("a", "b", "c", "d", "case_1_a", "case_1_b")):
         (folder / "studies" / f"{name}.png").write_bytes(picture(number))
+    for name in ("upper.PNG", "same.jpg", "same.png"):
+        (folder / "studies" / name).write_bytes(picture(7))
     for name in ("secret.png", "other.png", "labels/a.png"):
         (folder / "outside" / name).write_bytes(picture(99))
     for name in ("linked", "removed"):
@@ -110,6 +112,19 @@ def raw(server: LabelServer, method: str, path: str, headers: dict[str, str] | N
         return answer.status, answer.read().decode("utf-8", "replace")
     finally:
         connection.close()
+
+
+def test_every_image_is_listed_and_answered(server):
+    """Upper-case suffixes, and images that differ in their suffix only."""
+    store = server.get("/datastore/", output="all")["objects"]
+    files = {name: store[name]["image"]["info"]["name"] for name in ("upper", "same", "same.png")}
+    assert files == {"upper": "upper.PNG", "same": "same.jpg", "same.png": "same.png"}
+    for name in files:
+        assert server.infer(SEGMENT, name).status_code == 200
+    server.save_label("same.png", "x.nrrd", b"NRRD0004\ntype: uint8\ndimension: 1\nsizes: 1\nencoding: raw\n\n\1")
+    labels = server.get("/datastore/", output="all")["objects"]["same.png"]["labels"]
+    assert labels["final"]["info"]["name"] == "same.png.nrrd"
+    assert server.ask("DELETE", "/datastore/label?id=same.png&tag=final").status_code == 200
 
 
 FILE = {"file": ("x.png", picture())}
@@ -527,12 +542,14 @@ def test_every_request_is_one_line_of_the_audit_log(server, place):
     log = place / "studies" / ".medssm_label" / "logs" / "audit.log"
     form = {"username": "Dr. A\nb", "password": server.token}
     entry = server.ask("POST", "/auth/token", headers={}, data=form).json()["access_token"]
-    before = len(log.read_text().splitlines())
     params = {"params": (None, json.dumps({"client_id": "slicer"}))}
     server.ask("POST", f"/infer/{SEGMENT}?image=a", headers={"Authorization": f"Bearer {entry}"}, files=params)
     server.ask("GET", "/datastore/image?image=..%2Fx%0Ay")
     server.ask("GET", "/info/", headers={})
-    lines = [json.loads(line) for line in log.read_text().splitlines()[before:]]
+    end = time.monotonic() + 10  # a line is written when its answer has been sent
+    while (lines := [json.loads(line) for line in log.read_text().splitlines()[-3:]])[2]["status"] != 401:
+        assert time.monotonic() < end, lines
+        time.sleep(0.1)
     weights = hashlib.sha256((place / "bundles" / SEGMENT / "models" / "model.pt").read_bytes()).hexdigest()
     expected = {
         "user": "Dr. A\nb",

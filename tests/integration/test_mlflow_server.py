@@ -42,6 +42,7 @@ def server(tmp_path) -> Iterator[tuple[str, subprocess.Popen]]:
     address = f"http://127.0.0.1:{port}"
     try:
         _wait_for(address)
+        mlflow.MlflowClient(address).search_experiments()  # its first answer takes longer than any later one
         yield address, process
     finally:
         os.killpg(process.pid, signal.SIGKILL)
@@ -73,15 +74,15 @@ def test_a_training_outlives_its_server(tmp_path, server, monkeypatch, caplog, h
     fall_back = MLflowTracker._fall_back
 
     def timed(self, *args) -> None:
-        waited.append(time.monotonic() - began[-1])
+        waited.append(time.monotonic() - began[0])
         fall_back(self, *args)
 
     monkeypatch.setattr(MLflowTracker, "_fall_back", timed)
-    began: list[float] = []
+    began: list[float] = [float("inf")]
 
     @engine.on(Events.EPOCH_STARTED(once=3))
     def lose(_engine) -> None:
-        began.append(time.monotonic())
+        began[0] = time.monotonic()
         if how is not None:
             os.killpg(process.pid, how)
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from medssm_monai.utils import tidy_console
-from medssm_monai.utils.console import EVALUATOR, TRAINER
+from medssm_monai.utils.console import EVALUATORS, TRAINER
 
 
 @pytest.fixture(autouse=True)
@@ -15,7 +15,7 @@ def untouched(monkeypatch):
     """The filters of the loggers are as before afterwards."""
     monkeypatch.delenv("MEDSSM_TRACEBACK", raising=False)
     monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
-    for name in (EVALUATOR, TRAINER):
+    for name in (*EVALUATORS, TRAINER):
         monkeypatch.setattr(logging.getLogger(name), "filters", [])
 
 
@@ -25,14 +25,15 @@ RESUMING = "Engine run resuming from iteration 0, epoch 4 until 5 epochs"
 @pytest.mark.parametrize(
     ("name", "message", "evaluation", "shown"),
     [
-        (EVALUATOR, RESUMING, False, False),
+        (EVALUATORS[0], RESUMING, False, False),
+        (EVALUATORS[1], RESUMING, False, False),
         (TRAINER, RESUMING, False, False),
         (TRAINER, "Engine run resuming from iteration 120, epoch 4 until 9 epochs", False, True),  # it is one
-        (EVALUATOR, "Got new best metric of val_mean_dice: 0.7", False, True),
-        (EVALUATOR, "Got new best metric of test_mean_dice: 0.7", True, False),
+        (EVALUATORS[0], "Got new best metric of val_mean_dice: 0.7", False, True),
+        (EVALUATORS[0], "Got new best metric of test_mean_dice: 0.7", True, False),
         (TRAINER, "Engine run is terminating due to exception: x", False, False),
         (TRAINER, "Epoch[2] Complete. Time taken: 00:00:04", False, True),
-        (EVALUATOR, "something new", True, True),
+        (EVALUATORS[0], "something new", True, True),
     ],
 )
 def test_single_messages_are_left_out_and_no_other(caplog, name, message, evaluation, shown):

@@ -61,7 +61,7 @@ def test_start_without_monai_label_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setenv("MEDSSM_BUNDLES", "")
     monkeypatch.setitem(sys.modules, "monailabel", None)
     with pytest.raises(SystemExit, match="MONAI Label is missing"):
-        main(["--studies", str(tmp_path), "--bundles", str(tmp_path), "--models", "mamba_mis"])
+        main(["--studies", str(tmp_path / "studies"), "--bundles", str(tmp_path), "--models", "mamba_mis"])
 
 
 def test_start_with_an_unknown_model_says_where_it_looked(tmp_path):
