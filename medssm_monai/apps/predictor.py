@@ -257,7 +257,8 @@ class Predictor:
     def _prepare(self, pipeline: _Pipeline, source: Any) -> dict[str, Any]:
         """Preprocessed item of one image or pair."""
         item = dict(zip(self.task.keys, self._images(source), strict=True))
-        require_fitting_images([item], int(self.settings.get("spatial_dims", 2)), self.ckpt_path)
+        if "spatial_dims" in self.settings:  # the bundle has networks for pictures and for volumes
+            require_fitting_images([item], int(self.settings["spatial_dims"]), self.ckpt_path)
         with self._transforming, unwrapped():
             return dict(pipeline.preprocessing(item))
 

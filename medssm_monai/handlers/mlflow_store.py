@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from filelock import FileLock
 from ignite.engine import Engine
 from monai.utils import path_to_sqlite_uri
 
@@ -95,10 +96,12 @@ class MLflowStore:
 
     def open(self, engine: Engine) -> None:
         """Open the run, or go on with an unfinished one of this name."""
+        with self._alone():
+            self._open(engine)
+
+    def _open(self, engine: Engine) -> None:
         from monai.handlers import MLFlowHandler
 
-        if self.is_local:
-            Path(self.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         with _environment({URI_VARIABLE: None}):  # which MONAI's handler would take instead of the argument
             self._handler = self._call(
                 lambda: MLFlowHandler(
@@ -114,6 +117,17 @@ class MLflowStore:
         self._call(lambda: self._handler.start(engine), calls=8)
         self.run_id = self._handler.cur_run.info.run_id
         self._call(lambda: self.client.update_run(self.run_id, status="RUNNING"))
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Opened by one process at a time: of two that make the tables of a SQLite file at once, one fails."""
+        if not self.is_local:
+            yield
+            return
+        file = Path(self.uri.removeprefix("sqlite:///"))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(file.with_name(f".{file.name}.lock")):
+            yield
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags of the run."""
