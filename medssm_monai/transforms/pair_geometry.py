@@ -133,7 +133,7 @@ def _check_values(image: torch.Tensor, key: Hashable, dims: int, channels: int) 
             f"configuration ({'3D' if len(shape) == 4 else '2D'} here) by the data, or cut volumes into slices."
         )
     if shape[0] != channels:
-        remedy = "save one image of it as its own file"
+        remedy = "save one image of a 4D file as its own file"
         if shape[0] == 3 and dims == 2:
             remedy = (
                 'if this source has colour, say so, --channels "[3, 1]" for source A or "[1, 3]" for source B; else '
