@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ __all__ = ["close_evaluation", "close_inference", "close_training", "key_figure"
 logger = logging.getLogger(__name__)
 
 PICTURES = "*.png"
+ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 OF_ONE_TRAINING = (
     *("run_id", "run_name", "run_dir", "resume_from", "init_from", "pretrained_path", "max_epochs", "ckpt_path"),
     *("optimizer", "optimizers", "lr_scheduler", "loss", "train", "tracker", "settings"),
@@ -115,9 +117,10 @@ def close_inference(
         return
     root, weights = Path(bundle_root), Path(ckpt_path)
     own = [] if weights == root / "models" / "model.pt" else ["--ckpt_path", shown_path(weights)]
-    command = as_typed([python_name(), "-m", "medssm_monai.export", shown_path(root), *own])
+    formats = [] if all(map(find_spec, ONNX_PACKAGES)) else ["--formats", "torchscript", "exported"]
+    command = as_typed([python_name(), "-m", "medssm_monai.export", shown_path(root), *own, *formats])
     places = {"weights": weights, "results": results}
-    headline = f"Inference finished: {images} {what} given"
+    headline = f"Inference finished: {images} {what[:-1] if images == 1 else what} given"
     logger.info("%s", closing_block(headline, places, {"next": command if run_by_monai() else ""}))
 
 

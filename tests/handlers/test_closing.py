@@ -149,10 +149,12 @@ def test_images_that_are_no_files_give_no_command(bundle, monkeypatch, caplog):
     assert not any(line.startswith("  next") for line in caplog.messages[-1].splitlines())
 
 
-@pytest.mark.parametrize(
-    ("weights", "option"), [("model.pt", []), ("b.pt", ["--ckpt_path", "bundles/thing/models/b.pt"])]
-)
-def test_an_inference_ends_with_the_results_and_the_export(bundle, caplog, weights, option):
+@pytest.mark.parametrize("has_onnx", [True, False])
+@pytest.mark.parametrize("weights", ["model.pt", "b.pt"])
+def test_an_inference_ends_with_the_results_and_an_export_that_can_run(bundle, monkeypatch, caplog, weights, has_onnx):
+    monkeypatch.setattr(closing, "find_spec", lambda name: object() if has_onnx else None)
+    option = [] if weights == "model.pt" else ["--ckpt_path", "bundles/thing/models/b.pt"]
+    option += [] if has_onnx else ["--formats", "torchscript", "exported"]
     results = files(bundle / "eval" / "fused", "a.png")
     close_inference(str(bundle), bundle / "models" / weights, 3, results, "pairs")
     lines = caplog.messages[-1].splitlines()
