@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ __all__ = ["close_evaluation", "close_inference", "close_training", "key_figure"
 logger = logging.getLogger(__name__)
 
 PICTURES = "*.png"
+ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 OF_ONE_TRAINING = (
     *("run_id", "run_name", "run_dir", "resume_from", "init_from", "pretrained_path", "max_epochs", "ckpt_path"),
     *("optimizer", "optimizers", "lr_scheduler", "loss", "train", "tracker", "settings"),
@@ -119,14 +121,15 @@ def close_inference(
         return
     root, weights = Path(bundle_root), Path(ckpt_path)
     own = [] if weights == root / "models" / "model.pt" else ["--ckpt_path", shown_path(weights)]
-    command = as_typed([python_name(), "-m", "medssm_monai.export", shown_path(root), *own])
+    formats = [] if all(map(find_spec, ONNX_PACKAGES)) else ["--formats", "torchscript", "exported"]
+    command = as_typed([python_name(), "-m", "medssm_monai.export", shown_path(root), *own, *formats])
     several = [results] if isinstance(results, (str, os.PathLike)) else list(results)
     there = [place for place in several if evaluator.failures or Path(place).name != "failed.csv"]
     failed = f", {evaluator.seen - evaluator.done} failed" if evaluator.failures else ""
-    figure = f"Inference finished: {evaluator.done} of {evaluator.seen} {what} done{failed}"
-    logger.info(
-        "%s", closing_block(figure, {"weights": weights, "results": there}, {"next": command if run_by_monai() else ""})
-    )
+    named = what[:-1] if evaluator.seen == 1 else what
+    figure = f"Inference finished: {evaluator.done} of {evaluator.seen} {named} done{failed}"
+    places = {"weights": weights, "results": there}
+    logger.info("%s", closing_block(figure, places, {"next": command if run_by_monai() else ""}))
 
 
 def key_figure(summary: Mapping[str, Any]) -> str:

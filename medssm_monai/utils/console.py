@@ -27,7 +27,8 @@ LEFT_OUT: Mapping[str, tuple[str, ...]] = {
     "urllib3.connectionpool": ("Retrying (Retry(",),  # the tracker itself says what becomes of a lost server
 }
 """Logger -> how the messages begin that are not shown."""
-BEST = "Got new best metric of"
+CHOSEN = {**dict.fromkeys(EVALUATORS, ("Got new best metric of",)), STATISTICS: ("Key metric: ",)}
+"""What an evaluation leaves out beside: nothing is chosen by its figures."""
 
 
 class _LeaveOut(logging.Filter):
@@ -56,7 +57,7 @@ def tidy_console(evaluation: bool = False) -> None:
         target = get_logger(name) if name == STATISTICS else logging.getLogger(name)
         for old in [one for one in target.filters if isinstance(one, _LeaveOut)]:
             target.removeFilter(old)
-        target.addFilter(_LeaveOut((*beginnings, BEST) if evaluation and name in EVALUATORS else beginnings))
+        target.addFilter(_LeaveOut((*beginnings, *(CHOSEN.get(name, ()) if evaluation else ()))))
     if run_by_monai() and os.environ.get("RANK", "0") == "0":
         _explain_first_line()
 

@@ -169,9 +169,9 @@ REPORT, PRESENTATION, STRUCTURES, SPECTRUM = (
 @pytest.mark.parametrize(
     ("sop_class", "words"),
     [
-        (REPORT, "a structured report"),
-        (PRESENTATION, "a presentation state"),
-        (STRUCTURES, "a radiotherapy object"),
+        (REPORT, "DICOM structured report"),
+        (PRESENTATION, "DICOM presentation state"),
+        (STRUCTURES, "DICOM radiotherapy structure set"),
         (SPECTRUM, "another kind of DICOM object"),
     ],
 )

@@ -105,7 +105,7 @@ def test_the_check_of_a_data_set_calls_it_too_large(tmp_path):
     claimed_png(tmp_path / "images" / "b.png", 60000, 50000)
     claimed_png(tmp_path / "masks" / "c.png", 60000, 50000)
     with pytest.raises(DatalistError) as caught:
-        segmentation_datalists(tmp_path)
+        segmentation_datalists(tmp_path, split="by_name")
     assert [(problem.kind, problem.path[-5:]) for problem in caught.value.problems] == [
         ("too large", "b.png"),
         ("too large", "c.png"),

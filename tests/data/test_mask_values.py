@@ -182,7 +182,7 @@ OTHER[8:11, 9:14] = 1
 def test_class_numbers_are_one_error_with_values_files_and_remedy(dataset):
     put(dataset, **{name: SMALL + 2 * OTHER for name in "bhj"}, **{name: SMALL for name in "acdefgi"})
     with pytest.raises(DatalistError) as caught:
-        segmentation_datalists(dataset)
+        segmentation_datalists(dataset, split="by_name")
     message = str(caught.value)
     assert [problem.kind for problem in caught.value.problems] == ["unclear mask"]
     for words in ("b.png", "values 0, 1, 2", "2 more mask(s)", "--foreground nonzero", '"[1,2]"'):
@@ -207,7 +207,7 @@ def test_each_mask_clear_but_their_labels_different(dataset):
 def test_0_1_beside_0_255_in_one_folder(dataset):
     put(dataset, c=SMALL, d=SMALL)
     with pytest.raises(DatalistError, match=r"2 of 0/1, such as c.png; 8 of 0/255, such as a.png"):
-        segmentation_datalists(dataset)
+        segmentation_datalists(dataset, split="by_name")
     assert segmentation_datalists(dataset, foreground="nonzero")
 
 

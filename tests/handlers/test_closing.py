@@ -89,10 +89,15 @@ def test_a_training_without_validation_or_weights(bundle, monkeypatch, caplog):
     ]
 
 
+def predicted(seen, failed=0):
+    """An evaluator that has run over ``seen`` images."""
+    return SimpleNamespace(seen=seen, done=seen - failed, failures=["failure"] * failed)
+
+
 def test_other_ranks_say_nothing(bundle, monkeypatch, caplog):
     monkeypatch.setenv("RANK", "1")
     train(bundle, bundle)
-    close_inference(str(bundle), bundle / "models" / "model.pt", 2, bundle)
+    close_inference(str(bundle), bundle / "models" / "model.pt", predicted(2), bundle)
     assert caplog.messages == []
 
 
@@ -149,20 +154,32 @@ def test_images_that_are_no_files_give_no_command(bundle, monkeypatch, caplog):
     assert not any(line.startswith("  next") for line in caplog.messages[-1].splitlines())
 
 
-@pytest.mark.parametrize(
-    ("weights", "option"), [("model.pt", []), ("b.pt", ["--ckpt_path", "bundles/thing/models/b.pt"])]
-)
-def test_an_inference_ends_with_the_results_and_the_export(bundle, caplog, weights, option):
+@pytest.mark.parametrize("has_onnx", [True, False])
+@pytest.mark.parametrize("weights", ["model.pt", "b.pt"])
+def test_an_inference_ends_with_the_results_and_an_export_that_can_run(bundle, monkeypatch, caplog, weights, has_onnx):
+    monkeypatch.setattr(closing, "find_spec", lambda name: object() if has_onnx else None)
+    option = [] if weights == "model.pt" else ["--ckpt_path", "bundles/thing/models/b.pt"]
+    option += [] if has_onnx else ["--formats", "torchscript", "exported"]
     results = files(bundle / "eval" / "fused", "a.png")
-    close_inference(str(bundle), bundle / "models" / weights, 3, results, "pairs")
+    table = files(bundle / "eval", "failed.csv") / "failed.csv"
+    close_inference(str(bundle), bundle / "models" / weights, predicted(3), [results, table], "pairs")
     lines = caplog.messages[-1].splitlines()
-    assert lines[0] == "Inference finished: 3 pairs given"
+    assert lines[0] == "Inference finished: 3 of 3 pairs done"
     assert "  results   bundles/thing/eval/fused" in lines
+    assert not any("failed.csv" in line for line in lines)  # an earlier run's
     assert shlex.split(lines[-1]) == ["next", "python", "-m", "medssm_monai.export", "bundles/thing", *option]
+
+
+def test_an_inference_counts_what_failed(bundle, caplog):
+    table = files(bundle / "eval", "failed.csv") / "failed.csv"
+    close_inference(str(bundle), bundle / "models" / "model.pt", predicted(3, failed=1), [bundle / "eval", table])
+    lines = caplog.messages[-1].splitlines()
+    assert lines[0] == "Inference finished: 2 of 3 images done, 1 failed"
+    assert "            bundles/thing/eval/failed.csv" in lines
 
 
 def test_in_python_no_commands_of_a_shell(bundle, monkeypatch, caplog):
     monkeypatch.setattr(closing, "run_by_monai", lambda: False)
     train(bundle, bundle)
-    close_inference(str(bundle), bundle / "models" / "model.pt", 3, bundle)
+    close_inference(str(bundle), bundle / "models" / "model.pt", predicted(3), bundle)
     assert not any(line.startswith("  next") for message in caplog.messages for line in message.splitlines())
