@@ -188,7 +188,7 @@ def test_class_numbers_are_one_error_with_values_files_and_remedy(dataset):
     for words in ("b.png", "values 0, 1, 2", "2 more mask(s)", "--foreground nonzero", '"[1,2]"'):
         assert words in message
     for rule in ("nonzero", [2], [1, 2]):
-        lists = segmentation_datalists(dataset, foreground=rule)
+        lists = segmentation_datalists(dataset, split="by_name", foreground=rule)
         item = LoadImage2Dd("label", kind="mask", foreground=rule)(
             next(pair for part in lists.values() for pair in part if pair["name"] == "b")
         )
