@@ -74,9 +74,9 @@ def show_root_cause() -> None:
         if isinstance(error, KeyboardInterrupt):
             return
         cause = root_cause(error)
-        sys.stderr.write(f"\n{type(cause).__name__}: {cause}\n")
         if not wants_traceback():
-            sys.stderr.write(f"\n(where in the program: set {TRACEBACK_VARIABLE}=1 and start again)\n")
+            sys.stderr.write(f"\n(Set {TRACEBACK_VARIABLE}=1 to see where in the program.)\n")
+        sys.stderr.write(f"\nWhat went wrong: {type(cause).__name__}: {cause}\n")
 
     hook.shows_root_cause = True
     sys.excepthook = hook

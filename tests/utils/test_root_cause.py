@@ -80,7 +80,7 @@ def test_an_error_shows_its_cause_and_the_traceback_on_request(wanted):
         [sys.executable, "-c", FAILING], cwd=root, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    cause = "ValueError: invalid literal for int() with base 10: 'seven'"
+    cause = "What went wrong: ValueError: invalid literal for int() with base 10: 'seven'"
     if wanted == "1":
         assert "Traceback" in done.stderr
         assert done.stderr.rstrip().endswith(cause)
