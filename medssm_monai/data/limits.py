@@ -12,13 +12,15 @@ from PIL import Image
 
 from .errors import ImageReadError
 
-__all__ = ["MAX_PIXELS", "MAX_PIXELS_VARIABLE", "TooLargeError", "check_memory", "check_size", "open_raster"]
+__all__ = ["FORMATS", "MAX_PIXELS", "MAX_PIXELS_VARIABLE", "TooLargeError", "check_memory", "check_size", "open_raster"]
 
 MAX_PIXELS_VARIABLE = "MEDSSM_MAX_PIXELS"
 MAX_PIXELS = 180_000_000
 """Pixels of a picture; decoded, they take 12 bytes each in colour. Volumes, of one channel, may have three times as
 many voxels."""
 VOXELS_PER_PIXEL = 3
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP")
+"""What is opened, told by the content: others start programs (EPS: Ghostscript) or were never tried here."""
 _opening = Lock()
 
 
@@ -84,7 +86,7 @@ def check_memory(name: object, size: int) -> None:
 
 
 def open_raster(path: Path) -> Image.Image:
-    """``PIL.Image.open`` with the limit of this package in place of Pillow's.
+    """``PIL.Image.open`` for the :data:`FORMATS`, with the limit of this package in place of Pillow's.
 
     Raises:
         TooLargeError: above the limit, and what Pillow raises.
@@ -92,7 +94,7 @@ def open_raster(path: Path) -> Image.Image:
     with _opening:  # Pillow's own limit is a variable of its module
         kept, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            img = Image.open(path)
+            img = Image.open(path, formats=FORMATS)
         finally:
             Image.MAX_IMAGE_PIXELS = kept
     try:

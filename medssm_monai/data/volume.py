@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from monai.config import PathLike
-from monai.data import ITKReader, MetaTensor
+from monai.data import ImageReader, ITKReader, MetaTensor, NibabelReader
 from monai.transforms import LoadImage
 from monai.utils import optional_import
 
 from .arrays import ARRAY_NAME, array_image, is_array
 from .dicom import series_shape
 from .errors import DatalistError, ImageReadError
-from .files import NIFTI, RASTER, file_kind
+from .files import DICOM, NIFTI, RASTER, file_kind
 from .image_reader import to_channels, why_unreadable
 from .intensity import IntensityRange
 from .limits import check_size
@@ -43,16 +43,20 @@ def _from_file(path: Path) -> MetaTensor:
     """A NIfTI file or a DICOM series; its header is looked at first."""
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such volume; check the path or the datalist it comes from.")
-    reader = None
+    reader: ImageReader = ITKReader()
+    kind = None if path.is_dir() else file_kind(path)
     try:
         if path.is_dir():
             check_size(path, series_shape(path), 3)
             reader = ITKReader(series_name=dicom_series(path))
-        elif file_kind(path) == NIFTI:
+        elif kind == NIFTI:
             check_size(path, nib.load(path).shape, 3)
-        elif file_kind(path) == RASTER:
-            raise ImageReadError(f"{path}: a picture, not a volume; volumes are NIfTI files or DICOM series.")
-        return LoadImage(reader=reader, image_only=True, ensure_channel_first=True, dtype=np.float32)(path)
+            reader = NibabelReader()
+        elif kind != DICOM:
+            what = "a picture, not a volume" if kind == RASTER else "its suffix is no known image format"
+            raise ImageReadError(f"{path}: {what}; volumes are NIfTI files or DICOM series.")
+        # The reader given at call time is the only one tried: MONAI's others unpickle some files.
+        return LoadImage(image_only=True, ensure_channel_first=True, dtype=np.float32)(path, reader=reader)
     except (ImageReadError, DatalistError):
         raise
     except PermissionError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,10 +45,11 @@ def export_bundle(
 ) -> ExportReport:
     """Export a bundle's network, compare every file with PyTorch in the file's own runtime, and write a report.
 
-    Each file is first written as ``<stem>.unverified<suffix>``. If it passes all checks it becomes ``<stem><suffix>``
-    (an earlier file of that name is kept under a dated one); if not, it becomes ``<stem>.refused<suffix>``, the report
-    says why, and an earlier file stays where it is. The report is ``<stem>_export.json`` and ``<stem>_export.md``
-    beside the files.
+    Each file is first written into a temporary folder, under the name that it will have: PyTorch names the inside of an
+    archive after its file, and MONAI Deploy looks there. If it passes all checks it becomes ``<stem><suffix>`` (an
+    earlier file of that name is kept under a dated one); if not, it becomes ``<stem>.refused<suffix>``, the report says
+    why, and an earlier file stays where it is. The report is ``<stem>_export.json`` and ``<stem>_export.md`` beside the
+    files.
 
     Checks: the file carries the bundle's metadata, inference config and model settings; batches of 1, 2 and 3 run; the
     relative error (see :func:`~medssm_monai.export.checks.relative_error`) is at most 1e-4; masks agree in at least
@@ -123,25 +125,27 @@ def _export(
     """Write, check and name one file; the runner of one that passed."""
     entry = FormatReport(one.name, one.runtime)
     final = folder / f"{source.stem}{one.suffix}"
-    draft, refused = (final.with_name(f"{source.stem}.{state}{one.suffix}") for state in ("unverified", "refused"))
+    refused = final.with_name(f"{source.stem}.refused{one.suffix}")
     refused.unlink(missing_ok=True)
     runner = None
-    try:
-        one.write(capture, draft, source.extra)
-        entry.checks.append(_carries(one, draft, source.extra))
-        runner = one.load(draft)
-        entry.checks += compare([runner(batch) for batch in batches], expected, source.task)
-        entry.facts = one.facts(draft)
-    except Exception as error:  # exporters and runtimes raise many kinds; each of them is a refusal
-        logger.exception("%s: the export failed", one.name)
-        first = next(iter(str(error).strip().splitlines()), "")
-        entry.checks.append(Check("runs", f"{type(error).__name__}: {first}", "without an error", False))
-    if draft.is_file():
-        named = final if entry.passed else refused
-        if entry.passed:
-            keep_previous(final, move=False)
-        os.replace(draft, named)
-        entry.file, entry.size = named.name, named.stat().st_size
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".unverified-") as unverified:
+        draft = Path(unverified) / final.name  # PyTorch names the inside of an archive after its file
+        try:
+            one.write(capture, draft, source.extra)
+            entry.checks.append(_carries(one, draft, source.extra))
+            runner = one.load(draft)
+            entry.checks += compare([runner(batch) for batch in batches], expected, source.task)
+            entry.facts = one.facts(draft)
+        except Exception as error:  # exporters and runtimes raise many kinds; each of them is a refusal
+            logger.exception("%s: the export failed", one.name)
+            first = next(iter(str(error).strip().splitlines()), "")
+            entry.checks.append(Check("runs", f"{type(error).__name__}: {first}", "without an error", False))
+        if draft.is_file():
+            named = final if entry.passed else refused
+            if entry.passed:
+                keep_previous(final, move=False)
+            os.replace(draft, named)
+            entry.file, entry.size = named.name, named.stat().st_size
     logger.info("%s: %s", one.name, "; ".join(map(str, entry.checks)))
     return entry, runner if entry.passed else None
 

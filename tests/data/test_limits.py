@@ -14,6 +14,7 @@ from PIL import Image
 from medssm_monai.data import DatalistError, ImageReadError, TooLargeError, segmentation_datalists
 from medssm_monai.data.check import image_problem
 from medssm_monai.data.limits import MAX_PIXELS_VARIABLE, check_memory, open_raster
+from medssm_monai.data.volume import read_volume
 from medssm_monai.transforms import LoadImage2D, LoadVolume
 
 from .builders import picture, save, save_pairs, truncate
@@ -138,7 +139,7 @@ def test_a_wrong_suffix_is_no_fault(tmp_path):
 
 def test_truncation_and_missing_rights_are_told_apart(tmp_path, monkeypatch):
     path = save(picture(64, 64), tmp_path / "a.png")
-    monkeypatch.setattr(Image, "open", lambda *_: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+    monkeypatch.setattr(Image, "open", lambda *_, **__: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
     with pytest.raises(PermissionError, match=r"a.png: may not be read \(permission denied\)"):
         LoadImage2D()(path)
     assert str(image_problem(str(path), full=True)).endswith("(permission denied)")
@@ -151,3 +152,26 @@ def test_truncation_and_missing_rights_are_told_apart(tmp_path, monkeypatch):
 def test_a_picture_is_no_volume(tmp_path):
     with pytest.raises(ImageReadError, match=r"a.png: a picture, not a volume"):
         LoadVolume()(save(picture(), tmp_path / "a.png"))
+
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n"
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif"])
+def test_contents_that_start_other_programs_are_not_opened(tmp_path, monkeypatch, name):
+    def started(*args, **kwargs):
+        raise AssertionError("Ghostscript was started")
+
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", started)
+    (tmp_path / name).write_bytes(EPS)
+    with pytest.raises(ImageReadError, match=name):
+        LoadImage2D()(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["v.npy", "v.mat", "v.pkl"])
+def test_volumes_of_unnamed_formats_are_refused_unread(tmp_path, monkeypatch, name):
+    monkeypatch.setattr("pickle.load", lambda *args: pytest.fail("unpickled"))
+    np.save(tmp_path / "v.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    (tmp_path / "v.npy").rename(tmp_path / name)
+    with pytest.raises(ImageReadError, match="no known image format"):
+        read_volume(tmp_path / name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import zipfile
 
 import pytest
 import torch
@@ -52,6 +53,8 @@ def test_torchscript_is_what_monai_deploy_reads(tmp_path, images):
     network, metadata, others = load_net_with_metadata(
         str(tmp_path / "untrained.ts"), more_extra_files=["inference.json"]
     )
+    with zipfile.ZipFile(tmp_path / "untrained.ts") as archive:  # where the SDK looks for the other files
+        assert "untrained/extra/inference.json" in archive.namelist()
     assert metadata["network_data_format"] and b"preprocessing" in others["inference.json"]
     assert network(torch.rand(5, 3, 32, 32)).shape == (5, 2)
 
