@@ -60,8 +60,6 @@ class Bundle:
         if names[0] == "train.yaml" and "ckpt_path" not in overrides:  # weights named by their file need no folder
             folders["ckpt_dir"] = str(out / "models")
         arguments = {**folders, **overrides}
-        if "device" in arguments:
-            arguments["device"] = f"$torch.device('{arguments['device']}')"
         flow = ConfigWorkflow(config_file=self.config(*names), workflow_type=kind, logging_file=False, **arguments)
         flow.initialize()
         return flow
@@ -164,5 +162,5 @@ def command_line(overrides: Mapping[str, Any], out: Path) -> list[str]:
     """The overrides of a tiny run as words of a command line."""
     words = ["--output_dir", f"$'{out.as_posix()}'", "--ckpt_dir", str(out / "models")]
     for key, value in overrides.items():
-        words += [f"--{key}", f"$torch.device('{value}')" if key == "device" else str(value)]
+        words += [f"--{key}", str(value)]
     return words

@@ -85,8 +85,5 @@ def test_an_error_shows_its_cause_and_the_traceback_on_request(wanted):
         assert "Traceback" in done.stderr
         assert done.stderr.rstrip().endswith(cause)
     else:
-        assert done.stderr.strip().splitlines() == [
-            cause,
-            "",
-            "(where in the program: set MEDSSM_TRACEBACK=1 and start again)",
-        ]
+        request = "(Set MEDSSM_TRACEBACK=1 to see where in the program.)"
+        assert done.stderr.strip().splitlines() == [request, "", cause]
