@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -18,6 +19,8 @@ from .folders import shown_path
 __all__ = ["Terminated", "end_on_signals", "note_interruption", "was_interrupted"]
 
 logger = logging.getLogger(__name__)
+
+CLOSING = 60.0  # seconds that a run may take to close after SIGTERM
 
 
 class Terminated(SystemExit):
@@ -41,6 +44,7 @@ class _Run:
     name: str | None
     process: int
     ended_by: str | None = None
+    terminated: float | None = None  # when SIGTERM came
 
 
 _current: _Run | None = None
@@ -71,7 +75,14 @@ def _terminate(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
         return
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun sends a second one; closing takes some seconds
+    now = time.monotonic()
+    if _current.terminated is not None and now - _current.terminated < CLOSING:
+        return  # torchrun sends a second one; closing takes some seconds
+    if _current.terminated is not None:  # the program went on, so it is ended as if nothing had been arranged
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return
+    _current.terminated = now
     note_interruption("SIGTERM")
     raise Terminated
 

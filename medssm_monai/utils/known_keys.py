@@ -31,8 +31,8 @@ def require_known_keys(parser: ConfigParser | None = None) -> None:
     A key is used when an expression or a reference (``@max_epochs``) names it, one of its parents or one of its
     children, when it is an argument of the component that it belongs to, or when MONAI itself reads it (``run``,
     ``initialize`` and the properties of its bundle specification). It makes no difference whether the key comes from
-    the command line, from an overlay file or from Python. What the bundle's own files say and one of them takes the
-    use away from, as the evaluation does from ``seed``, is passed over as long as it has the value of the file.
+    the command line, from an overlay file or from Python. Keys of the bundle's own that another of its files takes the
+    use away from, as the evaluation does from ``seed``, are passed over.
 
     Args:
         parser: parser of the config, overrides applied. None takes the one that evaluates the calling expression, so
@@ -46,8 +46,8 @@ def require_known_keys(parser: ConfigParser | None = None) -> None:
     if parser is None:
         raise RuntimeError("require_known_keys was not called by an expression of a config; give it the parser.")
     found = unknown_keys(parser.config)
-    files = _own_files(parser) if found else []
-    found = {name: near for name, near in found.items() if not _as_in(files, name, parser.get(name))}
+    files = _own_files(parser) if found else {}
+    found = {name: near for name, near in found.items() if not _without_a_reader(files, parser, name)}
     if found:
         named = "; ".join(f"{name}{_hint(nearest)}" for name, nearest in found.items())
         raise ValueError(
@@ -68,29 +68,34 @@ def unknown_keys(config: Mapping[str, Any]) -> dict[str, list[str]]:
     return {"#".join(path): _nearest(path[-1], siblings) for path, siblings in _unknown(config, (), used, known)}
 
 
-def _own_files(parser: ConfigParser) -> list[Any]:
-    """Contents of the bundle's config files."""
+MISSING = object()
+
+
+def _own_files(parser: ConfigParser) -> dict[str, Any]:
+    """Contents of the bundle's config files, by file name without suffix."""
     if "bundle_root" not in parser:
-        return []
+        return {}
     configs = Path(parser.get_parsed_content("bundle_root")) / "configs"
     files = [path for path in sorted(configs.glob("*")) if path.suffix in (".yaml", ".yml", ".json")]
-    return [yaml.safe_load(path.read_text(encoding="utf-8")) for path in files]  # JSON is YAML
+    return {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in files}  # JSON is YAML
 
 
-def _as_in(files: Iterable[Any], name: str, value: Any) -> bool:
-    """Whether one of the files gives this id this value."""
-    for content in files:
-        key, _, rest = name.partition("#")
-        if isinstance(content, Mapping) and content.get(name) == value and name in content:
-            return True
-        while isinstance(content, Mapping) and key in content:
-            content = content[key]
-            if not rest:
-                if content == value:
-                    return True
-                break
-            key, _, rest = rest.partition("#")
-    return False
+def _in_file(content: Any, name: str) -> Any:
+    """Value of an id in a file, by its place or by the id as an overlay writes it; else ``MISSING``."""
+    if isinstance(content, Mapping) and name in content:
+        return content[name]
+    for key in name.split("#"):
+        content = content.get(key, MISSING) if isinstance(content, Mapping) else MISSING
+    return content
+
+
+def _without_a_reader(files: Mapping[str, Any], parser: ConfigParser, name: str) -> bool:
+    """Whether the key is one of the bundle's own, which other files of this command leave without a reader: any key of
+    the file that the command starts from, and those of overlays as the overlay has them."""
+    start = "train" if "train" in parser else "inference"
+    if _in_file(files.get(start), name) is not MISSING:
+        return True
+    return any(_in_file(content, name) == parser.get(name) for content in files.values())
 
 
 def _hint(nearest: Iterable[str]) -> str:

@@ -117,8 +117,10 @@ def test_a_file_of_the_bundle_may_say_what_another_one_overrides():
     parser.read_config(names)
     parser["bundle_root"] = str(MEDCONVMAMBA.folder)
     require_known_keys(parser)
-    parser["warmup_epochs"] = 77
-    with pytest.raises(ValueError, match="warmup_epochs"):
+    parser["seed"] = 5  # of train.yaml: without effect here, but no mistake
+    require_known_keys(parser)
+    parser["rows"] = 77  # of an overlay that is not in use
+    with pytest.raises(ValueError, match="rows"):
         require_known_keys(parser)
 
 
