@@ -18,7 +18,6 @@ from .publish import publish_weights
 from .root_cause import root_cause, show_root_cause, unwrapped
 from .run_claim import claim_run, release_run
 from .sizes import per_axis
-from .user_cache import user_cache
 from .weights_in_use import describe_weights, other_weights, require_weights, weights_hint
 from .whole_file import DiskFullError, replace_file
 
@@ -59,7 +58,6 @@ __all__ = [
     "unknown_keys",
     "unwrapped",
     "update_model_settings",
-    "user_cache",
     "was_interrupted",
     "weights_hint",
     "writable_folder",

@@ -9,8 +9,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from monai.bundle import ConfigWorkflow
-
 from .bundles import bundle_places, list_bundles
 from .callers import calling
 
@@ -45,6 +43,8 @@ def find_bundle_root(name: str, argv: Sequence[str] | None = None, cwd: str | Pa
     Raises:
         FileNotFoundError: when no place holds a bundle of that name; the message names ``--bundle_root``.
     """
+    from monai.bundle import ConfigWorkflow  # only here, as below
+
     argv = sys.argv[1:] if argv is None else list(argv)
     cwd = Path.cwd() if cwd is None else Path(cwd)
     workflow, config = calling(ConfigWorkflow), _config_file(argv, cwd)

@@ -7,17 +7,18 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from pydoc import locate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from monai.bundle import ConfigParser, ReferenceResolver
-from monai.bundle.properties import InferProperties, MetaProperties, TrainProperties
 
 from .callers import calling
 
+if TYPE_CHECKING:
+    from monai.bundle import ConfigParser
+
 __all__ = ["require_known_keys", "unknown_keys"]
 
-SEPARATOR = ReferenceResolver.sep
+SEPARATOR = "::"  # of ids, in MONAI's config language
 COMPONENT = "_target_"
 ENTRIES = {"imports", "initialize", "run", "finalize", "prediction", "run_name"}
 """Keys that MONAI's commands and :func:`medssm_monai.load` read, or that its federated client gives to any config."""
@@ -42,6 +43,8 @@ def require_known_keys(parser: ConfigParser | None = None) -> None:
         ValueError: naming every unknown key, and the nearest known ones.
         RuntimeError: no ``parser`` given, and not called by an expression of a config.
     """
+    from monai.bundle import ConfigParser  # only here, so that this package stays light for the scan
+
     parser = calling(ConfigParser) if parser is None else parser
     if parser is None:
         raise RuntimeError("require_known_keys was not called by an expression of a config; give it the parser.")
@@ -109,6 +112,8 @@ def _nearest(name: str, known: Iterable[str]) -> list[str]:
 
 def _entries(config: Mapping[str, Any]) -> set[tuple[str, ...]]:
     """What is read from outside of the config: MONAI's own ids, and what can be run by name."""
+    from monai.bundle.properties import InferProperties, MetaProperties, TrainProperties
+
     properties = [*TrainProperties.values(), *InferProperties.values(), *MetaProperties.values()]
     names = {str(entry["id"]).split(SEPARATOR)[0] for entry in properties if "id" in entry}
     to_run = {key for key, value in config.items() if isinstance(value, str) and value.startswith(RUN_PREFIX)}
@@ -116,6 +121,8 @@ def _entries(config: Mapping[str, Any]) -> set[tuple[str, ...]]:
 
 
 def _references(config: Any) -> Iterator[str]:
+    from monai.bundle import ReferenceResolver
+
     if isinstance(config, Mapping):
         for value in config.values():
             yield from _references(value)

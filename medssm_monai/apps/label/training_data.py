@@ -6,7 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from ...data.files import natural_key
+from ...transforms import LoadImage2D
 from .formats import CLASS_SUFFIX, IMAGE_SUFFIXES, image_kind, provide
 from .requests import config_text
 
@@ -73,18 +77,25 @@ def _write_split(folder: Path, parts: Mapping[str, Sequence[str]]) -> Path:
 def write_masks(folder: Path, labelled: Mapping[str, tuple[Path, Path]], share: float) -> Path:
     """``images/`` and ``masks/`` of labelled images; returns the split file.
 
+    Clients save 0/1 and 0/255, NIfTI, NRRD and PNG beside each other: each mask is read by itself
+    (:class:`~medssm_monai.transforms.LoadImage2D`) and written with 0 and 255.
+
     Args:
         folder: data folder, new.
         labelled: image id to the files of image and mask.
         share: part of the images for validation.
 
     Raises:
-        ValueError: fewer than two images.
+        ValueError: fewer than two images, a mask whose values do not say what is foreground.
+        ImageReadError: a mask that cannot be read.
     """
     parts = _split(list(labelled), share, "image(s) with a saved mask")
+    load = LoadImage2D(kind="mask")
+    (folder / "masks").mkdir(parents=True, exist_ok=True)
     for name, (image, mask) in labelled.items():
         provide(image, folder / "images", name)
-        provide(mask, folder / "masks", name)
+        values = load(provide(mask, folder / "as_saved", name)).numpy()[0]
+        Image.fromarray((values * 255).astype(np.uint8)).save(folder / "masks" / f"{name}.png")
     return _write_split(folder, parts)
 
 
