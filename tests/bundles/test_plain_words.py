@@ -28,9 +28,10 @@ def test_a_size_that_is_none_is_refused_before_anything_is_written(bundle, tmp_p
 @pytest.mark.parametrize("config", ["train.yaml", "inference.yaml"])
 def test_a_device_that_is_not_there_is_refused_before_anything_is_written(bundle, tmp_path, config, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    weights = {"ckpt_path": str(tmp_path / "none.pt")} if config == "inference.yaml" else {}
     for device in ("gpu", "cuda:0"):
         with failing(ValueError, f"device '{device}' is not there; there is cpu"):
-            bundle.workflow((config,), tmp_path / "out", device=device, ckpt_path=str(tmp_path / "none.pt"))
+            bundle.workflow((config,), tmp_path / "out", device=device, **weights)
     assert not (tmp_path / "out").exists()
 
 
