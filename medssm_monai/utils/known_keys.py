@@ -22,6 +22,8 @@ SEPARATOR = "::"  # of ids, in MONAI's config language
 COMPONENT = "_target_"
 ENTRIES = {"imports", "initialize", "run", "finalize", "prediction", "run_name"}
 """Keys that MONAI's commands and :func:`medssm_monai.load` read, or that its federated client gives to any config."""
+WORDS = {"true": "True", "false": "False", "null": "None"}
+"""Words of YAML that a command line hands over as texts, and the ones of Python, which it reads."""
 RUN_PREFIX = "@run"
 SHOWN = 3
 
@@ -35,12 +37,15 @@ def require_known_keys(parser: ConfigParser | None = None) -> None:
     the command line, from an overlay file or from Python. Keys of the bundle's own that another of its files takes the
     use away from, as the evaluation does from ``seed``, are passed over.
 
+    The texts ``true``, ``false`` and ``null`` are refused as well: a command line takes ``True``, ``False`` and
+    ``None``, and a text is true whatever it says.
+
     Args:
         parser: parser of the config, overrides applied. None takes the one that evaluates the calling expression, so
             that a bundle's ``initialize`` can name this function without arguments.
 
     Raises:
-        ValueError: naming every unknown key, and the nearest known ones.
+        ValueError: naming every unknown key, and the nearest known ones; or a word of YAML given as a text.
         RuntimeError: no ``parser`` given, and not called by an expression of a config.
     """
     from monai.bundle import ConfigParser  # only here, so that this package stays light for the scan
@@ -48,6 +53,9 @@ def require_known_keys(parser: ConfigParser | None = None) -> None:
     parser = calling(ConfigParser) if parser is None else parser
     if parser is None:
         raise RuntimeError("require_known_keys was not called by an expression of a config; give it the parser.")
+    for name, value in parser.config.items():
+        if isinstance(value, str) and value in WORDS:
+            raise ValueError(f"{name} is the text {value!r}; on a command line write --{name} {WORDS[value]}.")
     found = unknown_keys(parser.config)
     files = _own_files(parser) if found else {}
     found = {name: near for name, near in found.items() if not _without_a_reader(files, parser, name)}

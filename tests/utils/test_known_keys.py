@@ -139,6 +139,13 @@ def test_the_tracking_of_monai_itself_passes(bundle, tmp_path):
     require_known_keys(flow.parser)
 
 
+@pytest.mark.parametrize(("word", "python"), [("true", "True"), ("false", "False"), ("null", "None")])
+def test_words_of_yaml_given_as_texts_are_refused(word, python):
+    parser = ConfigParser({**copy.deepcopy(CONFIG), "kernel": word})
+    with pytest.raises(ValueError, match=f"kernel is the text '{word}'; .*--kernel {python}"):
+        require_known_keys(parser)
+
+
 def test_without_a_parser_it_says_so():
     with pytest.raises(RuntimeError, match="give it the parser"):
         require_known_keys()
