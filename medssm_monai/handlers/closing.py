@@ -143,11 +143,11 @@ def key_figure(summary: Mapping[str, Any]) -> str:
         name = summary["cases_by"]
         entry = summary["per_image"][name]
     value = entry["value"] if "value" in entry else entry["mean"]
-    many = "pairs" if "rows" in summary else "images"
-    interval = f"95 % interval {entry['low']:.4f} to {entry['high']:.4f}"
-    return (
-        f"{name} {value:.4f} ({interval}) over {summary['images']} {many}, {summary['name']} part of {summary['data']}"
-    )
+    shown = "undefined" if value is None else f"{value:.4f}"
+    if None not in (entry["low"], entry["high"]):  # a single image has no interval
+        shown += f" (95 % interval {entry['low']:.4f} to {entry['high']:.4f})"
+    many = ("pair" if "rows" in summary else "image") + ("" if summary["images"] == 1 else "s")
+    return f"{name} {shown} over {summary['images']} {many}, {summary['name']} part of {summary['data']}"
 
 
 def _runs(tracker: MLflowTracker) -> str:

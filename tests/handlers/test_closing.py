@@ -112,6 +112,14 @@ SUMMARIES = {
         {**HEADING, "cases_by": "dice", "per_image": {"dice": {"mean": 0.9, **INTERVAL}}},
         "dice 0.9000 (95 % interval 0.7000 to 0.9500) over 12 images, test part of demo (synthetic)",
     ),
+    "one image": (
+        {**HEADING, "images": 1, "cases_by": "dice", "per_image": {"dice": {"mean": 0.9, "low": None, "high": None}}},
+        "dice 0.9000 over 1 image, test part of demo (synthetic)",
+    ),
+    "nothing defined": (
+        {**HEADING, "cases_by": "dice", "per_image": {"dice": {"mean": None, "low": None, "high": None}}},
+        "dice undefined over 12 images, test part of demo (synthetic)",
+    ),
     "fusion": (
         {
             **HEADING,
