@@ -55,7 +55,11 @@ class BundleInfer(InferTask):
 
     def config(self) -> dict[str, Any]:
         weights = self.model.weights
-        return {"weights": describe_weights(weights) if weights else "none: train first"}
+        return {"weights": self._within(describe_weights(weights)) if weights else "none: train first"}
+
+    def _within(self, line: str) -> str:
+        """A line about weights with their place in the bundle; where that lies is nobody's business over HTTP."""
+        return line.replace(f"{self.model.root}{os.sep}", "")
 
     def is_valid(self) -> bool:
         """True also without weights: a request then says what is missing."""
@@ -77,7 +81,7 @@ class BundleInfer(InferTask):
                 raise TimeoutError("nobody waits for this result any more")
             file, answer = self.answer(prediction, request)
         seconds = round(time.perf_counter() - start, 3)
-        said = {"model": self.model.name, "weights": prediction.weights, "latencies": {"total": seconds}}
+        said = {"model": self.model.name, "weights": self._within(prediction.weights), "latencies": {"total": seconds}}
         return file, {**answer, **said}
 
     def ready(self) -> Predictor:
