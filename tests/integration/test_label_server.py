@@ -196,7 +196,7 @@ def test_errors_say_what_is_wrong_and_the_server_goes_on(server, studies, tmp_pa
         (server.infer(PICKLED, frame), 503, "model.pt: no weights that can be loaded"),
         (server.infer(DAMAGED, frame), 503, "model.pt: no weights that can be loaded"),
         (server.infer("mamba_mis", "TCGA-FG-6692_a"), 400, "expected a single slice"),
-        (server.infer("clinical_fmamba_3d", brain), 400, "is no volume"),
+        (server.infer("clinical_fmamba_3d", brain), 400, "the weights are for images of 3"),
         (server.infer("clinical_fmamba", frame, image_b=brain), 400, "3 channel(s)"),
         (server.infer("clinical_fmamba", frame), 400, "does not end in _a"),
         (server.infer("clinical_fmamba", brain, image_b="nobody"), 404, "image_b: no such image"),
