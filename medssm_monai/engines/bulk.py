@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from monai.inferers import Inferer
 from monai.transforms import Transform
 
 from ..handlers.batch_files import item_file
+from ..utils.command_line import run_by_monai
 from ..utils.failures import Failure, describe_error, ends_the_run
 from ..utils.root_cause import root_cause
 
@@ -97,7 +97,7 @@ class BulkEvaluator(SupervisedEvaluator):
         Raises:
             SystemExit: code 3.
         """
-        if self.failures and _is_command():
+        if self.failures and run_by_monai():
             raise SystemExit(SOME_FAILED)
 
     def _iteration(self, engine: Engine, batchdata: Sequence[Any]) -> Any:
@@ -160,8 +160,3 @@ class _Postprocessing:
             except Exception as error:
                 engine.item_failed(name, "result", error)
         engine.state.batch, engine.state.output = [one for one, _ in kept], [one for _, one in kept]
-
-
-def _is_command() -> bool:
-    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
-    return spec is not None and spec.name == "monai.bundle.__main__"
