@@ -166,7 +166,7 @@ def test_the_command_ends_with_3_and_python_goes_on(folder, tmp_path, monkeypatc
             (folder / f"{name}.png").unlink()
     engine = evaluator(folder, tmp_path)
     engine.run()
-    monkeypatch.setattr(bulk, "_is_command", lambda: as_command)
+    monkeypatch.setattr(bulk, "run_by_monai", lambda: as_command)
     if as_command and failures:
         with pytest.raises(SystemExit) as ended:
             engine.end_command()
