@@ -1,7 +1,7 @@
 """Packs a checkpoint to ship with a bundle: half precision, with its settings beside it, within the size that a
 repository takes.
 
-    python scripts/pack_weights.py eval/models/model.pt bundles/medspectralnet/models/pneumoniamnist.pt
+    python scripts/pack_weights.py eval/models/model.pt bundles/medspectralnet/models/model.pt
 
 Networks load the file as any other: PyTorch casts each tensor to the parameter's own precision. Evaluate the packed
 file, not only the one it came from, and write that figure on the model card.

@@ -36,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("bundle", help="folder of a bundle, or its name")
     parser.add_argument("--formats", nargs="+", choices=sorted(FORMATS), default=list(FORMATS), help="default: all")
-    parser.add_argument("--output_dir", help="default: the bundle's models/")
+    parser.add_argument("--output_dir", help="default: beside the bundle's weights, else its models/")
     parser.add_argument("--ckpt_path", help="weights; default: those the bundle's inference takes")
     parser.add_argument("--images", help="what the bundle's dataset_dir takes; default: its synthetic demo images")
     parser.add_argument("--samples", type=int, default=8, help="images or windows to compare (default 8)")

@@ -58,7 +58,7 @@ def export_bundle(
     Args:
         bundle: its folder or name.
         formats: names among :data:`~medssm_monai.export.FORMATS`.
-        output_dir: default the bundle's ``models/``.
+        output_dir: default the folder of the weights where it is the bundle's own, else its ``models/``.
         ckpt_path: weights; default those the bundle's inference takes.
         images: images for the comparison, whatever the bundle's ``dataset_dir`` takes; default its synthetic demo
             images. They pass the bundle's own preprocessing and inferer, and decide the image size.
@@ -77,7 +77,7 @@ def export_bundle(
     """
     chosen = _formats(formats)
     source = open_source(bundle, ckpt_path, untrained, seed, overrides)
-    folder = Path(output_dir) if output_dir is not None else source.root / "models"
+    folder = Path(output_dir) if output_dir is not None else source.folder
     writable_folder(folder)
     inputs, where = network_inputs(source, None if images is None else os.fspath(images), samples)
     batches = in_batches(inputs)

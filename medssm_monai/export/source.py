@@ -26,17 +26,21 @@ class Source:
 
     Attributes:
         root: folder of the bundle.
+        folder: where exported files go by default: beside the weights where these are the bundle's, else its
+            ``models/``.
         stem: name of the exported files without suffix: that of the checkpoint, or ``"untrained"``.
         weights: one line about the weights (a file within the bundle by its path from there), or the seed of random
             ones; for the report.
         network: on the CPU, in evaluation mode, its parameters frozen.
         task: the bundle's ``prediction``: what the network predicts, and from which threshold.
-        extra: file name -> JSON text that goes into each export: ``metadata.json`` and ``inference.json`` as they are
-            in the bundle (what MONAI Deploy looks for) and ``model_settings.json``, what the weights belong to.
+        extra: file name -> JSON text that goes into each export: ``metadata.json`` as it is in the bundle,
+            ``inference.json`` with the settings of these weights in place of the file they are read from, so that it
+            stands without the bundle (MONAI Deploy looks for both), and ``model_settings.json``, these settings.
         parser: the inference config.
     """
 
     root: Path
+    folder: Path
     stem: str
     weights: str
     network: nn.Module
@@ -77,6 +81,7 @@ def open_source(
         changes["ckpt_path"] = os.fspath(ckpt_path)
     parser = read_inference_config(root, changes)
     path = str(parser.get_parsed_content("ckpt_path"))
+    folder = root / "models"
     if untrained:
         stem, weights = "untrained", f"random, seed {seed}"
         torch.manual_seed(seed)
@@ -86,16 +91,22 @@ def open_source(
         )
         file_of_weights = Path(require_weights(path, f"trained weights of {root.name}", mend)).absolute()
         inside = file_of_weights.is_relative_to(root)
+        folder = file_of_weights.parent if inside else folder
         shown = file_of_weights.relative_to(root) if inside else file_of_weights
         stem, weights = file_of_weights.stem, describe_weights(file_of_weights, str(shown))
     network = parser.get_parsed_content("network_def")
     task = parser.get_parsed_content("prediction")
     if not untrained:
         load_weights(network, path, len(task.class_names) if task.kind == "classification" else None)
+    settings = dict(parser.get_parsed_content("model_settings"))
     contents = {
         "metadata.json": json.loads((root / "configs" / "metadata.json").read_text(encoding="utf8")),
-        "inference.json": ConfigParser.load_config_file(str(file)),
-        "model_settings.json": dict(parser.get_parsed_content("model_settings")),
+        "inference.json": {
+            **ConfigParser.load_config_file(str(file)),
+            "bundle_root": ".",
+            "model_settings": settings,
+        },
+        "model_settings.json": settings,
     }
     extra = {name: json.dumps(content) for name, content in contents.items()}
-    return Source(root, stem, weights, network.eval().requires_grad_(False), task, extra, parser)
+    return Source(root, folder, stem, weights, network.eval().requires_grad_(False), task, extra, parser)

@@ -17,6 +17,7 @@ from ignite.engine import Engine
 
 from medssm_monai.handlers.events import process_rank
 from medssm_monai.handlers.mlflow import MLflowTracker
+from medssm_monai.utils.checkpoint_choice import choose_checkpoint
 from medssm_monai.utils.closing import closing_block
 from medssm_monai.utils.command_line import as_typed, option_words, python_name, run_by_monai
 from medssm_monai.utils.folders import shown_path
@@ -120,7 +121,7 @@ def close_inference(
     if process_rank() > 0:
         return
     root, weights = Path(bundle_root), Path(ckpt_path)
-    own = [] if weights == root / "models" / "model.pt" else ["--ckpt_path", shown_path(weights)]
+    own = _weights_option(root, weights)
     formats = [] if all(map(find_spec, ONNX_PACKAGES)) else ["--formats", "torchscript", "exported"]
     command = as_typed([python_name(), "-m", "medssm_monai.export", shown_path(root), *own, *formats])
     several = [results] if isinstance(results, (str, os.PathLike)) else list(results)
@@ -148,6 +149,11 @@ def key_figure(summary: Mapping[str, Any]) -> str:
         shown += f" (95 % interval {entry['low']:.4f} to {entry['high']:.4f})"
     many = ("pair" if "rows" in summary else "image") + ("" if summary["images"] == 1 else "s")
     return f"{name} {shown} over {summary['images']} {many}, {summary['name']} part of {summary['data']}"
+
+
+def _weights_option(root: Path, weights: Path) -> list[str]:
+    """What names these weights in a command; nothing where the bundle takes them by itself."""
+    return [] if weights == Path(choose_checkpoint(root / "models")) else ["--ckpt_path", shown_path(weights)]
 
 
 def _runs(tracker: MLflowTracker) -> str:
@@ -195,7 +201,7 @@ def _infer_command(root: Path, run: Path, weights: Path) -> str:
         return ""
     _, options = option_words(sys.argv[1:])
     kept = [word for name, words in options.items() if name in OF_EVERY_COMMAND for word in words]
-    own = [] if weights == root / "models" / "model.pt" else ["--ckpt_path", shown_path(weights)]
+    own = _weights_option(root, weights)
     config = shown_path(root / "configs" / "inference.yaml")
     return _command([], [config], ["--dataset_dir", shown_path(source), *own, *kept])
 

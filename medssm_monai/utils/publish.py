@@ -49,7 +49,7 @@ def publish_weights(run_dir: str | os.PathLike[str], ckpt_dir: str | os.PathLike
 
     Args:
         run_dir: folder of the run; the claim that its training has on it ends here.
-        ckpt_dir: a bundle's ``models/``, created where it is missing.
+        ckpt_dir: a bundle's ``models/trained/``, created where it is missing.
 
     Returns:
         The published file, or None when the run has no weights.

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .checkpoint_choice import TRAINED
 from .file_hash import file_sha256
 from .model_settings import TRAINED_ON, saved_settings
 
@@ -19,8 +20,8 @@ MANY, SHOWN, DIGITS = 6, 4, 12
 
 
 def describe_weights(ckpt_path: str | os.PathLike[str], name: str | None = None) -> str:
-    """One line about weights: file, whether they are your own or come with the bundle (which have a model card beside
-    them), what they were trained on, classes or sources, size of the images, start of the file's SHA-256.
+    """One line about weights: file, whether they are your own or come with the bundle (a model card beside
+    them states their SHA-256), what they were trained on, classes or sources, size of the images, start of the file's SHA-256.
 
     What the settings beside them do not say is left out; a file that is not there is said to be missing.
 
@@ -46,7 +47,8 @@ def _settings(path: Path) -> Mapping[str, Any]:
 def _origin(path: Path, settings: Mapping[str, Any]) -> str:
     trained_on = settings.get(TRAINED_ON)
     data = f"trained on {trained_on}" if trained_on else "training data not recorded"
-    if path.with_suffix(".md").is_file():
+    card = path.with_suffix(".md")
+    if card.is_file() and file_sha256(path) in card.read_text(encoding="utf8", errors="replace"):
         return f"come with the bundle, {data}"
     return f"your own training, {data}" if OWN_NAME.fullmatch(path.name) else data
 
@@ -71,11 +73,14 @@ def _facts(settings: Mapping[str, Any]) -> list[str]:
 
 
 def other_weights(ckpt_path: str | os.PathLike[str]) -> list[str]:
-    """The other weights in the folder of a checkpoint, the newest first, each with what it was trained on."""
+    """The other weights in the folder of a checkpoint, own trainings and shipped ones beside it included, the newest
+    first, each with what it was trained on."""
     path = Path(ckpt_path)
-    beside = [one for one in path.parent.glob("*.pt") if one.name != path.name and not one.name.startswith(".")]
+    place = path.parent.parent if path.parent.name == TRAINED else path.parent
+    found = [*path.parent.glob("*.pt"), *place.glob("*.pt"), *place.glob(f"{TRAINED}/*.pt")]
+    beside = [one for one in dict.fromkeys(found) if one != path and not one.name.startswith(".")]
     files = sorted((one for one in beside if one.is_file()), key=lambda one: (-one.stat().st_mtime, one.name))
-    return [f"{one.name} ({_origin(one, _settings(one))})" for one in files]
+    return [f"{os.path.relpath(one, path.parent)} ({_origin(one, _settings(one))})" for one in files]
 
 
 def _listed(ckpt_path: str | os.PathLike[str]) -> str:

@@ -104,7 +104,7 @@ MEDCONVMAMBA = Bundle(
     key_metric="val_roc_auc",
     described={
         "train.yaml": {"in_channels": 1, "num_classes": 2, "patch_size": 4},
-        "inference.yaml": {"ckpt_path": str(REPOSITORY / "bundles/medconvmamba/models/pneumoniamnist.pt")},
+        "inference.yaml": {"ckpt_path": str(REPOSITORY / "bundles/medconvmamba/models/model.pt")},
     },
 )
 MEDSPECTRALNET = Bundle(
@@ -119,7 +119,7 @@ MEDSPECTRALNET = Bundle(
     key_metric="val_roc_auc",
     described={
         "train.yaml": {"in_channels": 1, "num_classes": 2},
-        "inference.yaml": {"ckpt_path": str(REPOSITORY / "bundles/medspectralnet/models/breastmnist.pt")},
+        "inference.yaml": {"ckpt_path": str(REPOSITORY / "bundles/medspectralnet/models/model.pt")},
     },
 )
 CLINICAL_FMAMBA = Bundle(

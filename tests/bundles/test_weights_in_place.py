@@ -104,11 +104,12 @@ def test_weights_without_their_settings_are_one_clear_line(bundle, tmp_path, ima
 @pytest.mark.parametrize("bundle", CLASSIFIERS, ids=str)
 def test_shipped_weights_do_not_answer_for_lost_own_ones(bundle, tmp_path, images, traces):
     root = copy_bundle(TINY[bundle.name], tmp_path, weights=False)
-    for path in (bundle.folder / "models").glob("*mnist.*"):
-        shutil.copy(path, root / "models")
-    (root / "models" / traces).write_text("{}")
-    shipped = next(root.glob("models/*mnist.pt"))
-    with failing(FileNotFoundError, rf"model\.pt\. Train first.*{shipped.name} \(come with the bundle"):
+    shipped = root / "models" / "model.pt"
+    for end in (".pt", ".json", ".md"):
+        shutil.copy(bundle.folder / "models" / f"model{end}", shipped.with_suffix(end))
+    (root / "models" / "trained").mkdir()
+    (root / "models" / "trained" / traces).write_text("{}")
+    with failing(FileNotFoundError, r"trained/model\.pt\. Train first.*\.\./model\.pt \(come with the bundle"):
         infer(root, images(bundle.name), tmp_path / "out")
     infer(root, images(bundle.name), tmp_path / "out", ckpt_path=str(shipped))
     assert (tmp_path / "out" / "predictions.csv").is_file()

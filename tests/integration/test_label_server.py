@@ -94,7 +94,7 @@ def test_info_names_models_labels_trainers_and_strategies(server, studies):
     assert models["medconvmamba"]["type"] == "classification"
     assert models["medconvmamba"]["labels"] == {"normal": 0, "pneumonia": 1}
     said = models["medconvmamba"]["config"]["weights"]
-    assert said.startswith("models/pneumoniamnist.pt (come with the bundle, trained on PneumoniaMNIST; 2 classes")
+    assert said.startswith("models/model.pt (come with the bundle, trained on PneumoniaMNIST; 2 classes")
     assert models["clinical_fmamba_3d"]["dimension"] == 3
     assert models[NO_WEIGHTS]["config"]["weights"] == "none: train first"
     assert set(info["trainers"]) == set(models)
@@ -311,22 +311,24 @@ def test_training_on_saved_labels_changes_what_the_server_answers(
     settings = json.loads(next((bundles / model / "models").glob("*.json")).read_text())
     state = server.run_task("train", model, max_epochs=1, batch_size=2)
     assert state["status"] == "DONE", "\n".join(state["details"])
-    weights = torch.load(bundles / model / "models" / "model.pt", weights_only=True)
+    published = bundles / model / "models" / "trained"
+    weights = torch.load(published / "model.pt", weights_only=True)
     assert all(torch.isfinite(value).all() for value in weights.values() if value.is_floating_point())
-    trained = json.loads((bundles / model / "models" / "model.json").read_text())
+    trained = json.loads((published / "model.json").read_text())
     kept = [key for key in settings if key not in ("temperature", "weights_sha256", "trained_on")]
     assert {key: trained[key] for key in kept} == {key: settings[key] for key in kept}
     after = server.infer(model, image)
     assert after.status_code == 200
     info = server.info()
-    assert info["models"][model]["config"]["weights"].startswith("models/model.pt (your own training, trained on")
+    assert info["models"][model]["config"]["weights"].startswith("models/trained/model.pt (your own training, trained on")
     assert info["train_stats"][model]["epoch"] == 1
     assert _result(after) != _result(before)
 
 
 def test_failed_training_leaves_the_served_weights_alone(server, bundles):
-    before = (bundles / "mamba_mis" / "models" / "model.pt").read_bytes()
+    weights = bundles / "mamba_mis" / "models"
+    before = {path: path.read_bytes() for path in weights.rglob("*.pt")}
     state = server.run_task("train", "mamba_mis", max_epochs=1, overrides={"learning_rate": "fast"})
     assert state["status"] == "ERROR"
-    assert (bundles / "mamba_mis" / "models" / "model.pt").read_bytes() == before
+    assert {path: path.read_bytes() for path in weights.rglob("*.pt")} == before
     assert server.infer("mamba_mis", f"frame_{FRAMES[0]}").status_code == 200

@@ -18,7 +18,7 @@ def weights(folder, name="model", card=False, **settings):
     if settings:
         (folder / f"{name}.json").write_text(json.dumps(settings))
     if card:
-        (folder / f"{name}.md").touch()
+        (folder / f"{name}.md").write_text(f"SHA-256 `{DIGEST}`")
     return folder / f"{name}.pt"
 
 
@@ -55,6 +55,13 @@ def test_missing_weights_and_spoilt_settings_do_not_stop_the_line(tmp_path):
     path = weights(tmp_path)
     path.with_suffix(".json").write_text("{")
     assert "training data not recorded" in describe_weights(path)
+
+
+def test_weights_put_in_the_place_of_shipped_ones_are_not_taken_for_them(tmp_path):
+    path = weights(tmp_path, card=True, trained_on="isic")
+    assert "(come with the bundle, " in describe_weights(path)
+    path.write_bytes(b"others")
+    assert "(your own training, trained on isic; " in describe_weights(path)
 
 
 def test_the_hash_follows_the_file(tmp_path):

@@ -43,14 +43,14 @@ class ServedModel:
             return self._predictor
 
     def _weights_stamp(self) -> Stamp:
-        files = [path for end in ("pt", "json") for path in sorted((self.root / "models").glob(f"*.{end}"))]
+        files = [path for end in ("pt", "json") for path in sorted((self.root / "models").rglob(f"*.{end}"))]
         found = []
         for path in files:
             try:
                 status = path.stat()
             except FileNotFoundError:  # renamed since it was listed
                 continue
-            found.append((path.name, status.st_mtime_ns, status.st_size))
+            found.append((path.relative_to(self.root).as_posix(), status.st_mtime_ns, status.st_size))
         return tuple(found)
 
     @property

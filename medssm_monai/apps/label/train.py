@@ -17,6 +17,7 @@ from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.train import TrainTask
 
 from ...utils import publish_weights
+from ...utils.checkpoint_choice import TRAINED
 from ...utils.literal import command_word
 from .formats import is_volume
 from .requests import plain_overrides
@@ -36,7 +37,7 @@ class BundleTrain(TrainTask):
     """Train a bundle on the saved labels, and put the new weights where inference picks them up.
 
     The bundle's ``train.yaml`` runs as a program of its own, starting from the weights that are served, with their
-    settings. Its best weights replace ``models/model.pt`` of the bundle when it has ended well; the earlier ones are
+    settings. Its best weights replace ``models/trained/model.pt`` of the bundle when it has ended well; the earlier ones are
     kept under a dated name. A training that fails changes nothing.
 
     Labels: of a segmentation the masks saved as final; of a classification JSON files, ``{"class": NAME}``; of a fusion
@@ -83,9 +84,9 @@ class BundleTrain(TrainTask):
             settings = {**kept, **settings, **start}
         settings |= {"max_epochs": int(wanted["max_epochs"]), "batch_size": int(wanted["batch_size"])}
         self._run({**settings, **overrides}, run)
-        if publish_weights(run / "models", self.model.root / "models") is None:
+        if publish_weights(run / "models", self.model.root / "models" / TRAINED) is None:
             raise RuntimeError(f"the training left no weights in {run}; more epochs or images may give some.")
-        logger.info("%s: new weights in %s", self.model.name, self.model.root / "models")
+        logger.info("%s: new weights in %s", self.model.name, self.model.root / "models" / TRAINED)
         last = _last_row(run / "training" / "history.csv")
         return {"model": self.model.name, "run": str(run), "last_epoch": last, "left_out": left_out}
 

@@ -25,7 +25,7 @@ SMALL = {"num_classes": 3, "img_size": 16, "patch_size": 4, "embed_dim": 16, "de
         # without the scan: x_proj 384*44, dt_proj 384*13, A_log 384*16 and D 384 are gone from each of 7 blocks
         (medconvmamba_t, {"scan": "identity"}, 4_125_316 - 7 * 384 * (44 + 13 + 16 + 1)),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_parameter_counts(variant, arguments, count):
     with torch.device("meta"):
