@@ -21,7 +21,7 @@ MANY, SHOWN, DIGITS = 6, 4, 12
 
 def describe_weights(ckpt_path: str | os.PathLike[str], name: str | None = None) -> str:
     """One line about weights: file, whether they are your own or come with the bundle (a model card beside
-    them states their SHA-256), what they were trained on, classes or sources, size of the images, start of the file's SHA-256.
+    them states their SHA-256), what they were trained on, classes or sources, size of the images, start of the SHA-256.
 
     What the settings beside them do not say is left out; a file that is not there is said to be missing.
 
