@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ..handlers.predictions_csv import write_predictions
-from ..transforms import SaveFused, SaveSegmentation
+from ..transforms import SaveImage2D, SaveImageFused
 from ..utils import writable_folder
 
 __all__ = ["ClassificationPrediction", "FusionPrediction", "SegmentationPrediction"]
@@ -75,7 +75,7 @@ class SegmentationPrediction(_Prediction):
         """
         values = torch.from_numpy(self.probability)[None]
         threshold = None if probability else self.threshold
-        return _save(path, self.source, lambda folder: SaveSegmentation(folder, threshold)(values, self.meta))
+        return _save(path, self.source, lambda folder: SaveImage2D(folder, threshold)(values, self.meta))
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class FusionPrediction(_Prediction):
         """
         colour = self.image.ndim == 3 and "file_size" in self.meta
         values = torch.from_numpy(np.moveaxis(self.image, -1, 0).copy() if colour else self.image[None])
-        return _save(path, self.source, lambda folder: SaveFused(folder)(values, self.meta))
+        return _save(path, self.source, lambda folder: SaveImageFused(folder)(values, self.meta))
 
 
 def _save(path: str | os.PathLike[str], source: str, write: Callable[[Path], Path]) -> Path:

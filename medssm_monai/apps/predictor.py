@@ -196,7 +196,7 @@ class Predictor:
         with self._sampling, torch.random.fork_rng(_cuda(pipeline.device)):
             network = self._with_dropout(pipeline.network, dropout)
             torch.manual_seed(seed)
-            drawn = [self._finish(pipeline, item, network)["pred"] for _ in range(samples)]
+            drawn = [self._finish(pipeline, item, network)[self.task.output] for _ in range(samples)]
         return self.task.uncertainty(np.stack([torch.as_tensor(values).numpy() for values in drawn]))
 
     def explain(self, source: Image, class_name: str | int | None = None) -> ImageExplanation:

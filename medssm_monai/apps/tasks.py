@@ -45,13 +45,14 @@ class SegmentationTask:
 
     kind = "segmentation"
     keys = ("image",)
+    output = "probability"
 
     def __init__(self, threshold: float = 0.5, class_names: Sequence[str] = ("foreground",)) -> None:
         self.threshold, self.class_names = float(threshold or 0.5), tuple(class_names)
 
     def result(self, item: Mapping[str, Any]) -> SegmentationPrediction:
-        """Prediction of a post-processed item, ``pred`` being ``(1, H, W)``."""
-        probability = torch.as_tensor(item["pred"]).float().numpy()[0].clip(0, 1)
+        """Prediction of a post-processed item, ``probability`` being ``(1, H, W)``."""
+        probability = torch.as_tensor(item["probability"]).float().numpy()[0].clip(0, 1)
         return SegmentationPrediction(
             **_reference(item), probability=probability, threshold=self.threshold, class_names=self.class_names
         )
@@ -71,6 +72,7 @@ class ClassificationTask:
 
     kind = "classification"
     keys = ("image",)
+    output = "pred"
 
     def __init__(self, class_names: Sequence[str]) -> None:
         self.class_names = tuple(map(str, class_names))
@@ -95,6 +97,7 @@ class FusionTask:
 
     kind = "fusion"
     keys = ("image_a", "image_b")
+    output = "pred"
     class_names = ()
 
     def __init__(self, sources: Sequence[str] = ("source_a", "source_b")) -> None:

@@ -8,14 +8,13 @@ import numpy as np
 import torch
 
 from .errors import ImageReadError
-from .intensity import EIGHT_BITS, SIXTEEN_BITS, IntensityRange
+from .intensity import IntensityRange, full_range_of_type, to_unit_range
 
-__all__ = ["ARRAY_NAME", "array_image", "array_values", "is_array"]
+__all__ = ["ARRAY_NAME", "array_image", "array_pixels", "array_values", "is_array"]
 
 ARRAY_NAME = "array"
 """Stands for the file name in the metadata of an image that came as an array."""
 
-FULL_RANGES = {"b": 1.0, "u1": EIGHT_BITS, "u2": SIXTEEN_BITS}
 COLOUR_CHANNELS = (1, 3)
 
 
@@ -40,17 +39,23 @@ def array_image(
         ImageReadError: another number of axes or channels, other types, values outside [0, 1].
         ValueError: NaN or infinite values, or values above the range that was stated.
     """
-    values, full_range = array_values(source, spatial_dims)
-    largest = float(values.max())
-    if full_range is None:
-        if values.min() < 0 or largest > 1:
-            raise ImageReadError(
-                f"{ARRAY_NAME} of shape {tuple(source.shape)}: floating-point values from {values.min():.4g} to "
-                f"{largest:.4g}; scale them to [0, 1] first."
-            )
-        return values
+    values, full_range = array_pixels(source, spatial_dims)
     name = f"{ARRAY_NAME} of shape {tuple(source.shape)}"
-    return values / np.float32((intensity or IntensityRange())(name, full_range, None, largest) or full_range)
+    return to_unit_range(values, (intensity or IntensityRange())(name, full_range, None, float(values.max())))
+
+
+def array_pixels(source: np.ndarray | torch.Tensor, spatial_dims: int) -> tuple[np.ndarray, float]:
+    """Pixels in memory as :func:`array_image` takes them, in their own units, and the value that stands for 1.0."""
+    values, full_range = array_values(source, spatial_dims)
+    if full_range is not None:
+        return values, full_range
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or high > 1:
+        raise ImageReadError(
+            f"{ARRAY_NAME} of shape {tuple(source.shape)}: floating-point values from {low:.4g} to {high:.4g}; scale "
+            "them to [0, 1] first."
+        )
+    return values, 1.0
 
 
 def array_values(source: np.ndarray | torch.Tensor, spatial_dims: int) -> tuple[np.ndarray, float | None]:
@@ -69,7 +74,7 @@ def array_values(source: np.ndarray | torch.Tensor, spatial_dims: int) -> tuple[
             f"{ARRAY_NAME} of shape {shape}: expected {form} with C = 1 or 3, a {spatial_dims}D image; "
             "choose the model by the data, or cut the array to one image."
         )
-    full_range = FULL_RANGES.get(values.dtype.kind + str(values.dtype.itemsize), FULL_RANGES.get(values.dtype.kind))
+    full_range = full_range_of_type(values.dtype)
     if full_range is None and values.dtype.kind != "f":
         raise ImageReadError(
             f"{ARRAY_NAME} of shape {shape} and type {values.dtype}: expected uint8, uint16, bool or floating point; "

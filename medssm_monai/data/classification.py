@@ -121,7 +121,7 @@ def classification_datalists(
         duplicates: images with equal content in two parts: ``"warn"`` lists them, ``"drop"`` takes them out of the
             earlier part, ``"error"``, or ``"ignore"``.
         strict_data: an ``.npz`` file whose MD5 is not the published one is an error instead of a warning.
-        spatial_dims: 2 for images, 3 for volumes (read back with ``LoadVolumed``), folders of a DICOM series included.
+        spatial_dims: 2 for images, 3 for volumes (read back with ``LoadImage3Dd``), folders of a DICOM series included.
         demo_dir, demo_size, demo_counts: see :func:`~medssm_monai.data.prepare_class_demo`.
         check: True or ``"full"`` decodes every file; ``"header"`` reads sizes only; False trusts the data.
         require: parts that must not be empty.

@@ -19,7 +19,7 @@ from PIL import UnidentifiedImageError
 from .dicom import DicomError, displayed, full_range_of, read_dicom, reader_inverts
 from .errors import ImageReadError
 from .files import DICOM, NIFTI, RASTER, file_kind
-from .intensity import EIGHT_BITS, SIXTEEN_BITS, IntensityRange, declared_range
+from .intensity import EIGHT_BITS, SIXTEEN_BITS, IntensityRange, declared_range, range_metadata, to_unit_range
 from .limits import check_size, open_raster
 from .mask import Foreground, MaskValuesError, check_foreground, read_mask, unclear_message
 from .npz import ARRAY, npz_sample, parse_npz_address
@@ -149,7 +149,7 @@ def _read_array(file: Path, key: str, index: int) -> Pixels:
     values, full_range = npz_sample(file, key, index)
     if values.ndim != 3:
         raise ImageReadError(
-            f"{file}: {key!r} holds volumes of shape {values.shape[:-1]}; load volumes with LoadVolumed."
+            f"{file}: {key!r} holds volumes of shape {values.shape[:-1]}; load volumes with LoadImage3Dd."
         )
     return Pixels(values, full_range, ARRAY, False, np.eye(4), values.shape[:2], np.eye(4))
 
@@ -290,10 +290,11 @@ class Reader2D(ImageReader):
         if self.kind == "mask":
             values = to_mask(pixels, self.foreground, path)[..., None].astype(np.float32)
         else:
+            ranges = range_metadata(pixels.full_range, pixels.declared)
             values = to_channels(pixels.values, self.channels)
             if self.scale:
                 largest = float(pixels.values.max()) if pixels.values.size else 0.0
-                values = self._to_unit(values, self.intensity(path, pixels.full_range, pixels.declared, largest))
+                values = to_unit_range(values, self.intensity(path, pixels.full_range, pixels.declared, largest))
         array = np.ascontiguousarray(values.transpose(2, 0, 1), dtype=np.float32)  # (H, W, C) -> (C, H, W)
         shape = np.zeros(4, dtype=np.int64)
         shape[: len(pixels.file_shape)] = pixels.file_shape
@@ -306,12 +307,6 @@ class Reader2D(ImageReader):
             "file_size": np.asarray(array.shape[1:]),
             "file_affine": pixels.file_affine.copy(),
             "file_shape": shape,
+            **(range_metadata(1.0) if self.scale or self.kind == "mask" else ranges),
         }
         return array, meta
-
-    @staticmethod
-    def _to_unit(values: np.ndarray, full_range: float | None) -> np.ndarray:
-        if full_range is not None:
-            return values / np.float32(full_range)
-        low, high = float(values.min()), float(values.max())
-        return (values - low) / (high - low) if high > low else np.zeros_like(values)

@@ -8,17 +8,34 @@ import struct
 from collections import Counter
 from pathlib import Path
 from threading import Lock
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import numpy as np
+import torch
 from PIL import Image
 
-__all__ = ["EIGHT_BITS", "SIXTEEN_BITS", "IntensityRange", "declared_range", "png_significant_bits"]
+__all__ = [
+    "DECLARED_RANGE",
+    "EIGHT_BITS",
+    "FULL_RANGE",
+    "SIXTEEN_BITS",
+    "IntensityRange",
+    "declared_range",
+    "full_range_of_type",
+    "png_significant_bits",
+    "range_metadata",
+    "to_unit_range",
+]
 
 logger = logging.getLogger(__name__)
 EIGHT_BITS, SIXTEEN_BITS = 255.0, 65535.0
+FULL_RANGE, DECLARED_RANGE = "full_range", "declared_range"
+"""Metadata of a loaded image whose values are in the units of the file; NaN where a file says nothing."""
+RANGES_OF_TYPES = {"bool": 1.0, "uint8": EIGHT_BITS, "uint16": SIXTEEN_BITS}
 FEW_BITS = 14  # of 16, so that the brightest pixel is below 0.25
 MAX_SAMPLE_VALUE, SIGNED_MAX_SAMPLE_VALUE, BITS_PER_SAMPLE = 281, 341, 258  # TIFF tags
+
+Values = TypeVar("Values", np.ndarray, torch.Tensor)
 
 
 class IntensityRange:
@@ -95,6 +112,27 @@ class IntensityRange:
                 count,
                 *[2**likely - 1] * 3,
             )
+
+
+def full_range_of_type(dtype: np.dtype | torch.dtype) -> float | None:
+    """Value that stands for 1.0 in pixels of a type; None of floating point and of other integers."""
+    return RANGES_OF_TYPES.get(dtype.name if isinstance(dtype, np.dtype) else str(dtype).removeprefix("torch."))
+
+
+def range_metadata(full_range: float | None, declared: float | None = None) -> dict[str, float]:
+    """What :class:`~medssm_monai.transforms.ToUnitRange` reads: numbers, so that metadata of a batch collate."""
+    return {
+        FULL_RANGE: math.nan if full_range is None else float(full_range),
+        DECLARED_RANGE: math.nan if declared is None else float(declared),
+    }
+
+
+def to_unit_range(values: Values, full_range: float | None) -> Values:
+    """Float32 values by ``full_range``, or by their own minimum and maximum when it is None; constant ones give 0."""
+    if full_range is not None:
+        return values / full_range
+    low, high = float(values.min()), float(values.max())
+    return (values - low) / (high - low) if high > low else values * 0
 
 
 def png_significant_bits(stream: BinaryIO) -> int | None:

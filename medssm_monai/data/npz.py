@@ -16,7 +16,7 @@ import numpy as np
 from monai.config import PathLike
 
 from .errors import ImageReadError
-from .intensity import EIGHT_BITS, SIXTEEN_BITS
+from .intensity import full_range_of_type
 from .limits import TooLargeError, check_memory, check_size
 
 __all__ = ["ARRAY", "NpzError", "npz_address", "npz_array", "npz_sample", "parse_npz_address"]
@@ -119,5 +119,4 @@ def npz_sample(file: PathLike, key: str, index: int) -> tuple[np.ndarray, float 
             "or (N, D, H, W)."
         )
     image = array[index] if has_channels(array.shape) else array[index][..., None]
-    full_range = {"|b1": 1.0, "|u1": EIGHT_BITS, "<u2": SIXTEEN_BITS, ">u2": SIXTEEN_BITS}.get(array.dtype.str)
-    return image[..., :3].astype(np.float32), full_range
+    return image[..., :3].astype(np.float32), full_range_of_type(array.dtype)

@@ -11,12 +11,12 @@ from monai.data import ImageReader, ITKReader, MetaTensor, NibabelReader
 from monai.transforms import LoadImage
 from monai.utils import optional_import
 
-from .arrays import ARRAY_NAME, array_image, is_array
+from .arrays import ARRAY_NAME, array_pixels, is_array
 from .dicom import series_shape
 from .errors import DatalistError, ImageReadError
 from .files import DICOM, NIFTI, RASTER, file_kind
 from .image_reader import to_channels, why_unreadable
-from .intensity import IntensityRange
+from .intensity import IntensityRange, range_metadata, to_unit_range
 from .limits import check_size
 from .npz import ARRAY, npz_sample, parse_npz_address
 from .series import dicom_series
@@ -32,11 +32,12 @@ def _from_npz(file: Path, key: str, index: int) -> tuple[torch.Tensor, dict, flo
     return torch.from_numpy(np.moveaxis(values, -1, 0).copy()), meta, full_range
 
 
-def _from_array(source: np.ndarray | torch.Tensor, intensity: IntensityRange) -> MetaTensor:
-    values = np.moveaxis(array_image(source, 3, intensity), -1, 0).copy()
+def _from_array(source: np.ndarray | torch.Tensor) -> tuple[MetaTensor, float]:
+    values, full_range = array_pixels(source, 3)
+    values = np.moveaxis(values, -1, 0).copy()
     meta = {"filename_or_obj": ARRAY_NAME, "file_kind": ARRAY, "original_channel_dim": 0}
     affine = source.affine if isinstance(source, MetaTensor) else None
-    return MetaTensor(torch.from_numpy(values), affine=affine, meta=meta)
+    return MetaTensor(torch.from_numpy(values), affine=affine, meta=meta), full_range
 
 
 def _from_file(path: Path) -> MetaTensor:
@@ -93,11 +94,11 @@ def read_volume(
     intensity = intensity or IntensityRange()
     address = None if in_memory else parse_npz_address(path)
     if in_memory:
-        volume, full_range = _from_array(path, intensity), 1.0
-        path = ARRAY_NAME
+        name = f"{ARRAY_NAME} of shape {tuple(path.shape)}"
+        volume, full_range = _from_array(path)
+        path = name
     elif address is not None:
         values, meta, full_range = _from_npz(*address)
-        full_range = intensity(path, full_range, None, float(values.max())) if scale else full_range
         volume = MetaTensor(values, meta=meta)
     else:
         volume, full_range = _from_file(Path(path)), None
@@ -105,17 +106,14 @@ def read_volume(
         raise ImageReadError(f"{path}: {tuple(volume.shape[1:])} is no volume; expected three axes longer than one.")
     if not torch.isfinite(volume).all():
         raise ValueError(f"{path}: NaN or infinite values; repair the file or leave it out.")
+    largest = float(volume.max())
     if channels is not None and volume.shape[0] != channels:
         last = to_channels(volume.moveaxis(0, -1).numpy(), channels)
         volume = MetaTensor(torch.from_numpy(np.moveaxis(last, -1, 0).copy()), meta=volume.meta)
-    return _to_unit(volume, full_range) if scale else volume
-
-
-def _to_unit(volume: MetaTensor, full_range: float | None) -> MetaTensor:
-    if full_range is not None:
-        return volume / full_range
-    low, high = volume.min(), volume.max()
-    return (volume - low) / (high - low) if high > low else torch.zeros_like(volume)
+    if scale:
+        volume, full_range = to_unit_range(volume, intensity(path, full_range, None, largest)), 1.0
+    volume.meta |= range_metadata(full_range)
+    return volume
 
 
 def check_volume(path: PathLike) -> None:

@@ -22,11 +22,12 @@ from medssm_monai.utils.text_files import name_cell
 __all__ = ["SegmentationTable", "pixel_area"]
 
 OVERLAYS = "overlays"
+PROBABILITY = "probability"
 
 
 class SegmentationTable:
     """
-    Ignite handler for an evaluator of a segmentation without labels that saves its masks (`SaveSegmentationd`). For
+    Ignite handler for an evaluator of a segmentation without labels that saves its masks (`SaveImage2Dd`). For
     each image, as it comes, a row of a table and a picture of the mask's outline on the image:
 
     * `image`, `mask`: their files;
@@ -42,7 +43,7 @@ class SegmentationTable:
         weights: what the masks are made with; adds a column `weights` with this text.
 
     Raises:
-        ValueError: items that are no decollated dicts with `pred` and `saved_to`.
+        ValueError: items that are no decollated dicts with `probability` (of the foreground) and `saved_to`.
         PermissionError: the folder is not writable (when the evaluation starts).
     """
 
@@ -67,19 +68,19 @@ class SegmentationTable:
         self._table.restart()
 
     def _collect(self, engine: Engine) -> None:
-        for item, source in decollated(engine, (CommonKeys.PRED,), type(self).__name__):
+        for item, source in decollated(engine, (PROBABILITY,), type(self).__name__):
             everything = {**source, **item}
             file, saved = item_file(source) or item_file(item), everything.get("saved_to")
             if file is None or saved is None:
                 raise ValueError(
                     f"{type(self).__name__} needs images from files and their masks' names ('saved_to'); put "
-                    "SaveSegmentationd at the end of the post-processing."
+                    "SaveImage2Dd at the end of the post-processing."
                 )
             with item_stage(engine, file, "result"):
-                self._one(file, Path(saved), item[CommonKeys.PRED], everything[CommonKeys.IMAGE].meta)
+                self._one(file, Path(saved), item[PROBABILITY], everything[CommonKeys.IMAGE].meta)
 
-    def _one(self, file: str, saved: Path, pred: Any, meta: Mapping[str, Any]) -> None:
-        probability = torch.as_tensor(pred).detach().cpu().float().numpy()[0]
+    def _one(self, file: str, saved: Path, values: Any, meta: Mapping[str, Any]) -> None:
+        probability = torch.as_tensor(values).detach().cpu().float().numpy()[0]
         mask = probability >= self.threshold
         area, unit = int(mask.sum()), pixel_area(meta)
         row: dict[str, Any] = {"image": name_cell(file), "mask": name_cell(saved), "area_pixels": area}

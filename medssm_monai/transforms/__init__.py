@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .channel_first import ToChannelFirst, ToChannelFirstD, ToChannelFirstd, ToChannelFirstDict
 from .colour import (
     ExtractLuminanceD,
     ExtractLuminanced,
@@ -15,15 +16,17 @@ from .colour import (
 from .colour_jitter import RandColourJitter, RandColourJitterD, RandColourJitterd, RandColourJitterDict
 from .cutmix import AreaCutMix, AreaCutMixD, AreaCutMixd, AreaCutMixDict
 from .load2d import LoadImage2D, LoadImage2DD, LoadImage2Dd, LoadImage2DDict
-from .load_volume import LoadVolume, LoadVolumeD, LoadVolumed, LoadVolumeDict
+from .load3d import LoadImage3D, LoadImage3DD, LoadImage3Dd, LoadImage3DDict
 from .meta import CopyMetaD, CopyMetad, CopyMetaDict
 from .pair_geometry import MatchPairD, MatchPaird, MatchPairDict
 from .perspective import RandPerspective, RandPerspectiveD, RandPerspectived, RandPerspectiveDict
 from .prepare_batch import PrepareBatchTransform
 from .resize import LargeResize, LargeResizeD, LargeResized, LargeResizeDict
-from .save2d import SaveSegmentation, SaveSegmentationD, SaveSegmentationd, SaveSegmentationDict
-from .save_fused import SaveFused, SaveFusedD, SaveFusedd, SaveFusedDict
+from .save2d import SaveImage2D, SaveImage2DD, SaveImage2Dd, SaveImage2DDict
+from .save_fused import SaveImageFused, SaveImageFusedD, SaveImageFusedd, SaveImageFusedDict
+from .split_pair import SplitPairD, SplitPaird, SplitPairDict
 from .temperature import TemperatureScaleD, TemperatureScaled, TemperatureScaleDict
+from .unit_range import ToUnitRange, ToUnitRangeD, ToUnitRanged, ToUnitRangeDict
 
 __all__ = [
     "AreaCutMix",
@@ -44,10 +47,10 @@ __all__ = [
     "LoadImage2DD",
     "LoadImage2DDict",
     "LoadImage2Dd",
-    "LoadVolume",
-    "LoadVolumeD",
-    "LoadVolumeDict",
-    "LoadVolumed",
+    "LoadImage3D",
+    "LoadImage3DD",
+    "LoadImage3DDict",
+    "LoadImage3Dd",
     "MatchPairD",
     "MatchPairDict",
     "MatchPaird",
@@ -64,16 +67,27 @@ __all__ = [
     "RecombineColourD",
     "RecombineColourDict",
     "RecombineColourd",
-    "SaveFused",
-    "SaveFusedD",
-    "SaveFusedDict",
-    "SaveFusedd",
-    "SaveSegmentation",
-    "SaveSegmentationD",
-    "SaveSegmentationDict",
-    "SaveSegmentationd",
+    "SaveImageFused",
+    "SaveImageFusedD",
+    "SaveImageFusedDict",
+    "SaveImageFusedd",
+    "SaveImage2D",
+    "SaveImage2DD",
+    "SaveImage2DDict",
+    "SaveImage2Dd",
+    "SplitPairD",
+    "SplitPairDict",
+    "SplitPaird",
     "TemperatureScaleD",
     "TemperatureScaleDict",
     "TemperatureScaled",
+    "ToChannelFirst",
+    "ToChannelFirstD",
+    "ToChannelFirstDict",
+    "ToChannelFirstd",
+    "ToUnitRange",
+    "ToUnitRangeD",
+    "ToUnitRangeDict",
+    "ToUnitRanged",
     "YCbCrToRGB",
 ]

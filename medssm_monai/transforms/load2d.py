@@ -12,7 +12,7 @@ from monai.config import KeysCollection, PathLike
 from monai.data import MetaTensor
 from monai.transforms import LoadImage, MapTransform, Transform
 
-from ..data.arrays import ARRAY_NAME, array_image, array_values, is_array
+from ..data.arrays import ARRAY_NAME, array_pixels, array_values, is_array
 from ..data.files import RASTER
 from ..data.image_reader import Pixels, Reader2D
 from ..data.mask import Foreground
@@ -34,7 +34,8 @@ class LoadImage2D(Transform):
         kind: ``"image"`` or ``"mask"``.
         channels: 1 (luma), 3 (grey repeated) or None (as in the file); images only.
         scale: images to [0, 1] (by 255 or 65535; NIfTI, DICOM and floating-point files by their own minimum and
-            maximum); False keeps the units of the file.
+            maximum); False keeps the units of the file, for :class:`~medssm_monai.transforms.ToUnitRange`, which finds
+            what stands for 1.0 in the metadata ``full_range`` and ``declared_range``.
         intensity_range: value that stands for 1.0 in 16-bit files and arrays, 4095 for 12 bits; None goes by the
             header, and takes 65535 with a warning where it is silent and the values use 14 bits or fewer.
         foreground: which values of a mask are foreground: ``"auto"`` takes 0/1 masks and those of one bright label,
@@ -69,9 +70,9 @@ class LoadImage2D(Transform):
         if self.reader.kind == "mask":
             values, full_range = array_values(source, 2)
         else:
-            values, full_range = array_image(source, 2, self.reader.intensity), 1.0
+            values, full_range = array_pixels(source, 2)
         pixels = Pixels(values, full_range, RASTER, False, np.eye(4), values.shape[:2], np.eye(4))
-        array, meta = self.reader.get_data((Path(ARRAY_NAME), pixels))
+        array, meta = self.reader.get_data((Path(f"{ARRAY_NAME} of shape {tuple(source.shape)}"), pixels))
         meta["filename_or_obj"] = ARRAY_NAME
         return MetaTensor(torch.from_numpy(array), meta=meta)
 

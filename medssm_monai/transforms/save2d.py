@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from monai.config import KeysCollection, PathLike
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, Transform
+from monai.transforms import MapTransform, SaveImaged, Transform
 from monai.utils import optional_import
 from PIL import Image
 
@@ -22,14 +22,14 @@ from .result_names import ResultNames
 
 nib, _ = optional_import("nibabel")
 
-__all__ = ["SaveSegmentation", "SaveSegmentationD", "SaveSegmentationDict", "SaveSegmentationd"]
+__all__ = ["SaveImage2D", "SaveImage2DD", "SaveImage2DDict", "SaveImage2Dd"]
 
 
 def _numbers(value: Any) -> np.ndarray:
     return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
 
 
-class SaveSegmentation(Transform):
+class SaveImage2D(Transform):
     """Save a foreground probability or mask ``(1, H, W)`` so that it lies exactly on its input file.
 
     PNG, JPEG, TIFF and BMP inputs give an 8-bit PNG with 0 and 255 in the input's pixel size; NIfTI gives NIfTI (same
@@ -118,12 +118,15 @@ class SaveSegmentation(Transform):
             half.unlink(missing_ok=True)
 
 
-class SaveSegmentationd(MapTransform):
-    """Dictionary version of :class:`SaveSegmentation`.
+class SaveImage2Dd(SaveImaged):
+    """Dictionary version of :class:`SaveImage2D`.
+
+    It is one of MONAI's writers by class and name alone: hosts that write results themselves (MONAI Label, MONAI
+    Deploy) know by these which transforms of a post-processing to leave out.
 
     Args:
         keys: the one result to save, usually ``"pred"``.
-        output_dir, threshold: see :class:`SaveSegmentation`.
+        output_dir, threshold: see :class:`SaveImage2D`.
         ref_key: the loaded image whose metadata give name and geometry; where it is missing, those of the result.
         folder_key: entry naming a subfolder, such as the test set of the PraNet layout; no subfolder without it.
         saved_key: entry that receives the path written.
@@ -140,10 +143,10 @@ class SaveSegmentationd(MapTransform):
         saved_key: str = "saved_to",
         allow_missing_keys: bool = False,
     ) -> None:
-        super().__init__(keys, allow_missing_keys)
+        MapTransform.__init__(self, keys, allow_missing_keys)
         if len(self.keys) != 1:
-            raise ValueError(f"one key per SaveSegmentationd (the file has the input's name), got {self.keys}.")
-        self.save = SaveSegmentation(output_dir, threshold)
+            raise ValueError(f"one key per SaveImage2Dd (the file has the input's name), got {self.keys}.")
+        self.save = SaveImage2D(output_dir, threshold)
         self.ref_key, self.folder_key, self.saved_key = ref_key, folder_key, saved_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -156,4 +159,4 @@ class SaveSegmentationd(MapTransform):
         return result
 
 
-SaveSegmentationD = SaveSegmentationDict = SaveSegmentationd
+SaveImage2DD = SaveImage2DDict = SaveImage2Dd

@@ -12,22 +12,22 @@ import numpy as np
 import torch
 from monai.config import KeysCollection, PathLike
 from monai.data import MetaTensor
-from monai.transforms import MapTransform
+from monai.transforms import MapTransform, SaveImaged
 from monai.utils import optional_import
 from PIL import Image
 
 from ..data.files import RASTER, file_stem
 from ..utils import writable_folder
-from .save2d import SaveSegmentation
+from .save2d import SaveImage2D
 
 nib, _ = optional_import("nibabel")
 
-__all__ = ["SaveFused", "SaveFusedD", "SaveFusedDict", "SaveFusedd"]
+__all__ = ["SaveImageFused", "SaveImageFusedD", "SaveImageFusedDict", "SaveImageFusedd"]
 
 POSTFIX = "_fused"
 
 
-class SaveFused(SaveSegmentation):
+class SaveImageFused(SaveImage2D):
     """Save a fused image in [0, 1] so that it lies exactly on source A.
 
     ========================  ============================================================
@@ -39,7 +39,7 @@ class SaveFused(SaveSegmentation):
     ========================  ============================================================
 
     The file is called ``<name>_fused``; it is written beside its place and renamed, so that no half-written file is
-    left. Two pairs of one name never overwrite each other (see :class:`SaveSegmentation`); results of earlier runs are
+    left. Two pairs of one name never overwrite each other (see :class:`SaveImage2D`); results of earlier runs are
     replaced.
 
     Args:
@@ -60,12 +60,12 @@ class SaveFused(SaveSegmentation):
 
         Args:
             pred: fused image in [0, 1].
-            meta: metadata of source A as it was loaded (LoadImage2D, LoadVolume).
+            meta: metadata of source A as it was loaded (LoadImage2D, LoadImage3D).
             name: file name without ending; default the stem of source A's file.
             folder: subfolder of ``output_dir``.
         """
         if "filename_or_obj" not in meta:
-            raise ValueError("metadata lack 'filename_or_obj'; load source A with LoadImage2Dd or LoadVolumed.")
+            raise ValueError("metadata lack 'filename_or_obj'; load source A with LoadImage2Dd or LoadImage3Dd.")
         source = Path(str(meta["filename_or_obj"]))
         size = meta.get("file_size", meta.get("spatial_shape", ()))
         values = self._checked(pred, tuple(int(side) for side in size), str(source))
@@ -108,12 +108,12 @@ class SaveFused(SaveSegmentation):
             nib.save(nib.Nifti1Image(values[0], np.asarray(meta["affine"], dtype=np.float64)), path)
 
 
-class SaveFusedd(MapTransform):
-    """Dictionary version of :class:`SaveFused`.
+class SaveImageFusedd(SaveImaged):
+    """Dictionary version of :class:`SaveImageFused`; one of MONAI's writers as :class:`SaveImage2Dd` is.
 
     Args:
         keys: the one result to save, usually ``"pred"``.
-        output_dir: see :class:`SaveFused`.
+        output_dir: see :class:`SaveImageFused`.
         ref_key: source A as it was loaded, whose metadata give the geometry.
         name_key: entry with the name of the pair; the stem of source A's file without it.
         folder_key: entry naming a subfolder; none without it.
@@ -135,21 +135,21 @@ class SaveFusedd(MapTransform):
         saved_key: str = "saved_to",
         allow_missing_keys: bool = False,
     ) -> None:
-        super().__init__(keys, allow_missing_keys)
+        MapTransform.__init__(self, keys, allow_missing_keys)
         if len(self.keys) != 1:
-            raise ValueError(f"one key per SaveFusedd (the file has the pair's name), got {self.keys}.")
-        self.save = SaveFused(output_dir)
+            raise ValueError(f"one key per SaveImageFusedd (the file has the pair's name), got {self.keys}.")
+        self.save = SaveImageFused(output_dir)
         self.ref_key, self.name_key, self.folder_key, self.saved_key = ref_key, name_key, folder_key, saved_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result = dict(data)
         reference = result[self.ref_key]
         if not isinstance(reference, MetaTensor):
-            raise TypeError(f"{self.ref_key!r} carries no metadata; load it with LoadImage2Dd or LoadVolumed.")
+            raise TypeError(f"{self.ref_key!r} carries no metadata; load it with LoadImage2Dd or LoadImage3Dd.")
         for key in self.key_iterator(result):
             name, folder = result.get(self.name_key), str(result.get(self.folder_key, ""))
             result[self.saved_key] = str(self.save(result[key], reference.meta, name, folder))
         return result
 
 
-SaveFusedD = SaveFusedDict = SaveFusedd
+SaveImageFusedD = SaveImageFusedDict = SaveImageFusedd

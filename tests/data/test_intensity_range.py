@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from medssm_monai.transforms import LoadImage2D, LoadImage2Dd, LoadVolume
+from medssm_monai.transforms import LoadImage2D, LoadImage2Dd, LoadImage3D
 
 from .builders import save
 
@@ -96,9 +96,9 @@ def test_volumes_in_arrays_follow_the_same_rule(tmp_path, warned):
     values = np.arange(210, dtype=np.uint16).reshape(5, 6, 7) * 19
     np.savez(tmp_path / "a.npz", images=values[None])
     for source in (values, f"{tmp_path}/a.npz/images/0"):
-        np.testing.assert_allclose(LoadVolume(intensity_range=4095)(source)[0].numpy(), values / 4095, atol=1e-6)
+        np.testing.assert_allclose(LoadImage3D(intensity_range=4095)(source)[0].numpy(), values / 4095, atol=1e-6)
         assert not warned()
-    np.testing.assert_allclose(LoadVolume()(values)[0].numpy(), values / 65535, atol=1e-6)
+    np.testing.assert_allclose(LoadImage3D()(values)[0].numpy(), values / 65535, atol=1e-6)
     assert len(warned()) == 1
 
 

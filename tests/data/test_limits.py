@@ -15,7 +15,7 @@ from medssm_monai.data import DatalistError, ImageReadError, TooLargeError, segm
 from medssm_monai.data.check import image_problem
 from medssm_monai.data.limits import MAX_PIXELS_VARIABLE, check_memory, open_raster
 from medssm_monai.data.volume import read_volume
-from medssm_monai.transforms import LoadImage2D, LoadVolume
+from medssm_monai.transforms import LoadImage2D, LoadImage3D
 
 from .builders import picture, save, save_pairs, truncate
 from .dicom_files import save_dicom
@@ -69,7 +69,7 @@ def test_a_picture_that_claims_to_be_huge_is_refused_by_its_header(tmp_path, nam
 )
 def test_a_volume_likewise(tmp_path, name, make):
     with pytest.raises(TooLargeError, match=r"9000 x 9000 x 9000 = 729000000000 voxels"):
-        LoadVolume()(make(tmp_path / name))
+        LoadImage3D()(make(tmp_path / name))
 
 
 def test_the_limit_is_an_environment_variable_and_inclusive(tmp_path, monkeypatch):
@@ -151,7 +151,7 @@ def test_truncation_and_missing_rights_are_told_apart(tmp_path, monkeypatch):
 
 def test_a_picture_is_no_volume(tmp_path):
     with pytest.raises(ImageReadError, match=r"a.png: a picture, not a volume"):
-        LoadVolume()(save(picture(), tmp_path / "a.png"))
+        LoadImage3D()(save(picture(), tmp_path / "a.png"))
 
 
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n"

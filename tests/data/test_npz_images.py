@@ -9,7 +9,7 @@ from monai.data import DataLoader, Dataset
 from PIL import Image
 
 from medssm_monai.data import ImageReadError, classification_datalists
-from medssm_monai.transforms import LoadImage2D, LoadImage2Dd, LoadVolume, LoadVolumed
+from medssm_monai.transforms import LoadImage2D, LoadImage2Dd, LoadImage3D, LoadImage3Dd
 
 from .class_builders import npz_arrays, save_npz
 
@@ -48,7 +48,7 @@ def test_volumes(tmp_path, shape, channels):
     file = save_npz(tmp_path / "nodulemnist3d.npz", **npz_arrays(shape=shape))
     lists = classification_datalists(file, spatial_dims=3)
     assert lists.class_names == ["benign", "malignant"]
-    load = LoadVolumed("image", channels=channels)
+    load = LoadImage3Dd("image", channels=channels)
     batch = next(iter(DataLoader(Dataset(lists["validation"], load), batch_size=4)))
     assert batch["image"].shape == (4, channels or 1, 6, 7, 8)
     expected = npz_arrays(shape=shape)["val_images"].reshape(4, 1, 6, 7, 8) / 255
@@ -59,7 +59,7 @@ def test_nifti_volumes(tmp_path):
     nib = pytest.importorskip("nibabel")
     values = np.random.default_rng(0).normal(size=(5, 6, 7)).astype(np.float32)
     nib.save(nib.Nifti1Image(values, np.diag([2.0, 2, 3, 1])), tmp_path / "v.nii.gz")
-    volume = LoadVolume()(tmp_path / "v.nii.gz")
+    volume = LoadImage3D()(tmp_path / "v.nii.gz")
     np.testing.assert_allclose(volume[0].numpy(), (values - values.min()) / np.ptp(values), atol=1e-6)
     assert np.diag(volume.affine).tolist() == [2, 2, 3, 1]
 
@@ -80,10 +80,10 @@ def test_what_cannot_be_read(tmp_path, address, words):
 
 def test_a_volume_is_no_picture_and_a_picture_no_volume(tmp_path):
     np.savez(tmp_path / "x.npz", volumes=np.zeros((3, 6, 7, 8)), images=np.zeros((3, 6, 7)))
-    with pytest.raises(ImageReadError, match="LoadVolumed"):
+    with pytest.raises(ImageReadError, match="LoadImage3Dd"):
         LoadImage2D()(f"{tmp_path}/x.npz/volumes/0")
     with pytest.raises(ImageReadError, match="no volume"):
-        LoadVolume()(f"{tmp_path}/x.npz/images/0")
+        LoadImage3D()(f"{tmp_path}/x.npz/images/0")
 
 
 def test_a_changed_file_is_read_anew(tmp_path):

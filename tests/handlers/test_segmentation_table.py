@@ -29,7 +29,7 @@ def run(table, *items):
 def item(probability, kind=NIFTI, affine=AFFINE, name="/x/=a.nii.gz"):
     meta = {"filename_or_obj": name, "file_kind": kind, "original_affine": affine}
     image = MetaTensor(torch.zeros(1, 8, 8), meta=meta)  # resized: the table goes by the prediction
-    return {"image": image, "pred": torch.tensor(probability)[None], "saved_to": "/y/a.nii.gz"}
+    return {"image": image, "probability": torch.tensor(probability)[None], "saved_to": "/y/a.nii.gz"}
 
 
 def test_area_share_and_confidence(tmp_path):
@@ -70,5 +70,5 @@ def test_pixel_area_is_known_or_not(kind, affine, expected):
 def test_masks_that_were_not_saved_are_an_error(tmp_path):
     one = item(np.zeros((4, 5), np.float32))
     del one["saved_to"]
-    with pytest.raises(ValueError, match="SaveSegmentationd"):
+    with pytest.raises(ValueError, match="SaveImage2Dd"):
         run(SegmentationTable(tmp_path / "s.csv"), one)

@@ -320,7 +320,8 @@ def test_training_on_saved_labels_changes_what_the_server_answers(
     after = server.infer(model, image)
     assert after.status_code == 200
     info = server.info()
-    assert info["models"][model]["config"]["weights"].startswith("models/trained/model.pt (your own training, trained on")
+    said = info["models"][model]["config"]["weights"]
+    assert said.startswith("models/trained/model.pt (your own training, trained on")
     assert info["train_stats"][model]["epoch"] == 1
     assert _result(after) != _result(before)
 

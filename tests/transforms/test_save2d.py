@@ -12,7 +12,7 @@ import torch
 from monai.transforms import Compose, Invertd, Resized
 from PIL import Image
 
-from medssm_monai.transforms import CopyMetad, LoadImage2D, LoadImage2Dd, SaveSegmentation, SaveSegmentationd
+from medssm_monai.transforms import CopyMetad, LoadImage2D, LoadImage2Dd, SaveImage2D, SaveImage2Dd
 
 from ..data.builders import picture, save, square_mask
 
@@ -23,7 +23,7 @@ AFFINE = np.array([[2, 0.1, 0, 5], [0, 3, 0.2, 6], [0.3, 0, 4, 7], [0, 0, 0, 1.0
 def test_raster_gives_an_eight_bit_png_of_the_inputs_size(tmp_path, name):
     image = LoadImage2D()(save(picture(21, 34), tmp_path / "in" / name))
     probability = image[:1]
-    path = SaveSegmentation(tmp_path / "out" / "deep")(probability, image.meta)
+    path = SaveImage2D(tmp_path / "out" / "deep")(probability, image.meta)
     assert path == tmp_path / "out" / "deep" / f"{name[: -len(Path(name).suffix)]}.png"
     with Image.open(path) as saved:
         assert (saved.mode, saved.size) == ("L", (34, 21))
@@ -39,7 +39,7 @@ def test_nifti_gives_nifti_of_the_inputs_shape_and_affine(tmp_path, suffix, shap
     data = np.arange(35, dtype=np.int16).reshape(shape)
     nib.save(nib.Nifti1Image(data, AFFINE), tmp_path / f"slice{suffix}")
     image = LoadImage2D(channels=1)(tmp_path / f"slice{suffix}")
-    path = SaveSegmentation(tmp_path / "out")(image, image.meta)
+    path = SaveImage2D(tmp_path / "out")(image, image.meta)
     saved = nib.load(path)
     assert path.name == f"slice{suffix}"
     assert saved.shape == shape
@@ -50,11 +50,11 @@ def test_nifti_gives_nifti_of_the_inputs_shape_and_affine(tmp_path, suffix, shap
 
 def test_probabilities_on_request(tmp_path):
     image = LoadImage2D(channels=1)(save(np.array([[0, 100], [200, 255]], np.uint8), tmp_path / "a.png"))
-    path = SaveSegmentation(tmp_path / "out", threshold=None)(image, image.meta)
+    path = SaveImage2D(tmp_path / "out", threshold=None)(image, image.meta)
     np.testing.assert_array_equal(np.asarray(Image.open(path)), [[0, 100], [200, 255]])
     nib.save(nib.Nifti1Image(np.array([[0.0, 0.25], [0.5, 1.0]]), AFFINE), tmp_path / "b.nii")
     image = LoadImage2D(channels=1)(tmp_path / "b.nii")
-    saved = nib.load(SaveSegmentation(tmp_path / "out", threshold=None)(image, image.meta))
+    saved = nib.load(SaveImage2D(tmp_path / "out", threshold=None)(image, image.meta))
     np.testing.assert_allclose(saved.get_fdata(), [[0.0, 0.25], [0.5, 1.0]])
 
 
@@ -71,7 +71,7 @@ def test_in_a_pipeline_with_resize_and_back(tmp_path):
     truth = torch.tensor(square_mask(53, 37) / 255.0)[None, None]
     data["pred"] = torch.nn.functional.interpolate(truth, (64, 64), mode="bilinear")[0]
     invert = Invertd("pred", transform=pre, orig_keys="image", nearest_interp=False)
-    result = Compose([CopyMetad("pred"), invert, SaveSegmentationd("pred", tmp_path / "out")])(data)
+    result = Compose([CopyMetad("pred"), invert, SaveImage2Dd("pred", tmp_path / "out")])(data)
     assert result["saved_to"] == str(tmp_path / "out" / "ETIS" / "a.png")
     saved = np.asarray(Image.open(result["saved_to"])) > 0
     truth = square_mask(53, 37) > 0
@@ -80,7 +80,7 @@ def test_in_a_pipeline_with_resize_and_back(tmp_path):
 
 
 def test_equal_stems_never_overwrite_each_other(tmp_path, caplog):
-    saver = SaveSegmentation(tmp_path / "out")
+    saver = SaveImage2D(tmp_path / "out")
     written = {}
     for index, source in enumerate(["x/1.png", "y/1.png", "x/1.jpg", "z/y/1.png", "x/1.png"]):
         image = LoadImage2D(channels=1)(save(np.full((4, 5 + index % 4), 200, np.uint8), tmp_path / source))
@@ -99,7 +99,7 @@ def test_a_result_never_replaces_its_input(tmp_path):
     before = path.read_bytes()
     image = LoadImage2D(channels=1)(path)
     with pytest.raises(ValueError, match="overwrite the input itself; choose another output_dir"):
-        SaveSegmentation(tmp_path)(image, image.meta)
+        SaveImage2D(tmp_path)(image, image.meta)
     assert path.read_bytes() == before
 
 
@@ -107,7 +107,7 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     image = LoadImage2D(channels=1)(save(picture(), tmp_path / "a.png"))
     with pytest.raises(PermissionError, match="output"):
-        SaveSegmentation(tmp_path / "file" / "out")(image, image.meta)
+        SaveImage2D(tmp_path / "file" / "out")(image, image.meta)
 
 
 @pytest.mark.parametrize(
@@ -122,24 +122,24 @@ def test_a_folder_that_cannot_be_written(tmp_path):
 def test_bad_results(tmp_path, change, message):
     image = LoadImage2D(channels=1)(save(picture(), tmp_path / "a.png"))
     with pytest.raises(ValueError, match=message):
-        SaveSegmentation(tmp_path / "out")(change(image.as_tensor()), image.meta)
+        SaveImage2D(tmp_path / "out")(change(image.as_tensor()), image.meta)
     assert not (tmp_path / "out").exists()
 
 
 def test_bad_arguments(tmp_path):
     with pytest.raises(ValueError, match="filename_or_obj"):
-        SaveSegmentation(tmp_path)(torch.zeros(1, 4, 4))
+        SaveImage2D(tmp_path)(torch.zeros(1, 4, 4))
     with pytest.raises(ValueError, match="threshold"):
-        SaveSegmentation(tmp_path, threshold=0.0)
+        SaveImage2D(tmp_path, threshold=0.0)
     with pytest.raises(ValueError, match="one key"):
-        SaveSegmentationd(("pred", "other"), tmp_path)
+        SaveImage2Dd(("pred", "other"), tmp_path)
 
 
 @pytest.mark.realdata
 def test_a_dicom_slice_gives_nifti_in_its_place(real_data, tmp_path):
     source = sorted((real_data / "dicom_t1_series").glob("*.dcm"))[0]
     image = LoadImage2D(channels=1)(source)
-    path = SaveSegmentation(tmp_path)(image, image.meta)
+    path = SaveImage2D(tmp_path)(image, image.meta)
     saved = nib.load(path)
     assert path.name == f"{source.stem}.nii.gz"
     np.testing.assert_allclose(saved.affine, image.meta["file_affine"], atol=1e-4)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from medssm_monai.transforms import LoadImage2Dd, LoadVolumed, SaveFused, SaveFusedd
+from medssm_monai.transforms import LoadImage2Dd, LoadImage3Dd, SaveImageFused, SaveImageFusedd
 
 nib = pytest.importorskip("nibabel")
 AFFINE = np.array([[-0.9, 0, 0.1, 12], [0, 1.1, 0, -7], [0.1, 0, 2.0, 30], [0, 0, 0, 1]])
@@ -22,7 +22,7 @@ def picture(tmp_path):
 
 
 def test_grey_pictures_come_back_as_they_are(picture, tmp_path):
-    path = SaveFused(tmp_path / "out")(picture, picture.meta)
+    path = SaveImageFused(tmp_path / "out")(picture, picture.meta)
     assert path == tmp_path / "out" / "a b_fused.png"
     with Image.open(path) as saved:
         assert (saved.mode, saved.size) == ("L", (41, 30))
@@ -31,14 +31,14 @@ def test_grey_pictures_come_back_as_they_are(picture, tmp_path):
 
 def test_colour_is_saved_as_rgb(picture, tmp_path):
     colour = torch.stack([picture[0], 1 - picture[0], torch.full_like(picture[0], 0.5)])
-    path = SaveFused(tmp_path / "out")(colour, picture.meta)
+    path = SaveImageFused(tmp_path / "out")(colour, picture.meta)
     with Image.open(path) as saved:
         assert (saved.mode, saved.size) == ("RGB", (41, 30))
         np.testing.assert_array_equal(np.asarray(saved)[5, 7], (colour[:, 5, 7] * 255).round().numpy())
 
 
 @pytest.mark.parametrize(
-    ("size", "loader"), [((20, 31, 12), LoadVolumed), ((20, 31, 1), LoadImage2Dd), ((20, 1, 12), LoadImage2Dd)]
+    ("size", "loader"), [((20, 31, 12), LoadImage3Dd), ((20, 31, 1), LoadImage2Dd), ((20, 1, 12), LoadImage2Dd)]
 )
 def test_nifti_keeps_shape_and_affine(tmp_path, size, loader):
     values = np.random.default_rng(0).random(size).astype(np.float32)
@@ -46,7 +46,7 @@ def test_nifti_keeps_shape_and_affine(tmp_path, size, loader):
     nib.save(nib.Nifti1Image(values, AFFINE), tmp_path / "s_t1ce.nii.gz")
     image = loader("image", channels=None)({"image": str(tmp_path / "s_t1ce.nii.gz")})["image"]
     data = {"pred": image, "image": image, "name": "s", "folder": "p 1"}
-    result = SaveFusedd("pred", tmp_path / "out")(data)
+    result = SaveImageFusedd("pred", tmp_path / "out")(data)
     assert result["saved_to"] == str(tmp_path / "out" / "p 1" / "s_fused.nii.gz")
     saved = nib.load(result["saved_to"])
     np.testing.assert_allclose(saved.affine, AFFINE, atol=1e-6)
@@ -54,7 +54,7 @@ def test_nifti_keeps_shape_and_affine(tmp_path, size, loader):
 
 
 def test_two_pairs_of_one_name_are_both_kept(picture, tmp_path):
-    save = SaveFused(tmp_path / "out")
+    save = SaveImageFused(tmp_path / "out")
     first = save(picture, picture.meta, "x")
     other = {**picture.meta, "filename_or_obj": str(tmp_path / "second" / "x.png")}
     second = save(1 - picture, other, "x")
@@ -73,7 +73,7 @@ def test_two_pairs_of_one_name_are_both_kept(picture, tmp_path):
 )
 def test_what_cannot_be_saved_is_named(picture, tmp_path, result, message):
     with pytest.raises(ValueError, match=message):
-        SaveFused(tmp_path / "out")(result, picture.meta)
+        SaveImageFused(tmp_path / "out")(result, picture.meta)
     assert not (tmp_path / "out").exists()
     with pytest.raises(TypeError, match="carries no metadata"):
-        SaveFusedd("pred", tmp_path)({"pred": result, "image": torch.rand(1, 2, 2)})
+        SaveImageFusedd("pred", tmp_path)({"pred": result, "image": torch.rand(1, 2, 2)})

@@ -37,8 +37,8 @@ class BundleTrain(TrainTask):
     """Train a bundle on the saved labels, and put the new weights where inference picks them up.
 
     The bundle's ``train.yaml`` runs as a program of its own, starting from the weights that are served, with their
-    settings. Its best weights replace ``models/trained/model.pt`` of the bundle when it has ended well; the earlier ones are
-    kept under a dated name. A training that fails changes nothing.
+    settings. Its best weights replace ``models/trained/model.pt`` of the bundle when it has ended well; the
+    earlier ones are kept under a dated name. A training that fails changes nothing.
 
     Labels: of a segmentation the masks saved as final; of a classification JSON files, ``{"class": NAME}``; of a fusion
     none, all complete pairs of the studies folder (of volumes in 3D) are used.

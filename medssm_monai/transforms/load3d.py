@@ -14,10 +14,10 @@ from monai.transforms import MapTransform, Transform
 from ..data.intensity import IntensityRange
 from ..data.volume import read_volume
 
-__all__ = ["LoadVolume", "LoadVolumeD", "LoadVolumeDict", "LoadVolumed"]
+__all__ = ["LoadImage3D", "LoadImage3DD", "LoadImage3DDict", "LoadImage3Dd"]
 
 
-class LoadVolume(Transform):
+class LoadImage3D(Transform):
     """Load one volume ``(C, X, Y, Z)`` float32: a NIfTI file, a DICOM series, an image of a 3D ``.npz`` file, or an
     array in memory.
 
@@ -26,7 +26,7 @@ class LoadVolume(Transform):
     Args:
         channels: 1 (luma), 3 (grey repeated) or None (as in the file).
         scale: to [0, 1], by 255 or 65535 for 8- and 16-bit arrays of ``.npz`` files, else by the volume's own minimum
-            and maximum; False keeps the units of the file.
+            and maximum; False keeps the units of the file, for :class:`~medssm_monai.transforms.ToUnitRange`.
 
     Raises:
         FileNotFoundError: no such file.
@@ -43,12 +43,12 @@ class LoadVolume(Transform):
         return read_volume(filename, self.channels, self.scale, self.intensity)
 
 
-class LoadVolumed(MapTransform):
-    """Dictionary version of :class:`LoadVolume`.
+class LoadImage3Dd(MapTransform):
+    """Dictionary version of :class:`LoadImage3D`.
 
     Args:
         keys: entries that hold file names, addresses or arrays; each is replaced by the loaded volume.
-        channels, scale, intensity_range: see :class:`LoadVolume`.
+        channels, scale, intensity_range: see :class:`LoadImage3D`.
         allow_missing_keys: pass over keys that are not there.
     """
 
@@ -61,7 +61,7 @@ class LoadVolumed(MapTransform):
         intensity_range: float | None = None,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.load = LoadVolume(channels, scale, intensity_range)
+        self.load = LoadImage3D(channels, scale, intensity_range)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result = dict(data)
@@ -70,4 +70,4 @@ class LoadVolumed(MapTransform):
         return result
 
 
-LoadVolumeD = LoadVolumeDict = LoadVolumed
+LoadImage3DD = LoadImage3DDict = LoadImage3Dd
