@@ -27,6 +27,7 @@ from .samples import ClassificationDatalists
 from .segmentation import segmentation_datalists
 from .splits import make_split, read_split
 from .tolerant import TolerantDataset, keep_items
+from .when_used import WhenUsed
 
 __all__ = [
     "CLASS_DEMO_COUNTS",
@@ -49,6 +50,7 @@ __all__ = [
     "Reader2D",
     "TolerantDataset",
     "TooLargeError",
+    "WhenUsed",
     "dataset_name",
     "demo_sample",
     "fusion_datalists",

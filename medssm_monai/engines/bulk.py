@@ -36,6 +36,8 @@ class BulkEvaluator(SupervisedEvaluator):
     What would fail every further item (a full disk, a device that is lost) and what is no error
     (``KeyboardInterrupt``, ``SystemExit``) ends the run as ever.
 
+    How many batches there are is asked at the start of a run, so that an evaluator can be made where its input is not.
+
     Args:
         device, val_data_loader, network, inferer, amp: as MONAI's evaluator takes them. The loader gives lists of
             items and failures: ``TolerantDataset`` and ``collate_fn=keep_items``.
@@ -68,8 +70,21 @@ class BulkEvaluator(SupervisedEvaluator):
             inferer=inferer,
             val_handlers=[_Postprocessing(postprocessing), *(val_handlers or [])],
             amp=amp,
-            **{**kwargs, "decollate": True},
+            **{"epoch_length": 0, **kwargs, "decollate": True},
         )
+        self._fixed_length = kwargs.get("epoch_length")
+
+    def run(self, global_epoch: int = 1) -> None:
+        """Go through the loader once.
+
+        Args:
+            global_epoch: as MONAI's evaluators take it.
+        """
+        try:
+            self.state.epoch_length = self._fixed_length or len(self.data_loader)
+        except TypeError:  # a loader without length
+            self.state.epoch_length = None
+        super().run(global_epoch)
 
     @property
     def done(self) -> int:

@@ -17,6 +17,7 @@ from ignite.engine import Engine
 
 from medssm_monai.handlers.events import process_rank
 from medssm_monai.handlers.mlflow import MLflowTracker
+from medssm_monai.utils.callers import in_federation
 from medssm_monai.utils.checkpoint_choice import choose_checkpoint
 from medssm_monai.utils.closing import closing_block
 from medssm_monai.utils.command_line import as_typed, option_words, python_name, run_by_monai
@@ -30,6 +31,7 @@ __all__ = ["close_evaluation", "close_inference", "close_training", "key_figure"
 logger = logging.getLogger(__name__)
 
 PICTURES = "*.png"
+WEIGHTS, PUBLISHED = "model.pt", ".published"
 ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 OF_ONE_TRAINING = (
     *("run_id", "run_name", "run_dir", "resume_from", "init_from", "pretrained_path", "max_epochs", "ckpt_path"),
@@ -51,7 +53,8 @@ def close_training(
     Args:
         bundle_root: the bundle's folder.
         run_dir: folder of the run.
-        ckpt_dir: folder of the weights.
+        ckpt_dir: folder to which a command publishes the weights; federated hosts, which do not call `run`, leave them
+            in the run's folder.
         evaluator: that of the validation, which knows the best epoch.
         trainer: the trainer.
         tracker: which knows where the run is kept.
@@ -62,8 +65,9 @@ def close_training(
     validated = state.key_metric_name is not None and state.best_metric_epoch > 0
     figure = f"best {state.key_metric_name} {state.best_metric:.4f} in epoch {state.best_metric_epoch}, of"
     figure = figure if validated else "never validated,"
+    published = Path(ckpt_dir) / WEIGHTS if (run / PUBLISHED).is_file() else run / WEIGHTS
     places = {
-        "weights": Path(ckpt_dir) / "model.pt",
+        "weights": published,
         "report": run / "validation" / "report.md",
         "curves": run / "curves.png",
         "table": run / "history.csv",
@@ -86,10 +90,13 @@ def close_evaluation(
     if process_rank() > 0:
         return
     run = Path(run_dir)
+    if not (run / "summary.json").is_file():  # a federated host that only trained
+        logger.info("Nothing was evaluated.")
+        return
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
     explained = sorted((run / "explanations").glob(PICTURES))
     places = {
-        "weights": ckpt_path,
+        "weights": None if in_federation() else ckpt_path,
         "report": run / "report.md",
         "table": [run / "per_image.csv", run / "per_pair.csv"],
         "pictures": [*sorted(run.glob(PICTURES)), *explained],

@@ -17,6 +17,7 @@ from .model_settings import read_model_settings, update_model_settings, write_mo
 from .publish import publish_weights
 from .root_cause import root_cause, show_root_cause, unwrapped
 from .run_claim import claim_run, release_run
+from .site_name import site_run_name
 from .sizes import per_axis
 from .weights_in_use import describe_weights, other_weights, require_weights, weights_hint
 from .whole_file import DiskFullError, replace_file
@@ -53,6 +54,7 @@ __all__ = [
     "root_cause",
     "show_root_cause",
     "shown_path",
+    "site_run_name",
     "start_from",
     "tidy_console",
     "unknown_keys",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from typing import TypeVar
 
-__all__ = ["calling"]
+__all__ = ["calling", "in_federation"]
 
 Kind = TypeVar("Kind")
+FEDERATED = "monai.fl.client"
 
 
 def calling(kind: type[Kind]) -> Kind | None:
@@ -22,3 +24,10 @@ def calling(kind: type[Kind]) -> Kind | None:
             return found
         frame = frame.f_back
     return None
+
+
+def in_federation() -> bool:
+    """Whether MONAI's federated client is at work: it initializes and finalizes configs, but never runs them, and
+    gives the network its weights itself."""
+    client = getattr(sys.modules.get(FEDERATED), "BaseClient", None)  # not imported for this: it is large
+    return client is not None and calling(client) is not None

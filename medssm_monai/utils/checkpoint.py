@@ -11,7 +11,7 @@ import torch.nn as nn
 
 from .model_settings import settings_file
 from .state_dict import flat_state_dict
-from .weights_in_use import MEND, describe_weights, require_weights, weights_hint
+from .weights_in_use import MEND, describe_weights_file, require_weights, weights_hint
 
 __all__ = ["load_weights", "read_weights", "require_fitting_weights", "require_same_classes", "start_from"]
 
@@ -47,7 +47,7 @@ def load_weights(
         mend: what to do where there are no weights.
 
     Returns:
-        That line (:func:`~.weights_in_use.describe_weights`).
+        That line (:func:`~.weights_in_use.describe_weights_file`).
 
     Raises:
         FileNotFoundError: no weights; the message names others that lie there.
@@ -57,7 +57,7 @@ def load_weights(
     saved = read_weights(path)
     _compare(path, saved, network, num_classes)
     network.load_state_dict(saved)
-    described = describe_weights(path)
+    described = describe_weights_file(path)
     logger.info("weights: %s", described)
     return described
 
@@ -124,7 +124,7 @@ def start_from(network: nn.Module, ckpt_path: str | os.PathLike | None) -> nn.Mo
             "settings that it was trained with, in the file .json beside it, or leave init_from out."
         )
     network.load_state_dict(fitting, strict=False)
-    logger.info("the training starts from %s", describe_weights(name))
+    logger.info("the training starts from %s", describe_weights_file(name))
     others = sorted(own.keys() - fitting.keys())
     if others:
         logger.warning("%s: %s have another shape here and start afresh", name, _some(others))

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .callers import in_federation
 from .checkpoint_choice import TRAINED
 from .file_hash import file_sha256
 from .model_settings import TRAINED_ON, saved_settings
 
-__all__ = ["describe_weights", "other_weights", "require_weights", "weights_hint"]
+__all__ = ["describe_weights", "describe_weights_file", "other_weights", "require_weights", "weights_hint"]
 
 OWN_NAME = re.compile(r"model(_\d{8}-\d{6}(_\d+)?)?\.pt")
 MEND = "Train first (run training), or name a checkpoint with --ckpt_path FILE."
@@ -20,8 +21,14 @@ MANY, SHOWN, DIGITS = 6, 4, 12
 
 
 def describe_weights(ckpt_path: str | os.PathLike[str], name: str | None = None) -> str:
-    """One line about weights: file, whether they are your own or come with the bundle (a model card beside
-    them states their SHA-256), what they were trained on, classes or sources, size of the images, start of the SHA-256.
+    """:func:`describe_weights_file`, for the configs. In a federation the network's weights are those that its server
+    sends, whatever file the config names, and the answer says so."""
+    return "sent by the federation's server" if in_federation() else describe_weights_file(ckpt_path, name)
+
+
+def describe_weights_file(ckpt_path: str | os.PathLike[str], name: str | None = None) -> str:
+    """One line about weights: file, whether they are your own or come with the bundle (a model card beside them states
+    their SHA-256), what they were trained on, classes or sources, size of the images, start of the file's SHA-256.
 
     What the settings beside them do not say is left out; a file that is not there is said to be missing.
 
@@ -93,7 +100,7 @@ def weights_hint(ckpt_path: str | os.PathLike[str]) -> str:
     """For the end of an error: which weights were taken, and which others there are."""
     there = _listed(ckpt_path)
     choose = f" Others there: {there}; choose with --ckpt_path FILE." if there else ""
-    return f"The weights are {describe_weights(ckpt_path)}.{choose}"
+    return f"The weights are {describe_weights_file(ckpt_path)}.{choose}"
 
 
 def require_weights(ckpt_path: str | os.PathLike[str] | None, what: str = "trained weights", mend: str = MEND) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,18 @@ def test_network_takes_and_gives_what_the_metadata_say(bundle, file, tmp_path):
 def test_training_configs_have_all_properties(bundle, names, tmp_path):
     flow = bundle.workflow(names, tmp_path, **bundle.tiny)
     assert flow.check_properties() == []
+
+
+@every_bundle
+def test_inference_config_stands_without_its_default_input(bundle, tmp_path):
+    root = tmp_path / bundle.name
+    shutil.copytree(bundle.folder / "configs", root / "configs")
+    flow = bundle.workflow(("inference.yaml",), tmp_path / "out", "infer", bundle_root=str(root))
+    assert flow.check_properties() == []
+    assert sorted(path.name for path in root.iterdir()) == ["configs"]
+    for use in (lambda: len(flow.dataset.data), flow.evaluator.run):
+        with pytest.raises(FileNotFoundError, match="(images|pairs).*does not exist"):
+            use()
 
 
 @every_bundle

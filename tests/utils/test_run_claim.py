@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
+from monai.bundle import ConfigParser
 
 from medssm_monai.utils import claim_run, release_run
 
@@ -49,3 +52,36 @@ def test_a_process_may_claim_again_and_give_back(tmp_path):
     for _ in range(2):
         release_run(tmp_path)
     assert not (tmp_path / ".training").exists()
+
+
+def in_a_thread(function, *arguments):
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function, *arguments)
+
+
+def test_two_threads_of_a_process_do_not_share_a_folder(tmp_path):
+    started, stop = Event(), Event()
+
+    def train():
+        claim_run(tmp_path)
+        started.set()
+        stop.wait()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(train)
+        started.wait()
+        with pytest.raises(RuntimeError, match=rf"training is running.*process {os.getpid()}"):
+            claim_run(tmp_path)
+        stop.set()
+    claim_run(tmp_path)  # that thread has ended without giving it back
+    in_a_thread(release_run, tmp_path).result()
+    claim_run(tmp_path)  # given back by another thread
+    release_run(tmp_path)
+
+
+def test_a_workflow_may_go_on_in_another_thread(tmp_path):
+    parser = ConfigParser({"claim": f"$__import__('medssm_monai').utils.claim_run({str(tmp_path)!r})"})
+    parser.get_parsed_content("claim")
+    parser.ref_resolver.reset()
+    in_a_thread(parser.get_parsed_content, "claim").result()
+    release_run(tmp_path)
