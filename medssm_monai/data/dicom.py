@@ -23,7 +23,7 @@ from .limits import check_size
 
 itk, _ = optional_import("itk")
 
-__all__ = ["DicomError", "displayed", "full_range_of", "read_dicom", "reader_inverts", "series_shape"]
+__all__ = ["DicomError", "dicom_sides", "displayed", "full_range_of", "read_dicom", "reader_inverts", "series_shape"]
 
 PIXEL_DATA = b"\xe0\x7f\x10\x00"  # (7FE0,0010), little endian
 PHOTOMETRIC, BITS_ALLOCATED, BITS_STORED, SIGNED = "0028|0004", "0028|0100", "0028|0101", "0028|0103"
@@ -141,6 +141,16 @@ def _undecoded(header: Any, error: Exception) -> str:
     if type(error).__name__ == "TemplateTypeError" or "logic behavior" in str(error):
         return f"ITK cannot decode pixels stored so ({kind}); export it with 8 or 16 bits, grey or 8-bit colour"
     return f"cannot be decoded ({kind}; {reason[-1] if reason else type(error).__name__}); copy or export it again"
+
+
+def dicom_sides(path: Path) -> tuple[int, ...]:
+    """Sides (x, y, frames) of the pictures of one file, by its header; empty for a file that is no DICOM image."""
+    header = itk.GDCMImageIO.New()
+    if not header.CanReadFile(str(path)):
+        return ()
+    header.SetFileName(str(path))
+    header.ReadImageInformation()
+    return tuple(header.GetDimensions(axis) for axis in range(header.GetNumberOfDimensions()))
 
 
 def series_shape(folder: Path) -> tuple[int, ...]:
