@@ -45,12 +45,14 @@ class NiftiFacts:
         shape: of the array that nibabel gives.
         axis: of the colours in that array; None where there is none.
         packed: whether a voxel is a colour of several bytes.
+        value_bytes: of one value in the file.
     """
 
     sides: tuple[int, ...]
     shape: tuple[int, ...]
     axis: int | None
     packed: bool
+    value_bytes: int
 
     @property
     def colour(self) -> bool:
@@ -73,11 +75,11 @@ def nifti_facts(path: PathLike) -> NiftiFacts:
         raise ImageReadError(f"{path}: {type(image).__name__} of nibabel, no image in NIfTI-1 or NIfTI-2.")
     shape, dtype = tuple(int(side) for side in image.shape), image.get_data_dtype()
     if dtype.names is not None:
-        return NiftiFacts(shape, shape, None, True)
+        return NiftiFacts(shape, shape, None, True, 1)
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise ImageReadError(f"{path}: {dtype} values are no picture; save it as integers or float32.")
     axis = _colour_axis(shape, dtype, int(image.header["intent_code"]))
-    return NiftiFacts(shape if axis is None else shape[: min(axis, 3)], shape, axis, False)
+    return NiftiFacts(shape if axis is None else shape[: min(axis, 3)], shape, axis, False, dtype.itemsize)
 
 
 def _colour_axis(shape: Sequence[int], dtype: np.dtype, intent: int) -> int | None:

@@ -11,7 +11,7 @@ from monai.data import ImageReader, ITKReader, MetaTensor, NibabelReader
 from monai.transforms import LoadImage
 
 from .arrays import ARRAY_NAME, array_image, is_array
-from .dicom import dicom_sides, series_shape
+from .dicom import check_dicom_volume
 from .errors import DatalistError, ImageReadError
 from .files import DICOM, NIFTI, RASTER, file_kind
 from .image_reader import to_channels, why_unreadable
@@ -45,12 +45,12 @@ def _from_file(path: Path) -> tuple[MetaTensor, float | None]:
     kind = None if path.is_dir() else file_kind(path)
     try:
         if path.is_dir():
-            check_size(path, series_shape(path), 3)
+            check_dicom_volume(path)
             volume = _loaded(path, ITKReader(series_name=dicom_series(path)))
         elif kind == NIFTI:
             volume = _from_nifti(path)
         elif kind == DICOM:
-            check_size(path, dicom_sides(path), 3)
+            check_dicom_volume(path)
             volume = _loaded(path, ITKReader())
         else:
             what = "a picture, not a volume" if kind == RASTER else "its suffix is no known image format"
@@ -72,7 +72,7 @@ def _loaded(path: Path, reader: ImageReader) -> MetaTensor:
 
 def _from_nifti(path: Path) -> MetaTensor:
     facts = nifti_facts(path)
-    check_size(path, facts.sides, 3)
+    check_size(path, facts.sides, 3, 3 if facts.colour else 1, facts.value_bytes)
     if not facts.colour:
         return _loaded(path, NibabelReader())
     reader = NibabelReader()
@@ -119,7 +119,7 @@ def read_volume(
         volume, full_range = _from_file(Path(path))
     if volume.ndim != 4 or min(volume.shape[1:]) < 2:
         raise ImageReadError(f"{path}: {tuple(volume.shape[1:])} is no volume; expected three axes longer than one.")
-    if not torch.isfinite(volume).all():
+    if not all(torch.isfinite(extreme) for extreme in torch.aminmax(volume)):
         raise ValueError(f"{path}: NaN or infinite values; repair the file or leave it out.")
     if volume.shape[0] not in (1, 3):
         raise ImageReadError(f"{path}: {volume.shape[0]} values for each voxel; expected one, or three of a colour.")
@@ -130,10 +130,11 @@ def read_volume(
 
 
 def _to_unit(volume: MetaTensor, full_range: float | None) -> MetaTensor:
+    """In place: a volume is read for this call alone."""
     if full_range is not None:
-        return volume / full_range
+        return volume.div_(full_range)
     low, high = volume.min(), volume.max()
-    return (volume - low) / (high - low) if high > low else torch.zeros_like(volume)
+    return volume.sub_(low).div_(high - low) if high > low else volume.zero_()
 
 
 def check_volume(path: PathLike) -> None:
