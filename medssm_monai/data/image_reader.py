@@ -296,7 +296,8 @@ class Reader2D(ImageReader):
             values = to_channels(pixels.values, self.channels)
             if self.scale:
                 largest = float(pixels.values.max()) if pixels.values.size else 0.0
-                values = to_unit_range(values, self.intensity(path, pixels.full_range, pixels.declared, largest))
+                full_range = self.intensity(path, pixels.full_range, pixels.declared, largest)
+                values = to_unit_range(np.require(values, requirements="W"), full_range)
         array = np.ascontiguousarray(values.transpose(2, 0, 1), dtype=np.float32)  # (H, W, C) -> (C, H, W)
         shape = np.zeros(4, dtype=np.int64)
         shape[: len(pixels.file_shape)] = pixels.file_shape
