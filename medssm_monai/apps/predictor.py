@@ -196,8 +196,8 @@ class Predictor:
         with self._sampling, torch.random.fork_rng(_cuda(pipeline.device)):
             network = self._with_dropout(pipeline.network, dropout)
             torch.manual_seed(seed)
-            drawn = [self._finish(pipeline, item, network)[self.task.output] for _ in range(samples)]
-        return self.task.uncertainty(np.stack([torch.as_tensor(values).numpy() for values in drawn]))
+            drawn = (self._finish(pipeline, item, network)[self.task.output] for _ in range(samples))
+            return self.task.uncertainty(torch.as_tensor(values).double().numpy() for values in drawn)
 
     def explain(self, source: Image, class_name: str | int | None = None) -> ImageExplanation:
         """Where an image speaks for its class: Grad-CAM of the layer that ``explain_layer`` names.

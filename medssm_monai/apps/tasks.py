@@ -5,7 +5,7 @@ A bundle's ``inference.yaml`` names one of these tasks as its ``prediction``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,10 +29,15 @@ def _entropy(p: np.ndarray, axis: int) -> np.ndarray:
     return -(p * np.log(p + EPSILON)).sum(axis) / np.log(p.shape[axis])
 
 
-def _uncertainty(samples: np.ndarray) -> dict[str, float]:
-    """Of class probabilities ``(samples, K, ...)``; see :meth:`~medssm_monai.apps.Predictor.uncertainty`."""
-    total = float(_entropy(samples.mean(0), 0).mean())
-    return {"entropy": total, "epistemic": max(total - float(_entropy(samples, 1).mean()), 0.0)}
+def _uncertainty(samples: Iterable[np.ndarray]) -> dict[str, float]:
+    """Of class probabilities ``(K, ...)``, one sample after the other: many of a large image would not lie in memory at
+    once; see :meth:`~medssm_monai.apps.Predictor.uncertainty`."""
+    count, mean, each = 0, np.float64(0), 0.0
+    for count, sample in enumerate(samples, start=1):
+        mean = mean + (sample - mean) / count
+        each += (float(_entropy(sample, 0).mean()) - each) / count
+    total = float(_entropy(np.asarray(mean), 0).mean())
+    return {"entropy": total, "epistemic": max(total - each, 0.0)}
 
 
 class SegmentationTask:
@@ -57,10 +62,10 @@ class SegmentationTask:
             **_reference(item), probability=probability, threshold=self.threshold, class_names=self.class_names
         )
 
-    def uncertainty(self, samples: np.ndarray) -> dict[str, float]:
-        """Mean over the pixels; ``samples`` are ``(S, 1, H, W)``."""
-        foreground = samples[:, 0].astype(np.float64).clip(0, 1)
-        return _uncertainty(np.stack([1 - foreground, foreground], axis=1))
+    def uncertainty(self, samples: Iterable[np.ndarray]) -> dict[str, float]:
+        """Mean over the pixels; every sample is ``(1, H, W)``."""
+        foreground = (sample[0].astype(np.float64).clip(0, 1) for sample in samples)
+        return _uncertainty(np.stack([1 - values, values]) for values in foreground)
 
 
 class ClassificationTask:
@@ -83,9 +88,9 @@ class ClassificationTask:
         (probabilities,) = class_probabilities(values, self.class_names)
         return ClassificationPrediction(**_reference(item), probabilities=probabilities, class_names=self.class_names)
 
-    def uncertainty(self, samples: np.ndarray) -> dict[str, float]:
-        """``samples`` are ``(S, K)``."""
-        return _uncertainty(samples.reshape(len(samples), -1).astype(np.float64))
+    def uncertainty(self, samples: Iterable[np.ndarray]) -> dict[str, float]:
+        """Every sample is ``(K,)``."""
+        return _uncertainty(sample.reshape(-1).astype(np.float64) for sample in samples)
 
 
 class FusionTask:
@@ -109,6 +114,11 @@ class FusionTask:
         picture = values.ndim == 3 and len(values) == 3
         return FusionPrediction(**_reference(item), image=np.moveaxis(values, 0, -1) if picture else values[0])
 
-    def uncertainty(self, samples: np.ndarray) -> dict[str, float]:
-        """Standard deviation of the fused image, mean over the pixels; ``samples`` are ``(S, C, *spatial)``."""
-        return {"epistemic": float(samples.astype(np.float64).std(0).mean())}
+    def uncertainty(self, samples: Iterable[np.ndarray]) -> dict[str, float]:
+        """Standard deviation of the fused image, mean over the pixels; every sample is ``(C, *spatial)``."""
+        count, mean, squares = 0, np.float64(0), np.float64(0)
+        for count, sample in enumerate(samples, start=1):  # Welford's sums
+            before = sample - mean
+            mean = mean + before / count
+            squares = squares + before * (sample - mean)
+        return {"epistemic": float(np.sqrt(squares / count).mean())}

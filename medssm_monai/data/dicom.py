@@ -7,6 +7,7 @@ so it is asked once, with a file of two pixels. Windows (VOI LUT) are not applie
 
 from __future__ import annotations
 
+import math
 import struct
 import tempfile
 from collections.abc import Mapping
@@ -23,7 +24,7 @@ from .limits import check_size
 
 itk, _ = optional_import("itk")
 
-__all__ = ["DicomError", "displayed", "full_range_of", "read_dicom", "reader_inverts", "series_shape"]
+__all__ = ["DicomError", "check_dicom_volume", "displayed", "full_range_of", "read_dicom", "reader_inverts"]
 
 PIXEL_DATA = b"\xe0\x7f\x10\x00"  # (7FE0,0010), little endian
 PHOTOMETRIC, BITS_ALLOCATED, BITS_STORED, SIGNED = "0028|0004", "0028|0100", "0028|0101", "0028|0103"
@@ -143,14 +144,22 @@ def _undecoded(header: Any, error: Exception) -> str:
     return f"cannot be decoded ({kind}; {reason[-1] if reason else type(error).__name__}); copy or export it again"
 
 
-def series_shape(folder: Path) -> tuple[int, ...]:
-    """Sides of the volume that the files of a folder make, by their number and the header of the first that has
-    pixels; empty for a folder without DICOM images."""
-    header = itk.GDCMImageIO.New()
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    for path in files:
-        if header.CanReadFile(str(path)):
-            header.SetFileName(str(path))
-            header.ReadImageInformation()
-            return (header.GetDimensions(0), header.GetDimensions(1), len(files))
-    return ()
+def check_dicom_volume(path: Path) -> None:
+    """Look at the headers of a volume, one file or a folder of slices, before anything is decoded; files that are no
+    DICOM images are passed over.
+
+    Raises:
+        TooLargeError: all pixels together are above the limit of voxels.
+    """
+    folder = path.is_dir()
+    total, largest = 0, (0, 0)
+    for file in sorted(file for file in path.iterdir() if file.is_file()) if folder else [path]:
+        header = itk.GDCMImageIO.New()
+        if not header.CanReadFile(str(file)):
+            continue
+        header.SetFileName(str(file))
+        header.ReadImageInformation()
+        sides = [header.GetDimensions(axis) for axis in range(header.GetNumberOfDimensions())]
+        total += math.prod(sides[2:])
+        largest = max(largest, (sides[0], sides[1]), key=math.prod)
+        check_size(path, (*largest, total), 3, header.GetNumberOfComponents(), header.GetComponentSize())

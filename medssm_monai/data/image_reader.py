@@ -22,6 +22,7 @@ from .files import DICOM, NIFTI, RASTER, file_kind
 from .intensity import EIGHT_BITS, SIXTEEN_BITS, IntensityRange, declared_range, range_metadata, to_unit_range
 from .limits import check_size, open_raster
 from .mask import Foreground, MaskValuesError, check_foreground, read_mask, unclear_message
+from .nifti import colours_last, full_range_of_values, nifti_facts
 from .npz import ARRAY, npz_sample, parse_npz_address
 
 __all__ = ["ImageReadError", "Pixels", "Reader2D", "read_pixels", "to_channels", "to_mask", "why_unreadable"]
@@ -62,6 +63,12 @@ class Pixels:
     alpha: np.ndarray | None = None
 
 
+def _planar(values: np.ndarray) -> np.ndarray:
+    """``(H, W, C)`` float32 whose channels lie one behind the other in memory, as they go to the network: what follows
+    needs no copy of a large picture."""
+    return np.ascontiguousarray(np.moveaxis(values, -1, 0), dtype=np.float32).transpose(1, 2, 0)
+
+
 def _read_raster(path: Path) -> Pixels:
     declared = alpha = None
     with open_raster(path) as img:
@@ -85,10 +92,9 @@ def _read_raster(path: Path) -> Pixels:
             values, full_range = np.asarray(img), None
         else:  # RGB, RGBA (alpha is dropped, not blended), palette, CMYK, YCbCr, LAB, HSV
             values, full_range = np.asarray(img.convert("RGB")), EIGHT_BITS
-    values = values.astype(np.float32)
+    values = _planar(values[..., None] if values.ndim == 2 else values)  # (H, W, C)
     if deep_colour and 0 < values.max() < DARK:
         values, full_range = values * np.float32(256), SIXTEEN_BITS
-    values = values[..., None] if values.ndim == 2 else values  # (H, W, C)
     return Pixels(values, full_range, RASTER, lossy, np.eye(4), values.shape[:2], np.eye(4), declared, alpha)
 
 
@@ -108,35 +114,31 @@ def _slice_axes(path: Path, shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def _read_nifti(path: Path) -> tuple[np.ndarray, dict]:
+    """Array (x, y, ..., C) and metadata of a file that is looked at first."""
+    facts = nifti_facts(path)
+    sides = [side for side in facts.sides if side > 1]
+    if len(sides) <= 2:  # a volume is refused by its shape below, before its values are read
+        check_size(path, sides)
+    _slice_axes(path, facts.sides)
     reader = NibabelReader(squeeze_non_spatial_dims=False)
-    image = reader.read(str(path))
-    shape = [side for side in image.shape if side > 1]
-    if len(shape) <= 2:  # a volume is refused by its shape below, before its values are read
-        check_size(path, shape)
-    _slice_axes(path, image.shape if not image.get_data_dtype().names else image.shape[:3])
-    return reader.get_data(image)
+    array, meta = reader.get_data(reader.read(str(path)))
+    return colours_last(array, facts), meta
+
+
+def _read_colours(path: Path) -> tuple[np.ndarray, dict]:
+    """Array (x, y, ..., C) and metadata of a DICOM file."""
+    array, meta = read_dicom(path)
+    colour = array.ndim > 2 and array.shape[-1] in (3, 4) and array.ndim > len(meta["spatial_shape"])
+    return array[..., :3] if colour else array[..., None], meta
 
 
 def _read_medical(path: Path, kind: str) -> Pixels:
-    if kind == NIFTI:
-        array, meta = _read_nifti(path)
-    else:
-        array, meta = read_dicom(path)
-    if array.dtype.names:  # NIfTI RGB(A) voxels
-        array = np.stack([array[name] for name in array.dtype.names[:3]], axis=-1)
-        colour = True
-    else:
-        components = array.ndim > 2 and array.shape[-1] in (3, 4)
-        colour = kind == DICOM and components and array.ndim > len(meta["spatial_shape"])
-        array = array[..., :3] if colour else array
-    shape = array.shape[:-1] if colour else array.shape
+    array, meta = _read_nifti(path) if kind == NIFTI else _read_colours(path)
+    colour, shape = array.shape[-1] > 1, array.shape[:-1]
     first, second = _slice_axes(path, shape)
-    plane = array.reshape(shape[first], shape[second], 3 if colour else 1)
-    if kind == DICOM:
-        full_range = full_range_of(array, meta, colour)
-    else:
-        full_range = EIGHT_BITS if array.dtype == np.uint8 and colour else None
-    values = np.ascontiguousarray(plane.transpose(1, 0, 2), dtype=np.float32)  # file (x, y) -> (row = y, column = x)
+    plane = array.reshape(shape[first], shape[second], array.shape[-1])
+    full_range = full_range_of(array, meta, colour) if kind == DICOM else full_range_of_values(array)
+    values = _planar(plane.transpose(1, 0, 2))  # file (x, y) -> (row = y, column = x)
     if kind == DICOM:
         values = displayed(values, meta, reader_inverts())
     file_affine = np.asarray(meta["affine"], dtype=np.float64)
@@ -213,7 +215,7 @@ def to_channels(values: np.ndarray, channels: int | None) -> np.ndarray:
     if channels == 1:
         return (values @ LUMA)[..., None]
     if channels == 3:
-        return np.repeat(values, 3, axis=-1)
+        return np.moveaxis(np.repeat(np.moveaxis(values, -1, 0), 3, axis=0), 0, -1)
     raise ValueError(f"channels must be 1, 3 or None (as in the file), got {channels}.")
 
 
@@ -294,7 +296,8 @@ class Reader2D(ImageReader):
             values = to_channels(pixels.values, self.channels)
             if self.scale:
                 largest = float(pixels.values.max()) if pixels.values.size else 0.0
-                values = to_unit_range(values, self.intensity(path, pixels.full_range, pixels.declared, largest))
+                full_range = self.intensity(path, pixels.full_range, pixels.declared, largest)
+                values = to_unit_range(np.require(values, requirements="W"), full_range)
         array = np.ascontiguousarray(values.transpose(2, 0, 1), dtype=np.float32)  # (H, W, C) -> (C, H, W)
         shape = np.zeros(4, dtype=np.int64)
         shape[: len(pixels.file_shape)] = pixels.file_shape

@@ -128,11 +128,16 @@ def range_metadata(full_range: float | None, declared: float | None = None) -> d
 
 
 def to_unit_range(values: Values, full_range: float | None) -> Values:
-    """Float32 values by ``full_range``, or by their own minimum and maximum when it is None; constant ones give 0."""
-    if full_range is not None:
-        return values / full_range
-    low, high = float(values.min()), float(values.max())
-    return (values - low) / (high - low) if high > low else values * 0
+    """Float32 values by ``full_range``, or by their own minimum and maximum when it is None; constant ones give 0.
+
+    In place, since images may be large: the values must be the caller's own.
+    """
+    if full_range is None:
+        low, high = float(values.min()), float(values.max())
+        values -= low
+        full_range = high - low or 1.0
+    values /= full_range
+    return values
 
 
 def png_significant_bits(stream: BinaryIO) -> int | None:

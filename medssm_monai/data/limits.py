@@ -12,13 +12,26 @@ from PIL import Image
 
 from .errors import ImageReadError
 
-__all__ = ["FORMATS", "MAX_PIXELS", "MAX_PIXELS_VARIABLE", "TooLargeError", "check_memory", "check_size", "open_raster"]
+__all__ = [
+    "FORMATS",
+    "MAX_PIXELS",
+    "MAX_PIXELS_VARIABLE",
+    "TooLargeError",
+    "check_memory",
+    "check_size",
+    "check_text",
+    "check_unpacked",
+    "open_raster",
+]
 
 MAX_PIXELS_VARIABLE = "MEDSSM_MAX_PIXELS"
-MAX_PIXELS = 180_000_000
-"""Pixels of a picture; decoded, they take 12 bytes each in colour. Volumes, of one channel, may have three times as
-many voxels."""
+MAX_PIXELS = 36_000_000
+"""Pixels of a picture, 6000 x 6000: reading one takes up to 28 bytes each, 1 GB in all. Volumes may have three times as
+many voxels, fewer where a voxel is a colour or takes more than four bytes in the file."""
 VOXELS_PER_PIXEL = 3
+VALUE_BYTES = 4
+SMALL, MOST_PACKED = 1 << 30, 100  # bytes of an array that may be packed as tightly as one likes; times for others
+MAX_TEXT = 256 << 20
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP")
 """What is opened, told by the content: others start programs (EPS: Ghostscript) or were never tried here."""
 _opening = Lock()
@@ -42,22 +55,28 @@ def max_pixels() -> int:
     return int(given)
 
 
-def check_size(name: object, shape: Sequence[int], spatial_dims: int = 2) -> None:
+def check_size(
+    name: object, shape: Sequence[int], spatial_dims: int = 2, channels: int = 1, value_bytes: int = 1
+) -> None:
     """Refuse an image of this shape if it is above the limit.
 
     Args:
         name: file, for the message.
         shape: its sides as the header gives them.
         spatial_dims: 2 for a picture, 3 for a volume.
+        channels: of a volume, which count; a picture may have colours.
+        value_bytes: of a volume's value in the file.
 
     Raises:
         TooLargeError: above the limit.
     """
     limit = max_pixels() * (VOXELS_PER_PIXEL if spatial_dims == 3 else 1)
     count = math.prod(int(side) for side in shape)
-    if count > limit:
+    weight = channels * -(-value_bytes // VALUE_BYTES) if spatial_dims == 3 else 1
+    if count * weight > limit:
         what = "voxels" if spatial_dims == 3 else "pixels"
-        needed = -(-count // VOXELS_PER_PIXEL) if spatial_dims == 3 else count
+        what += f" that count {weight} times ({channels} channel(s), {value_bytes} bytes each)" if weight > 1 else ""
+        needed = -(-count * weight // VOXELS_PER_PIXEL) if spatial_dims == 3 else count
         raise TooLargeError(
             f"{name}: too large, {' x '.join(map(str, shape))} = {count} {what}, the limit is {limit}; make it smaller "
             f"or cut it into tiles first, or raise the limit if the memory allows it ({MAX_PIXELS_VARIABLE}={needed})."
@@ -83,6 +102,35 @@ def check_memory(name: object, size: int) -> None:
             f"{name}: too large, its header claims {size / 2**30:.1f} GiB where the machine has {there / 2**30:.1f} "
             "GiB of memory; save it in parts."
         )
+
+
+def check_unpacked(name: object, size: int, packed: int) -> None:
+    """Refuse a large array that is packed more tightly than images are: a file of some kilobytes that fills the memory.
+
+    Args:
+        name: file, for the message.
+        size: bytes of the array.
+        packed: bytes that it takes in the file.
+
+    Raises:
+        TooLargeError: more than 1 GiB, and more than 100 times what lies in the file.
+    """
+    if size > SMALL and size > MOST_PACKED * packed:
+        raise TooLargeError(
+            f"{name}: too large, {packed} bytes would unpack to {size / 2**30:.1f} GiB, as no images do; save it in "
+            "parts, or without compression."
+        )
+
+
+def check_text(path: Path) -> None:
+    """Refuse a table or list that is none by its size.
+
+    Raises:
+        TooLargeError: more than 256 MiB.
+    """
+    size = path.stat().st_size
+    if size > MAX_TEXT:
+        raise TooLargeError(f"{path}: too large, {size >> 20} MiB where a list has up to {MAX_TEXT >> 20}; split it.")
 
 
 def open_raster(path: Path) -> Image.Image:

@@ -17,7 +17,7 @@ from monai.config import PathLike
 
 from .errors import ImageReadError
 from .intensity import full_range_of_type
-from .limits import TooLargeError, check_memory, check_size
+from .limits import TooLargeError, check_memory, check_size, check_unpacked
 
 __all__ = ["ARRAY", "NpzError", "npz_address", "npz_array", "npz_sample", "parse_npz_address"]
 
@@ -83,7 +83,8 @@ def _cached(file: Path, key: str, _changed: int) -> np.ndarray:
 
 def _check_header(file: Path, key: str, archive: zipfile.ZipFile) -> None:
     """Refuse, by its header, an array of images above the limit of pixels or larger than the memory."""
-    with archive.open(key if key in archive.namelist() else f"{key}.npy") as stream:
+    member = archive.getinfo(key if key in archive.namelist() else f"{key}.npy")
+    with archive.open(member) as stream:
         version = np.lib.format.read_magic(stream)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(stream)
@@ -91,8 +92,10 @@ def _check_header(file: Path, key: str, archive: zipfile.ZipFile) -> None:
     if len(shape) >= 3:
         colours = has_channels(shape)
         sides = shape[1:-1] if colours else shape[1:]
-        check_size(name, sides, 3 if len(sides) > 2 else 2)
-    check_memory(name, int(np.prod(shape, dtype=object)) * dtype.itemsize)
+        check_size(name, sides, 3 if len(sides) > 2 else 2, shape[-1] if colours else 1, dtype.itemsize)
+    size = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    check_memory(name, size)
+    check_unpacked(name, size, member.compress_size)
 
 
 def has_channels(shape: Sequence[int]) -> bool:

@@ -17,6 +17,7 @@ from ..utils.typed_option import typed_option
 from ..utils.whole_file import replace_file
 from .errors import DatalistError, Problem
 from .files import natural_key
+from .limits import check_text
 
 __all__ = ["PARTS", "apply_split", "deal_groups", "make_split", "read_split", "write_parts"]
 
@@ -33,14 +34,16 @@ def read_split(split_file: PathLike) -> dict[str, list[str]]:
     Raises:
         FileNotFoundError: no such file.
         DatalistError: not JSON, an unknown part, or entries that are no strings or numbers.
+        TooLargeError: more than 256 MiB.
     """
     path = Path(str(typed_option(split_file, "split_file"))).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"split file {path} does not exist; check split_file or leave it out.")
     rule = f"expected a JSON object with lists of names under {', '.join(PARTS)}"
+    check_text(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DatalistError(f"split file {path} is not valid JSON ({error}); {rule}.") from error
     if not isinstance(content, dict) or not set(PARTS) & set(content):
         raise DatalistError(f"split file {path}: {rule}.")

@@ -18,6 +18,7 @@ from monai.config import PathLike
 
 from .errors import DatalistError
 from .files import file_kind_by_suffix
+from .limits import check_text
 
 __all__ = ["IMAGE_COLUMNS", "TABLE_SUFFIXES", "Table", "is_table", "listed_file", "listed_images", "read_table"]
 
@@ -148,10 +149,12 @@ def read_table(path: PathLike, expected: str = "a table with a header") -> Table
 
     Raises:
         DatalistError: a workbook, no text, or no row.
+        TooLargeError: more than 256 MiB.
     """
     path = Path(path)
     if path.suffix.lower() in WORKBOOKS:
         raise DatalistError(f"{path} is a workbook; save the sheet as CSV UTF-8 and name that file.")
+    check_text(path)
     text, encoding = _decode(path.read_bytes(), path)
     try:
         rows, separator = _parse(text.lstrip("\ufeff"))

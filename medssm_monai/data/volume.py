@@ -9,19 +9,17 @@ import torch
 from monai.config import PathLike
 from monai.data import ImageReader, ITKReader, MetaTensor, NibabelReader
 from monai.transforms import LoadImage
-from monai.utils import optional_import
 
 from .arrays import ARRAY_NAME, array_pixels, is_array
-from .dicom import series_shape
+from .dicom import check_dicom_volume
 from .errors import DatalistError, ImageReadError
 from .files import DICOM, NIFTI, RASTER, file_kind
 from .image_reader import to_channels, why_unreadable
-from .intensity import IntensityRange, range_metadata, to_unit_range
+from .intensity import EIGHT_BITS, IntensityRange, range_metadata, to_unit_range
 from .limits import check_size
+from .nifti import colours_last, nifti_facts
 from .npz import ARRAY, npz_sample, parse_npz_address
 from .series import dicom_series
-
-nib, _ = optional_import("nibabel")
 
 __all__ = ["check_volume", "is_volume", "read_volume"]
 
@@ -40,24 +38,24 @@ def _from_array(source: np.ndarray | torch.Tensor) -> tuple[MetaTensor, float]:
     return MetaTensor(torch.from_numpy(values), affine=affine, meta=meta), full_range
 
 
-def _from_file(path: Path) -> MetaTensor:
-    """A NIfTI file or a DICOM series; its header is looked at first."""
+def _from_file(path: Path) -> tuple[MetaTensor, float | None]:
+    """A NIfTI file or a DICOM series ``(C, X, Y, Z)``, and the value that stands for 1.0; its header is looked at
+    first."""
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such volume; check the path or the datalist it comes from.")
-    reader: ImageReader = ITKReader()
     kind = None if path.is_dir() else file_kind(path)
     try:
         if path.is_dir():
-            check_size(path, series_shape(path), 3)
-            reader = ITKReader(series_name=dicom_series(path))
+            check_dicom_volume(path)
+            volume = _loaded(path, ITKReader(series_name=dicom_series(path)))
         elif kind == NIFTI:
-            check_size(path, nib.load(path).shape, 3)
-            reader = NibabelReader()
-        elif kind != DICOM:
+            volume = _from_nifti(path)
+        elif kind == DICOM:
+            check_dicom_volume(path)
+            volume = _loaded(path, ITKReader())
+        else:
             what = "a picture, not a volume" if kind == RASTER else "its suffix is no known image format"
             raise ImageReadError(f"{path}: {what}; volumes are NIfTI files or DICOM series.")
-        # The reader given at call time is the only one tried: MONAI's others unpickle some files.
-        return LoadImage(image_only=True, ensure_channel_first=True, dtype=np.float32)(path, reader=reader)
     except (ImageReadError, DatalistError):
         raise
     except PermissionError as error:
@@ -65,6 +63,24 @@ def _from_file(path: Path) -> MetaTensor:
     except Exception as error:  # every reader raises its own kinds for damaged files
         reason = str(error) if path.is_dir() else why_unreadable(path, error)
         raise ImageReadError(f"{path}: cannot be read as a volume: {reason}") from error
+    return volume.to(torch.float32), EIGHT_BITS if volume.dtype == torch.uint8 else None
+
+
+def _loaded(path: Path, reader: ImageReader) -> MetaTensor:
+    # The reader given at call time is the only one tried: MONAI's others unpickle some files.
+    return LoadImage(image_only=True, ensure_channel_first=True, dtype=None)(path, reader=reader)
+
+
+def _from_nifti(path: Path) -> MetaTensor:
+    facts = nifti_facts(path)
+    check_size(path, facts.sides, 3, 3 if facts.colour else 1, facts.value_bytes)
+    if not facts.colour:
+        return _loaded(path, NibabelReader())
+    reader = NibabelReader()
+    array, meta = reader.get_data(reader.read(str(path)))
+    values = np.ascontiguousarray(np.moveaxis(colours_last(array, facts), -1, 0))
+    meta |= {"filename_or_obj": str(path), "original_channel_dim": 0, "spatial_shape": np.asarray(facts.sides)}
+    return MetaTensor(torch.from_numpy(values), affine=torch.as_tensor(meta["affine"]), meta=meta)
 
 
 def read_volume(
@@ -79,8 +95,8 @@ def read_volume(
         path: NIfTI file, DICOM series folder, the address of an image in an ``.npz`` file, or an array in memory
             (:func:`~medssm_monai.data.arrays.array_image`), whose affine is that of the MetaTensor, else the identity.
         channels: 1 (luma), 3 (grey repeated) or None (as in the file).
-        scale: to [0, 1], by 255 or 65535 for integer arrays of ``.npz`` files, else by the volume's own minimum and
-            maximum (a constant volume becomes 0).
+        scale: to [0, 1], as :mod:`~medssm_monai.data.intensity` says for each kind of file (a constant volume without
+            a range of its own becomes 0).
         intensity: says what 16-bit arrays are divided by; by default 65535, with a warning where that is doubtful.
 
     Raises:
@@ -101,11 +117,13 @@ def read_volume(
         values, meta, full_range = _from_npz(*address)
         volume = MetaTensor(values, meta=meta)
     else:
-        volume, full_range = _from_file(Path(path)), None
+        volume, full_range = _from_file(Path(path))
     if volume.ndim != 4 or min(volume.shape[1:]) < 2:
         raise ImageReadError(f"{path}: {tuple(volume.shape[1:])} is no volume; expected three axes longer than one.")
-    if not torch.isfinite(volume).all():
+    if not all(torch.isfinite(extreme) for extreme in torch.aminmax(volume)):
         raise ValueError(f"{path}: NaN or infinite values; repair the file or leave it out.")
+    if volume.shape[0] not in (1, 3):
+        raise ImageReadError(f"{path}: {volume.shape[0]} values for each voxel; expected one, or three of a colour.")
     largest = float(volume.max())
     if channels is not None and volume.shape[0] != channels:
         last = to_channels(volume.moveaxis(0, -1).numpy(), channels)
@@ -133,7 +151,9 @@ def is_volume(path: PathLike) -> bool:
     if file_kind(Path(path)) != NIFTI:
         return False
     try:
-        shape = nib.load(path).shape
+        sides = nifti_facts(path).sides
+    except ImageReadError:
+        raise
     except Exception as error:  # nibabel raises many kinds for damaged files
         raise ImageReadError(f"{path}: cannot be read as NIfTI ({type(error).__name__}: {error}).") from error
-    return sum(side > 1 for side in shape[:3]) == 3
+    return sum(side > 1 for side in sides[:3]) == 3

@@ -43,7 +43,7 @@ class ToUnitRange(Transform):
         meta = img.meta if isinstance(img, MetaTensor) else {}
         name = meta.get("filename_or_obj", "image")
         full_range = _stated(meta, FULL_RANGE, full_range_of_type(img.dtype))
-        values = img.float()[: 3 if img.shape[0] == 4 else None]
+        values = img.to(torch.float32, copy=True)[: 3 if img.shape[0] == 4 else None]
         if not torch.isfinite(values).all():
             raise ValueError(f"{name}: NaN or infinite values; repair the image or leave it out.")
         largest = float(values.max())

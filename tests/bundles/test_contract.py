@@ -11,7 +11,9 @@ import pytest
 import torch
 from monai.bundle import ConfigParser, verify_metadata, verify_net_in_out
 
-from .bundle_runs import BUNDLES, CLINICAL_FMAMBA, MAMBA_MIS, MEDCONVMAMBA, MEDSPECTRALNET, every_bundle
+import medssm_monai
+
+from .bundle_runs import BUNDLES, CLINICAL_FMAMBA, MAMBA_MIS, MEDCONVMAMBA, MEDSPECTRALNET, REPOSITORY, every_bundle
 
 SCHEMA = Path(__file__).with_name("meta_schema_20240725.json")
 SCHEMA_MD5 = "06954cad2cc5d3784e72077ac76f0fc8"
@@ -34,6 +36,14 @@ def test_version_is_in_the_changelog(bundle):
     metadata = json.loads((bundle.folder / "configs" / "metadata.json").read_text())
     assert metadata["version"] in metadata["changelog"]
     assert metadata["name"] == bundle.name
+
+
+@every_bundle
+def test_required_packages_are_those_of_the_constraints(bundle):
+    required = json.loads((bundle.folder / "configs" / "metadata.json").read_text())["required_packages_version"]
+    assert required.pop("medssm-monai") == medssm_monai.__version__
+    pinned = (REPOSITORY / "constraints.txt").read_text().replace(";", " ").split()
+    assert [f"{name}=={version}" for name, version in required.items() if f"{name}=={version}" not in pinned] == []
 
 
 @pytest.mark.parametrize("path", ["LICENSE", "docs/README.md", "docs/data_license.txt", "configs/logging.conf"])

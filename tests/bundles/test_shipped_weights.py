@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import hashlib
 import json
 import os
 
+import monai.bundle
 import pytest
+import torch
 
 import medssm_monai
 from medssm_monai.data import classification_datalists
@@ -55,3 +58,18 @@ def test_shipped_weights_reach_the_card_s_accuracy(bundle, subset, least, real_d
     classes = predictor.settings["class_names"]
     right = [predictor.predict(item["image"]).class_name == classes[int(item["label"])] for item in items]
     assert sum(right) / len(right) >= least
+
+
+@shipped
+def test_monai_s_own_loading_gives_the_weights_that_predict(bundle, subset, least):
+    predictor = medssm_monai.load(bundle)
+    assert predictor.ckpt_path == str(REPOSITORY / "bundles" / bundle / "models" / "model.pt")
+    with pytest.warns(UserWarning, match="return state dict"):
+        state = monai.bundle.load(bundle, bundle_dir=REPOSITORY / "bundles", device="cpu")
+    network = copy.deepcopy(predictor.network)
+    for parameter in network.parameters():
+        parameter.data.zero_()
+    filled = monai.bundle.load(bundle, bundle_dir=REPOSITORY / "bundles", device="cpu", model=network)
+    assert state.keys() == predictor.network.state_dict().keys()
+    for name, value in predictor.network.state_dict().items():
+        torch.testing.assert_close(filled.state_dict()[name], value, msg=name)

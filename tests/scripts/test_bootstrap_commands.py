@@ -45,7 +45,6 @@ def test_setup_only_does_not_train(repository_root: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "extras", "pytest_command"),
     [
-        ([], "dev", "-m pytest"),
         (["--integration"], "dev,onnx", "-m pytest -m integration"),
         (["-x", "-k", "scan", "tests/ops"], "dev", "-m pytest -x -k scan tests/ops"),
     ],
@@ -59,6 +58,21 @@ def test_run_tests_hands_its_arguments_on(
     install = f"--editable '.[{extras}]' --constraint constraints.txt --index-url=http://index"
     assert install in commands[1].replace('"', "'")
     assert commands[-1] == pytest_command
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot bind a process to cores")
+@pytest.mark.parametrize("cores", [1, 2])
+def test_the_whole_default_set_takes_a_process_per_core(repository_root: Path, tmp_path: Path, cores: int) -> None:
+    usable = sorted(os.sched_getaffinity(0))
+    if len(usable) < cores:
+        pytest.skip(f"needs {cores} cores, this process may use {len(usable)}")
+    command = [sys.executable, str(repository_root / "scripts" / "run_tests.py"), "--dry-run", "--venv", str(tmp_path)]
+    bind = f"import os, runpy, sys; os.sched_setaffinity(0, {usable[:cores]}); sys.argv = sys.argv[1:]; "
+    bound = [sys.executable, "-c", bind + "runpy.run_path(sys.argv[0], run_name='__main__')", *command[1:]]
+    sys_path = {**os.environ, "PYTHONPATH": str(repository_root / "scripts")}
+    done = subprocess.run(bound, capture_output=True, text=True, cwd=tmp_path, env=sys_path)
+    expected = "-m pytest" if cores == 1 else "-m pytest -n 2 --dist worksteal"
+    assert shown(done)[-1] == expected
 
 
 @pytest.mark.parametrize("script", ["quickstart.py", "run_tests.py"])
