@@ -119,7 +119,7 @@ def check_nrrd(path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(HEADER_BYTES).replace(b"\r\n", b"\n")
     header, end, _ = head.partition(b"\n\n")
-    if not end:
+    if not end or not header.startswith(b"NRRD"):
         raise ValueError(f"{path.name}: no NRRD file with its pixels in it; save it as one file (.nrrd, not .nhdr).")
     lines = [line.split(b":", 1) for line in header.splitlines()[1:] if b":" in line and not line.startswith(b"#")]
     fields: dict[str, str] = {}
