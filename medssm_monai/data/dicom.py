@@ -19,7 +19,9 @@ import numpy as np
 from monai.data import ITKReader
 from monai.utils import optional_import
 
-from .dicom_objects import MARK, object_without_pixels
+from .dicom_limits import UNCOMPRESSED, check_streams
+from .dicom_objects import MARK, object_without_pixels, transfer_syntax
+from .errors import ImageReadError
 from .limits import check_size
 
 itk, _ = optional_import("itk")
@@ -28,6 +30,8 @@ __all__ = ["DicomError", "check_dicom_volume", "displayed", "full_range_of", "re
 
 PIXEL_DATA = b"\xe0\x7f\x10\x00"  # (7FE0,0010), little endian
 PHOTOMETRIC, BITS_ALLOCATED, BITS_STORED, SIGNED = "0028|0004", "0028|0100", "0028|0101", "0028|0103"
+SAMPLES = "0028|0002"
+CUT_OFF = "the file is truncated or damaged (fewer pixels than its header says); copy or export it again"
 INTERCEPT, SLOPE = "0028|1052", "0028|1053"
 
 
@@ -103,7 +107,7 @@ def _no_image(path: Path) -> str:
     if what is not None:
         return f"holds no pixels: a DICOM {what}; leave it out"
     if PIXEL_DATA in content:
-        return "the file is truncated or damaged (fewer pixels than its header says); copy or export it again"
+        return CUT_OFF
     return "holds no pixels: it is another kind of DICOM object, or ends before them; leave it out or copy it again"
 
 
@@ -114,13 +118,12 @@ def read_dicom(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
         TooLargeError: above the limit of pixels; nothing is decoded.
         DicomError: no DICOM file, no pixels in it, truncated, or bits that ITK cannot decode.
     """
-    header = itk.GDCMImageIO.New()
-    if not header.CanReadFile(str(path)):
+    header = _opened(path)
+    if header is None:
         raise DicomError(_no_image(path))
-    header.SetFileName(str(path))
-    header.ReadImageInformation()
-    sides = [header.GetDimensions(axis) for axis in range(header.GetNumberOfDimensions())]  # x, y, frames
-    check_size(path, [side for axis, side in enumerate(sides) if axis < 2 or side > 1][::-1])
+    check_size(path, [side for axis, side in enumerate(_sides(header)) if axis < 2 or side > 1][::-1])
+    if _is_cut_off(path, header):
+        raise DicomError(CUT_OFF)
     reader = ITKReader(pixel_type=itk.SS) if _signed_bytes(header) else ITKReader()
     try:
         array, meta = reader.get_data(reader.read(str(path)))
@@ -144,22 +147,53 @@ def _undecoded(header: Any, error: Exception) -> str:
     return f"cannot be decoded ({kind}; {reason[-1] if reason else type(error).__name__}); copy or export it again"
 
 
+def _opened(path: Path) -> Any:
+    """ITK's reader of a file, its header read; None for a file that it does not take.
+
+    Raises:
+        TooLargeError: a compressed picture inside is above the limit.
+    """
+    check_streams(path)
+    header = itk.GDCMImageIO.New()
+    if not header.CanReadFile(str(path)):
+        return None
+    header.SetFileName(str(path))
+    header.ReadImageInformation()
+    return header
+
+
+def _sides(header: Any) -> list[int]:
+    """x, y, frames."""
+    return [header.GetDimensions(axis) for axis in range(header.GetNumberOfDimensions())]
+
+
+def _is_cut_off(path: Path, header: Any) -> bool:
+    """Whether a file without compression is smaller than the pixels of its header: ITK would make up the rest."""
+    tags = header.GetMetaDataDictionary()
+    told = {key: str(tags[key]) for key in (SAMPLES, BITS_ALLOCATED, PHOTOMETRIC) if tags.HasKey(key)}
+    if transfer_syntax(path) not in UNCOMPRESSED or "42" in told.get(PHOTOMETRIC, ""):  # 4:2:2, 4:2:0
+        return False
+    bits = math.prod(_sides(header)) * int(_number(told, SAMPLES, 1)) * int(_number(told, BITS_ALLOCATED, 8))
+    return path.stat().st_size < bits // 8
+
+
 def check_dicom_volume(path: Path) -> None:
     """Look at the headers of a volume, one file or a folder of slices, before anything is decoded; files that are no
     DICOM images are passed over.
 
     Raises:
         TooLargeError: all pixels together are above the limit of voxels.
+        ImageReadError: a file with fewer pixels than its header says.
     """
     folder = path.is_dir()
     total, largest = 0, (0, 0)
     for file in sorted(file for file in path.iterdir() if file.is_file()) if folder else [path]:
-        header = itk.GDCMImageIO.New()
-        if not header.CanReadFile(str(file)):
+        header = _opened(file)
+        if header is None:
             continue
-        header.SetFileName(str(file))
-        header.ReadImageInformation()
-        sides = [header.GetDimensions(axis) for axis in range(header.GetNumberOfDimensions())]
+        sides = _sides(header)
         total += math.prod(sides[2:])
         largest = max(largest, (sides[0], sides[1]), key=math.prod)
         check_size(path, (*largest, total), 3, header.GetNumberOfComponents(), header.GetComponentSize())
+        if _is_cut_off(file, header):
+            raise ImageReadError(f"{file}: {CUT_OFF}.")

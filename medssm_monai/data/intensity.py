@@ -1,4 +1,18 @@
-"""Which value stands for 1.0 in pixels of 16 bits: scanners use 10, 12 or 14 of them, and few files say so."""
+"""Which value stands for 1.0, for every kind of image.
+
+========================================  ==============================================================
+8 bits unsigned, and colours of 8 bits    255: pictures, NIfTI without a slope, ``.npz``, arrays in memory,
+                                          volumes; DICOM the largest value of its stored bits
+1 bit, boolean                            1
+16 bits of pictures, ``.npz``, arrays     what is stated (``intensity_range``), else what the header says,
+                                          else 65535 (:class:`IntensityRange`)
+floating-point arrays in memory           they lie in [0, 1] already
+all others                                the image's own minimum and maximum become 0 and 1: NIfTI and
+                                          DICOM of 16 bits or with a slope, floating-point files
+========================================  ==============================================================
+
+Scanners use 10, 12 or 14 of 16 bits, and few files say so. Masks are not scaled.
+"""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ __all__ = [
     "check_size",
     "check_text",
     "check_unpacked",
+    "max_pixels",
     "open_raster",
 ]
 
@@ -34,6 +35,7 @@ SMALL, MOST_PACKED = 1 << 30, 100  # bytes of an array that may be packed as tig
 MAX_TEXT = 256 << 20
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP")
 """What is opened, told by the content: others start programs (EPS: Ghostscript) or were never tried here."""
+TILE_WIDTH, TILE_HEIGHT = 322, 323
 _opening = Lock()
 
 
@@ -65,18 +67,18 @@ def check_size(
         shape: its sides as the header gives them.
         spatial_dims: 2 for a picture, 3 for a volume.
         channels: of a volume, which count; a picture may have colours.
-        value_bytes: of a volume's value in the file.
+        value_bytes: of a value as the reader holds it beside the image.
 
     Raises:
         TooLargeError: above the limit.
     """
     limit = max_pixels() * (VOXELS_PER_PIXEL if spatial_dims == 3 else 1)
     count = math.prod(int(side) for side in shape)
-    weight = channels * -(-value_bytes // VALUE_BYTES) if spatial_dims == 3 else 1
+    weight = (channels if spatial_dims == 3 else 1) * -(-value_bytes // VALUE_BYTES)
     if count * weight > limit:
         what = "voxels" if spatial_dims == 3 else "pixels"
         what += f" that count {weight} times ({channels} channel(s), {value_bytes} bytes each)" if weight > 1 else ""
-        needed = -(-count * weight // VOXELS_PER_PIXEL) if spatial_dims == 3 else count
+        needed = -(-count * weight // VOXELS_PER_PIXEL) if spatial_dims == 3 else count * weight
         raise TooLargeError(
             f"{name}: too large, {' x '.join(map(str, shape))} = {count} {what}, the limit is {limit}; make it smaller "
             f"or cut it into tiles first, or raise the limit if the memory allows it ({MAX_PIXELS_VARIABLE}={needed})."
@@ -133,6 +135,10 @@ def check_text(path: Path) -> None:
         raise TooLargeError(f"{path}: too large, {size >> 20} MiB where a list has up to {MAX_TEXT >> 20}; split it.")
 
 
+def _whole(value: object) -> int:
+    return value if isinstance(value, int) else max(map(int, value))  # type: ignore[call-overload]
+
+
 def open_raster(path: Path) -> Image.Image:
     """``PIL.Image.open`` for the :data:`FORMATS`, with the limit of this package in place of Pillow's.
 
@@ -147,6 +153,8 @@ def open_raster(path: Path) -> Image.Image:
             Image.MAX_IMAGE_PIXELS = kept
     try:
         check_size(path, (img.height, img.width))
+        if img.format == "TIFF" and TILE_WIDTH in img.tag_v2:  # a tile may be larger than the picture
+            check_size(path, [_whole(img.tag_v2.get(tag, 0)) for tag in (TILE_HEIGHT, TILE_WIDTH)])
     except BaseException:
         img.close()
         raise

@@ -32,7 +32,7 @@ INTENT_OF_VECTORS = (1007, 2003, 2004)  # NIFTI_INTENT_VECTOR, RGB_VECTOR, RGBA_
 COLOURS = (3, 4)
 VECTOR_AXIS = 4  # the fifth, by the standard
 GZIP = b"\x1f\x8b"
-HEADER_BYTES = 1 << 24
+HEADER_BYTES = 1 << 21
 """Of header and extensions: nibabel reads all of it before it looks at the image."""
 
 
@@ -64,7 +64,7 @@ def nifti_facts(path: PathLike) -> NiftiFacts:
     """Look at the header of a NIfTI file.
 
     Raises:
-        TooLargeError: a header that claims extensions beyond 16 MiB.
+        TooLargeError: a header that claims extensions beyond 2 MiB.
         ImageReadError: other files that nibabel knows by the suffix (CIFTI-2), and complex or packed values other than
             colours; and what nibabel raises for files that are none.
     """

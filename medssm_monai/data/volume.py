@@ -80,7 +80,7 @@ def _from_nifti(path: Path) -> MetaTensor:
     array, meta = reader.get_data(reader.read(str(path)))
     values = np.ascontiguousarray(np.moveaxis(colours_last(array, facts), -1, 0))
     meta |= {"filename_or_obj": str(path), "original_channel_dim": 0, "spatial_shape": np.asarray(facts.sides)}
-    return MetaTensor(torch.from_numpy(values), affine=torch.as_tensor(meta["affine"]), meta=meta)
+    return MetaTensor(torch.from_numpy(values), meta=meta)
 
 
 def read_volume(

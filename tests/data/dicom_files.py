@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["SECONDARY_CAPTURE", "save_dicom"]
+__all__ = ["SECONDARY_CAPTURE", "deflate", "encapsulate", "save_dicom"]
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-EXPLICIT_LITTLE_ENDIAN, RLE = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.5"
+EXPLICIT_LITTLE_ENDIAN, RLE, DEFLATED = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.1.99"
 ITEM, END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 LONG_FORM = ("OB", "OW", "SQ", "UN", "UT")
 
@@ -112,4 +112,40 @@ def save_dicom(
     path.write_bytes(
         b"\0" * 128 + b"DICM" + _element(0x00020000, "UL", struct.pack("<I", len(meta_bytes))) + meta_bytes + body
     )
+    return path
+
+
+def _with_syntax(content: bytes, syntax: str, padding: int = 0) -> tuple[bytes, bytes]:
+    """Start of a file of :func:`save_dicom`, with another transfer syntax (and a longer version), and its data set."""
+    end = 144 + struct.unpack("<I", content[140:144])[0]
+    meta = content[144:end].replace(
+        _element(0x00020010, "UI", EXPLICIT_LITTLE_ENDIAN), _element(0x00020010, "UI", syntax)
+    )
+    version = _element(0x00020001, "OB", b"\0\1")
+    meta = meta.replace(version, _element(0x00020001, "OB", b"\0\1" + b"\0" * padding))
+    return content[:140] + struct.pack("<I", len(meta)) + meta, content[end:]
+
+
+def encapsulate(path: Path, syntax: str, stream: bytes, padding: int = 0) -> Path:
+    """Exchange the pixels of a file of :func:`save_dicom` for a compressed stream.
+
+    Args:
+        path: the file.
+        syntax: its new transfer syntax.
+        stream: what lies in the one fragment.
+        padding: bytes by which the meta header is longer than it need be.
+    """
+    head, body = _with_syntax(path.read_bytes(), syntax, padding)
+    stream += b"\0" * (len(stream) % 2)
+    fragments = ITEM + struct.pack("<I", 0) + ITEM + struct.pack("<I", len(stream)) + stream + END + bytes(4)
+    before = body[: body.index(struct.pack("<HH", 0x7FE0, 0x0010))]
+    path.write_bytes(head + before + _element(0x7FE00010, "OB", fragments))
+    return path
+
+
+def deflate(path: Path) -> Path:
+    """Deflate the data set of a file of :func:`save_dicom`."""
+    head, body = _with_syntax(path.read_bytes(), DEFLATED)
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    path.write_bytes(head + packer.compress(body) + packer.flush())
     return path

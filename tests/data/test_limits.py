@@ -14,11 +14,13 @@ from PIL import Image
 from medssm_monai.data import DatalistError, ImageReadError, TooLargeError, segmentation_datalists
 from medssm_monai.data.check import image_problem
 from medssm_monai.data.limits import MAX_PIXELS_VARIABLE, check_memory, open_raster
+from medssm_monai.data.splits import read_split
+from medssm_monai.data.tables import read_table
 from medssm_monai.data.volume import read_volume
 from medssm_monai.transforms import LoadImage2D, LoadImage3D
 
 from .builders import picture, save, save_pairs, truncate
-from .dicom_files import save_dicom
+from .dicom_files import deflate, encapsulate, save_dicom
 
 
 def claimed_png(path, width, height):
@@ -175,3 +177,124 @@ def test_volumes_of_unnamed_formats_are_refused_unread(tmp_path, monkeypatch, na
     (tmp_path / "v.npy").rename(tmp_path / name)
     with pytest.raises(ImageReadError, match="no known image format"):
         read_volume(tmp_path / name)
+
+
+LZW_PIXELS = bytes([0x80, 0x00, 0x10]) * 20
+
+
+def tiff_of_tiles(path, side):
+    """A TIFF of 100 x 100 pixels whose tile claims a side."""
+    tags = [
+        (256, 100),
+        (257, 100),
+        (258, 8),
+        (259, 5),
+        (262, 1),
+        (277, 1),
+        (322, side),
+        (323, side),
+        (324, 8),
+        (325, 60),
+    ]
+    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    path.write_bytes(struct.pack("<2sHI", b"II", 42, 8 + len(LZW_PIXELS)) + LZW_PIXELS + directory + bytes(4))
+    return path
+
+
+def jpeg_2000(width, height):
+    sizes = struct.pack(">HH4I4IH", 41, 0, width, height, 0, 0, width, height, 0, 0, 1) + bytes([7, 1, 1])
+    return b"\xff\x4f\xff\x51" + sizes + bytes(40)
+
+
+def jpeg(width, height, marker=0xC0):
+    table = b"\xff\xdb" + struct.pack(">H", 67) + bytes(65)
+    return b"\xff\xd8" + table + bytes([0xFF, marker]) + struct.pack(">HBHH", 11, 8, height, width) + bytes(4)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "stream"),
+    [
+        ("1.2.840.10008.1.2.4.90", jpeg_2000(60000, 60000)),
+        ("1.2.840.10008.1.2.4.50", jpeg(60000, 60000)),
+        ("1.2.840.10008.1.2.4.80", jpeg(60000, 60000, 0xF7)),
+    ],
+    ids=["JPEG 2000", "JPEG", "JPEG-LS"],
+)
+@pytest.mark.parametrize("padding", [0, 5000], ids=["as usual", "behind a long meta header"])
+def test_a_compressed_picture_inside_a_small_dicom_is_looked_at(tmp_path, syntax, stream, padding):
+    path = encapsulate(save_dicom(tmp_path / "a.dcm", np.zeros((10, 10), np.uint8)), syntax, stream, padding)
+    for load in (LoadImage2D(), LoadVolume()):
+        with pytest.raises(TooLargeError, match="60000 x 60000 = 3600000000 pixels"):
+            load(path)
+
+
+def test_a_deflated_dicom_is_read_and_one_that_unpacks_without_end_is_not(tmp_path, monkeypatch):
+    pixels = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    small = deflate(save_dicom(tmp_path / "small.dcm", pixels))
+    np.testing.assert_array_equal(LoadImage2D(channels=1, scale=False)(small)[0], pixels)
+    bomb = deflate(save_dicom(tmp_path / "bomb.dcm", np.zeros((4000, 1000), np.uint8)))
+    assert bomb.stat().st_size < 10_000
+    monkeypatch.setenv(MAX_PIXELS_VARIABLE, "500_000")
+    with pytest.raises(TooLargeError, match="bomb.dcm: too large, it unpacks to more than 2 MiB"):
+        LoadImage2D()(bomb)
+    hidden = bomb.read_bytes().replace(b"DICM", b"dicm")
+    (tmp_path / "hidden.dcm").write_bytes(hidden)
+    with pytest.raises(TooLargeError, match="deflated, without a meta header"):
+        LoadImage2D()(tmp_path / "hidden.dcm")
+
+
+def test_pixels_that_a_dicom_claims_and_does_not_have_are_not_made_up(tmp_path):
+    path = save_dicom(tmp_path / "a.dcm", np.zeros((2, 2), np.uint8), size=(600, 600))
+    for load in (LoadImage2D(), LoadVolume()):
+        with pytest.raises(ImageReadError, match="a.dcm: .*fewer pixels than its header says"):
+            load(path)
+
+
+def test_a_tile_larger_than_its_picture(tmp_path):
+    with pytest.raises(TooLargeError, match="32768 x 32768"):
+        LoadImage2D()(tiff_of_tiles(tmp_path / "a.tif", 32768))
+
+
+@pytest.mark.parametrize("offset", [2.0**31, 16e6, float("nan")])
+def test_extensions_of_nifti_without_end(tmp_path, offset):
+    path = claimed_nifti(tmp_path / "a.nii", (4, 4))
+    content = bytearray(path.read_bytes())
+    content[108:112] = struct.pack("<f", offset)
+    path.write_bytes(content)
+    for load in (LoadImage2D(), LoadVolume()):
+        with pytest.raises(TooLargeError, match="bytes before the image"):
+            load(path)
+
+
+def test_an_array_packed_as_no_images_are(tmp_path, monkeypatch):
+    monkeypatch.setattr("medssm_monai.data.limits.SMALL", 1 << 20)
+    np.savez_compressed(tmp_path / "bomb.npz", images=np.zeros((40, 256, 256), np.uint8))
+    with pytest.raises(TooLargeError, match="'images': too large, .* bytes would unpack to"):
+        LoadImage2D()(f"{tmp_path}/bomb.npz/images/0")
+    images = np.random.default_rng(0).integers(0, 256, (40, 256, 256), np.uint8)
+    np.savez_compressed(tmp_path / "images.npz", images=images)
+    assert LoadImage2D()(f"{tmp_path}/images.npz/images/0").shape == (3, 256, 256)
+
+
+def test_colours_and_long_values_of_volumes_count(tmp_path, monkeypatch):
+    nib.save(nib.Nifti1Image(np.zeros((6, 5, 4), np.float64), np.eye(4)), tmp_path / "f8.nii.gz")
+    nib.save(nib.Nifti1Image(np.zeros((6, 5, 4), np.int16), np.eye(4)), tmp_path / "i2.nii.gz")
+    monkeypatch.setenv(MAX_PIXELS_VARIABLE, "40")  # 120 voxels
+    assert LoadVolume()(tmp_path / "i2.nii.gz").shape == (1, 6, 5, 4)
+    with pytest.raises(TooLargeError, match=r"120 voxels that count 2 times .*MEDSSM_MAX_PIXELS=80"):
+        LoadVolume()(tmp_path / "f8.nii.gz")
+
+
+def test_a_list_that_is_none_by_its_size(tmp_path, monkeypatch):
+    monkeypatch.setattr("medssm_monai.data.limits.MAX_TEXT", 1 << 10)
+    (tmp_path / "list.csv").write_text("image\n" + "a.png\n" * 1000)
+    (tmp_path / "split.json").write_text(" " * 5000)
+    for read, name in ((read_table, "list.csv"), (read_split, "split.json")):
+        with pytest.raises(TooLargeError, match=f"{name}: too large"):
+            read(tmp_path / name)
+
+
+def test_a_split_file_that_nests_without_end(tmp_path):
+    (tmp_path / "split.json").write_text("[" * 100_000)
+    with pytest.raises(DatalistError, match="not valid JSON"):
+        read_split(tmp_path / "split.json")

@@ -11,6 +11,7 @@ import itk
 
 from ...data import volume
 from ...data.files import NOT_IMAGES, SUFFIXES, file_kind, natural_key
+from ...data.limits import check_size
 
 __all__ = [
     "CLASS_SUFFIX",
@@ -31,6 +32,19 @@ NRRD_SUFFIXES = (".seg.nrrd", ".nrrd")
 IMAGE_SUFFIXES = (*SUFFIXES, *NRRD_SUFFIXES)
 CLASS_SUFFIX = ".json"  # of a label that names a class
 HEADER_BYTES = 1 << 20
+AXES, LONGEST_SIDE = (2, 3, 4), 1 << 31
+ENCODINGS = ("raw", "gzip", "gz", "ascii", "text", "txt")
+TYPES = {  # names of numbers in NRRD headers (Teem's nrrd/enumsNrrd.c), and their bytes
+    **dict.fromkeys(("signed char", "int8", "int8_t", "uchar", "unsigned char", "uint8", "uint8_t"), 1),
+    **dict.fromkeys(("short", "short int", "signed short", "signed short int", "int16", "int16_t"), 2),
+    **dict.fromkeys(("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"), 2),
+    **dict.fromkeys(
+        ("int", "signed int", "int32", "int32_t", "uint", "unsigned int", "uint32", "uint32_t", "float"), 4
+    ),
+    **dict.fromkeys(("longlong", "long long", "long long int", "signed long long", "signed long long int"), 8),
+    **dict.fromkeys(("int64", "int64_t", "ulonglong", "unsigned long long", "unsigned long long int"), 8),
+    **dict.fromkeys(("uint64", "uint64_t", "double"), 8),
+}
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -94,19 +108,39 @@ def _header(path: Path) -> itk.ImageIOBase:
 
 
 def check_nrrd(path: Path) -> None:
-    """Refuse a NRRD file whose header names another file as that of its pixels: reading it would read any file.
+    """Refuse a NRRD file by its header, before ITK sees it: one that names another file for its pixels (reading it
+    would read any file), or is of a kind that no editor of images writes (on some of these ITK ends the program, or
+    works for minutes).
 
     Raises:
         ValueError: such a header, or none that ends.
+        TooLargeError: above the limit of voxels.
     """
     with path.open("rb") as file:
         head = file.read(HEADER_BYTES).replace(b"\r\n", b"\n")
     header, end, _ = head.partition(b"\n\n")
-    if not end:
+    if not end or not header.startswith(b"NRRD"):
         raise ValueError(f"{path.name}: no NRRD file with its pixels in it; save it as one file (.nrrd, not .nhdr).")
-    fields = [line.split(b":", 1)[0].strip().lower().replace(b" ", b"") for line in header.splitlines()]
-    if b"datafile" in fields:
+    lines = [line.split(b":", 1) for line in header.splitlines()[1:] if b":" in line and not line.startswith(b"#")]
+    fields: dict[str, str] = {}
+    for key, value in lines:
+        name = key.decode("latin-1").strip().lower().replace(" ", "")
+        if name in fields and not value.startswith(b"="):
+            raise ValueError(f"{path.name}: its header has two fields {name!r}; save it again.")
+        fields.setdefault(name, value.decode("latin-1").strip().lower())
+    if "datafile" in fields:
         raise ValueError(f"{path.name}: its header names another file for the pixels; save image and header as one.")
+    sizes = fields.get("sizes", "").split()
+    axes = fields.get("dimension", "")
+    plain = all(size.isdecimal() and 0 < int(size) < LONGEST_SIDE for size in sizes)
+    if not plain or axes != str(len(sizes)) or len(sizes) not in AXES:
+        raise ValueError(f"{path.name}: axes {axes!r} of sizes {sizes[:8]}; a NRRD image has 2 to 4, each with a size.")
+    skipped = {fields.get(name, "0") for name in ("byteskip", "lineskip")}
+    value_bytes = TYPES.get(fields.get("type", ""))
+    if value_bytes is None or fields.get("encoding") not in ENCODINGS or skipped != {"0"}:
+        known = f"types of numbers, encodings {', '.join(ENCODINGS)}, and pixels that start behind the header"
+        raise ValueError(f"{path.name}: its header is of a kind that is not read; read are {known}.")
+    check_size(path.name, [int(size) for size in sizes], 3, value_bytes=value_bytes)
 
 
 def provide(source: Path, folder: Path, name: str) -> Path:
@@ -116,6 +150,7 @@ def provide(source: Path, folder: Path, name: str) -> Path:
     Raises:
         FileExistsError: there is one already.
         ValueError: a NRRD file that cannot be read, or holds several segmentations at once.
+        TooLargeError: a NRRD file above the limit of voxels; nothing is decoded.
     """
     nrrd = image_kind(source) == NRRD
     target = folder / f"{name}{'.nii.gz' if nrrd else split_name(source.name)[1]}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import itk
 import numpy as np
 import pytest
@@ -18,8 +20,9 @@ from medssm_monai.apps.label.formats import (
     split_name,
 )
 from medssm_monai.apps.label.training_data import unusable, write_masks
-from medssm_monai.data import segmentation_datalists
+from medssm_monai.data import ImageReadError, segmentation_datalists
 from medssm_monai.data.image_reader import read_pixels
+from medssm_monai.transforms import LoadImage2D
 
 MASK = np.zeros((20, 24), np.uint8)
 MASK[3:9, 5:17] = 1
@@ -162,3 +165,39 @@ def test_overlapping_segmentations_are_refused(tmp_path):
 @pytest.mark.parametrize(("shape", "expected"), [((5, 20, 24), True), ((1, 20, 24), False), ((20, 24), False)])
 def test_volumes_are_told_by_the_header(tmp_path, shape, expected):
     assert is_volume(nrrd(tmp_path / "case.nrrd", np.zeros(shape, np.uint8))) is expected
+
+
+GZIPPED = gzip.compress(bytes(1000))
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ("type: uchar\ndimension: 2\nsizes: 100000 100000\nencoding: gzip", "too large, 100000 x 100000"),
+        ("type: double\ndimension: 3\nsizes: 2000 2000 2000\nencoding: raw", "count 2 times"),
+        ("type: uchar\ndimension: 3\nsizes: 30000 200 100\nkinds: vector domain domain\nencoding: raw", "too large"),
+        ("type: uchar\ndimension: 16\nsizes:" + " 9" * 16 + "\nencoding: gzip", "has 2 to 4"),  # ends the program
+        ("type: uchar\ndimension: 2\nsizes: 10\nencoding: raw", "each with a size"),
+        ("type: uchar\ndimension: 2\nsizes: 10 -1\nencoding: raw", "each with a size"),
+        ("type: uchar\ndimension: 2\nsizes: 1 1\nsizes: 10 10\nencoding: raw", "two fields 'sizes'"),
+        ("type: uchar\ndimension: 2\nsizes: 10 10\nencoding: gzip\nbyte skip: 2000000000", "not read"),  # minutes
+        ("type: uchar\ndimension: 2\nsizes: 10 10\nencoding: raw\nline skip: 7", "not read"),
+        ("type: block\nblock size: 2000000000\ndimension: 2\nsizes: 10 10\nencoding: raw", "not read"),
+        ("type: uchar\ndimension: 2\nsizes: 10 10\nencoding: bzip2", "not read"),
+    ],
+)
+def test_nrrd_headers_that_claim_or_do_what_no_image_does(tmp_path, header, words):
+    path = tmp_path / "a.nrrd"
+    path.write_bytes(f"NRRD0004\n{header}\n\n".encode() + GZIPPED)
+    for read in (check_nrrd, is_volume, lambda source: provide(source, tmp_path / "out", "a")):
+        with pytest.raises((ValueError, ImageReadError), match=words):
+            read(path)
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_a_colour_nrrd_is_the_picture_it_shows(tmp_path, flat):
+    values = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    image = itk.image_from_array(values if flat else values[None], is_vector=True)
+    itk.imwrite(image, str(tmp_path / "a.nrrd"), compression=True)
+    read = LoadImage2D()(provide(tmp_path / "a.nrrd", tmp_path / "out", "a"))
+    np.testing.assert_allclose(read.numpy(), values.transpose(2, 0, 1) / 255, rtol=1e-6)
