@@ -13,6 +13,8 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
+from ..utils.shown_names import shown_name
+
 __all__ = ["EIGHT_BITS", "SIXTEEN_BITS", "IntensityRange", "declared_range", "png_significant_bits"]
 
 logger = logging.getLogger(__name__)
@@ -89,7 +91,7 @@ class IntensityRange:
                 "%s: 16-bit image whose largest value is %d: it uses %d bits or fewer (%d image(s) like it so far). "
                 "65535 is taken as white, so it is nearly black; if white is %d, say so: --intensity_range %d (in "
                 "Python intensity_range=%d; 1023, 4095, 16383 for 10, 12, 14 bits)",
-                name,
+                shown_name(str(name)),
                 largest,
                 likely,
                 count,

@@ -10,6 +10,7 @@ from typing import Any
 
 from .file_hash import file_sha256
 from .model_settings import TRAINED_ON, saved_settings
+from .shown_names import full_names
 
 __all__ = ["describe_weights", "other_weights", "require_weights", "weights_hint"]
 
@@ -26,14 +27,16 @@ def describe_weights(ckpt_path: str | os.PathLike[str], name: str | None = None)
 
     Args:
         ckpt_path: the weights.
-        name: what to call the file; default its path as given.
+        name: what to call the file; default its folder and name, ``models/model.pt``, since this goes into outputs;
+            the path as given with ``MEDSSM_FULL_NAMES=1``.
     """
     path = Path(ckpt_path)
+    name = name or (str(path) if full_names() else "/".join(path.absolute().parts[-2:]))
     if not path.is_file():
-        return f"{name or path} (missing)"
+        return f"{name} (missing)"
     settings = _settings(path)
     facts = [_origin(path, settings), *_facts(settings), f"SHA-256 {file_sha256(path)[:DIGITS]}"]
-    return f"{name or path} ({'; '.join(facts)})"
+    return f"{name} ({'; '.join(facts)})"
 
 
 def _settings(path: Path) -> Mapping[str, Any]:
