@@ -172,11 +172,8 @@ class ExplanationReport:
         for folder in [*cases, *(f"scan {layer}" for layer in self.scan_layers)]:
             lines += [f"{heading}# {folder}", ""]
             if folder in cases:
-                weak = [case.name for case in cases[folder] if case.weak]
-                lines += [
-                    f"{len(weak)} of {len(cases[folder])} images are weak: {', '.join(map(markdown_text, weak)) or 'none'}.",
-                    "",
-                ]
+                weak = [markdown_text(case.name) for case in cases[folder] if case.weak]
+                lines += [f"{len(weak)} of {len(cases[folder])} images are weak: {', '.join(weak) or 'none'}.", ""]
             else:
                 lines += ["Where the scan took from what it gave to the token in the red frame.", ""]
             for sheet in sorted((self.output_dir / folder).glob("sheet_class_*.png")):

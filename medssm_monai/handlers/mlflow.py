@@ -291,8 +291,7 @@ class MLflowTracker:
                         store.log_file(str(file), folder)
         if kept_back:
             logger.info(
-                "%d pictures of patients stay in the run's folder and are not logged to MLflow (--tracker#pictures True "
-                "logs them).",
+                "%d pictures of patients stay in the run's folder; --tracker#pictures True logs them to MLflow too.",
                 kept_back,
             )
 

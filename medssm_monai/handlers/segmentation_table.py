@@ -30,7 +30,7 @@ class SegmentationTable:
     Ignite handler for an evaluator of a segmentation without labels that saves its masks (`SaveSegmentationd`). For
     each image, as it comes, a row of a table and a picture of the mask's outline on the image:
 
-    * `image`, `mask`: their files, from the data folder and from the table's folder on;
+    * `image`, `mask`: their files, the image's from the data folder on;
     * `area_pixels`; `area_mm2` where the file knows its spacing, else an empty cell (PNG, JPEG, TIFF, BMP);
     * `share` of the image, 0 to 1; `confidence`, the mean probability within the mask, empty without foreground;
     * `overlay`: the picture, in the folder `overlays` beside the mask.
@@ -83,18 +83,13 @@ class SegmentationTable:
         probability = torch.as_tensor(pred).detach().cpu().float().numpy()[0]
         mask = probability >= self.threshold
         area, unit = int(mask.sum()), pixel_area(meta)
-        row: dict[str, Any] = {"image": name_cell(shown_name(file)), "mask": self._cell(saved), "area_pixels": area}
+        row: dict[str, Any] = {"image": name_cell(shown_name(file)), "mask": name_cell(saved), "area_pixels": area}
         row["area_mm2"] = "" if unit is None else f"{area * unit:.4f}"
         row["share"] = f"{area / mask.size:.6f}"
         row["confidence"] = f"{float(probability[mask].mean(dtype=np.float64)):.6f}" if area else ""
         if self.load is not None:
-            row["overlay"] = self._cell(self._draw(file, saved, mask))
+            row["overlay"] = name_cell(self._draw(file, saved, mask))
         self._table.append(row if self.weights is None else {**row, "weights": name_cell(self.weights)})
-
-    def _cell(self, result: Path) -> str:
-        """A result's file, from the table's folder on where it lies there."""
-        folder, whole = Path(os.path.abspath(self.path.parent)), Path(os.path.abspath(result))
-        return name_cell(whole.relative_to(folder).as_posix() if whole.is_relative_to(folder) else result)
 
     def _draw(self, file: str, saved: Path, mask: np.ndarray) -> Path:
         from medssm_monai.visualize import overlay_contours, save_png

@@ -65,7 +65,7 @@ def _remember(folder: Path) -> None:
 def shown_name(path: str | os.PathLike[str]) -> str:
     """A file or folder as it may be shown: from the data folder on, else by its name alone.
 
-    What has no folder in it (a name that was made up, a word) stays as it is.
+    What is no absolute path (one that was typed so, a name that was made up) stays as it is.
     """
     text = os.fspath(path)
     if full_names() or not text:
@@ -73,7 +73,7 @@ def shown_name(path: str | os.PathLike[str]) -> str:
     whole = Path(os.path.abspath(text))
     folder = next((one for one in reversed(_folders) if whole.is_relative_to(one)), None)
     if folder is None:
-        return text if os.path.basename(text) == text else whole.name
+        return whole.name if os.path.isabs(text) else text
     return DATA_FOLDER if whole == folder else whole.relative_to(folder).as_posix()
 
 

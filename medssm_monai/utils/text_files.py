@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 __all__ = ["markdown_text", "name_cell", "open_text", "printable", "write_text"]
 
-MARKS = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", **{mark: f"\\{mark}" for mark in "\\`*|~$"}})
+MARKS = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", **{mark: f"\\{mark}" for mark in "\\`*|~$@"}})
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
