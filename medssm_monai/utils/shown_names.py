@@ -18,6 +18,7 @@ __all__ = [
     "find_shown",
     "full_names",
     "remember_data",
+    "remember_place",
     "shown_name",
     "shown_text",
     "shown_value",
@@ -30,7 +31,7 @@ DATA_FOLDER = "(data folder)"
 """What the data folder itself is called."""
 
 KEPT = 64
-_folders: dict[Path, None] = {}  # the one given last at the end
+_folders: dict[Path, str] = {}  # folder -> what it is called; the one given last at the end
 
 
 def full_names() -> bool:
@@ -53,11 +54,16 @@ def remember_data(source: str | os.PathLike[str], files: Iterable[str | os.PathL
     _remember(folder)
 
 
-def _remember(folder: Path) -> None:
+def remember_place(folder: str | os.PathLike[str], called: str) -> None:
+    """Remember another folder whose place is nobody's business, such as a bundle that is served to other computers."""
+    _remember(Path(os.path.abspath(folder)), called)
+
+
+def _remember(folder: Path, called: str = DATA_FOLDER) -> None:
     if folder.parent == folder:  # nothing would be hidden
         return
     _folders.pop(folder, None)
-    _folders[folder] = None
+    _folders[folder] = called
     for old in list(_folders)[:-KEPT]:
         _folders.pop(old, None)
 
@@ -71,10 +77,10 @@ def shown_name(path: str | os.PathLike[str]) -> str:
     if full_names() or not text:
         return text
     whole = Path(os.path.abspath(text))
-    folder = next((one for one in reversed(_folders) if whole.is_relative_to(one)), None)
+    folder = next((one for one in reversed(tuple(_folders)) if whole.is_relative_to(one)), None)
     if folder is None:
         return whole.name if os.path.isabs(text) else text
-    return DATA_FOLDER if whole == folder else whole.relative_to(folder).as_posix()
+    return _folders.get(folder, DATA_FOLDER) if whole == folder else whole.relative_to(folder).as_posix()
 
 
 def shown_value(text: str) -> str:
@@ -87,15 +93,15 @@ def shown_text(text: str) -> str:
     """A message without the way to the data folders in it."""
     if full_names():
         return text
-    for folder in sorted(_folders, key=lambda one: -len(one.parts)):
+    for folder in sorted(tuple(_folders), key=lambda one: -len(one.parts)):
         place = re.escape(str(folder))
         text = re.sub(rf"{place}[/\\](?=\S)", "", text)
-        text = re.sub(rf"{place}(?![\w.-])", DATA_FOLDER, text)
+        text = re.sub(rf"{place}(?![\w.-])", lambda _, called=_folders.get(folder, DATA_FOLDER): called, text)
     return text
 
 
 def find_shown(name: str) -> Path | None:
     """The file behind a name that :func:`shown_name` gave in this process; None where it is not there any more."""
     path = Path(name)
-    places = [path] if path.is_absolute() else [folder / path for folder in reversed(_folders)]
+    places = [path] if path.is_absolute() else [folder / path for folder in reversed(tuple(_folders))]
     return next((place for place in places if place.is_file()), None)
