@@ -85,7 +85,9 @@ def shown_name(path: str | os.PathLike[str]) -> str:
 
 def shown_value(text: str) -> str:
     """A setting in words: a path as :func:`shown_name` has it, whatever else without the way to the data folders."""
-    is_path = os.path.isabs(text) or Path(os.path.abspath(text)) in _folders or (os.sep in text and Path(text).exists())
+    is_path = (
+        os.path.isabs(text) or Path(os.path.abspath(text)) in _folders or (os.sep in text and os.path.exists(text))
+    )
     return shown_name(text) if is_path else shown_text(text)
 
 
@@ -94,9 +96,10 @@ def shown_text(text: str) -> str:
     if full_names():
         return text
     for folder in sorted(tuple(_folders), key=lambda one: -len(one.parts)):
-        place = re.escape(str(folder))
+        place = rf"(?<![\w.-]){re.escape(str(folder))}"
         text = re.sub(rf"{place}[/\\](?=\S)", "", text)
-        text = re.sub(rf"{place}(?![\w.-])", lambda _, called=_folders.get(folder, DATA_FOLDER): called, text)
+        called = _folders.get(folder, DATA_FOLDER).replace("\\", r"\\")
+        text = re.sub(rf"{place}(?![\w.-])", called, text)
     return text
 
 

@@ -43,6 +43,7 @@ def test_files_are_named_from_the_data_folder_on_and_others_by_their_name(data, 
 
 def test_messages_lose_the_way_to_the_data(data):
     message = f"{data}/images/a.png is cut; copy it to {data}, not to {data}2"
+    assert shown_text(f"/x{data}/a.png") == f"/x{data}/a.png"  # another folder, whose name ends alike
     assert shown_text(message) == f"images/a.png is cut; copy it to {DATA_FOLDER}, not to {data}2"
 
 
@@ -50,6 +51,7 @@ def test_settings_that_are_paths(data, tmp_path):
     assert shown_value(str(data)) == DATA_FOLDER
     assert shown_value("/home/x/model.pt") == "model.pt"
     assert shown_value(f"by {data}/split.json") == "by split.json"
+    assert shown_value("a/" + "b" * 9999) == "a/" + "b" * 9999
     assert [shown_value(text) for text in ("demo", "0.1", "cuda:0", "n/a", "[1, 2]")] == [
         *("demo", "0.1", "cuda:0", "n/a", "[1, 2]")
     ]
