@@ -79,8 +79,14 @@ def shown_name(path: str | os.PathLike[str]) -> str:
     whole = Path(os.path.abspath(text))
     folder = next((one for one in reversed(tuple(_folders)) if whole.is_relative_to(one)), None)
     if folder is None:
-        return whole.name if os.path.isabs(text) else text
+        return _alone(whole) if os.path.isabs(text) else text
     return _folders.get(folder, DATA_FOLDER) if whole == folder else whole.relative_to(folder).as_posix()
+
+
+def _alone(path: Path) -> str:
+    """The name of a file; of an image in an ``.npz`` file (``FILE/KEY/NUMBER``) from that file on."""
+    above = next((one for one in path.parents if one.suffix.lower() == ".npz"), path)
+    return path.relative_to(above.parent).as_posix()
 
 
 def shown_value(text: str) -> str:

@@ -27,8 +27,8 @@ def describe_weights(ckpt_path: str | os.PathLike[str], name: str | None = None)
 
     Args:
         ckpt_path: the weights.
-        name: what to call the file; default its folder and name, ``models/model.pt``, since this goes into outputs;
-            the path as given with ``MEDSSM_FULL_NAMES=1``.
+        name: what to call the file, for its user; default its folder and name, ``models/model.pt``, for outputs (with
+            ``MEDSSM_FULL_NAMES=1`` the path as given).
     """
     path = Path(ckpt_path)
     name = name or (str(path) if full_names() else "/".join(path.absolute().parts[-2:]))
@@ -91,7 +91,7 @@ def weights_hint(ckpt_path: str | os.PathLike[str]) -> str:
     """For the end of an error: which weights were taken, and which others there are."""
     there = _listed(ckpt_path)
     choose = f" Others there: {there}; choose with --ckpt_path FILE." if there else ""
-    return f"The weights are {describe_weights(ckpt_path)}.{choose}"
+    return f"The weights are {describe_weights(ckpt_path, os.fspath(ckpt_path))}.{choose}"
 
 
 def require_weights(ckpt_path: str | os.PathLike[str] | None, what: str = "trained weights", mend: str = MEND) -> str:

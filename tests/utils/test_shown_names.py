@@ -26,6 +26,7 @@ def test_files_are_named_from_the_data_folder_on_and_others_by_their_name(data, 
     assert shown_name(file) == "images/a.png"
     assert shown_name(data) == DATA_FOLDER
     assert shown_name(data.parent / "other" / "b.png") == "b.png"
+    assert shown_name("/far/away/chest.npz/test_images/7") == "chest.npz/test_images/7"
     assert shown_name(f"{data}2/b.png") == "b.png"  # another folder, whose name begins alike
     assert [shown_name(name) for name in ("rank0_image00001", "data/b.png", "")] == [
         "rank0_image00001",
