@@ -133,7 +133,7 @@ class Predictor:
         """One line about the weights: which file, whose, trained on what (:func:`medssm_monai.utils.describe_weights`).
         Once the network is built, those that it holds."""
         built = self._built
-        return describe_weights(self.ckpt_path) if built is None else built.weights
+        return describe_weights(self.ckpt_path, self.ckpt_path) if built is None else built.weights
 
     @property
     def settings(self) -> dict[str, Any]:

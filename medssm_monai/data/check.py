@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..utils.shown_names import shown_name
 from .errors import DatalistError, ImageReadError, Problem
 from .files import RASTER, file_kind
 from .image_reader import read_pixels, why_unreadable
@@ -154,7 +155,9 @@ def check_pairs(
     problems += data_set_problems(masks)
     _tell(masks)
     if turned:
-        logger.warning("EXIF orientation of %d image(s) is not applied: %s", len(turned), ", ".join(turned))
+        logger.warning(
+            "EXIF orientation of %d image(s) is not applied: %s", len(turned), ", ".join(map(shown_name, turned))
+        )
     return problems
 
 
@@ -162,7 +165,9 @@ def _tell(masks: Sequence[tuple[str, MaskFacts]]) -> None:
     """What was assumed about masks."""
     alpha = [path for path, facts in masks if facts.from_alpha]
     if alpha:
-        logger.warning("%d mask(s) of one colour are read from their alpha channel, such as %s", len(alpha), alpha[0])
+        logger.warning(
+            "%d mask(s) of one colour are read from their alpha channel, such as %s", len(alpha), shown_name(alpha[0])
+        )
     faint = [(path, facts.faintest) for path, facts in masks if facts.faint]
     if faint:
         logger.warning(
@@ -170,7 +175,7 @@ def _tell(masks: Sequence[tuple[str, MaskFacts]]) -> None:
             "they are labels, say so with foreground",
             len(faint),
             max(grey for _, grey in faint),
-            faint[0][0],
+            shown_name(faint[0][0]),
         )
 
 

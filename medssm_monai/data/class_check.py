@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..utils.shown_names import shown_text
 from ..utils.text_files import printable
 from .check import image_problem
 from .errors import DatalistError, Problem
@@ -124,7 +125,7 @@ def treat_duplicates(lists: Lists, mode: str) -> Lists:
     if mode == "error":
         raise DatalistError([Problem("same image in two parts", line) for line in lines])
     removed = "; those of the earlier part are left out" if mode == "drop" else ""
-    listed = printable("\n  ".join(lines))
+    listed = printable(shown_text("\n  ".join(lines)))
     logger.warning("%d image(s) lie in more than one part%s:\n  %s", len(groups), removed, listed)
     if mode == "warn":
         return lists

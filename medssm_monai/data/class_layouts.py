@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..utils.shown_names import shown_name
 from ..utils.text_files import printable
 from .errors import DatalistError, Problem
 from .files import file_stem, natural_key
@@ -46,7 +47,9 @@ def _class_folders(folder: Path, class_names: Sequence[str] | None) -> dict[str,
         return present
     left = [name for name in present if name not in class_names]
     if left:
-        logger.warning("%s: folders that are no named class are left out: %s", folder, printable(", ".join(left)))
+        logger.warning(
+            "%s: folders that are no named class are left out: %s", shown_name(folder), printable(", ".join(left))
+        )
     return {name: present[name] for name in class_names if name in present}
 
 
@@ -168,7 +171,9 @@ def table_samples(root: Path, class_names: Sequence[str] | None = None, volumes:
     problems += [Problem("two rows for one image", str(name), table.name) for name in seen[seen.duplicated()].unique()]
     left = sorted(files.keys() - set(seen))
     if left:
-        logger.warning("%s: %d image(s) without a row are left out: %s", table, len(left), printable(", ".join(left)))
+        logger.warning(
+            "%s: %d image(s) without a row are left out: %s", shown_name(table), len(left), printable(", ".join(left))
+        )
     samples = Samples(list(class_names or names), items, problems=problems)
     missing = set(range(len(names))) - {item["label"] for item in items}
     samples.problems += [Problem("empty class", samples.class_names[label], table.name) for label in sorted(missing)]

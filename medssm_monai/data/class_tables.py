@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 from monai.config import PathLike
 
+from ..utils.shown_names import shown_name
 from .errors import DatalistError, Problem
 from .files import file_stem
 from .samples import Item
@@ -46,7 +47,7 @@ def drop_listed(pool: list[Item], root: Path, drop_list: PathLike | None) -> lis
     unknown = sorted(listed - {item["image"] for item in pool})
     if unknown:
         raise DatalistError([Problem("unknown file in the drop list", name, table.name) for name in unknown])
-    logger.info("%s: %d training image(s) left out", table, len(listed))
+    logger.info("%s: %d training image(s) left out", shown_name(table), len(listed))
     return [item for item in pool if item["image"] not in listed]
 
 
@@ -93,5 +94,5 @@ def add_groups(items: list[Item], root: Path, column: str, metadata_file: PathLi
         alone += group == ""
         item["group"] = group or f"(none) {item['name']}"
     if alone:
-        logger.warning("%s: %d image(s) have no %s; each is a group of its own", table, alone, column)
+        logger.warning("%s: %d image(s) have no %s; each is a group of its own", shown_name(table), alone, column)
     return problems

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from monai.config import PathLike
 
+from ..utils.shown_names import shown_name
 from ..utils.text_files import printable
 from .check import raise_for
 from .class_check import class_problems, treat_duplicates, unreadable_images
@@ -156,7 +157,10 @@ def classification_datalists(
         samples.problems += add_groups(samples.every(), root, group_column, metadata_file)
     raise_for(samples.problems + _one_class(samples))  # no split of wrong labels
     if split_file is not None:
-        lists, rule = apply_split(samples.every(), read_split(split_file), str(split_file)), f"by {split_file}"
+        lists, rule = (
+            apply_split(samples.every(), read_split(split_file), str(split_file)),
+            f"by {shown_name(split_file)}",
+        )
     else:
         lists, rule = _split(samples, fractions, split_counts, seed)
     problems = [Problem("empty part", part, str(root)) for part in require if not lists[part]]
@@ -169,8 +173,8 @@ def classification_datalists(
     result = ClassificationDatalists(lists, name, samples.class_names, rule)
     for part in PARTS:
         per_class = ", ".join(f"{c} {n}" for c, n in zip(result.class_names, result.counts(part), strict=True))
-        logger.info("%s: %d %s (%s)", printable(str(root)), len(result[part]), part, printable(per_class))
-    logger.info("%s: split: %s", printable(str(root)), printable(rule))
+        logger.info("%s: %d %s (%s)", printable(shown_name(root)), len(result[part]), part, printable(per_class))
+    logger.info("%s: split: %s", printable(shown_name(root)), printable(rule))
     return result
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from ..utils.shown_names import shown_name
 from ..utils.text_files import printable
 from .dicom_objects import is_dicom, object_without_pixels
 from .errors import DatalistError, Problem
@@ -90,7 +91,9 @@ def _report(folder: Path, reasons: Counter[str]) -> None:
         level = logging.INFO if reasons.keys() <= expected else logging.WARNING
         kinds = ", ".join(f"{reason} ({count})" for reason, count in sorted(reasons.items()))
         total = sum(reasons.values())
-        logger.log(level, "%s: %d file%s passed over: %s", printable(str(folder)), total, "s" * (total > 1), kinds)
+        logger.log(
+            level, "%s: %d file%s passed over: %s", printable(shown_name(folder)), total, "s" * (total > 1), kinds
+        )
 
 
 def list_images(folder: Path, report: bool = True) -> list[Path]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from monai.config import PathLike
 
+from ..utils.shown_names import shown_name
 from ..utils.text_files import printable
 from .check import raise_for
 from .class_splits import torn_groups
@@ -104,15 +105,15 @@ def fusion_datalists(
     if split_file is not None:
         problems += _repeated_names(every)
         raise_for(problems)
-        lists, rule = apply_split(every, read_split(split_file), str(split_file)), f"by {split_file}"
+        lists, rule = apply_split(every, read_split(split_file), str(split_file)), f"by {shown_name(split_file)}"
     else:
         raise_for(problems)
-        lists, rule = _cut(found, split, seed, printable(str(root)))
+        lists, rule = _cut(found, split, seed, printable(shown_name(root)))
     problems += torn_groups(lists)
     problems += [Problem("empty part", part, str(root)) for part in require if not lists[part]]
     raise_for(problems)
     sizes = ", ".join(f"{len(pairs)} {part}" for part, pairs in lists.items())
-    logger.info("%s: %s pairs of %s and %s; split: %s", printable(str(root)), sizes, *sources, printable(rule))
+    logger.info("%s: %s pairs of %s and %s; split: %s", printable(shown_name(root)), sizes, *sources, printable(rule))
     return lists
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from monai.config import PathLike
 
+from medssm_monai.utils.shown_names import remember_data
 from medssm_monai.utils.user_cache import user_cache
 
 __all__ = ["generated_folder"]
@@ -83,6 +84,7 @@ def generated_folder(
     """
     root = Path(parent).expanduser() if parent is not None else _default_folder()
     folder = root / name
+    remember_data(root)
     if _complete(folder):
         logger.info("demo set (synthetic): %s", folder)
         return folder

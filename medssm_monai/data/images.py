@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from monai.config import PathLike
 
+from ..utils.shown_names import remember_data
 from ..utils.typed_option import typed_option
 from .errors import DatalistError, Problem
 from .files import file_stem
@@ -44,6 +46,8 @@ def image_datalist(source: PathLike | Sequence[PathLike], spatial_dims: int = 2)
     volumes = spatial_dims == 3
     if isinstance(source, Sequence) and not isinstance(source, str):
         paths = [Path(str(entry)).expanduser().absolute() for entry in source]
+        if paths:
+            remember_data(os.path.commonpath([path.parent for path in paths]))
     else:
         if not str(source).strip():
             raise FileNotFoundError("no input given; name an image file, a folder of images or a CSV file.")
@@ -51,6 +55,7 @@ def image_datalist(source: PathLike | Sequence[PathLike], spatial_dims: int = 2)
         if not root.exists():
             raise FileNotFoundError(f"{root} does not exist (working folder {Path.cwd()}); correct the path.")
         root = root.absolute()
+        remember_data(root)
         if root.is_dir():
             paths = _from_folder(root, volumes)
         else:

@@ -28,6 +28,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ..utils.shown_names import shown_name
+
 __all__ = [
     "DECLARED_RANGE",
     "EIGHT_BITS",
@@ -120,7 +122,7 @@ class IntensityRange:
                 "%s: 16-bit image whose largest value is %d: it uses %d bits or fewer (%d image(s) like it so far). "
                 "65535 is taken as white, so it is nearly black; if white is %d, say so: --intensity_range %d (in "
                 "Python intensity_range=%d; 1023, 4095, 16383 for 10, 12, 14 bits)",
-                name,
+                shown_name(str(name)),
                 largest,
                 likely,
                 count,

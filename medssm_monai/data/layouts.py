@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..utils.shown_names import shown_name
 from .errors import DatalistError, Problem
 from .files import match_pairs, natural_key
 
@@ -124,7 +125,7 @@ def isic_layout(root: Path) -> Parts:
         if images is not None and masks is not None:
             found[part] = (images, masks)
         elif images is not None:
-            logger.info("%s: no ground truth beside it, left out", images)
+            logger.info("%s: no ground truth beside it, left out", shown_name(images))
     if "Training" in found:
         parts.add("training", *found["Training"])
     if "Test" in found and "Validation" in found:

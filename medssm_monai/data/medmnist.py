@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..utils.shown_names import shown_name, shown_text
 from .errors import DatalistError, Problem
 from .medmnist_facts import MEDMNIST, MedMNISTFacts
 from .npz import NpzError, has_channels, npz_address, npz_array
@@ -67,7 +68,7 @@ def _check_md5(file: Path, strict: bool) -> None:
     official = ((facts.md5.get(size),) + (facts.earlier if size == 28 else ())) if facts else ()
     official = tuple(md5 for md5 in official if md5)
     if not official and not strict:
-        logger.info("%s: no published MD5 is known for this name, not checked", file)
+        logger.info("%s: no published MD5 is known for this name, not checked", shown_name(file))
         return
     with file.open("rb") as stream:
         digest = hashlib.md5(usedforsecurity=False)
@@ -81,7 +82,7 @@ def _check_md5(file: Path, strict: bool) -> None:
     )
     if strict:
         raise DatalistError([Problem("not the official file", str(file), message.partition(": ")[2])])
-    logger.warning(message)
+    logger.warning("%s", shown_text(message))
 
 
 def _labels(file: Path, key: str, count: int, problems: list[Problem]) -> np.ndarray:

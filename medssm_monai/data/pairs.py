@@ -7,6 +7,7 @@ from pathlib import Path
 
 from monai.config import PathLike
 
+from ..utils.shown_names import remember_data
 from ..utils.typed_option import typed_option
 from .check import raise_for
 from .errors import DatalistError, Problem
@@ -43,6 +44,7 @@ def pair_datalist(source: PathLike, sources: Sequence[str], spatial_dims: int = 
             f"{' and '.join(map(str, sources))}, or a CSV file with the columns image_a and image_b."
         )
     root = root.absolute()
+    remember_data(root)
     if root.is_file():
         return _from_table(root, volumes)
     sources = [str(source) for source in sources]
@@ -71,6 +73,7 @@ def _from_table(path: Path, volumes: bool) -> list[dict[str, str]]:
             f"{table.rows[0][:8]}."
         )
     files = [[listed_file(row[column], table) for column in columns] for row in rows]
+    remember_data(path, [file for both in files for file in both])
     pairs = [dict(zip(COLUMNS, map(str, both), strict=True)) for both in files]
     raise_for(_problems(pairs, volumes))
     return [{**pair, "name": file_stem(Path(pair["image_a"])), "folder": ""} for pair in pairs]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from monai.config import PathLike
 
+from ..utils.shown_names import remember_data
 from ..utils.typed_option import typed_option
 from .demo import DEMO
 
@@ -33,6 +34,7 @@ def existing_path(dataset_dir: PathLike) -> Path:
             f"dataset_dir {root} does not exist (working folder {Path.cwd()}); correct the path, or use {DEMO!r} for "
             "the embedded demo set."
         )
+    remember_data(root)
     return Path(os.path.abspath(root))
 
 

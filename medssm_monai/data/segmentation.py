@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from monai.config import PathLike
 
+from ..utils.shown_names import shown_name
 from ..utils.text_files import printable
 from .check import check_pairs, raise_for
 from .class_splits import torn_groups
@@ -34,7 +35,9 @@ def _split_parts(parts: Parts, split_file: PathLike) -> Parts:
         lists = apply_split(pool, split, str(split_file))
     except DatalistError as error:  # a name may be missing because its mask is: say both
         raise DatalistError(parts.problems + error.problems) from error
-    return Parts(lists["training"], lists["validation"], lists["test"] + named, parts.problems, f"by {split_file}")
+    return Parts(
+        lists["training"], lists["validation"], lists["test"] + named, parts.problems, f"by {shown_name(split_file)}"
+    )
 
 
 def _without_orphans(parts: Parts) -> list[Problem]:
@@ -43,7 +46,7 @@ def _without_orphans(parts: Parts) -> list[Problem]:
     if len(orphans) < len(parts.problems) or not (parts.training or parts.validation or parts.test):
         return list(parts.problems)
     if orphans:
-        named = printable(", ".join(problem.path for problem in orphans))
+        named = printable(", ".join(shown_name(problem.path) for problem in orphans))
         logger.warning("%d mask(s) without image left out: %s", len(orphans), named)
     return []
 
@@ -117,7 +120,7 @@ def segmentation_datalists(
     if split_file is not None:
         parts = _split_parts(parts, split_file)
     elif not parts.rule and parts.training:
-        drawn, parts.rule = draw_parts(parts.training, split, fractions, seed, printable(str(root)))
+        drawn, parts.rule = draw_parts(parts.training, split, fractions, seed, printable(shown_name(root)))
         parts.training, parts.validation, parts.test = (drawn[part] for part in PARTS)
     lists: Datalists = {part: getattr(parts, part) for part in PARTS}
     problems = _without_orphans(parts) + torn_groups(lists)
@@ -126,5 +129,5 @@ def segmentation_datalists(
         problems += check_pairs(lists, "full" if check is True else check, foreground)
     raise_for(problems)
     sizes = ", ".join(f"{len(pairs)} {part}" for part, pairs in lists.items())
-    logger.info("%s: %s; split: %s", printable(str(root)), sizes, printable(parts.rule))
+    logger.info("%s: %s; split: %s", printable(shown_name(root)), sizes, printable(parts.rule))
     return lists

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import KFold, StratifiedGroupKFold, StratifiedKFold
 
+from ..utils.shown_names import shown_name
 from ..utils.text_files import printable
 from .check import raise_for
 from .class_splits import random_parts, torn_groups
@@ -118,7 +119,7 @@ def _draw(pool: Items, shares: Sequence[float], seed: int, split: str, class_nam
         lists = random_parts(pool, shares, seed, class_names=class_names)
         kind = "groups kept together" if any("group" in item for item in pool) else "stratified by class"
         return lists, f"drawn at random, {kind}, seed {seed}"
-    return draw_parts(pool, split, shares, seed, where)
+    return draw_parts(pool, split, shares, seed, printable(shown_name(where)))
 
 
 def draw_folds(

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from monai.config import PathLike
 
+from ..utils.shown_names import shown_name
 from ..utils.text_files import printable, write_text
 from ..utils.typed_option import typed_option
 from ..utils.whole_file import replace_file
@@ -101,7 +102,7 @@ def apply_split(pairs: Pairs, split: Mapping[str, Sequence[str]], source: str = 
     left = [name for name in by_name if name not in part_of]
     if left:
         named = printable(", ".join(left))
-        logger.warning("%s: %d names on disk are in no part and left out: %s", source, len(left), named)
+        logger.warning("%s: %d names on disk are in no part and left out: %s", shown_name(source), len(left), named)
     return {part: [pair for pair in pairs if part_of.get(pair["name"]) == part] for part in PARTS}
 
 

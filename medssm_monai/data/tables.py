@@ -16,6 +16,8 @@ from pathlib import Path
 import pandas as pd
 from monai.config import PathLike
 
+from ..utils.shown_names import remember_data, shown_name
+from ..utils.text_files import printable
 from .errors import DatalistError
 from .files import file_kind_by_suffix
 from .limits import check_text
@@ -164,7 +166,7 @@ def read_table(path: PathLike, expected: str = "a table with a header") -> Table
         raise DatalistError(f"{path} is empty; expected {expected}.")
     table = Table(path, encoding, separator, rows)
     if encoding == "cp1252":
-        logger.info("%s: not UTF-8, read as Western European text (cp1252)", path)
+        logger.info("%s: not UTF-8, read as Western European text (cp1252)", printable(shown_name(path)))
     return table
 
 
@@ -200,4 +202,6 @@ def listed_images(table: Table) -> list[Path]:
     cells = [row[column] for row in rows if len(row) > column and row[column]]
     if not cells:
         raise DatalistError(f"{table}: no image below the header {table.rows[0][:8]}; add rows.")
-    return [listed_file(cell, table) for cell in cells]
+    files = [listed_file(cell, table) for cell in cells]
+    remember_data(table.path, files)
+    return files

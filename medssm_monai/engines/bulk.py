@@ -18,6 +18,7 @@ from ..handlers.batch_files import item_file
 from ..utils.command_line import run_by_monai
 from ..utils.failures import Failure, describe_error, ends_the_run
 from ..utils.root_cause import root_cause
+from ..utils.shown_names import shown_text
 
 __all__ = ["BulkEvaluator"]
 
@@ -141,7 +142,7 @@ class BulkEvaluator(SupervisedEvaluator):
                 return [], []
             if ends_the_run(error):
                 raise
-            logger.info("a batch of %d is repeated item by item: %s", len(items), describe_error(error))
+            logger.info("a batch of %d is repeated item by item: %s", len(items), shown_text(describe_error(error)))
         if torch.device(self.state.device).type == "cuda":
             torch.cuda.empty_cache()
         parts = [self._predicted([item]) for item in items]

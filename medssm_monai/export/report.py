@@ -8,7 +8,7 @@ import platform
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from ..utils.text_files import write_text
+from ..utils.text_files import markdown_text, write_text
 from .checks import Check
 
 __all__ = ["ExportReport", "FormatReport", "versions"]
@@ -108,7 +108,8 @@ class ExportReport:
     def as_markdown(self) -> str:
         """A page of one table and the failures."""
         lines = [f"# Export of {self.bundle}: {'passed' if self.passed else 'FAILED'}", ""]
-        lines += [f"- Weights: {self.weights}", f"- Images of the comparison: {self.samples} from {self.images}"]
+        lines += [f"- Weights: {markdown_text(self.weights)}"]
+        lines += [f"- Images of the comparison: {self.samples} from {markdown_text(self.images)}"]
         shape = " x ".join(map(str, self.input_shape))
         lines += [f"- Input: {shape}, any batch size (compared: {', '.join(map(str, self.batch_sizes))})"]
         lines += [f"- Compared with PyTorch, scan backend `{self.eager}`; times: one thread, one image, median", ""]

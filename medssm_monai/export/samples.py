@@ -14,6 +14,7 @@ from torch import Tensor
 from ..data import prepare_class_demo, prepare_demo, prepare_fusion_demo
 from ..utils import unwrapped
 from ..utils.literal import literal
+from ..utils.shown_names import shown_name
 from .source import Source
 
 __all__ = ["in_batches", "network_inputs"]
@@ -78,7 +79,7 @@ def network_inputs(source: Source, images: str | Path | None = None, count: int 
             f"the images reach the network in {len(sizes)} sizes, {', '.join(map(str, sizes))}; an export holds for "
             "one. Give images of one size, or let the preprocessing or a sliding window bring them to one."
         )
-    where = "the bundle's demo images (synthetic)" if synthetic else str(images)
+    where = "the bundle's demo images (synthetic)" if synthetic else shown_name(images)
     return torch.stack(recorder.windows[:count]), where
 
 

@@ -15,6 +15,7 @@ from ignite.engine import Engine, Events
 from medssm_monai.handlers.checkpoints import serialised, sha256_of, unwrapped_network, write_checkpoint
 from medssm_monai.handlers.evaluation_report import is_best_epoch
 from medssm_monai.utils import keep_previous, write_model_settings
+from medssm_monai.utils.settings_schema import check_settings
 
 __all__ = ["BestModel"]
 
@@ -43,6 +44,7 @@ class BestModel:
 
     Raises:
         CheckpointError: the weights could not be written; the earlier ones stay.
+        ValueError: settings that nobody could read again (at once).
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class BestModel:
         self.path = Path(save_dir) / filename
         self.network, self.settings, self.data_name = network, settings, data_name
         self.fitted, self.save = tuple(fitted), save
+        check_settings(settings, self.path.with_suffix(".json").name, "Inference could not read it; choose another.")
         self._engine: Engine | None = None
         self._best: dict[str, Any] | None = None  # weights and settings of the best epoch
 

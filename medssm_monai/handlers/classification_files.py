@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from medssm_monai.handlers.report_page import closing_facts, format_interval, format_number, page_head, write_page
+from medssm_monai.utils.shown_names import shown_name
+from medssm_monai.utils.text_files import markdown_text
 from medssm_monai.utils.whole_file import replace_file
 
 __all__ = ["write_classification_report", "write_pictures"]
@@ -42,11 +44,11 @@ def _tables(summary: dict[str, Any]) -> list[str]:
     lines.append("|---" * (len(names) + 2) + "|")
     for label, row in summary["per_class"].items():
         cells = [f"{format_number(row[name]['value'])} ({format_interval(row[name])})" for name in names]
-        lines.append(f"| {label} | {row['support']} | {' | '.join(cells)} |")
-    lines += ["", f"| label \\ predicted | {' | '.join(summary['class_names'])} |"]
+        lines.append(f"| {markdown_text(label)} | {row['support']} | {' | '.join(cells)} |")
+    lines += ["", f"| label \\ predicted | {' | '.join(map(markdown_text, summary['class_names']))} |"]
     lines.append("|---" * (len(summary["class_names"]) + 1) + "|")
     for label, counts in zip(summary["class_names"], summary["confusion_matrix"], strict=True):
-        lines.append(f"| {label} | {' | '.join(map(str, counts))} |")
+        lines.append(f"| {markdown_text(label)} | {' | '.join(map(str, counts))} |")
     return lines
 
 
@@ -67,7 +69,8 @@ def write_classification_report(summary: dict[str, Any], path: Path, pictures: S
     if summary["confident_errors"]:
         lines += ["", "Errors of highest confidence, the cases to look at first:", ""]
         lines += [
-            f"- {error['image']}: {error['label']} taken for {error['predicted']} ({error['confidence']:.3f})"
+            f"- {markdown_text(shown_name(error['image']))}: {markdown_text(error['label'])} taken for "
+            f"{markdown_text(error['predicted'])} ({error['confidence']:.3f})"
             for error in summary["confident_errors"]
         ]
     for picture in pictures:

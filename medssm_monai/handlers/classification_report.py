@@ -19,6 +19,7 @@ from medssm_monai.handlers.predictions_csv import write_predictions
 from medssm_monai.handlers.report_files import write_summary
 from medssm_monai.metrics.calibration import CALIBRATION_BINS
 from medssm_monai.metrics.predictions import as_predictions
+from medssm_monai.utils.shown_names import shown_name
 
 __all__ = ["ClassificationReport"]
 
@@ -118,7 +119,7 @@ class ClassificationReport(EvaluationReport):
     def _write(self, records: Sequence[ClassifiedImage], names: Sequence[str]) -> None:
         probabilities = np.stack([record.probabilities for record in records])
         labels = np.array([record.label for record in records])
-        paths = [record.name for record in records]
+        paths = [shown_name(record.name) for record in records]
         write_predictions(self.output_dir / "per_image.csv", paths, probabilities, names, labels)
         write_summary(self.summary, self.output_dir / "summary.json")
         drawn = write_pictures(probabilities, labels, names, self.output_dir, self.bins) if self.pictures else []

@@ -22,6 +22,7 @@ from medssm_monai.utils.checkpoint_choice import choose_checkpoint
 from medssm_monai.utils.closing import closing_block
 from medssm_monai.utils.command_line import as_typed, option_words, python_name, run_by_monai
 from medssm_monai.utils.folders import shown_path
+from medssm_monai.utils.shown_names import find_shown
 
 if TYPE_CHECKING:
     from medssm_monai.engines import BulkEvaluator
@@ -220,10 +221,10 @@ def _evaluated(run: Path) -> Path | None:
             continue
         with open(run / table, newline="", encoding="utf-8") as stream:
             first = next(csv.DictReader(stream))
-        path = Path(first.get("image") or next(iter(first.values())))
-        if path.is_file() and table == "per_pair.csv":
+        path = find_shown(first.get("image") or next(iter(first.values())))
+        if path is not None and table == "per_pair.csv":
             sources = json.loads((run / "summary.json").read_text(encoding="utf-8"))["sources"]
             folder = path.parent.parent
             return folder if all((folder / source).is_dir() for source in sources) else None
-        return path if path.is_file() else None
+        return path
     return None

@@ -16,7 +16,8 @@ from monai.utils import CommonKeys
 from medssm_monai.handlers.batch_files import decollated, item_file
 from medssm_monai.handlers.events import process_rank
 from medssm_monai.utils import writable_folder
-from medssm_monai.utils.text_files import name_cell, open_text, write_text
+from medssm_monai.utils.shown_names import shown_name
+from medssm_monai.utils.text_files import markdown_text, name_cell, open_text, write_text
 from medssm_monai.utils.whole_file import replace_file
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ class ExplanationReport:
                     names = [name_cell(self.class_names[number]) for number in (case.label, case.predicted)]
                     verdict = [int(case.label == case.predicted), f"{case.peak:.6g}", int(case.weak)]
                     overlay = Path(case.overlay).relative_to(self.output_dir).as_posix()
-                    writer.writerow([layer, name_cell(file), *names, *verdict, overlay])
+                    writer.writerow([layer, name_cell(shown_name(file)), *names, *verdict, overlay])
 
     def _write_page(self, cases: dict[str, list[Explanation]]) -> None:
         with replace_file(self.output_dir / "explanations.md") as temporary:
@@ -171,11 +172,11 @@ class ExplanationReport:
         for folder in [*cases, *(f"scan {layer}" for layer in self.scan_layers)]:
             lines += [f"{heading}# {folder}", ""]
             if folder in cases:
-                weak = [case.name for case in cases[folder] if case.weak]
+                weak = [markdown_text(case.name) for case in cases[folder] if case.weak]
                 lines += [f"{len(weak)} of {len(cases[folder])} images are weak: {', '.join(weak) or 'none'}.", ""]
             else:
                 lines += ["Where the scan took from what it gave to the token in the red frame.", ""]
             for sheet in sorted((self.output_dir / folder).glob("sheet_class_*.png")):
                 number = int(sheet.stem.rsplit("_", 1)[1])
-                lines += [f"![{self.class_names[number]}](<{place}{folder}/{sheet.name}>)", ""]
+                lines += [f"![{markdown_text(self.class_names[number])}](<{place}{folder}/{sheet.name}>)", ""]
         return lines

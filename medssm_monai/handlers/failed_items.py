@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ignite.engine import Events
 
 from medssm_monai.utils import writable_folder
+from medssm_monai.utils.failures import Failure
 from medssm_monai.utils.growing_table import GrowingTable
+from medssm_monai.utils.shown_names import shown_name, shown_text
 from medssm_monai.utils.text_files import name_cell, printable
 
 if TYPE_CHECKING:
@@ -61,17 +64,25 @@ class FailedItems:
         self._table.put_aside()
         for failure in engine.failures[self._table.rows :]:
             self._table.append(
-                {"file": name_cell(failure.file), "stage": failure.stage, "reason": name_cell(failure.reason)}
+                {
+                    "file": name_cell(shown_name(failure.file)),
+                    "stage": failure.stage,
+                    "reason": name_cell(shown_text(failure.reason)),
+                }
             )
 
     def _finish(self, engine: BulkEvaluator) -> None:
         self._write(engine)
         if not engine.failures:
             return
-        lines = [printable(f"  {failure}") for failure in engine.failures[:SHOWN]]
+        lines = [printable(f"  {_shown(failure)}") for failure in engine.failures[:SHOWN]]
         if len(engine.failures) > SHOWN:
             lines.append(f"  ... and {len(engine.failures) - SHOWN} more in the table")
         named = "\n".join([f"listed in {self.path}:", *lines])
         if engine.done < 1:
             raise NothingDoneError(f"nothing was done, {engine.seen} of {engine.seen} failed; {named}")
         logger.warning("%d of %d failed, the others are done; %s", engine.seen - engine.done, engine.seen, named)
+
+
+def _shown(failure: Failure) -> Failure:
+    return replace(failure, file=shown_name(failure.file), reason=shown_text(failure.reason))

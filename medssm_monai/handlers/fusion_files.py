@@ -17,7 +17,8 @@ from medssm_monai.handlers.report_page import (
     page_head,
     write_page,
 )
-from medssm_monai.utils.text_files import name_cell, open_text
+from medssm_monai.utils.shown_names import shown_name
+from medssm_monai.utils.text_files import markdown_text, name_cell, open_text
 from medssm_monai.utils.whole_file import replace_file
 
 __all__ = ["write_fusion_report", "write_per_pair"]
@@ -34,14 +35,19 @@ def write_per_pair(pairs: Sequence[FusedPair], path: Path) -> None:
             size = "x".join(map(str, pair.size))
             for row, scores in pair.scores.items():
                 values = ["" if math.isnan(scores[name]) else f"{scores[name]:.6f}" for name in metrics]
-                names = [name_cell(name) for name in ([pair.name, pair.group] if grouped else [pair.name])]
+                names = [
+                    name_cell(name)
+                    for name in ([shown_name(pair.name), pair.group] if grouped else [shown_name(pair.name)])
+                ]
                 writer.writerow([*names, size, row, *values])
 
 
 def _table(rows: dict[str, Any], head: str, percent: str, sources: Sequence[str]) -> list[str]:
     """Metrics down, fusions across."""
     copies = dict(zip(COPIES, sources, strict=True))
-    names = [f"{row} ({copies[row]})" if row in copies and copies[row] != row[-1] else row for row in rows]
+    names = [
+        f"{row} ({markdown_text(copies[row])})" if row in copies and copies[row] != row[-1] else row for row in rows
+    ]
     lines = [f"| {head} ({percent} interval) | {' | '.join(names)} |", "|---" * (len(rows) + 1) + "|"]
     for metric in next(iter(rows.values())):
         entries = [row[metric] for row in rows.values()]

@@ -15,6 +15,7 @@ from medssm_monai.handlers.bulk_items import item_stage
 from medssm_monai.transforms.result_names import ResultNames
 from medssm_monai.utils import writable_folder
 from medssm_monai.utils.growing_table import GrowingTable
+from medssm_monai.utils.shown_names import shown_name
 from medssm_monai.utils.text_files import name_cell
 
 if TYPE_CHECKING:
@@ -68,6 +69,10 @@ class ImageExplanations:
         activation = self.explainer.activation(engine.network, image, label)
         shown = self.explainer.explanation(file, item, activation, probabilities, label)
         target = shown.save(self._names(file, self.output_dir, ".png"))
-        row = {"image": name_cell(file), "class": name_cell(shown.class_name), "confidence": f"{shown.confidence:.6f}"}
+        row = {
+            "image": name_cell(shown_name(file)),
+            "class": name_cell(shown.class_name),
+            "confidence": f"{shown.confidence:.6f}",
+        }
         row |= {"layer": shown.layer, "peak": f"{shown.peak:.6g}", "picture": name_cell(target.name)}
         self._table.append(row)

@@ -17,14 +17,20 @@ from typing import Any
 from ignite.engine import Engine, Events
 from monai.engines import Trainer
 
+from medssm_monai.data.demo import DEMO
 from medssm_monai.handlers.events import average_train_loss, loss_of, on_failure, process_rank, scalars
 from medssm_monai.handlers.mlflow_store import MLflowStore, StoreLostError, local_uri, resolve_tracking_uri, shown_uri
 from medssm_monai.utils import was_interrupted, writable_folder
+from medssm_monai.utils.shown_names import shown_text, shown_value
 
 __all__ = ["MLflowTracker", "flatten_params", "new_run_name", "resolve_tracking_uri"]
 
 logger = logging.getLogger(__name__)
 
+CHARTS = ("curves.png", "confusion_matrix.png", "roc_curves.png", "pr_curves.png", "reliability.png")
+"""Pictures of figures, in which no patient is seen."""
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".svg", ".pdf")
+IMAGES = (".nii", ".nii.gz", ".dcm", ".dicom", ".nrrd", ".mha", ".npy", ".npz")
 _TAG_LENGTH = 5000  # what every MLflow server takes
 
 
@@ -52,6 +58,11 @@ def flatten_params(params: Mapping[str, Any], prefix: str = "") -> dict[str, str
     return flat
 
 
+def _is_picture(file: Path) -> bool:
+    """Whether a file may show a patient: any picture or image but the known charts."""
+    return file.name.lower().endswith(PICTURES + IMAGES) and file.name not in CHARTS
+
+
 class MLflowTracker:
     """
     Ignite handler that tracks a bundle's run in MLflow. Attach **one** instance to the trainer and to its evaluator
@@ -68,6 +79,8 @@ class MLflowTracker:
 
     MLflow's own usage telemetry is switched off, unless `MLFLOW_DISABLE_TELEMETRY` is set already.
 
+    Files are named as :func:`~medssm_monai.utils.shown_names.shown_name` has them, in settings and errors too.
+
     The evaluator's metrics are logged at the trainer's epoch, because MONAI's `ValidationHandler` sets it.
 
     Args:
@@ -83,6 +96,8 @@ class MLflowTracker:
             A folder keeps its name and structure. Must not contain the tracking store itself.
         tracking_uri: used when `MLFLOW_TRACKING_URI` is not set; `None` is the SQLite file in `output_dir`.
         iteration_log: also log the loss of every iteration (as `train_loss_iteration`), not only epoch means.
+        pictures: also log pictures of patients: overlays, cases, explanations, whatever is no chart (`CHARTS`). `None`:
+            only those of the synthetic demo set. They stay in the run's folder in any case.
 
     Attributes:
         run_id: of the run that was opened last.
@@ -104,6 +119,7 @@ class MLflowTracker:
         artifacts: str | Sequence[str | os.PathLike[str]] = (),
         tracking_uri: str | None = None,
         iteration_log: bool = False,
+        pictures: bool | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.experiment_name = experiment_name
@@ -113,6 +129,7 @@ class MLflowTracker:
         self.artifacts = [os.fspath(path) for path in ([artifacts] if isinstance(artifacts, str) else artifacts)]
         self.tracking_uri = tracking_uri
         self.iteration_log = iteration_log
+        self.pictures = data_name == DEMO if pictures is None else pictures
         self.run_id: str | None = None
         self.kept_in: str | None = None
         self._owner: Engine | None = None
@@ -182,7 +199,7 @@ class MLflowTracker:
         self._store.open(self._owner)
         self.run_id, self.kept_in = self._store.run_id, shown_uri(uri)
         self._store.log_tags(self.tags)
-        changed = self._store.log_params(self.params)
+        changed = self._store.log_params({name: shown_value(value) for name, value in self.params.items()})
         if changed:
             logger.warning(
                 "MLflow run %s continues with other values of %s; it keeps the first.", self.run_name, changed
@@ -249,8 +266,8 @@ class MLflowTracker:
         if engine is not self._owner or self._store is None:
             return
         told = {
-            "error": f"{type(error).__name__}: {error}"[:_TAG_LENGTH],
-            "traceback": "".join(traceback.format_exception(error))[-_TAG_LENGTH:],
+            "error": shown_text(f"{type(error).__name__}: {error}")[:_TAG_LENGTH],
+            "traceback": shown_text("".join(traceback.format_exception(error)))[-_TAG_LENGTH:],
         }
         self.tags.update(told)
         try:
@@ -259,6 +276,7 @@ class MLflowTracker:
             self._close("KILLED" if was_interrupted(error) else "FAILED")
 
     def _log_artifacts(self, store: MLflowStore) -> None:
+        kept_back = 0
         for pattern in self.artifacts:
             found = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
             if not found:
@@ -266,9 +284,16 @@ class MLflowTracker:
             for path in found:
                 root = Path(path).resolve()
                 for file in sorted(root.rglob("*")) if root.is_dir() else [Path(path)]:
-                    if file.is_file():
+                    if not self.pictures and _is_picture(file):
+                        kept_back += 1
+                    elif file.is_file():
                         folder = file.parent.relative_to(root.parent).as_posix() if root.is_dir() else None
                         store.log_file(str(file), folder)
+        if kept_back:
+            logger.info(
+                "%d pictures of patients stay in the run's folder; --tracker#pictures True logs them to MLflow too.",
+                kept_back,
+            )
 
     def _close(self, status: str) -> None:
         """Log the artifacts and end the run with `status`; nothing happens when no run is open."""

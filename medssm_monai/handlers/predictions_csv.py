@@ -21,6 +21,7 @@ from medssm_monai.handlers.events import process_rank, world_size
 from medssm_monai.metrics.predictions import class_probabilities
 from medssm_monai.utils import writable_folder
 from medssm_monai.utils.growing_table import GrowingTable
+from medssm_monai.utils.shown_names import shown_name
 from medssm_monai.utils.text_files import name_cell, open_text
 from medssm_monai.utils.typed_option import typed_option
 from medssm_monai.utils.whole_file import replace_file
@@ -137,7 +138,7 @@ class PredictionsCSV:
 
     def _append(self, name: str, values: np.ndarray) -> None:
         names = self.class_names or [f"class_{number}" for number in range(len(values))]
-        self._table.append(_row(name, values, names, weights=self.weights))
+        self._table.append(_row(shown_name(name), values, names, weights=self.weights))
 
     def _finish(self, engine: Engine) -> None:
         if world_size() > 1:

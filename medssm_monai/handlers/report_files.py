@@ -18,11 +18,13 @@ from medssm_monai.handlers.report_page import (
     write_page,
 )
 from medssm_monai.handlers.report_summary import ImageRecord
-from medssm_monai.utils.text_files import name_cell, open_text, write_text
+from medssm_monai.utils.shown_names import shown_name
+from medssm_monai.utils.text_files import markdown_text, name_cell, open_text, write_text
 from medssm_monai.utils.whole_file import replace_file
 
 __all__ = ["write_per_image", "write_report", "write_summary"]
 
+CASES = ("cases", "confident_errors")  # of a summary: lists that name files
 _COUNT_COLUMNS = ("tp", "fp", "fn", "tn")
 
 
@@ -36,7 +38,9 @@ def write_per_image(records: Sequence[ImageRecord], path: Path) -> None:
         for record in records:
             scores = ["" if math.isnan(value) else f"{value:.6f}" for value in record.scores.values()]
             names = [name_cell(getattr(record, column) or "") for column in extra]
-            writer.writerow([name_cell(record.name), *names, *record.size, *scores, *record.counts.tolist()])
+            writer.writerow(
+                [name_cell(shown_name(record.name)), *names, *record.size, *scores, *record.counts.tolist()]
+            )
 
 
 def _without_nan(value: Any) -> Any:
@@ -49,9 +53,12 @@ def _without_nan(value: Any) -> Any:
 
 
 def write_summary(summary: dict[str, Any], path: Path) -> None:
-    """The summary as JSON."""
+    """The summary as JSON, with files as they may be shown."""
+    named = {
+        key: [{**case, "image": shown_name(case["image"])} for case in summary[key]] for key in CASES if key in summary
+    }
     with replace_file(path) as temporary:
-        write_text(temporary, json.dumps(_without_nan(summary), indent=2) + "\n")
+        write_text(temporary, json.dumps(_without_nan({**summary, **named}), indent=2) + "\n")
 
 
 def _tables(summary: dict[str, Any]) -> list[str]:
@@ -81,7 +88,7 @@ def write_report(summary: dict[str, Any], path: Path) -> None:
     lines = page_head(summary, "images")
     lines += ["", *_tables(summary), ""]
     for name, part in summary.get("subsets", {}).items():
-        lines += [f"## {name} ({part['images']} images)", "", *_tables(part), ""]
+        lines += [f"## {markdown_text(name)} ({part['images']} images)", "", *_tables(part), ""]
     facts = {
         "Threshold": summary["threshold"],
         "Distances in": summary["distance_unit"],

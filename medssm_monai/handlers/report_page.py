@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from medssm_monai.utils.text_files import write_text
+from medssm_monai.utils.shown_names import shown_name
+from medssm_monai.utils.text_files import markdown_text, write_text
 from medssm_monai.utils.whole_file import replace_file
 
 __all__ = ["case_list", "closing_facts", "format_interval", "format_number", "page_head", "write_page"]
@@ -28,13 +29,13 @@ def format_interval(entry: dict[str, float]) -> str:
 
 def page_head(summary: Mapping[str, Any], cases: str) -> list[str]:
     """Title, data, weights and warnings of the page; `cases` is what was counted ("images", "pairs")."""
-    data = f"Data: **{summary['data']}**, {summary['images']} {cases}"
-    lines = [f"# Evaluation: {summary['name']}", ""]
+    data = f"Data: **{markdown_text(summary['data'])}**, {summary['images']} {cases}"
+    lines = [f"# Evaluation: {markdown_text(summary['name'])}", ""]
     lines.append(data + (f" in {summary['groups']} groups." if "groups" in summary else "."))
     if summary["details"].get(WEIGHTS):
-        lines += ["", f"Weights: {summary['details'][WEIGHTS]}"]
+        lines += ["", f"Weights: {markdown_text(summary['details'][WEIGHTS])}"]
     for warning in summary["warnings"]:
-        lines += ["", f"> **Warning:** {warning}."]
+        lines += ["", f"> **Warning:** {markdown_text(warning)}."]
     return lines
 
 
@@ -52,14 +53,17 @@ def closing_facts(summary: Mapping[str, Any], cases: str, facts: Mapping[str, An
         "Versions": ", ".join(f"{package} {version}" for package, version in summary["versions"].items()),
         "Written": summary["written"],
     }
-    return [f"- {name}: {value}" for name, value in everything.items()]
+    return [f"- {markdown_text(name)}: {markdown_text(value)}" for name, value in everything.items()]
 
 
 def case_list(summary: Mapping[str, Any]) -> list[str]:
     """The worst, median and best cases by file and figure; nothing where none were chosen."""
     if not summary["cases"]:
         return []
-    named = [f"- {case['kind']}: {case['image']} ({format_number(case['score'])})" for case in summary["cases"]]
+    named = [
+        f"- {case['kind']}: {markdown_text(shown_name(case['image']))} ({format_number(case['score'])})"
+        for case in summary["cases"]
+    ]
     return ["", f"Worst, median and best by {summary['cases_by']}:", "", *named]
 
 

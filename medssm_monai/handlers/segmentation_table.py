@@ -17,6 +17,7 @@ from medssm_monai.handlers.batch_files import decollated, item_file
 from medssm_monai.handlers.bulk_items import item_stage
 from medssm_monai.utils import replace_file, writable_folder
 from medssm_monai.utils.growing_table import GrowingTable
+from medssm_monai.utils.shown_names import shown_name
 from medssm_monai.utils.text_files import name_cell
 
 __all__ = ["SegmentationTable", "pixel_area"]
@@ -30,7 +31,7 @@ class SegmentationTable:
     Ignite handler for an evaluator of a segmentation without labels that saves its masks (`SaveImage2Dd`). For
     each image, as it comes, a row of a table and a picture of the mask's outline on the image:
 
-    * `image`, `mask`: their files;
+    * `image`, `mask`: their files, the image's from the data folder on;
     * `area_pixels`; `area_mm2` where the file knows its spacing, else an empty cell (PNG, JPEG, TIFF, BMP);
     * `share` of the image, 0 to 1; `confidence`, the mean probability within the mask, empty without foreground;
     * `overlay`: the picture, in the folder `overlays` beside the mask.
@@ -83,7 +84,7 @@ class SegmentationTable:
         probability = torch.as_tensor(values).detach().cpu().float().numpy()[0]
         mask = probability >= self.threshold
         area, unit = int(mask.sum()), pixel_area(meta)
-        row: dict[str, Any] = {"image": name_cell(file), "mask": name_cell(saved), "area_pixels": area}
+        row: dict[str, Any] = {"image": name_cell(shown_name(file)), "mask": name_cell(saved), "area_pixels": area}
         row["area_mm2"] = "" if unit is None else f"{area * unit:.4f}"
         row["share"] = f"{area / mask.size:.6f}"
         row["confidence"] = f"{float(probability[mask].mean(dtype=np.float64)):.6f}" if area else ""

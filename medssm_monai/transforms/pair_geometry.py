@@ -14,6 +14,7 @@ from monai.transforms import MapTransform, ResampleToMatch
 from monai.utils import ensure_tuple_rep
 
 from ..data.files import RASTER
+from ..utils.shown_names import shown_name
 
 __all__ = ["MatchPairD", "MatchPairDict", "MatchPaird"]
 
@@ -82,7 +83,9 @@ class MatchPaird(MapTransform):
                     "register and resample them to one grid first."
                 )
             if _has_affine(a) != _has_affine(b):
-                logger.warning("%s: only one has an affine; taken as registered because their sizes agree", names)
+                logger.warning(
+                    "%s: only one has an affine; taken as registered because their sizes agree", _shown(a, b)
+                )
             return b
         b_to_a = _voxels_to_voxels(a, b, self.spatial_dims, names)
         shift = _largest_shift(b_to_a, b.shape[1:])
@@ -96,7 +99,7 @@ class MatchPaird(MapTransform):
         logger.warning(
             "%s: affines or sizes differ (by up to %.3g voxels of the first); the second is resampled onto the first, "
             "of which it covers %.0f %%",
-            names,
+            _shown(a, b),
             shift,
             100 * share,
         )
@@ -112,6 +115,11 @@ class MatchPaird(MapTransform):
 
 def _name(image: torch.Tensor, key: Hashable) -> str:
     return str(image.meta.get("filename_or_obj", repr(key))) if isinstance(image, MetaTensor) else repr(key)
+
+
+def _shown(*images: torch.Tensor) -> str:
+    """The names of images for the log."""
+    return " and ".join(shown_name(_name(image, "image")) for image in images)
 
 
 def _as_expected(image: torch.Tensor, dims: int, channels: int) -> torch.Tensor:

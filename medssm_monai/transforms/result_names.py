@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from ..data.files import file_stem
+from ..utils.shown_names import shown_name
 from ..utils.text_files import printable
 
 __all__ = ["ResultNames"]
@@ -32,7 +33,7 @@ class ResultNames:
         targets = (folder / f"{name}{suffix}" for name in names)
         target = next(one for one in targets if self._taken.get(one, source) == source)
         if target.name != f"{stem}{suffix}":
-            message = f"{source}: {stem}{suffix} belongs to another input, saved as {target.name}"
+            message = f"{shown_name(source)}: {stem}{suffix} belongs to another input, saved as {target.name}"
             logger.warning("%s", printable(message))
         self._taken[target] = source
         return target

@@ -26,16 +26,16 @@ def find_bundle_root(name: str, argv: Sequence[str] | None = None, cwd: str | Pa
     1. the folder of the config that the running MONAI workflow has read (hosts in Python);
     2. the parent of the ``configs`` folder of the (first) ``--config_file`` on the command line, or of the one that an
        ``--args_file`` names;
-    3. the current folder;
-    4. where bundles are found by name (:func:`~medssm_monai.utils.find_bundle`): the folders of ``MEDSSM_BUNDLES``,
-       ``bundles/`` of the source checkout and of the current folder.
+    3. where bundles are found by name (:func:`~medssm_monai.utils.find_bundle`): the folders of ``MEDSSM_BUNDLES`` and
+       ``bundles/`` of the source checkout.
 
-    A folder counts when its ``configs/metadata.json`` carries this ``name``.
+    A folder counts when its ``configs/metadata.json`` carries this ``name``. The current folder is not looked at, since
+    nobody has named it.
 
     Args:
         name: value of ``name`` in the bundle's ``configs/metadata.json``.
         argv: command line, default ``sys.argv[1:]``.
-        cwd: current folder, default that of the process.
+        cwd: folder from which relative names on the command line count, default that of the process.
 
     Returns:
         Absolute path.
@@ -50,7 +50,6 @@ def find_bundle_root(name: str, argv: Sequence[str] | None = None, cwd: str | Pa
     workflow, config = calling(ConfigWorkflow), _config_file(argv, cwd)
     candidates = [Path(workflow.config_root_path).resolve().parent] if workflow is not None else []
     candidates += [(cwd / config).resolve().parent.parent] if config is not None else []
-    candidates = list(dict.fromkeys([*candidates, cwd.resolve()]))
     for folder in candidates:
         if _bundle_name(folder) == name:
             return str(folder)
@@ -58,7 +57,7 @@ def find_bundle_root(name: str, argv: Sequence[str] | None = None, cwd: str | Pa
     if by_name:
         logger.info("bundle_root: %s, found by the name %r (--bundle_root takes another one)", by_name[0], name)
         return str(by_name[0])
-    looked = ", ".join(map(str, [*candidates, *bundle_places()]))
+    looked = ", ".join(map(str, dict.fromkeys([*candidates, *bundle_places()])))
     raise FileNotFoundError(
         f"cannot tell where the bundle {name!r} lies: no configs/metadata.json with that name in {looked}. "
         "Pass its folder, --bundle_root PATH (in Python: bundle_root=PATH)."

@@ -20,9 +20,9 @@ def bundle_config(root: Path, name: str) -> Path | None:
 
 
 def bundle_places() -> list[Path]:
-    """Folders in which bundles are looked for by name."""
+    """Folders in which bundles are looked for by name; never the current one: what lies there may be anybody's."""
     named = [Path(entry).expanduser() for entry in os.environ.get(BUNDLES_VARIABLE, "").split(os.pathsep) if entry]
-    places = [*named, CHECKOUT / "bundles", Path.cwd() / "bundles"]
+    places = [*named, CHECKOUT / "bundles"]
     return list(dict.fromkeys(place.absolute() for place in places))
 
 
@@ -41,8 +41,8 @@ def find_bundle(bundle: str | os.PathLike[str]) -> Path:
 
     Args:
         bundle: the folder itself (a ``Path``, or text with a separator), or a name. A name is looked for in the folders
-            of the environment variable ``MEDSSM_BUNDLES``, in ``bundles/`` of the source checkout that this package
-            runs from, and in ``bundles/`` of the current folder. (Installed wheels hold no bundles.)
+            of the environment variable ``MEDSSM_BUNDLES`` and in ``bundles/`` of the source checkout that this package
+            runs from, not in the current folder: ``./NAME`` names a bundle there. (Installed wheels hold no bundles.)
 
     Raises:
         FileNotFoundError: no such bundle; the message says where it was looked for.

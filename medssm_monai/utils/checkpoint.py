@@ -57,7 +57,7 @@ def load_weights(
     saved = read_weights(path)
     _compare(path, saved, network, num_classes)
     network.load_state_dict(saved)
-    described = describe_weights_file(path)
+    described = describe_weights_file(path, path)
     logger.info("weights: %s", described)
     return described
 
@@ -124,7 +124,7 @@ def start_from(network: nn.Module, ckpt_path: str | os.PathLike | None) -> nn.Mo
             "settings that it was trained with, in the file .json beside it, or leave init_from out."
         )
     network.load_state_dict(fitting, strict=False)
-    logger.info("the training starts from %s", describe_weights_file(name))
+    logger.info("the training starts from %s", describe_weights_file(name, name))
     others = sorted(own.keys() - fitting.keys())
     if others:
         logger.warning("%s: %s have another shape here and start afresh", name, _some(others))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .file_hash import file_sha256
+from .settings_schema import RESTORE, check_settings
 from .whole_file import replace_file
 
 __all__ = [
@@ -36,6 +37,7 @@ TRAINED_ON = "trained_on"
 RESERVED = (WEIGHTS_SHA256, TRAINED_ON)
 """Keys that say whose the settings are; configs never see them."""
 
+LARGEST = 1 << 20  # bytes; a file of ten thousand class names is smaller
 TRIES, PAUSE = 10, 0.1  # seconds; a pair that is being published fits together again a moment later
 
 
@@ -55,25 +57,37 @@ def saved_settings(ckpt_path: str | os.PathLike[str]) -> dict[str, Any] | None:
     """What the settings file of a checkpoint holds, reserved keys included; None where there is no such file.
 
     Raises:
-        ValueError: when the file is no JSON object.
+        ValueError: when the file is no JSON object, or holds what no training would have written
+            (:func:`~.settings_schema.check_settings`).
     """
     path = settings_file(ckpt_path)
     if not path.is_file():
         return None
+    if path.stat().st_size > LARGEST:
+        raise ValueError(f"{path} has more than {LARGEST >> 20} MiB and is no settings file. {RESTORE}")
     try:
-        settings = json.loads(path.read_text(encoding="utf8"))
-    except ValueError as error:  # no JSON, or no UTF-8
+        settings = json.loads(path.read_text(encoding="utf8"), object_pairs_hook=_different_keys)
+    except (ValueError, RecursionError) as error:  # no JSON, or no UTF-8
         raise ValueError(f"{path} is no JSON ({error}). Restore it, or remove it and pass the settings.") from error
     if not isinstance(settings, dict):
-        raise ValueError(f"{path} must be an object, got {settings}.")
+        raise ValueError(f"{path} must be an object, got {type(settings).__name__}. {RESTORE}")
+    check_settings(settings, path)
     return settings
+
+
+def _different_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object; of two values under one key readers would take different ones."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key twice in one object")
+    return found
 
 
 def update_model_settings(ckpt_path: str | os.PathLike[str], **changes: Any) -> None:
     """Change single settings of a checkpoint, for example ``temperature=1.3``; the others stay.
 
     Raises:
-        ValueError: when the file is no JSON object.
+        ValueError: when the file is no such settings file.
     """
     write_model_settings(ckpt_path, {**(saved_settings(ckpt_path) or {}), **changes})
 
@@ -85,7 +99,8 @@ def read_model_settings(ckpt_path: str | os.PathLike[str], defaults: Mapping[str
     weights they belong to are compared with them; those of earlier versions, which do not, are taken as they are.
 
     Raises:
-        ValueError: when the file is no JSON object, holds a key that ``defaults`` lacks, or belongs to other weights.
+        ValueError: when the file is no JSON object, holds a key that ``defaults`` lacks, or a value that no training
+            would have written, or belongs to other weights.
     """
     path = settings_file(ckpt_path)
     saved = _of_these_weights(ckpt_path)
@@ -98,10 +113,7 @@ def read_model_settings(ckpt_path: str | os.PathLike[str], defaults: Mapping[str
     if unknown:
         near = {key: difflib.get_close_matches(key, defaults, 1) for key in unknown}
         meant = ", ".join(f"{key!r} (meant: {near[key][0]!r}?)" if near[key] else repr(key) for key in unknown)
-        raise ValueError(
-            f"{path} must be an object with keys among {sorted(defaults)}, but holds {meant}. Restore the file that "
-            "belongs to the weights."
-        )
+        raise ValueError(f"{path} must be an object with keys among {sorted(defaults)}, but holds {meant}. {RESTORE}")
     return {**defaults, **settings}
 
 

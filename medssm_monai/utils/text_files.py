@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any, TextIO
 
-__all__ = ["name_cell", "open_text", "printable", "write_text"]
+__all__ = ["markdown_text", "name_cell", "open_text", "printable", "write_text"]
 
+MARKS = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", **{mark: f"\\{mark}" for mark in "\\`*|~$@"}})
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -38,3 +40,20 @@ def name_cell(value: Any) -> str:
     """
     text = str(value)
     return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def markdown_text(value: Any) -> str:
+    """A value as a page in Markdown shows it: names of classes, files and weights stay texts, whatever marks they hold.
+
+    HTML, links, pictures, code, tables and emphasis are written so that they come out as their letters, on one line.
+    Numbers, and lists of numbers, are written as they are.
+    """
+    if isinstance(value, (list, tuple)):
+        inner = ", ".join(markdown_text(entry) for entry in value)
+        return f"({inner})" if isinstance(value, tuple) else f"[{inner}]"
+    if not isinstance(value, str):
+        return str(value).translate(MARKS)
+    text = re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]+", " ", value).translate(MARKS)
+    text = re.sub(r"^\s*\[|\](?=[\[(:]|\s*$)", lambda found: found[0].replace("[", r"\[").replace("]", r"\]"), text)
+    text = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)  # within a word it is no emphasis
+    return text.replace("://", ":\\//").replace("www.", "www\\.")  # no links of their own

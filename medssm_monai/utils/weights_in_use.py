@@ -12,6 +12,7 @@ from .callers import in_federation
 from .checkpoint_choice import TRAINED
 from .file_hash import file_sha256
 from .model_settings import TRAINED_ON, saved_settings
+from .shown_names import full_names
 
 __all__ = ["describe_weights", "describe_weights_file", "other_weights", "require_weights", "weights_hint"]
 
@@ -34,14 +35,16 @@ def describe_weights_file(ckpt_path: str | os.PathLike[str], name: str | None = 
 
     Args:
         ckpt_path: the weights.
-        name: what to call the file; default its path as given.
+        name: what to call the file, for its user; default its folder and name, ``models/model.pt``, for outputs (with
+            ``MEDSSM_FULL_NAMES=1`` the path as given).
     """
     path = Path(ckpt_path)
+    name = name or (str(path) if full_names() else "/".join(path.absolute().parts[-2:]))
     if not path.is_file():
-        return f"{name or path} (missing)"
+        return f"{name} (missing)"
     settings = _settings(path)
     facts = [_origin(path, settings), *_facts(settings), f"SHA-256 {file_sha256(path)[:DIGITS]}"]
-    return f"{name or path} ({'; '.join(facts)})"
+    return f"{name} ({'; '.join(facts)})"
 
 
 def _settings(path: Path) -> Mapping[str, Any]:
@@ -100,7 +103,7 @@ def weights_hint(ckpt_path: str | os.PathLike[str]) -> str:
     """For the end of an error: which weights were taken, and which others there are."""
     there = _listed(ckpt_path)
     choose = f" Others there: {there}; choose with --ckpt_path FILE." if there else ""
-    return f"The weights are {describe_weights_file(ckpt_path)}.{choose}"
+    return f"The weights are {describe_weights_file(ckpt_path, os.fspath(ckpt_path))}.{choose}"
 
 
 def require_weights(ckpt_path: str | os.PathLike[str] | None, what: str = "trained weights", mend: str = MEND) -> str:

@@ -28,7 +28,11 @@ def _figure(width: float, height: float) -> Any:
 
 
 def _names(class_names: Sequence[str] | None, num_classes: int) -> list[str]:
-    return list(class_names) if class_names is not None else [f"class_{number}" for number in range(num_classes)]
+    """Names as Matplotlib writes them: ``$`` starts no formula, ``_`` hides none from a legend."""
+    if class_names is None:
+        return [f"class_{number}" for number in range(num_classes)]
+    plain = [str(name).replace("$", r"\$") for name in class_names]
+    return [f" {name}" if name.startswith("_") else name for name in plain]
 
 
 def _shown_classes(data: Predictions) -> range:

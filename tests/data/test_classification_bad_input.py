@@ -69,7 +69,7 @@ def test_equal_files_in_two_parts_are_reported_dropped_or_refused(tmp_path, capl
     lists = classification_datalists(tmp_path)
     assert [len(items) for items in lists.values()] == [12, 12, 12]
     assert "2 image(s) lie in more than one part" in caplog.text
-    assert str(tmp_path / "test/a/a-1.png") in caplog.text
+    assert " = test/a/a-1.png (test)" in caplog.text
     dropped = classification_datalists(tmp_path, duplicates="drop")
     assert [len(items) for items in dropped.values()] == [10, 12, 12]
     text = message(tmp_path, duplicates="error")
@@ -151,7 +151,7 @@ def test_a_truncated_npz(tmp_path):
 def test_an_unofficial_file_warns_by_name_or_fails_when_strict(tmp_path, caplog, monkeypatch):
     file = save_npz(tmp_path / "breastmnist.npz")
     classification_datalists(file)
-    assert str(file) in caplog.text
+    assert file.name in caplog.text
     assert "MD5" in caplog.text
     assert "not the official file" in message(file, strict_data=True)
     digest = medmnist_module.hashlib.md5(file.read_bytes()).hexdigest()

@@ -48,7 +48,7 @@ def test_what_is_passed_over_is_counted_by_suffix_in_one_line(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         assert names(image_datalist(tmp_path)) == ["a"]
     assert lines(caplog) == [
-        f"{tmp_path}: 6 files passed over: .heic (2), .svg (1), .txt (2), no suffix (1)",
+        "(data folder): 6 files passed over: .heic (2), .svg (1), .txt (2), no suffix (1)",
     ]
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 

@@ -76,7 +76,7 @@ def test_every_failure_is_listed_and_the_others_are_done(folder, tmp_path, batch
         "7 good.png",
     ]
     for row in done:
-        mean = np.asarray(Image.open(row["image"])).mean() / 255
+        mean = np.asarray(Image.open(folder / row["image"])).mean() / 255
         expected = np.exp(mean) / (np.exp(mean) + np.exp(1 - mean))
         assert float(row["probability_a"]) == pytest.approx(expected, abs=2e-6)
     failed = {os.path.basename(row["file"]): row for row in rows_of(tmp_path / "out" / "failed.csv")}
@@ -151,7 +151,7 @@ def test_tables_of_an_earlier_run_are_kept_under_a_dated_name(folder, tmp_path):
     evaluator(folder, tmp_path).run()
     before = rows_of(tmp_path / "failed.csv")
     for row in before:
-        os.remove(row["file"])
+        os.remove(folder / row["file"])
     evaluator(folder, tmp_path).run()
     assert not (tmp_path / "failed.csv").exists()  # nothing failed: an old list would be taken for this run's
     (kept,) = tmp_path.glob("failed_*.csv")

@@ -42,7 +42,7 @@ def test_area_share_and_confidence(tmp_path):
         item(empty, RASTER, np.eye(4), "b.png"),
     )
     assert full == {
-        "image": "/x/=a.nii.gz",
+        "image": "'=a.nii.gz",
         "mask": "/y/a.nii.gz",
         "area_pixels": "3",
         "area_mm2": "3.0000",

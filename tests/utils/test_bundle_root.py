@@ -40,12 +40,23 @@ def test_from_an_args_file(bundle):
     assert find_bundle_root("mine", ["run", "--args_file", "args.json"], bundle.parent) == str(bundle)
 
 
-def test_current_folder_only_when_it_is_that_bundle(bundle):
-    assert find_bundle_root("mine", [], bundle) == str(bundle)
+def test_the_current_folder_is_not_looked_at(bundle):
+    for argv in ([], ["run", "--config_file", "../other/configs/train.yaml"]):
+        with pytest.raises(FileNotFoundError, match="--bundle_root"):
+            find_bundle_root("mine", argv, bundle)
+    assert find_bundle_root("mine", ["run", "--config_file", "configs/train.yaml"], bundle) == str(bundle)
     with pytest.raises(FileNotFoundError, match="--bundle_root"):
-        find_bundle_root("other", [], bundle)
-    with pytest.raises(FileNotFoundError, match="--bundle_root"):
-        find_bundle_root("mine", ["--config_file", "elsewhere/train.yaml"], bundle.parent)
+        find_bundle_root("other", ["run", "--config_file", "configs/train.yaml"], bundle)
+
+
+def test_a_folder_planted_in_the_current_one_does_not_stand_in_for_a_bundle(tmp_path, monkeypatch):
+    for folder in (tmp_path, tmp_path / "bundles" / "mamba_mis", tmp_path / "mamba_mis"):
+        (folder / "configs").mkdir(parents=True)
+        (folder / "configs" / "metadata.json").write_text(json.dumps({"name": "mamba_mis"}))
+        (folder / "configs" / "inference.yaml").write_text("a: 1")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["host"])
+    assert not find_bundle_root("mamba_mis").startswith(str(tmp_path))
 
 
 def test_the_folder_of_a_running_workflow_comes_first(bundle, tmp_path, monkeypatch):

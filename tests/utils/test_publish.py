@@ -140,12 +140,12 @@ def test_a_finished_run_that_is_resumed_does_not_push_away_a_later_one(tmp_path)
     for run in (first, second, first):
         publish_weights(run, target)
     assert pairs(target)["model"] == ("second", "second")
-    publish_weights(model(first, "first, better"), target)
-    assert pairs(target)["model"] == ("first, better", "first, better")
+    publish_weights(model(first, "first-better"), target)
+    assert pairs(target)["model"] == ("first-better", "first-better")
     for end in ("pt", "json"):
         (target / f"model.{end}").unlink()
     publish_weights(first, target)
-    assert pairs(target)["model"] == ("first, better", "first, better")
+    assert pairs(target)["model"] == ("first-better", "first-better")
 
 
 @pytest.mark.parametrize(
@@ -188,8 +188,8 @@ def test_links_are_replaced_and_not_followed(tmp_path):
 
 
 def test_many_that_end_together_are_all_kept_as_pairs(tmp_path):
-    runs = [model(tmp_path / f"run{number}", f"weights {number}") for number in range(8)]
+    runs = [model(tmp_path / f"run{number}", f"weights-{number}") for number in range(8)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda run: publish_weights(run, tmp_path / "models"), runs))
     found = pairs(tmp_path / "models")
-    assert sorted(found.values()) == [(f"weights {number}",) * 2 for number in range(8)]
+    assert sorted(found.values()) == [(f"weights-{number}",) * 2 for number in range(8)]

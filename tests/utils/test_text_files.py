@@ -7,7 +7,7 @@ import csv
 import pytest
 
 from medssm_monai.utils.growing_table import GrowingTable
-from medssm_monai.utils.text_files import name_cell, open_text, printable, write_text
+from medssm_monai.utils.text_files import markdown_text, name_cell, open_text, printable, write_text
 
 LATIN = b"gr\xfcn \xe9t\xe9.png".decode("utf-8", "surrogateescape")
 
@@ -45,3 +45,27 @@ def test_a_growing_table_is_readable_after_each_row_and_keeps_the_one_before(tmp
     table.append({"other": 1})
     assert path.read_text() == "other\n1\n"
     assert len(list(tmp_path.glob("t_*.csv"))) == 2
+
+
+MARKED = [
+    ("<script>alert(1)</script>", "&lt;script&gt;alert(1)&lt;/script&gt;"),
+    ("| a | [x](javascript:alert(1)) |", "\\| a \\| [x\\](javascript:alert(1)) \\|"),
+    ("![x](http://e/x.png)", "![x\\](http:\\//e/x.png)"),
+    ("[x]: http://e", "\\[x\\]: http:\\//e"),
+    ("`code` **b** ~~s~~", "\\`code\\` \\*\\*b\\*\\* \\~\\~s\\~\\~"),
+    ("_i_ a_b (_mean)", "\\_i\\_ a_b (\\_mean)"),
+    ("x\n# head\r\u2028y", "x # head y"),
+    ("www.e.org me@e.org", "www\\.e.org me\\@e.org"),
+    ("&lt; a\\|b", "&amp;lt; a\\\\\\|b"),
+    ("normal, benign (2 of 3)", "normal, benign (2 of 3)"),
+    ([64, 64], "[64, 64]"),
+    (["a|b", "c"], "[a\\|b, c]"),
+    (0.5, "0.5"),
+    (None, "None"),
+]
+
+
+@pytest.mark.parametrize(("value", "written"), MARKED)
+def test_names_are_texts_in_a_page(value, written):
+    """As read by hand, and as CommonMark and GitHub's tables read them: the page shows ``value`` itself."""
+    assert markdown_text(value) == written

@@ -46,12 +46,12 @@ def weights(folder, name="model", card=False, **settings):
 )
 def test_a_line_names_file_origin_and_task(tmp_path, made, said):
     path = weights(tmp_path, **made)
-    assert describe_weights(path) == f"{path} {said}{DIGEST[:12]})"
+    assert describe_weights(path) == f"{tmp_path.name}/{path.name} {said}{DIGEST[:12]})"
     assert describe_weights(path, "here").startswith("here (")
 
 
 def test_missing_weights_and_spoilt_settings_do_not_stop_the_line(tmp_path):
-    assert describe_weights(tmp_path / "model.pt") == f"{tmp_path / 'model.pt'} (missing)"
+    assert describe_weights(tmp_path / "model.pt") == f"{tmp_path.name}/model.pt (missing)"
     path = weights(tmp_path)
     path.with_suffix(".json").write_text("{")
     assert "training data not recorded" in describe_weights(path)

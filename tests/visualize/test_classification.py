@@ -66,3 +66,11 @@ def test_wrong_number_of_names(plot, tmp_path) -> None:
 def test_logits_are_refused(plot, tmp_path) -> None:
     with pytest.raises(ValueError, match="softmax"):
         plot(np.array([[3.0, -1.0]]), [0], tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("plot", [plot_confusion_matrix, plot_roc_curves, plot_pr_curves])
+def test_names_of_classes_are_no_formulas(plot, tmp_path) -> None:
+    probabilities, labels = samples(3)
+    plot(probabilities, labels, tmp_path / "a.png", ["$\\nonsense$", "$x$", "_hidden"])
+    plot(probabilities, labels, tmp_path / "b.png", ["$\\nonsense$", "x", "_hidden"])
+    assert (pixels(tmp_path / "a.png") != pixels(tmp_path / "b.png")).any()  # "$x$" keeps its marks

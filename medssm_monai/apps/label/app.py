@@ -23,6 +23,7 @@ from monailabel.tasks.activelearning.random import Random
 import medssm_monai
 
 from ...utils.bundles import list_bundles
+from ...utils.shown_names import remember_data, remember_place
 from .datastore import StudyDatastore
 from .desk import Busy, Desk, TookTooLong
 from .errors import BAD_INPUT, NOT_FOUND, answered
@@ -69,6 +70,8 @@ class BundleApp(MONAILabelApp):
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
         wanted = [name.strip() for name in str(conf.get("models", "all")).split(",") if name.strip()]
         names = sorted(list_bundles()) if wanted == ["all"] else wanted
+        remember_place(app_dir, "(app folder)")
+        remember_data(studies)
         self.device = conf.get("device") or None
         self.limits = (current_options() or ServerOptions()).limits
         self.desk: Desk[dict[str, Any]] = Desk(

@@ -10,6 +10,7 @@ from fastapi import HTTPException
 from monailabel.interfaces.exception import MONAILabelException
 
 from ...data import DatalistError, ImageReadError
+from ...utils.shown_names import shown_text
 
 __all__ = ["BAD_INPUT", "NOT_FOUND", "NO_MODEL", "answered"]
 
@@ -34,8 +35,9 @@ def answered(status: int, what: str) -> Iterator[None]:
     except MONAILabelException as error:
         raise HTTPException(NOT_FOUND, f"{what}: {error.msg}") from error
     except (ImageReadError, DatalistError, FileNotFoundError, ValueError) as error:
-        logger.warning("%s: %s", what, error)
-        raise HTTPException(status, f"{what}: {error}") from error
+        text = shown_text(f"{what}: {error}")  # names within studies and bundle: where they lie is nobody's business
+        logger.warning("%s", text)
+        raise HTTPException(status, text) from error
     except Exception as error:
         logger.exception("%s failed", what)
-        raise HTTPException(500, f"{what}: {type(error).__name__}: {error}") from error
+        raise HTTPException(500, shown_text(f"{what}: {type(error).__name__}: {error}")) from error

@@ -55,7 +55,7 @@ class BundleInfer(InferTask):
 
     def config(self) -> dict[str, Any]:
         weights = self.model.weights
-        return {"weights": self._within(describe_weights(weights)) if weights else "none: train first"}
+        return {"weights": self._within(describe_weights(weights, str(weights))) if weights else "none: train first"}
 
     def _within(self, line: str) -> str:
         """A line about weights with their place in the bundle; where that lies is nobody's business over HTTP."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...utils.bundles import find_bundle
+from ...utils.shown_names import remember_place
 from ..predictor import Predictor, load
 
 __all__ = ["ServedModel"]
@@ -27,6 +28,7 @@ class ServedModel:
 
     def __init__(self, name: str, **overrides: Any) -> None:
         self.name, self.root, self._overrides = name, find_bundle(name), overrides
+        remember_place(self.root, self.name)
         self._lock = threading.Lock()
         self._predictor: Predictor | None = None
         self._stamp: Stamp = ()
