@@ -223,7 +223,7 @@ def jpeg(width, height, marker=0xC0):
 @pytest.mark.parametrize("padding", [0, 5000], ids=["as usual", "behind a long meta header"])
 def test_a_compressed_picture_inside_a_small_dicom_is_looked_at(tmp_path, syntax, stream, padding):
     path = encapsulate(save_dicom(tmp_path / "a.dcm", np.zeros((10, 10), np.uint8)), syntax, stream, padding)
-    for load in (LoadImage2D(), LoadVolume()):
+    for load in (LoadImage2D(), LoadImage3D()):
         with pytest.raises(TooLargeError, match="60000 x 60000 = 3600000000 pixels"):
             load(path)
 
@@ -245,7 +245,7 @@ def test_a_deflated_dicom_is_read_and_one_that_unpacks_without_end_is_not(tmp_pa
 
 def test_pixels_that_a_dicom_claims_and_does_not_have_are_not_made_up(tmp_path):
     path = save_dicom(tmp_path / "a.dcm", np.zeros((2, 2), np.uint8), size=(600, 600))
-    for load in (LoadImage2D(), LoadVolume()):
+    for load in (LoadImage2D(), LoadImage3D()):
         with pytest.raises(ImageReadError, match="a.dcm: .*fewer pixels than its header says"):
             load(path)
 
@@ -261,7 +261,7 @@ def test_extensions_of_nifti_without_end(tmp_path, offset):
     content = bytearray(path.read_bytes())
     content[108:112] = struct.pack("<f", offset)
     path.write_bytes(content)
-    for load in (LoadImage2D(), LoadVolume()):
+    for load in (LoadImage2D(), LoadImage3D()):
         with pytest.raises(TooLargeError, match="bytes before the image"):
             load(path)
 
@@ -280,9 +280,9 @@ def test_colours_and_long_values_of_volumes_count(tmp_path, monkeypatch):
     nib.save(nib.Nifti1Image(np.zeros((6, 5, 4), np.float64), np.eye(4)), tmp_path / "f8.nii.gz")
     nib.save(nib.Nifti1Image(np.zeros((6, 5, 4), np.int16), np.eye(4)), tmp_path / "i2.nii.gz")
     monkeypatch.setenv(MAX_PIXELS_VARIABLE, "40")  # 120 voxels
-    assert LoadVolume()(tmp_path / "i2.nii.gz").shape == (1, 6, 5, 4)
+    assert LoadImage3D()(tmp_path / "i2.nii.gz").shape == (1, 6, 5, 4)
     with pytest.raises(TooLargeError, match=r"120 voxels that count 2 times .*MEDSSM_MAX_PIXELS=80"):
-        LoadVolume()(tmp_path / "f8.nii.gz")
+        LoadImage3D()(tmp_path / "f8.nii.gz")
 
 
 def test_a_list_that_is_none_by_its_size(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 from medssm_monai.data import ImageReadError
 from medssm_monai.data.nifti import nifti_facts
 from medssm_monai.data.volume import is_volume, read_volume
-from medssm_monai.transforms import LoadImage2D, SaveSegmentation
+from medssm_monai.transforms import LoadImage2D, SaveImage2D
 
 from .builders import picture, save, square_mask
 
@@ -62,7 +62,7 @@ def test_a_mask_is_written_without_the_axis_of_the_colours(tmp_path):
     by_itk(RGB[None], tmp_path / "a.nii.gz", False)
     image = LoadImage2D()(tmp_path / "a.nii.gz")
     assert tuple(image.meta["file_shape"]) == (7, 5, 1, 0)
-    saver = SaveSegmentation(tmp_path / "out")
+    saver = SaveImage2D(tmp_path / "out")
     saver(image[:1] * 0)
     (written,) = (tmp_path / "out").rglob("*.nii.gz")
     assert nib.load(written).shape == (7, 5, 1)
