@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fastapi import HTTPException
+from monailabel.config import settings
 from monailabel.interfaces.exception import MONAILabelException
 
 from ...data import DatalistError, ImageReadError
+from ...utils.bundles import BUNDLES_VARIABLE
 
-__all__ = ["BAD_INPUT", "NOT_FOUND", "NO_MODEL", "answered"]
+__all__ = ["BAD_INPUT", "NOT_FOUND", "NO_MODEL", "answered", "without_folders"]
 
 logger = logging.getLogger(__name__)
 BAD_INPUT = 400
@@ -32,10 +36,25 @@ def answered(status: int, what: str) -> Iterator[None]:
     except HTTPException:
         raise
     except MONAILabelException as error:
-        raise HTTPException(NOT_FOUND, f"{what}: {error.msg}") from error
+        raise HTTPException(NOT_FOUND, f"{what}: {without_folders(error.msg)}") from error
     except (ImageReadError, DatalistError, FileNotFoundError, ValueError) as error:
         logger.warning("%s: %s", what, error)
-        raise HTTPException(status, f"{what}: {error}") from error
+        raise HTTPException(status, f"{what}: {without_folders(str(error))}") from error
     except Exception as error:
         logger.exception("%s failed", what)
-        raise HTTPException(500, f"{what}: {type(error).__name__}: {error}") from error
+        raise HTTPException(500, f"{what}: {type(error).__name__}: {without_folders(str(error))}") from error
+
+
+def without_folders(message: str) -> str:
+    """A message without the folders of the server: where studies, uploads, bundles and trainings lie is nobody's
+    business over HTTP, and their names may be a patient's."""
+    folders = {
+        str(settings.MONAI_LABEL_STUDIES or ""),
+        str(settings.MONAI_LABEL_APP_DIR or ""),
+        os.environ.get(BUNDLES_VARIABLE, ""),
+        tempfile.gettempdir(),
+    }
+    known = {folder.rstrip(os.sep) for path in folders if path for folder in (path, os.path.realpath(path))}
+    for folder in sorted(known - {""}, key=len, reverse=True):
+        message = message.replace(f"{folder}{os.sep}", "")
+    return message
