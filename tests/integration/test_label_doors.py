@@ -131,7 +131,7 @@ def test_every_image_is_listed_and_answered(server):
     assert files == {"upper": "upper.PNG", "same": "same.jpg", "same.png": "same.png"}
     for name in files:
         assert server.infer(SEGMENT, name).status_code == 200
-    server.save_label("same.png", "x.nrrd", b"NRRD0004\ntype: uint8\ndimension: 1\nsizes: 1\nencoding: raw\n\n\1")
+    server.save_label("same.png", "x.nrrd", b"NRRD0004\ntype: uint8\ndimension: 2\nsizes: 1 1\nencoding: raw\n\n\1")
     labels = server.get("/datastore/", output="all")["objects"]["same.png"]["labels"]
     assert labels["final"]["info"]["name"] == "same.png.nrrd"
     assert server.ask("DELETE", "/datastore/label?id=same.png&tag=final").status_code == 200

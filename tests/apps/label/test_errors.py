@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import pytest
-from fastapi import HTTPException
-from monailabel.config import settings
 
-from medssm_monai.apps.label.errors import answered, without_folders
 from medssm_monai.data import ImageReadError
+
+settings = pytest.importorskip("monailabel.config").settings  # in an environment of its own
+HTTPException = pytest.importorskip("fastapi").HTTPException
 
 
 @pytest.mark.parametrize(
     ("error", "status"), [(ValueError, 400), (ImageReadError, 400), (FileNotFoundError, 400), (KeyError, 500)]
 )
 def test_an_answer_names_no_folder_of_the_server(tmp_path, monkeypatch, error, status):
+    from medssm_monai.apps.label.errors import answered
+
     (tmp_path / "Doe, Jane").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "Doe, Jane")
     monkeypatch.setattr(settings, "MONAI_LABEL_STUDIES", str(tmp_path / "link"))
@@ -26,5 +28,7 @@ def test_an_answer_names_no_folder_of_the_server(tmp_path, monkeypatch, error, s
 
 
 def test_other_text_stays(monkeypatch):
+    from medssm_monai.apps.label.errors import without_folders
+
     monkeypatch.setattr(settings, "MONAI_LABEL_STUDIES", "/")
     assert without_folders("1/2 of a/b: no such file") == "1/2 of a/b: no such file"
