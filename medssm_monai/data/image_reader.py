@@ -42,7 +42,7 @@ class Pixels:
     Attributes:
         values: ``(H, W, C)`` float32 with C = 1 or 3, in file units.
         full_range: value that stands for 1.0 (255, 65535, or 1 for 1-bit files); None when the file type has no fixed
-            range (NIfTI, DICOM above 8 bits, floating-point TIFF).
+            range (NIfTI and DICOM above 8 bits, floating-point TIFF).
         kind: ``"raster"``, ``"nifti"``, ``"dicom"`` or ``"array"`` (an image inside an ``.npz`` file).
         lossy: True for formats whose compression adds small grey values (JPEG).
         affine: ``(4, 4)`` of the (row, column) array; identity for raster files.
@@ -245,8 +245,8 @@ class Reader2D(ImageReader):
         intensity_range: value that stands for 1.0 in 16-bit images; None goes by each file, 65535 where it says nothing
             (:class:`~medssm_monai.data.intensity.IntensityRange`).
         foreground: of masks, see :func:`~medssm_monai.data.mask.read_mask`.
-        scale: bring image values to [0, 1]: by the type's range for 8- and 16-bit files, by the slice's own minimum
-            and maximum where the type has no fixed range (a constant slice becomes 0). False keeps the file's units.
+        scale: bring image values to [0, 1], as :mod:`~medssm_monai.data.intensity` says for each kind of file (a
+            constant slice without a range of its own becomes 0). False keeps the file's units.
 
     Raises:
         ValueError: unknown ``kind``, ``channels``, ``intensity_range`` or ``foreground``; NaN or infinite values in

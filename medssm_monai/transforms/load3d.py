@@ -25,8 +25,8 @@ class LoadImage3D(Transform):
 
     Args:
         channels: 1 (luma), 3 (grey repeated) or None (as in the file).
-        scale: to [0, 1], by 255 or 65535 for 8- and 16-bit arrays of ``.npz`` files, else by the volume's own minimum
-            and maximum; False keeps the units of the file, for :class:`~medssm_monai.transforms.ToUnitRange`.
+        scale: to [0, 1], as :mod:`~medssm_monai.data.intensity` says for each kind of file; False keeps the units of
+            the file, for :class:`~medssm_monai.transforms.ToUnitRange`.
 
     Raises:
         FileNotFoundError: no such file.

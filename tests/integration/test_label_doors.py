@@ -12,6 +12,7 @@ import io
 import json
 import os
 import stat
+import struct
 import tarfile
 import threading
 import time
@@ -53,6 +54,15 @@ def picture(seed: int = 0, size: tuple[int, int] = (48, 64)) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(values).save(stream, "PNG")
     return stream.getvalue()
+
+
+def picture_of(side: int) -> bytes:
+    """A BMP whose header claims this side."""
+    stream = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(stream, "BMP")
+    content = bytearray(stream.getvalue())
+    content[18:26] = struct.pack("<ii", side, side)
+    return bytes(content)
 
 
 def tree(folder: Path) -> dict[str, str]:
@@ -121,7 +131,7 @@ def test_every_image_is_listed_and_answered(server):
     assert files == {"upper": "upper.PNG", "same": "same.jpg", "same.png": "same.png"}
     for name in files:
         assert server.infer(SEGMENT, name).status_code == 200
-    server.save_label("same.png", "x.nrrd", b"NRRD0004\ntype: uint8\ndimension: 1\nsizes: 1\nencoding: raw\n\n\1")
+    server.save_label("same.png", "x.nrrd", b"NRRD0004\ntype: uint8\ndimension: 2\nsizes: 1 1\nencoding: raw\n\n\1")
     labels = server.get("/datastore/", output="all")["objects"]["same.png"]["labels"]
     assert labels["final"]["info"]["name"] == "same.png.nrrd"
     assert server.ask("DELETE", "/datastore/label?id=same.png&tag=final").status_code == 200
@@ -350,6 +360,9 @@ def test_what_the_server_notes_is_not_a_clients_to_change(server, key):
         (f"/scoring/{SEGMENT}_epistemic", {"samples": 2}, "there is no samples"),
         (f"/train/{SEGMENT}", {"max_epochs": 10**9}, "max_epochs must be a whole number from 1 to 5"),
         (f"/train/{SEGMENT}", {"overrides": {"max_epochs": 10**9}}, "beside overrides"),
+        (f"/train/{SEGMENT}", {"overrides": {"seed": "$exit(3)"}}, "seed: only numbers"),
+        (f"/train/{SEGMENT}", {"overrides": {"network#_target_": "os.getcwd"}}, "cannot be set by a request"),
+        (f"/train/{SEGMENT}", {"overrides": {"image_size": [10**6, 10**6]}}, "image_size up to 2048"),
         (f"/train/{SEGMENT}", {"gpus": {"a": 1}}, "there is no gpus"),
         (f"/train/{SEGMENT}", {"learning_rate": 1}, "there is no learning_rate"),
         (f"/batch/infer/{SEGMENT}", {"images": ["/etc/hostname"]}, "there is no images"),
@@ -378,6 +391,51 @@ def test_what_a_task_may_cost_is_limited(server, path, body, message, sync):
 def test_params_are_taken_or_refused(server, model, params, message):
     answer = server.infer(model, "a", **params)
     assert (answer.status_code, message in answer.text) == (400, True), answer.text
+
+
+HOSTILE = {  # headers of some bytes that claim gigabytes, or end a program that believes them
+    "a.nrrd": b"NRRD0004\ntype: uchar\ndimension: 16\nsizes:" + b" 9" * 16 + b"\nencoding: gzip\n\n" + bytes(99),
+    "b.nrrd": b"NRRD0004\ntype: uchar\ndimension: 2\nsizes: 100000 100000\nencoding: raw\n\n" + bytes(99),
+    "c.gif": b"GIF89a\n\0\n\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\xff\xff\xff\xff\0\x02\x02D\x01\0;",
+    "d.bmp": picture_of(60000),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_images_that_claim_what_they_are_not_are_answered(server, name, tmp_path):
+    (tmp_path / name).write_bytes(HOSTILE[name])
+    answer = server.infer(SEGMENT, file=tmp_path / name)
+    assert answer.status_code == 400, answer.text
+    assert server.ask("GET", "/info/").status_code == 200
+    assert server.uploads() == []
+
+
+def test_answers_name_no_folder_of_the_server(server, tmp_path, place):
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    answer = server.infer(SEGMENT, file=tmp_path / "a.png")
+    assert answer.status_code == 400
+    assert ".png: not an image of a known format" in answer.text
+    assert str(place) not in answer.text and str(server.temporary) not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({"Origin": "http://[::1"}, 403), ({"Sec-Fetch-Site": "cross-site"}, 403), ({"Host": "evil.example"}, 400)],
+)
+def test_headers_of_other_places(server, headers, status):
+    assert server.ask("GET", "/info/", headers={**server.headers, **headers}).status_code == status
+
+
+@pytest.mark.parametrize("expiry", [-1, 10**12])
+def test_a_session_is_not_kept_for_ever(server, expiry):
+    answer = server.ask("PUT", f"/session/?expiry={expiry}", files={"files": ("a.png", picture())})
+    assert (answer.status_code, "expiry must be" in answer.text) == (400, True), answer.text
+
+
+def test_a_client_cannot_say_that_it_is_another(server, place):
+    server.ask("GET", "/info/", headers={**server.headers, "X-Forwarded-For": "10.9.8.7"})
+    server.ask("GET", "/info/")
+    assert "10.9.8.7" not in (place / "studies" / ".medssm_label" / "logs" / "audit.log").read_text()
 
 
 def test_a_threshold_is_taken(server):

@@ -27,6 +27,7 @@ __all__ = ["main"]
 ENTRY = Path(__file__).with_name("main.py")
 DEFAULTS = {"MLFLOW_DISABLE_TELEMETRY": "true", "OMP_WAIT_POLICY": "PASSIVE"}  # for the trainings
 TOKEN_VARIABLE = "MEDSSM_LABEL_TOKEN"
+PROXIES_VARIABLE = "FORWARDED_ALLOW_IPS"  # of uvicorn: addresses of proxies whose X-Forwarded-For is believed
 SHORTEST_TOKEN = 16
 MAX_CONNECTIONS = 256
 
@@ -162,6 +163,7 @@ def main(arguments: list[str] | None = None) -> None:
         from monailabel.main import Main
     except ImportError as error:
         sys.exit(f"MONAI Label is missing or incomplete ({error}); install it: pip install 'medssm-monai[label]'.")
+    os.environ.setdefault(PROXIES_VARIABLE, "")  # who asked is told by the connection, not by a header of the request
     for variable, value in DEFAULTS.items():
         os.environ.setdefault(variable, value)
     os.umask(0o077)  # labels, index, logs, trainings: their owner's alone

@@ -18,6 +18,7 @@ Scope, Message = dict[str, Any], dict[str, Any]
 Receive, Send = Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+ONCE = ("authorization", "host", "origin", "sec-fetch-site")
 WITHOUT_TOKEN = (("GET", "/auth/"), ("GET", "/auth"), ("POST", "/auth/token"))  # how clients ask for one
 
 
@@ -68,7 +69,10 @@ def foreign_origin(headers: Mapping[str, str], scheme: str, allowed: Collection[
     """
     origin = headers.get("origin")
     if origin is not None:
-        own = urlsplit(origin)
+        try:
+            own = urlsplit(origin)
+        except ValueError:  # no address
+            return origin
         same = own.scheme in (scheme, "https") and own.netloc.lower() == headers.get("host", "").lower()
         return None if same or origin.rstrip("/") in allowed else origin
     site = headers.get("sec-fetch-site", "none")  # of browsers, also where they send no origin
@@ -93,7 +97,12 @@ class Gate:
             return
         if scope["type"] != "http":
             return  # MONAI Label has no websockets
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        pairs = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
+        headers = dict(pairs)
+        twice = [name for name in ONCE if sum(name == given for given, _ in pairs) > 1]
+        if twice:
+            await refuse(send, 400, f"{', '.join(twice)}: one header of a kind, please.")
+            return
         page = foreign_origin(headers, scope.get("scheme", "http"), self.origins)
         if page is not None:
             await refuse(send, 403, f"requests of {page[:200]} are not answered; start the server with --allow-origin.")

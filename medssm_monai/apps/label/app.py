@@ -174,6 +174,14 @@ class BundleApp(MONAILabelApp):
         with answered(BAD_INPUT, f"training of {request.get('model')}"), self._one("train"):
             return super().train(request)
 
+    def check_training(self, name: str, params: Mapping[str, Any]) -> None:
+        """Answer params that a training cannot take, before it starts in the background.
+
+        Raises:
+            ValueError: overrides that a request cannot give.
+        """
+        self._trainers[name].overrides(params.get("overrides", {}))
+
     def scoring(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         self._require(request.get("method"), self._scoring_methods)
         with answered(BAD_INPUT, f"scoring by {request.get('method')}"), self._one("scoring"):

@@ -34,7 +34,7 @@ from .formats import split_name
 from .json_values import json_object, storable
 from .names import base_name, plain_name
 from .options import Limits, ServerOptions
-from .params import infer_params, info_params, sample_params, scoring_params, train_params
+from .params import infer_params, info_params, sample_params, scoring_params, session_expiry, train_params
 from .uploads import forget_upload
 
 __all__ = ["add_endpoints"]
@@ -203,7 +203,10 @@ def _check_params(
         task = _task(arguments["model"])
         infer_params(task.kind, params, batch=True, echoed=task.config())
     elif key == ("POST", "/train/{model}"):
-        train_params(params, limits)
+        _task(arguments["model"])
+        app_instance().check_training(arguments["model"], train_params(params, limits))
+    elif key == ("PUT", "/session/"):
+        session_expiry(arguments.get("expiry", 0))
     elif key == ("POST", "/scoring/{method}"):
         app_instance().scoring_method(arguments["method"])
         scoring_params(params, limits)

@@ -8,12 +8,21 @@ from typing import Any
 from .names import plain_name
 from .options import Limits
 
-__all__ = ["INFO_KEPT", "infer_params", "info_params", "sample_params", "scoring_params", "train_params"]
+__all__ = [
+    "INFO_KEPT",
+    "infer_params",
+    "info_params",
+    "sample_params",
+    "scoring_params",
+    "session_expiry",
+    "train_params",
+]
 
 Rule = Callable[[Any], bool]
 EXTENSIONS = (".png", ".nii", ".nii.gz", ".nrrd")
 DTYPES = ("uint8", "uint16")
 INFO_KEPT = ("ts", "name", "path", "strategy")  # of an image or label, kept by the server
+LONGEST_SESSION = 7 * 24 * 3600
 SCORES = ("_epistemic", "_epistemic_weights")
 
 
@@ -132,6 +141,17 @@ def scoring_params(params: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
         "max_samples": _integer(0, 10**9),
     }
     return _checked(params, rules, "params of a scoring")
+
+
+def session_expiry(seconds: int) -> int:
+    """For how long a session is kept that nobody asks for; 0 for the server's own time.
+
+    Raises:
+        ValueError: below 0, or more than a week.
+    """
+    if not 0 <= seconds <= LONGEST_SESSION:
+        raise ValueError(f"expiry must be a whole number of seconds from 0 to {LONGEST_SESSION}, got {seconds}.")
+    return seconds
 
 
 def sample_params(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ __all__ = ["config_text", "is_handed_over", "plain_overrides"]
 CONFIG_MARKS = ("$", "@", "%")  # of MONAI's config language: expression, reference, macro
 PLAIN_TEXT = re.compile(r"\w[\w .+-]*")
 PLAIN_KEY = re.compile(r"[A-Za-z]\w*")
+LARGEST = {"image_size": 2048, "in_channels": 16, "network_args": 4096, "accumulation_steps": 1024, "patch_size": 1024}
 OF_FILES = ("_dir", "_file", "_path", "_from")
 
 
@@ -41,7 +42,7 @@ def plain_overrides(overrides: Any, config: Mapping[str, Any]) -> dict[str, Any]
     plain values; none that names a file or folder.
 
     Raises:
-        ValueError: naming what cannot be given, and what can.
+        ValueError: naming what cannot be given, and what can; sizes that fill the memory.
     """
     if not isinstance(overrides, Mapping):
         raise ValueError(f"overrides must be an object of settings and values, got {overrides!r}.")
@@ -54,7 +55,20 @@ def plain_overrides(overrides: Any, config: Mapping[str, Any]) -> dict[str, Any]
         raise ValueError(
             f"overrides: {', '.join(wrong)}: only numbers, true, false, null, words, and lists and objects of these."
         )
+    large = sorted(key for key, value in overrides.items() if _largest(value) > LARGEST.get(key, float("inf")))
+    if large:
+        limits = ", ".join(f"{key} up to {LARGEST[key]}" for key in large)
+        raise ValueError(f"overrides: more than a request may ask for: {limits}.")
     return dict(overrides)
+
+
+def _largest(value: Any) -> float:
+    """Largest number in a value; 0 where there is none."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        return max(map(_largest, value), default=0)
+    return abs(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else 0
 
 
 def is_handed_over(image: str, *folders: str | os.PathLike[str]) -> bool:

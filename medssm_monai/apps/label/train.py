@@ -76,7 +76,7 @@ class BundleTrain(TrainTask):
             RuntimeError: the training failed; the message ends with what it printed last.
         """
         wanted = {key: request.get(key, default) for key, default in CONFIG.items()}
-        overrides = plain_overrides(wanted["overrides"], ConfigParser.load_config_file(str(self._train_config)))
+        overrides = self.overrides(wanted["overrides"])
         run = self.runs / self.model.name / f"{time.strftime('%Y%m%d-%H%M%S')}_{os.getpid()}"
         settings, left_out = self._data_settings(run / "saved_labels", datastore, float(wanted["val_split"]))
         weights = self.model.weights
@@ -92,6 +92,10 @@ class BundleTrain(TrainTask):
         logger.info("%s: new weights in %s", self.model.name, self.model.root / "models" / TRAINED)
         last = _last_row(run / "training" / "history.csv")
         return {"model": self.model.name, "run": str(run), "last_epoch": last, "left_out": left_out}
+
+    def overrides(self, given: Any) -> dict[str, Any]:
+        """Settings of ``train.yaml`` that a request gives (:func:`~.requests.plain_overrides`)."""
+        return plain_overrides(given, ConfigParser.load_config_file(str(self._train_config)))
 
     def _data_settings(self, folder: Path, datastore: Datastore, share: float) -> tuple[dict[str, Any], dict[str, str]]:
         """Write the data folder; settings of the training that name it, and the labels that it leaves out, with the

@@ -9,6 +9,8 @@ from .access import App, Receive, Send, refuse
 
 __all__ = ["UploadLimit"]
 
+LOGIN = "/auth"  # asked without a token, so that nobody fills the disk
+
 
 class _TooLarge(Exception):
     pass
@@ -19,8 +21,8 @@ class UploadLimit:
 
     Args:
         app: what is behind it.
-        max_bytes: of a body.
-        max_json_bytes: of a body in JSON.
+        max_bytes: of a body with files; a login has none.
+        max_json_bytes: of any other body.
     """
 
     def __init__(self, app: App, max_bytes: int, max_json_bytes: int) -> None:
@@ -32,7 +34,7 @@ class UploadLimit:
             return
         headers = dict(scope["headers"])
         files = headers.get(b"content-type", b"").lower().startswith(b"multipart/form-data")
-        limit = self.max_bytes if files else self.max_json_bytes
+        limit = self.max_bytes if files and not scope["path"].startswith(LOGIN) else self.max_json_bytes
         declared = headers.get(b"content-length", b"0")
         message = f"a request of this kind may send {limit} bytes; start the server with --max-upload-mb for more."
         if not declared.isdigit() or int(declared[:20]) > limit:

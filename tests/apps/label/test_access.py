@@ -26,7 +26,8 @@ def ask(app, method="GET", path="/info/", headers=None, body=(b"",), query=b""):
         sent.append(message)
 
     scope = {"type": "http", "method": method, "path": path, "scheme": "http", "client": ("10.0.0.1", 5)}
-    scope |= {"headers": [(k.lower().encode(), v.encode()) for k, v in (headers or {}).items()], "query_string": query}
+    pairs = headers if isinstance(headers, list) else list((headers or {}).items())
+    scope |= {"headers": [(k.lower().encode(), v.encode()) for k, v in pairs], "query_string": query}
     asyncio.run(app(scope, receive, send))
     return sent[0]["status"], b"".join(part.get("body", b"") for part in sent[1:]), dict(sent[0]["headers"])
 
@@ -76,6 +77,8 @@ def test_a_signed_token_is_for_its_user_and_its_server():
         ({"host": "h:8000", "origin": "http://h:9000"}, (), True),
         ({"host": "h", "origin": "http://h.evil"}, (), True),
         ({"host": "h", "origin": "null"}, (), True),
+        ({"host": "h", "origin": "http://[::1"}, (), True),  # no address
+        ({"host": "h", "origin": "http://a:b@h"}, (), True),
         ({"host": "h", "origin": "http://viewer"}, ("http://viewer",), False),
         ({"host": "h", "origin": "http://viewer.evil"}, ("http://viewer",), True),
         ({"host": "h", "sec-fetch-site": "cross-site"}, (), True),
@@ -104,6 +107,15 @@ def test_the_gate():
     assert ask(Gate(answers, None), headers={"Origin": "http://evil"})[0] == 403
 
 
+@pytest.mark.parametrize("name", ["Host", "Origin", "Authorization", "Sec-Fetch-Site"])
+def test_a_header_of_the_gate_that_is_sent_twice_is_not_chosen_from(name):
+    own = {"Host": "h", "Origin": "http://h", "Authorization": f"Bearer {SECRET}", "Sec-Fetch-Site": "same-origin"}
+    gate = Gate(answers, Tokens(SECRET))
+    assert ask(gate, headers=list(own.items()))[0] == 200
+    for twice in ([*own.items(), (name, own[name])], [(name, "evil"), *own.items()]):
+        assert ask(gate, headers=twice)[0] == 400
+
+
 FORM = {"content-type": "multipart/form-data; boundary=x"}
 
 
@@ -122,6 +134,12 @@ FORM = {"content-type": "multipart/form-data; boundary=x"}
 )
 def test_bodies_are_limited(headers, body, status):
     assert ask(UploadLimit(answers, 100, 10), "PUT", headers=headers, body=body)[0] == status
+
+
+@pytest.mark.parametrize("path", ["/auth/token", "/auth/", "/auth"])
+def test_who_has_no_token_yet_sends_no_files(path):
+    assert ask(UploadLimit(answers, 100, 10), "POST", path, headers=FORM, body=(b"x" * 11,))[0] == 413
+    assert ask(UploadLimit(answers, 100, 10), "POST", path, headers=FORM, body=(b"x" * 10,))[0] == 200
 
 
 def test_an_app_that_answers_the_broken_body_itself_does_not_hide_the_limit():

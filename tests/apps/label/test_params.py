@@ -8,7 +8,14 @@ import pytest
 
 from medssm_monai.apps.label.json_values import json_object, storable
 from medssm_monai.apps.label.options import Limits
-from medssm_monai.apps.label.params import infer_params, info_params, sample_params, scoring_params, train_params
+from medssm_monai.apps.label.params import (
+    infer_params,
+    info_params,
+    sample_params,
+    scoring_params,
+    session_expiry,
+    train_params,
+)
 
 SLICER = {"client_id": "user", "weights": "model.pt", "result_extension": ".nrrd", "result_dtype": "uint8"}
 OHIF = {"result_extension": ".nrrd", "result_dtype": "uint16", "result_compress": False, "restore_label_idx": False}
@@ -121,3 +128,10 @@ def test_json_that_can():
     assert json_object(json.dumps(value), "params", 1000) == value
     assert json_object("", "params", 10) == json_object(None, "params", 10) == {}
     assert storable(value, "params") is value
+
+
+@pytest.mark.parametrize("seconds", [-1, 10**12])
+def test_sessions_are_kept_for_a_week_at_most(seconds):
+    assert session_expiry(0) == 0 and session_expiry(604800) == 604800
+    with pytest.raises(ValueError, match="expiry must be a whole number of seconds from 0 to 604800"):
+        session_expiry(seconds)

@@ -46,6 +46,17 @@ def test_values_that_a_config_would_run_cannot(config, value):
         plain_overrides({"seed": value}, config)
 
 
+@pytest.mark.parametrize(
+    "value",
+    [{"image_size": [64, 10**6]}, {"image_size": 1e308}, {"network_args": {"base_dim": 10**6}}, {"in_channels": 10**9}]
+    + [{"network_args": {"a": [1, {"b": 5000}]}}, {"accumulation_steps": -(10**9)}],
+)
+def test_sizes_that_fill_the_memory_cannot(config, value):
+    config = {**config, **dict.fromkeys(value, 1)}
+    with pytest.raises(ValueError, match=f"more than a request may ask for: {next(iter(value))} up to"):
+        plain_overrides(value, config)
+
+
 def test_overrides_are_an_object(config):
     with pytest.raises(ValueError, match="must be an object"):
         plain_overrides(["seed"], config)
