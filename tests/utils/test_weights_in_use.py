@@ -86,9 +86,11 @@ def test_classes_that_do_not_fit_name_the_weights_and_the_others(tmp_path):
 
 
 def test_what_a_federation_evaluates_is_not_said_to_be_a_file(tmp_path):
+    path = tmp_path / "model.pt"
+
     class Client(BaseClient):
         def report(self):
-            return describe_weights(tmp_path / "model.pt"), describe_weights_file(tmp_path / "model.pt")
+            return describe_weights(path, "model.pt"), describe_weights_file(path, "model.pt")
 
-    assert Client().report() == ("sent by the federation's server", f"{tmp_path / 'model.pt'} (missing)")
-    assert describe_weights(tmp_path / "model.pt") == f"{tmp_path / 'model.pt'} (missing)"
+    assert Client().report() == ("sent by the federation's server", "model.pt (missing)")
+    assert describe_weights(path, "model.pt") == "model.pt (missing)"
