@@ -84,8 +84,8 @@ def generated_folder(
     """
     root = Path(parent).expanduser() if parent is not None else _default_folder()
     folder = root / name
-    remember_data(root)
     if _complete(folder):
+        remember_data(folder)
         logger.info("demo set (synthetic): %s", folder)
         return folder
     fresh = root / f".{name}.new-{uuid.uuid4().hex}"
@@ -102,5 +102,6 @@ def generated_folder(
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
+    remember_data(folder)
     logger.info("demo set (synthetic): written to %s", folder)
     return folder

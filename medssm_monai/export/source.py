@@ -16,8 +16,11 @@ from torch import nn
 from ..apps.config import read_inference_config
 from ..utils import describe_weights, load_weights, require_weights
 from ..utils.bundles import bundle_config, find_bundle
+from ..utils.literal import literal
 
 __all__ = ["Source", "open_source"]
+
+OF_THIS_PLACE = ("ckpt_path", "dataset_dir", "device", "output_dir")
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,9 @@ class Source:
         network: on the CPU, in evaluation mode, its parameters frozen.
         task: the bundle's ``prediction``: what the network predicts, and from which threshold.
         extra: file name -> JSON text that goes into each export: ``metadata.json`` as it is in the bundle,
-            ``inference.json`` with the settings of these weights in place of the file they are read from, so that it
-            stands without the bundle (MONAI Deploy looks for both), and ``model_settings.json``, these settings.
+            ``inference.json`` with the overrides, and with the settings of these weights in place of the file they are
+            read from, so that it stands without the bundle (MONAI Deploy looks for both), and ``model_settings.json``,
+            these settings.
         parser: the inference config.
     """
 
@@ -99,13 +103,12 @@ def open_source(
     if not untrained:
         load_weights(network, path, len(task.class_names) if task.kind == "classification" else None)
     settings = dict(parser.get_parsed_content("model_settings"))
+    carried = ConfigParser(ConfigParser.load_config_file(str(file)))
+    carried.update({key: literal(value) for key, value in (overrides or {}).items() if key not in OF_THIS_PLACE})
+    carried.update({"bundle_root": ".", "model_settings": settings})
     contents = {
         "metadata.json": json.loads((root / "configs" / "metadata.json").read_text(encoding="utf8")),
-        "inference.json": {
-            **ConfigParser.load_config_file(str(file)),
-            "bundle_root": ".",
-            "model_settings": settings,
-        },
+        "inference.json": carried.config,
         "model_settings.json": settings,
     }
     extra = {name: json.dumps(content) for name, content in contents.items()}

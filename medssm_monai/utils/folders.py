@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 def writable_folder(*folders: str | os.PathLike) -> None:
     """Create the folders and make sure that files can be written into them.
 
+    What is created, parents included, only its owner can read or list: results are as private as the images are. Who
+    wants to share them creates the folder first.
+
     Raises:
         ValueError: a folder of the command line whose ``#`` MONAI has replaced (:func:`~.typed_option.unchanged_path`).
         PermissionError: naming the folder and the options that choose another one.
@@ -28,7 +31,9 @@ def writable_folder(*folders: str | os.PathLike) -> None:
     for folder in folders:
         unchanged_path(folder)
         try:
-            os.makedirs(folder, exist_ok=True)
+            for missing in reversed([path for path in (Path(folder), *Path(folder).parents) if not path.exists()]):
+                missing.mkdir(mode=0o700, exist_ok=True)
+            os.makedirs(folder, exist_ok=True)  # says what is wrong where a file has the name
             with tempfile.NamedTemporaryFile(dir=folder, prefix=".write-test-"):
                 continue
         except OSError as error:

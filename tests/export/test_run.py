@@ -43,6 +43,10 @@ def test_a_faithful_export_gets_its_name_and_carries_the_bundle(name, tmp_path, 
     assert found["metadata.json"] == json.loads((MEDCONVMAMBA.folder / "configs" / "metadata.json").read_text())
     assert {"preprocessing", "network_def", "postprocessing"} <= found["inference.json"].keys()
     assert found["model_settings.json"]["class_names"]
+    assert found["inference.json"]["model_settings"] == found["model_settings.json"]
+    assert {key: found["inference.json"][key] for key in TINY} == TINY
+    assert found["inference.json"]["bundle_root"] == "."  # and no place of this computer
+    assert not any(str(place) in json.dumps(found) for place in (MEDCONVMAMBA.folder, tmp_path))
     written = json.loads((tmp_path / "untrained_export.json").read_text())
     assert written["passed"] is True and written["input_shape"] == [3, 32, 32]
     assert "passed: relative error" in (tmp_path / "untrained_export.md").read_text()

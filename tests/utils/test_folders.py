@@ -14,6 +14,16 @@ def test_writable_folder_is_created(tmp_path):
     assert list((tmp_path / "c").iterdir()) == []
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no modes of folders")
+def test_what_is_created_is_its_owners_and_what_was_there_stays_as_it_is(tmp_path):
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o755)
+    writable_folder(shared / "a" / "b")
+    modes = [oct(path.stat().st_mode & 0o777) for path in (shared, shared / "a", shared / "a" / "b")]
+    assert modes == ["0o755", "0o700", "0o700"]
+
+
 def test_folder_below_a_file_names_the_mend(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(PermissionError, match="--output_dir"):
