@@ -55,7 +55,7 @@ def train(bundle: Path, run: Path, evaluator: Any = BEST, tracker: Any = TRACKER
 
 
 def test_a_training_ends_with_figure_places_and_the_evaluation(bundle, monkeypatch, caplog):
-    run = files(bundle / "eval" / "run", "validation/report.md", "curves.png")
+    run = files(bundle / "eval" / "run", "validation/report.md", "curves.png", ".published")
     config = "['bundles/thing/configs/train.yaml', 'my overlay.yaml', 'bundles/thing/configs/multi_gpu_train.yaml']"
     words = ["--config_file", config, "--dataset_dir", "my images", "--max_epochs", "5", "--variant", "s"]
     words += ["--sources", "['MRI','CT']", "--run_name=x", "--train#dataloader#num_workers", "2", "--value_range", "9"]
@@ -77,6 +77,18 @@ def test_a_training_ends_with_figure_places_and_the_evaluation(bundle, monkeypat
     data = ["--dataset_dir", "my images", "--sources", "['MRI','CT']", "--value_range", "9"]
     assert shlex.split(lines[5]) == ["next", *following, *data]
     assert len(lines) == 6
+
+
+def test_a_training_that_a_host_ran_has_its_weights_in_its_own_folder(bundle, monkeypatch, caplog):
+    typed(monkeypatch, "run")
+    monkeypatch.setattr(closing, "run_by_monai", lambda: False)
+    train(bundle, files(bundle / "eval" / "run", "model.pt"))
+    assert caplog.messages[-1].splitlines()[1] == "  weights   bundles/thing/eval/run/model.pt"
+
+
+def test_an_evaluation_that_a_host_never_ran_ends_without_error(bundle, caplog):
+    close_evaluation(str(bundle), bundle / "eval" / "run", bundle / "models" / "model.pt", TRACKER)
+    assert caplog.messages == ["Nothing was evaluated."]
 
 
 def test_a_training_without_validation_or_weights(bundle, monkeypatch, caplog):

@@ -7,8 +7,10 @@ import json
 import os
 
 import pytest
+from monai.fl.client import BaseClient
 
 from medssm_monai.utils import describe_weights, file_sha256, other_weights, require_same_classes
+from medssm_monai.utils.weights_in_use import describe_weights_file
 
 DIGEST = hashlib.sha256(b"weights").hexdigest()
 
@@ -81,3 +83,14 @@ def test_classes_that_do_not_fit_name_the_weights_and_the_others(tmp_path):
     message = str(raised.value)
     assert "your own training, trained on demo" in message
     assert "Others there: shipped.pt (come with the bundle" in message and "--ckpt_path FILE" in message
+
+
+def test_what_a_federation_evaluates_is_not_said_to_be_a_file(tmp_path):
+    path = tmp_path / "model.pt"
+
+    class Client(BaseClient):
+        def report(self):
+            return describe_weights(path, "model.pt"), describe_weights_file(path, "model.pt")
+
+    assert Client().report() == ("sent by the federation's server", "model.pt (missing)")
+    assert describe_weights(path, "model.pt") == "model.pt (missing)"
