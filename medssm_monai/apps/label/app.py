@@ -23,13 +23,13 @@ from monailabel.tasks.activelearning.random import Random
 import medssm_monai
 
 from ...utils.bundles import list_bundles
-from ...utils.shown_names import remember_data, remember_place
 from .datastore import StudyDatastore
 from .desk import Busy, Desk, TookTooLong
 from .errors import BAD_INPUT, NOT_FOUND, answered
 from .infer import BundleInfer, image_file, infer_task
 from .names import plain_name
 from .options import ServerOptions, current_options
+from .places import hide_places
 from .requests import is_handed_over
 from .scoring import DropoutScoring, score_key
 from .served import ServedModel
@@ -70,8 +70,7 @@ class BundleApp(MONAILabelApp):
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
         wanted = [name.strip() for name in str(conf.get("models", "all")).split(",") if name.strip()]
         names = sorted(list_bundles()) if wanted == ["all"] else wanted
-        remember_place(app_dir, "(app folder)")
-        remember_data(studies)
+        hide_places(studies, app_dir)
         self.device = conf.get("device") or None
         self.limits = (current_options() or ServerOptions()).limits
         self.desk: Desk[dict[str, Any]] = Desk(

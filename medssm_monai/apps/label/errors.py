@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fastapi import HTTPException
-from monailabel.config import settings
 from monailabel.interfaces.exception import MONAILabelException
 
 from ...data import DatalistError, ImageReadError
-from ...utils.bundles import BUNDLES_VARIABLE
 from ...utils.shown_names import shown_text
 
-__all__ = ["BAD_INPUT", "NOT_FOUND", "NO_MODEL", "answered", "without_folders"]
+__all__ = ["BAD_INPUT", "NOT_FOUND", "NO_MODEL", "answered"]
 
 logger = logging.getLogger(__name__)
 BAD_INPUT = 400
@@ -37,27 +33,11 @@ def answered(status: int, what: str) -> Iterator[None]:
     except HTTPException:
         raise
     except MONAILabelException as error:
-        raise HTTPException(NOT_FOUND, f"{what}: {without_folders(error.msg)}") from error
+        raise HTTPException(NOT_FOUND, f"{what}: {shown_text(error.msg)}") from error
     except (ImageReadError, DatalistError, FileNotFoundError, ValueError) as error:
-        text = without_folders(f"{what}: {error}")
+        text = shown_text(f"{what}: {error}")
         logger.warning("%s", text)
         raise HTTPException(status, text) from error
     except Exception as error:
         logger.exception("%s failed", what)
-        raise HTTPException(500, without_folders(f"{what}: {type(error).__name__}: {error}")) from error
-
-
-def without_folders(message: str) -> str:
-    """A message without the folders of the server: where studies, uploads, bundles and trainings lie is nobody's
-    business over HTTP, and their names may be a patient's."""
-    message = shown_text(message)  # names within studies and bundle
-    folders = {
-        str(settings.MONAI_LABEL_STUDIES or ""),
-        str(settings.MONAI_LABEL_APP_DIR or ""),
-        os.environ.get(BUNDLES_VARIABLE, ""),
-        tempfile.gettempdir(),
-    }
-    known = {folder.rstrip(os.sep) for path in folders if path for folder in (path, os.path.realpath(path))}
-    for folder in sorted(known - {""}, key=len, reverse=True):
-        message = message.replace(f"{folder}{os.sep}", "")
-    return message
+        raise HTTPException(500, shown_text(f"{what}: {type(error).__name__}: {error}")) from error

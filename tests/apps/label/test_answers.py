@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 
+from medssm_monai.apps.label.places import hide_places
 from medssm_monai.apps.label.served import ServedModel
 from medssm_monai.data import ImageReadError
 from medssm_monai.utils import shown_names
@@ -42,6 +43,19 @@ def test_errors_name_files_from_the_studies_on(tmp_path, errors, error, caplog):
     assert "PATIENT" not in raised.value.detail
     if error is not RuntimeError:  # whose traceback is in the log
         assert "PATIENT" not in caplog.text
+
+
+@pytest.mark.parametrize("folder", ["link", "Doe, Jane", "uploads", "app"])
+@pytest.mark.parametrize(("error", "status"), [(ValueError, 400), (FileNotFoundError, 400), (KeyError, 500)])
+def test_an_answer_names_no_folder_of_the_server(tmp_path, monkeypatch, errors, error, status, folder):
+    (tmp_path / "Doe, Jane").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "Doe, Jane")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "uploads"))
+    hide_places(tmp_path / "link", tmp_path / "app")
+    with pytest.raises(Exception, match="^m: |: m: ") as raised, errors.answered(400, "m"):
+        raise error(f"{tmp_path}/{folder}/sub/a.png: damaged, 1/2 of a/b")
+    assert raised.value.status_code == status
+    assert "sub/a.png: damaged, 1/2 of a/b" in raised.value.detail and str(tmp_path) not in raised.value.detail
 
 
 @pytest.mark.parametrize("spoil", ["weights", "settings"])

@@ -57,5 +57,5 @@ def test_such_values_in_a_request(tmp_path, monkeypatch, training):
     monkeypatch.setenv("MEDSSM_BUNDLES", str(tmp_path))
     task = training.BundleTrain(ServedModel("mamba_mis", device="cpu"), tmp_path / "runs")
     monkeypatch.setattr(task, "_data_settings", lambda *_: ({"dataset_dir": tmp_path}, {}))
-    with pytest.raises(ValueError, match="training: network_args, d_state is 1000000000; .*Ask for another value"):
-        task({"overrides": {"network_args": {"d_state": 10**9}}}, EMPTY)
+    with pytest.raises(ValueError, match="training: network_args, d_state is 4000; .*Ask for another value"):
+        task({"overrides": {"network_args": {"d_state": 4000}}}, EMPTY)
