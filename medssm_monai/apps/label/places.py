@@ -1,4 +1,4 @@
-"""Where studies, uploads and trainings of the server lie: over HTTP nobody's business, and often named after patients."""
+"""Where studies, uploads and trainings of the server lie: over HTTP nobody's business, and often a patient's name."""
 
 from __future__ import annotations
 
