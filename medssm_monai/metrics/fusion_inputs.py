@@ -30,7 +30,7 @@ def as_greys(*images: torch.Tensor, data_range: float = 1.0) -> list[torch.Tenso
     if len(shape) not in (4, 5) or shape[1] != 1 or 0 in shape:
         raise ValueError(
             f"fusion metrics take grey images (B, 1, H, W) or volumes (B, 1, X, Y, Z), got {shape}; "
-            "take the luminance of colour images (RGBToYCbCrd)."
+            "take the luminance of colour images (ExtractLuminanced)."
         )
     result = []
     for image in images:

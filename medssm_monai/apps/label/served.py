@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 from pathlib import Path
 from typing import Any
 
+from ...utils import file_sha256
 from ...utils.bundles import find_bundle
 from ...utils.shown_names import remember_place
 from ..predictor import Predictor, load
@@ -32,7 +32,6 @@ class ServedModel:
         self._lock = threading.Lock()
         self._predictor: Predictor | None = None
         self._stamp: Stamp = ()
-        self._sha256: str | None = None
 
     def predictor(self) -> Predictor:
         """The predictor of the weights that lie there now. Whoever still uses an earlier one may finish with it."""
@@ -41,7 +40,7 @@ class ServedModel:
             if self._predictor is None or stamp != self._stamp:
                 if self._predictor is not None:
                     logger.info("%s: weights or settings have changed, they are loaded again", self.name)
-                self._predictor, self._stamp, self._sha256 = load(self.root, **self._overrides), stamp, None
+                self._predictor, self._stamp = load(self.root, **self._overrides), stamp
             return self._predictor
 
     def _weights_stamp(self) -> Stamp:
@@ -65,14 +64,7 @@ class ServedModel:
     def weights_sha256(self) -> str | None:
         """SHA-256 of the checkpoint that is served."""
         path = self.weights
-        with self._lock:
-            if self._sha256 is None and path is not None:
-                digest = hashlib.sha256()
-                with path.open("rb") as file:
-                    while block := file.read(1 << 20):
-                        digest.update(block)
-                self._sha256 = digest.hexdigest()
-            return self._sha256
+        return None if path is None else file_sha256(path)
 
     @property
     def sources(self) -> tuple[str, str]:

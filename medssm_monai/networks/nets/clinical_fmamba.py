@@ -114,7 +114,7 @@ class ClinicalFMamba(nn.Module):
             raise ValueError(
                 f"ClinicalFMamba in {self.spatial_dims}D takes two single-channel sources stacked as (B, 2, *spatial) "
                 f"with {self.spatial_dims} spatial axes, got {tuple(x.shape)}. Convert colour sources to their "
-                "luminance first (RGBToYCbCrd), and choose spatial_dims by the images."
+                "luminance first (ExtractLuminanced), and choose spatial_dims by the images."
             )
         if isinstance(x, MetaTensor):  # its bookkeeping would run again in each of the hundreds of operations below
             x = x.as_tensor()

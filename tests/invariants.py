@@ -1,0 +1,236 @@
+"""What a move or a renaming must leave as it was, to the byte; to be run before and after it on one machine.
+
+    python -m tests.invariants record FOLDER
+    python -m tests.invariants compare FOLDER
+
+``record`` writes digests, and a checkpoint of every bundle; ``compare`` computes them again, goes on from these
+checkpoints, and prints one line per section; its exit status is 1 where something differs. Names may change: the table
+``tests/renamed.json``, ``{"old dotted name": "new dotted name"}``, is applied to what was recorded. The digests depend
+on the processor, so they are not kept in the repository.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import importlib
+import json
+import logging
+import pkgutil
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigParser
+from monai.utils import set_determinism
+
+import medssm_monai
+from medssm_monai.networks import nets
+
+from .bundles.bundle_runs import BUNDLES, Bundle
+from .ops.scan_cases import run
+from .ops.test_selective_scan import CASES
+
+RENAMED = Path(__file__).with_name("renamed.json")
+DIGESTS = "digests.json"
+DOTTED = re.compile(r"\bmedssm_monai(?:\.\w+)+")
+BACKENDS = ("reference", "blocked", "native")
+OF_ONE_RUN = re.compile(r"time|seconds|date|version|hash|python|platform|host", re.IGNORECASE)
+NETWORKS = {  # start of a name -> arguments, shapes of the inputs
+    "mamba_mis": ({"img_size": 32, "base_dim": 8, "d_state": 4}, (2, 3, 32, 32)),
+    "medconvmamba": ({"num_classes": 4, "img_size": 32, "embed_dim": 16, "d_state": 4, "depth": 2}, (2, 3, 32, 32)),
+    "medspectralnet": ({"num_classes": 4}, (2, 3, 64, 64)),
+    "clinical_fmamba_2d": ({"depth": 1, "exchange_rounds": 1, "decoder_depth": 1, "d_state": 4}, (1, 2, 32, 32)),
+    "clinical_fmamba_3d": ({"depth": 1, "exchange_rounds": 1, "decoder_depth": 1, "d_state": 4}, (1, 2, 16, 16, 16)),
+}
+
+
+def digest(*values: Any) -> str:
+    """SHA-256 of tensors' bytes and of other values' JSON."""
+    found = hashlib.sha256()
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            value = value.detach().contiguous().cpu()
+            found.update(f"{value.dtype}{tuple(value.shape)}".encode())
+            found.update(value.flatten().view(torch.uint8).numpy().tobytes())
+        else:
+            found.update(json.dumps(value, sort_keys=True, default=str).encode())
+    return found.hexdigest()
+
+
+def faces() -> Iterable[tuple[str, Any]]:
+    """Public names of every package."""
+    packages = [module.name for module in pkgutil.walk_packages(medssm_monai.__path__, "medssm_monai.") if module.ispkg]
+    for package in ("medssm_monai", *packages):
+        try:
+            module = importlib.import_module(package)
+        except ImportError as error:
+            if package.startswith("medssm_monai.apps.label"):  # needs MONAI Label
+                continue
+            raise error
+        for name in getattr(module, "__all__", ()):
+            yield f"{package}.{name}", True
+
+
+def configs() -> Iterable[tuple[str, Any]]:
+    """Every config of the bundles, and whether each name of ours in it can be found."""
+    for bundle in BUNDLES:
+        for file in sorted((bundle.folder / "configs").glob("*.yaml")):
+            if file.name == "ablations.yaml":  # a plan of trainings, no config of MONAI's
+                continue
+            text = json.dumps(ConfigParser.load_config_file(str(file)), sort_keys=True)
+            yield f"{bundle.name}/{file.name}", text
+            for name in sorted(set(DOTTED.findall(text))):
+                yield f"{bundle.name}/{file.name} finds {name}", _exists(name)
+
+
+def _exists(name: str) -> bool:
+    module, rest = "medssm_monai", name.split(".")[1:]
+    found: Any = importlib.import_module(module)
+    for part in rest:
+        if not hasattr(found, part):
+            try:
+                importlib.import_module(f"{found.__name__}.{part}")
+            except (ImportError, AttributeError):
+                return False
+        found = getattr(found, part)
+    return True
+
+
+def networks() -> Iterable[tuple[str, Any]]:
+    """Weights at seed 0, outputs and gradients of every registered variant."""
+    for name in nets.__all__:
+        chosen = [entry for start, entry in NETWORKS.items() if name.startswith(start)]
+        if not chosen:  # a class, which its variants stand for
+            continue
+        arguments, shape = chosen[0]
+        torch.manual_seed(0)
+        network = medssm_monai.get_network(name, **arguments)
+        state = network.state_dict()
+        yield f"{name} keys and shapes", {key: list(value.shape) for key, value in state.items()}
+        yield f"{name} weights", digest(*state.values())
+        output = network(torch.rand(shape, generator=torch.Generator().manual_seed(1)))
+        yield f"{name} output", digest(output)
+        output.square().mean().backward()
+        yield f"{name} gradients", digest(*(value.grad for value in network.parameters()))
+
+
+def scans() -> Iterable[tuple[str, Any]]:
+    """Outputs, states and gradients of every scan case, on one, two and three threads."""
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            for backend in BACKENDS:
+                for case in CASES:
+                    yield f"{backend} {case}, threads {threads}", digest(*run(case, backend, torch.float32).values())
+    finally:
+        torch.set_num_threads(before)
+
+
+def trainings(folder: Path, record: bool) -> Iterable[tuple[str, Any]]:
+    """Two tiny epochs of every bundle, its evaluation, and the third epoch from the recorded checkpoint."""
+    for bundle in BUNDLES:
+        with tempfile.TemporaryDirectory() as place:
+            out = Path(place) / "run"
+            _train(bundle, out, max_epochs=2)
+            yield from _results(f"{bundle.name} training", out / "first")
+            weights = str(out / "models" / "model.pt")
+            _evaluate(bundle, Path(place) / "evaluated", weights)
+            yield from _results(f"{bundle.name} evaluation", Path(place) / "evaluated")
+            kept = folder / bundle.name
+            if record:
+                shutil.rmtree(kept, ignore_errors=True)
+                shutil.copytree(out, kept)
+            again = Path(place) / "again"
+            shutil.copytree(kept, again)
+            _train(bundle, again, max_epochs=3, resume_from=str(again / "first"))
+            yield from _results(f"{bundle.name} resumed", again / "first")
+
+
+def _train(bundle: Bundle, out: Path, **settings: Any) -> None:
+    set_determinism(seed=0)
+    bundle.run(("train.yaml",), out, **{**bundle.tiny, **settings}, run_name="first", seed=0)
+
+
+def _evaluate(bundle: Bundle, out: Path, weights: str) -> None:
+    settings = {key: bundle.tiny[key] for key in ("device", "datalists#demo_counts") if key in bundle.tiny}
+    bundle.run(("train.yaml", "evaluate.yaml"), out, "train", **settings, ckpt_path=weights, run_name="evaluated")
+
+
+def _results(name: str, out: Path) -> Iterable[tuple[str, Any]]:
+    weights = sorted(out.rglob("model.pt"))
+    for path in weights:
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        yield f"{name} {path.relative_to(out)}", digest(list(state), *state.values())
+    for path in sorted(out.rglob("history.csv")):
+        rows = list(csv.DictReader(path.open(newline="")))
+        kept = [{key: value for key, value in row.items() if not OF_ONE_RUN.search(key)} for row in rows]
+        yield f"{name} {path.relative_to(out)}", kept
+    for path in sorted(out.rglob("summary.json")):
+        yield f"{name} {path.relative_to(out)}", _plain(json.loads(path.read_text()))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(part) for key, part in value.items() if not OF_ONE_RUN.search(key)}
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    return re.sub(r"/\S*/", "", value) if isinstance(value, str) else value
+
+
+def renamed(text: str, table: Mapping[str, str]) -> str:
+    """``text`` with the names of today, the longest first."""
+    for old in sorted(table, key=len, reverse=True):
+        text = re.sub(rf"(?<![\w.]){re.escape(old)}(?!\w)", table[old], text)
+    return text
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Record or compare; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=("record", "compare"))
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--sections", nargs="+", default=("faces", "configs", "networks", "scans", "trainings"))
+    options = parser.parse_args(arguments)
+    logging.disable(logging.WARNING)
+    record = options.action == "record"
+    options.folder.mkdir(parents=True, exist_ok=True)
+    store = options.folder / DIGESTS
+    sections: dict[str, Callable[[], Iterable[tuple[str, Any]]]] = {
+        "faces": faces,
+        "configs": configs,
+        "networks": networks,
+        "scans": scans,
+        "trainings": lambda: trainings(options.folder.absolute(), record),
+    }
+    found = {name: dict(sections[name]()) for name in options.sections}
+    known = json.loads(store.read_text()) if store.is_file() else {}
+    if record:
+        store.write_text(json.dumps({**known, **found}, indent=1, default=str))
+        print("\n".join(f"{name}: {len(entries)} recorded" for name, entries in found.items()))
+        return 0
+    table = json.loads(RENAMED.read_text()) if RENAMED.is_file() else {}
+    before = json.loads(renamed(json.dumps({name: known[name] for name in found}), table))
+    different = 0
+    print(f"{'section':<12}{'compared':>10}{'equal':>8}{'gone':>6}{'new':>6}")
+    for name, entries in found.items():
+        now, then = json.loads(json.dumps(entries, default=str)), before[name]
+        gone = [key for key in then if key not in now]
+        unequal = [key for key in then if key in now and then[key] != now[key]]
+        new = len(now) - (len(then) - len(gone))
+        print(f"{name:<12}{len(then):>10}{len(then) - len(gone) - len(unequal):>8}{len(gone):>6}{new:>6}")
+        for key in [*gone, *unequal]:
+            print(f"    {'gone' if key in gone else 'differs'}: {key}")
+        different += len(gone) + len(unequal)
+    return 1 if different else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
