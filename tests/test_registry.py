@@ -8,10 +8,18 @@ import medssm_monai
 from medssm_monai.networks import nets
 from medssm_monai.registry import Mixer
 
-SMALL = {
-    "mamba_mis": {"img_size": 32, "base_dim": 8, "d_state": 4},
-    "medconvmamba": {"num_classes": 4, "img_size": 32, "embed_dim": 16, "d_state": 4, "depth": 2},
-    "medspectralnet": {"num_classes": 4},
+PICTURES = (2, 3, 32, 32)
+FUSION = {"depth": 1, "exchange_rounds": 1, "decoder_depth": 1, "d_state": 4}
+SMALL = {  # start of a name -> arguments, shape of the input
+    "mamba_mis": ({"img_size": 32, "base_dim": 8, "d_state": 4}, PICTURES),
+    "MambaMIS": ({"img_size": 32, "base_dim": 8, "d_state": 4}, PICTURES),
+    "medconvmamba": ({"num_classes": 4, "img_size": 32, "embed_dim": 16, "d_state": 4, "depth": 2}, PICTURES),
+    "MedConvMamba": ({"num_classes": 4, "img_size": 32, "embed_dim": 16, "d_state": 4, "depth": 2}, PICTURES),
+    "medspectralnet": ({"num_classes": 4}, PICTURES),
+    "MedSpectralNet": ({"num_classes": 4}, PICTURES),
+    "clinical_fmamba_2d": (FUSION, (2, 2, 32, 32)),
+    "clinical_fmamba_3d": (FUSION, (2, 2, 16, 16, 16)),
+    "ClinicalFMamba": ({"spatial_dims": 2, **FUSION}, (2, 2, 32, 32)),
 }
 
 
@@ -25,11 +33,11 @@ def test_register_is_idempotent_and_fills_monais_factories():
     assert Mixer["mamba"](8)(torch.randn(1, 2, 3, 8)).shape == (1, 2, 3, 8)
 
 
-@pytest.mark.parametrize("name", [n for n in nets.__all__ if n.startswith(tuple(SMALL))])
-def test_every_variant_runs_forward_and_backward(name):
-    (small,) = (arguments for start, arguments in SMALL.items() if name.startswith(start))
+@pytest.mark.parametrize("name", nets.__all__)
+def test_every_network_and_variant_runs_forward_and_backward(name):
+    ((small, shape),) = (entry for start, entry in SMALL.items() if name.startswith(start))
     net = medssm_monai.get_network(name, **small)
-    net(torch.rand(2, 3, 32, 32)).mean().backward()
+    net(torch.rand(shape)).mean().backward()
     assert all(p.grad is not None for p in net.parameters())
 
 

@@ -26,6 +26,7 @@ class PrepareBatchTransform(PrepareBatch):
         ValueError: for a batch that is no dict with ``image`` and ``label``.
 
     Example:
+        >>> from medssm_monai.transforms import AreaCutMixd
         >>> prepare = PrepareBatchTransform([AreaCutMixd("image", "label", num_classes=2)])
         >>> prepare({"image": torch.rand(4, 1, 8, 8), "label": torch.tensor([0, 1, 1, 0])}, "cpu")[1].shape
         torch.Size([4, 2])
