@@ -39,8 +39,8 @@ class Subject:
 
 SUBJECTS = (
     Subject("mamba_mis", "polyp_cvc_clinicdb/images", (3, 64, 64), 23),
-    Subject("medconvmamba", "covid_xray/Normal", (1, 28, 28), 7, "pneumoniamnist", ()),
-    Subject("medspectralnet", "brain_tumor_mri/Testing/glioma", (1, 96, 96), 0, "breastmnist", ()),
+    Subject("medconvmamba", "covid_xray/Normal", (1, 28, 28), 7, "model", ()),
+    Subject("medspectralnet", "brain_tumor_mri/Testing/glioma", (1, 96, 96), 0, "model", ()),
     Subject(
         "clinical_fmamba",
         "harvard_mri_ct/test",
