@@ -36,19 +36,13 @@ from medssm_monai.networks import nets
 from .bundles.bundle_runs import BUNDLES, Bundle
 from .ops.scan_cases import run
 from .ops.test_selective_scan import CASES
+from .test_registry import SMALL
 
 RENAMED = Path(__file__).with_name("renamed.json")
 DIGESTS = "digests.json"
 DOTTED = re.compile(r"\bmedssm_monai(?:\.\w+)+")
 BACKENDS = ("reference", "blocked", "native")
 OF_ONE_RUN = re.compile(r"time|seconds|date|version|hash|python|platform|host", re.IGNORECASE)
-NETWORKS = {  # start of a name -> arguments, shapes of the inputs
-    "mamba_mis": ({"img_size": 32, "base_dim": 8, "d_state": 4}, (2, 3, 32, 32)),
-    "medconvmamba": ({"num_classes": 4, "img_size": 32, "embed_dim": 16, "d_state": 4, "depth": 2}, (2, 3, 32, 32)),
-    "medspectralnet": ({"num_classes": 4}, (2, 3, 64, 64)),
-    "clinical_fmamba_2d": ({"depth": 1, "exchange_rounds": 1, "decoder_depth": 1, "d_state": 4}, (1, 2, 32, 32)),
-    "clinical_fmamba_3d": ({"depth": 1, "exchange_rounds": 1, "decoder_depth": 1, "d_state": 4}, (1, 2, 16, 16, 16)),
-}
 
 
 def digest(*values: Any) -> str:
@@ -106,10 +100,7 @@ def _exists(name: str) -> bool:
 def networks() -> Iterable[tuple[str, Any]]:
     """Weights at seed 0, outputs and gradients of every registered variant."""
     for name in nets.__all__:
-        chosen = [entry for start, entry in NETWORKS.items() if name.startswith(start)]
-        if not chosen:  # a class, which its variants stand for
-            continue
-        arguments, shape = chosen[0]
+        ((arguments, shape),) = (entry for start, entry in SMALL.items() if name.startswith(start))
         torch.manual_seed(0)
         network = medssm_monai.get_network(name, **arguments)
         state = network.state_dict()

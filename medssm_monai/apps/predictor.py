@@ -150,8 +150,8 @@ class Predictor:
 
         Args:
             source: a file (whatever the bundle's loader reads), a NumPy array ``(H, W)`` or ``(H, W, C)``, a tensor
-                ``(C, H, W)`` (see ``array_image`` of :mod:`medssm_monai.data.arrays`; volumes have one axis more), or a
-                list of such. A fusion takes pairs: a tuple ``(a, b)``, a dict with ``image_a`` and ``image_b``, or a
+                ``(C, H, W)`` (see ``array_pixels`` of :mod:`medssm_monai.data.arrays`; volumes have one axis more), or
+                a list of such. A fusion takes pairs: a tuple ``(a, b)``, a dict with ``image_a`` and ``image_b``, or a
                 list of such.
 
         Returns:

@@ -14,14 +14,14 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import torch
 from monai.config import PathLike
 from monai.utils import optional_import
 
 from .errors import ImageReadError
-from .intensity import EIGHT_BITS
+from .intensity import EIGHT_BITS, full_range_of_type
 from .limits import TooLargeError
 
 nib, _ = optional_import("nibabel")
@@ -121,6 +121,6 @@ def colours_last(array: np.ndarray, facts: NiftiFacts) -> np.ndarray:
     return np.moveaxis(array, facts.axis, -1).reshape(*facts.sides, -1)[..., :3]
 
 
-def full_range_of_values(array: Any) -> float | None:
-    """255 for values of 8 bits that no slope of the header has changed, else None."""
-    return EIGHT_BITS if array.dtype == np.uint8 else None
+def full_range_of_values(values: np.ndarray | torch.Tensor) -> float | None:
+    """255 for values of 8 bits that no slope of a header has changed, else None."""
+    return EIGHT_BITS if full_range_of_type(values.dtype) == EIGHT_BITS else None

@@ -10,14 +10,14 @@ from monai.config import PathLike
 from monai.data import ImageReader, ITKReader, MetaTensor, NibabelReader
 from monai.transforms import LoadImage
 
-from .arrays import ARRAY_NAME, array_pixels, is_array
+from .arrays import ARRAY_NAME, array_name, array_pixels, is_array
 from .dicom import check_dicom_volume
 from .errors import DatalistError, ImageReadError
 from .files import DICOM, NIFTI, RASTER, file_kind
 from .image_reader import to_channels, why_unreadable
-from .intensity import EIGHT_BITS, IntensityRange, range_metadata, to_unit_range
+from .intensity import IntensityRange, range_metadata, to_unit_range
 from .limits import check_size
-from .nifti import colours_last, nifti_facts
+from .nifti import colours_last, full_range_of_values, nifti_facts
 from .npz import ARRAY, npz_sample, parse_npz_address
 from .series import dicom_series
 
@@ -63,7 +63,7 @@ def _from_file(path: Path) -> tuple[MetaTensor, float | None]:
     except Exception as error:  # every reader raises its own kinds for damaged files
         reason = str(error) if path.is_dir() else why_unreadable(path, error)
         raise ImageReadError(f"{path}: cannot be read as a volume: {reason}") from error
-    return volume.to(torch.float32), EIGHT_BITS if volume.dtype == torch.uint8 else None
+    return volume.to(torch.float32), full_range_of_values(volume)
 
 
 def _loaded(path: Path, reader: ImageReader) -> MetaTensor:
@@ -93,7 +93,7 @@ def read_volume(
 
     Args:
         path: NIfTI file, DICOM series folder, the address of an image in an ``.npz`` file, or an array in memory
-            (:func:`~medssm_monai.data.arrays.array_image`), whose affine is that of the MetaTensor, else the identity.
+            (:func:`~medssm_monai.data.arrays.array_pixels`), whose affine is that of the MetaTensor, else the identity.
         channels: 1 (luma), 3 (grey repeated) or None (as in the file).
         scale: to [0, 1], as :mod:`~medssm_monai.data.intensity` says for each kind of file (a constant volume without
             a range of its own becomes 0).
@@ -110,9 +110,7 @@ def read_volume(
     intensity = intensity or IntensityRange()
     address = None if in_memory else parse_npz_address(path)
     if in_memory:
-        name = f"{ARRAY_NAME} of shape {tuple(path.shape)}"
-        volume, full_range = _from_array(path)
-        path = name
+        (volume, full_range), path = _from_array(path), array_name(path)
     elif address is not None:
         values, meta, full_range = _from_npz(*address)
         volume = MetaTensor(values, meta=meta)

@@ -105,7 +105,7 @@ def open_source(
     settings = dict(parser.get_parsed_content("model_settings"))
     carried = ConfigParser(ConfigParser.load_config_file(str(file)))
     carried.update({key: literal(value) for key, value in (overrides or {}).items() if key not in OF_THIS_PLACE})
-    carried.update({"bundle_root": ".", "model_settings": settings})
+    carried.update({"bundle_root": ".", "model_settings": literal(settings)})
     contents = {
         "metadata.json": json.loads((root / "configs" / "metadata.json").read_text(encoding="utf8")),
         "inference.json": carried.config,

@@ -18,10 +18,11 @@ from ignite.engine import Engine
 from medssm_monai.handlers.events import process_rank
 from medssm_monai.handlers.mlflow import MLflowTracker
 from medssm_monai.utils.callers import in_federation
-from medssm_monai.utils.checkpoint_choice import choose_checkpoint
+from medssm_monai.utils.checkpoint_choice import WEIGHTS, choose_checkpoint
 from medssm_monai.utils.closing import closing_block
 from medssm_monai.utils.command_line import as_typed, option_words, python_name, run_by_monai
 from medssm_monai.utils.folders import shown_path
+from medssm_monai.utils.publish import DONE
 from medssm_monai.utils.shown_names import find_shown
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ __all__ = ["close_evaluation", "close_inference", "close_training", "key_figure"
 logger = logging.getLogger(__name__)
 
 PICTURES = "*.png"
-WEIGHTS, PUBLISHED = "model.pt", ".published"
 ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 OF_ONE_TRAINING = (
     *("run_id", "run_name", "run_dir", "resume_from", "init_from", "pretrained_path", "max_epochs", "ckpt_path"),
@@ -66,7 +66,7 @@ def close_training(
     validated = state.key_metric_name is not None and state.best_metric_epoch > 0
     figure = f"best {state.key_metric_name} {state.best_metric:.4f} in epoch {state.best_metric_epoch}, of"
     figure = figure if validated else "never validated,"
-    published = Path(ckpt_dir) / WEIGHTS if (run / PUBLISHED).is_file() else run / WEIGHTS
+    published = Path(ckpt_dir) / WEIGHTS if (run / DONE).is_file() else run / WEIGHTS
     places = {
         "weights": published,
         "report": run / "validation" / "report.md",

@@ -62,13 +62,9 @@ class FailedItems:
 
     def _write(self, engine: BulkEvaluator) -> None:
         self._table.put_aside()
-        for failure in engine.failures[self._table.rows :]:
+        for failure in map(_shown, engine.failures[self._table.rows :]):
             self._table.append(
-                {
-                    "file": name_cell(shown_name(failure.file)),
-                    "stage": failure.stage,
-                    "reason": name_cell(shown_text(failure.reason)),
-                }
+                {"file": name_cell(failure.file), "stage": failure.stage, "reason": name_cell(failure.reason)}
             )
 
     def _finish(self, engine: BulkEvaluator) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from typing import Any
-
 import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, Transform
+from monai.transforms import Transform
 from monai.utils import convert_to_tensor
+
+from .each_key import EachKeyd
 
 __all__ = ["ToChannelFirst", "ToChannelFirstD", "ToChannelFirstDict", "ToChannelFirstd"]
 
@@ -78,7 +77,7 @@ class ToChannelFirst(Transform):
         )
 
 
-class ToChannelFirstd(MapTransform):
+class ToChannelFirstd(EachKeyd):
     """Dictionary version of :class:`ToChannelFirst`.
 
     Args:
@@ -88,14 +87,7 @@ class ToChannelFirstd(MapTransform):
     """
 
     def __init__(self, keys: KeysCollection, spatial_dims: int, allow_missing_keys: bool = False) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.convert = ToChannelFirst(spatial_dims)
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        result = dict(data)
-        for key in self.key_iterator(result):
-            result[key] = self.convert(result[key])
-        return result
+        super().__init__(keys, ToChannelFirst(spatial_dims), allow_missing_keys)
 
 
 ToChannelFirstD = ToChannelFirstDict = ToChannelFirstd

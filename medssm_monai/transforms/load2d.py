@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from monai.config import KeysCollection, PathLike
 from monai.data import MetaTensor
-from monai.transforms import LoadImage, MapTransform, Transform
+from monai.transforms import LoadImage, Transform
 
-from ..data.arrays import ARRAY_NAME, array_pixels, array_values, is_array
+from ..data.arrays import ARRAY_NAME, array_name, array_pixels, array_values, is_array
 from ..data.files import RASTER
 from ..data.image_reader import Pixels, Reader2D
 from ..data.mask import Foreground
+from .each_key import EachKeyd
 
 __all__ = ["LoadImage2D", "LoadImage2DD", "LoadImage2DDict", "LoadImage2Dd"]
 
@@ -24,7 +23,7 @@ class LoadImage2D(Transform):
     """Load one 2D image or mask through MONAI's ``LoadImage`` with :class:`~medssm_monai.data.Reader2D`.
 
     Takes PNG, JPEG, TIFF, BMP (1-, 8- and 16-bit, grey, palette, RGB, RGBA), single-slice NIfTI and DICOM, and images
-    of ``.npz`` files by address (``breastmnist.npz/train_images/12``), and pixels in memory (``array_image`` of
+    of ``.npz`` files by address (``breastmnist.npz/train_images/12``), and pixels in memory (``array_pixels`` of
     :mod:`medssm_monai.data.arrays` says which). Returns a float32 ``MetaTensor`` ``(C, H, W)``:
     images in [0, 1], masks ``(1, H, W)`` in {0, 1}. The metadata keep
     ``filename_or_obj``, ``affine``, ``spatial_shape`` (H, W of the file) and what is needed to write a result back in
@@ -72,12 +71,12 @@ class LoadImage2D(Transform):
         else:
             values, full_range = array_pixels(source, 2)
         pixels = Pixels(values, full_range, RASTER, False, np.eye(4), values.shape[:2], np.eye(4))
-        array, meta = self.reader.get_data((Path(f"{ARRAY_NAME} of shape {tuple(source.shape)}"), pixels))
+        array, meta = self.reader.get_data((Path(array_name(source)), pixels))
         meta["filename_or_obj"] = ARRAY_NAME
         return MetaTensor(torch.from_numpy(array), meta=meta)
 
 
-class LoadImage2Dd(MapTransform):
+class LoadImage2Dd(EachKeyd):
     """Dictionary version of :class:`LoadImage2D`.
 
     Args:
@@ -96,14 +95,7 @@ class LoadImage2Dd(MapTransform):
         intensity_range: float | None = None,
         foreground: Foreground = "auto",
     ) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.load = LoadImage2D(kind, channels, scale, intensity_range, foreground)
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        result = dict(data)
-        for key in self.key_iterator(result):
-            result[key] = self.load(result[key])
-        return result
+        super().__init__(keys, LoadImage2D(kind, channels, scale, intensity_range, foreground), allow_missing_keys)
 
 
 LoadImage2DD = LoadImage2DDict = LoadImage2Dd

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from typing import Any
-
 import numpy as np
 import torch
 from monai.config import KeysCollection, PathLike
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, Transform
+from monai.transforms import Transform
 
 from ..data.intensity import IntensityRange
 from ..data.volume import read_volume
+from .each_key import EachKeyd
 
 __all__ = ["LoadImage3D", "LoadImage3DD", "LoadImage3DDict", "LoadImage3Dd"]
 
@@ -43,7 +41,7 @@ class LoadImage3D(Transform):
         return read_volume(filename, self.channels, self.scale, self.intensity)
 
 
-class LoadImage3Dd(MapTransform):
+class LoadImage3Dd(EachKeyd):
     """Dictionary version of :class:`LoadImage3D`.
 
     Args:
@@ -60,14 +58,7 @@ class LoadImage3Dd(MapTransform):
         allow_missing_keys: bool = False,
         intensity_range: float | None = None,
     ) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.load = LoadImage3D(channels, scale, intensity_range)
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        result = dict(data)
-        for key in self.key_iterator(result):
-            result[key] = self.load(result[key])
-        return result
+        super().__init__(keys, LoadImage3D(channels, scale, intensity_range), allow_missing_keys)
 
 
 LoadImage3DD = LoadImage3DDict = LoadImage3Dd

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, Transform
+from monai.transforms import Transform
 
 from ..data.image_reader import to_channels
 from ..data.intensity import DECLARED_RANGE, FULL_RANGE, IntensityRange, full_range_of_type, to_unit_range
+from .each_key import EachKeyd
 
 __all__ = ["ToUnitRange", "ToUnitRangeD", "ToUnitRangeDict", "ToUnitRanged"]
 
@@ -63,7 +64,7 @@ def _stated(meta: Mapping[str, Any], key: str, default: float | None) -> float |
     return None if math.isnan(float(meta[key])) else float(meta[key])
 
 
-class ToUnitRanged(MapTransform):
+class ToUnitRanged(EachKeyd):
     """Dictionary version of :class:`ToUnitRange`.
 
     Args:
@@ -79,14 +80,7 @@ class ToUnitRanged(MapTransform):
         intensity_range: float | None = None,
         allow_missing_keys: bool = False,
     ) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.convert = ToUnitRange(channels, intensity_range)
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        result = dict(data)
-        for key in self.key_iterator(result):
-            result[key] = self.convert(result[key])
-        return result
+        super().__init__(keys, ToUnitRange(channels, intensity_range), allow_missing_keys)
 
 
 ToUnitRangeD = ToUnitRangeDict = ToUnitRanged

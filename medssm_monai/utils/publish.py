@@ -12,6 +12,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from .checkpoint_choice import WEIGHTS
 from .file_hash import file_sha256
 from .folders import keep_previous, writable_folder
 from .model_settings import TRAINED_ON, WEIGHTS_SHA256, saved_settings, settings_file
@@ -22,7 +23,6 @@ __all__ = ["publish_weights"]
 
 logger = logging.getLogger(__name__)
 
-WEIGHTS = "model.pt"
 LOCK, DONE = ".publish.lock", ".published"
 TASK = {
     TRAINED_ON: "trained on",

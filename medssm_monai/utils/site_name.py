@@ -65,7 +65,7 @@ def _ending_of_a_new_folder(wanted: Path) -> str:
     for ending in itertools.chain([""], (f"_{count}" for count in itertools.count(2))):
         folder = wanted.with_name(f"{wanted.name}{ending}")
         try:
-            folder.mkdir()
+            folder.mkdir(mode=0o700)
         except FileExistsError:
             continue
         break

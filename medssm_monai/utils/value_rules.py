@@ -45,14 +45,7 @@ def whole(low: int, high: int) -> Rule:
 
 def wholes(low: int, high: int, fewest: int, most: int) -> Rule:
     """A list of whole numbers within the bounds."""
-    return Rule(
-        lambda value: (
-            isinstance(value, (list, tuple))
-            and fewest <= len(value) <= most
-            and all(_is_whole(entry, low, high) for entry in value)
-        ),
-        f"a list of {_span(fewest, most)} whole numbers from {low} to {high}",
-    )
+    return _listed(whole(low, high), f"whole numbers from {low} to {high}", fewest, most)
 
 
 def number(low: float, high: float) -> Rule:
@@ -62,13 +55,13 @@ def number(low: float, high: float) -> Rule:
 
 def numbers(low: float, high: float, fewest: int, most: int) -> Rule:
     """A list of finite numbers within the bounds."""
+    return _listed(number(low, high), f"numbers from {low:g} to {high:g}", fewest, most)
+
+
+def _listed(rule: Rule, kind: str, fewest: int, most: int) -> Rule:
     return Rule(
-        lambda value: (
-            isinstance(value, (list, tuple))
-            and fewest <= len(value) <= most
-            and all(_is_number(entry, low, high) for entry in value)
-        ),
-        f"a list of {_span(fewest, most)} numbers from {low:g} to {high:g}",
+        lambda value: isinstance(value, (list, tuple)) and fewest <= len(value) <= most and all(map(rule.fits, value)),
+        f"a list of {_span(fewest, most)} {kind}",
     )
 
 

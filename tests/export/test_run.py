@@ -8,11 +8,14 @@ import zipfile
 
 import pytest
 import torch
+from monai.bundle import ConfigParser
 from monai.data.torchscript_utils import load_net_with_metadata
 
 from medssm_monai.export import FORMATS, export_bundle
 from medssm_monai.export.__main__ import _parser, main
+from medssm_monai.export.source import open_source
 
+from ..apps.tiny_bundles import MEDSPECTRALNET, copy_bundle
 from ..bundles.bundle_runs import MEDCONVMAMBA
 
 TINY = {"network_args": {"embed_dim": 16, "depth": 1, "d_state": 2}, "image_size": [32, 32], "in_channels": 3}
@@ -50,6 +53,18 @@ def test_a_faithful_export_gets_its_name_and_carries_the_bundle(name, tmp_path, 
     written = json.loads((tmp_path / "untrained_export.json").read_text())
     assert written["passed"] is True and written["input_shape"] == [3, 32, 32]
     assert "passed: relative error" in (tmp_path / "untrained_export.md").read_text()
+
+
+def test_names_of_classes_stay_data_in_what_an_export_carries(tmp_path, monkeypatch):
+    """A host reads ``inference.json`` with a parser that runs texts which start with ``$``."""
+    root = copy_bundle(MEDSPECTRALNET, tmp_path)
+    settings = json.loads((root / "models" / "model.json").read_text())
+    names = ["$open('ran', 'w')", "@bundle_root", *settings["class_names"][2:]]
+    (root / "models" / "model.json").write_text(json.dumps({**settings, "class_names": names}))
+    monkeypatch.chdir(tmp_path)
+    carried = ConfigParser(json.loads(open_source(root).extra["inference.json"]))
+    assert carried.get_parsed_content("class_names") == names
+    assert not (tmp_path / "ran").exists()
 
 
 def test_torchscript_is_what_monai_deploy_reads(tmp_path, images):

@@ -17,6 +17,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from ...data.files import RASTER
 from ...utils import describe_weights
+from ...utils.shown_names import shown_text
 from ..predictions import ClassificationPrediction, FusionPrediction, SegmentationPrediction
 from ..predictor import Predictor
 from .audit import note
@@ -55,11 +56,7 @@ class BundleInfer(InferTask):
 
     def config(self) -> dict[str, Any]:
         weights = self.model.weights
-        return {"weights": self._within(describe_weights(weights, str(weights))) if weights else "none: train first"}
-
-    def _within(self, line: str) -> str:
-        """A line about weights with their place in the bundle; where that lies is nobody's business over HTTP."""
-        return line.replace(f"{self.model.root}{os.sep}", "")
+        return {"weights": shown_text(describe_weights(weights, str(weights))) if weights else "none: train first"}
 
     def is_valid(self) -> bool:
         """True also without weights: a request then says what is missing."""
@@ -81,7 +78,7 @@ class BundleInfer(InferTask):
                 raise TimeoutError("nobody waits for this result any more")
             file, answer = self.answer(prediction, request)
         seconds = round(time.perf_counter() - start, 3)
-        said = {"model": self.model.name, "weights": self._within(prediction.weights), "latencies": {"total": seconds}}
+        said = {"model": self.model.name, "weights": shown_text(prediction.weights), "latencies": {"total": seconds}}
         return file, {**answer, **said}
 
     def ready(self) -> Predictor:
