@@ -51,9 +51,9 @@ def digest(*values: Any) -> str:
     found = hashlib.sha256()
     for value in values:
         if isinstance(value, torch.Tensor):
-            value = value.detach().contiguous().cpu()
+            value = value.detach().cpu()
             found.update(f"{value.dtype}{tuple(value.shape)}".encode())
-            found.update(value.flatten().view(torch.uint8).numpy().tobytes())
+            found.update(value.numpy().tobytes())
         else:
             found.update(json.dumps(value, sort_keys=True, default=str).encode())
     return found.hexdigest()
