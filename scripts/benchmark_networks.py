@@ -31,8 +31,8 @@ from _comparison_networks import COMPARISONS  # noqa: E402
 from torch import nn  # noqa: E402
 
 from medssm_monai import get_network, register  # noqa: E402
+from medssm_monai.networks.complexity import Complexity, count_complexity  # noqa: E402
 from medssm_monai.ops import use_backend  # noqa: E402
-from medssm_monai.utils.complexity import Complexity, count_complexity  # noqa: E402
 
 INFERENCE, TRAINING = "inference", "training step"
 LOOP = " (sequential loop)"

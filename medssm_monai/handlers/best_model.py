@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 
-from medssm_monai.handlers.checkpoints import serialised, sha256_of, unwrapped_network, write_checkpoint
-from medssm_monai.handlers.evaluation_report import is_best_epoch
-from medssm_monai.utils import keep_previous, write_model_settings
-from medssm_monai.utils.settings_schema import check_settings
+from ..bundle import write_model_settings
+from ..bundle.settings_schema import check_settings
+from ..utils import keep_previous
+from .checkpoints import serialised, sha256_of, unwrapped_network, write_checkpoint
+from .evaluation_report import is_best_epoch
 
 __all__ = ["BestModel"]
 

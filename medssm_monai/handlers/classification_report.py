@@ -12,14 +12,18 @@ import torch
 from ignite.engine import Engine
 from monai.utils import CommonKeys
 
-from medssm_monai.handlers.classification_files import write_classification_report, write_pictures
-from medssm_monai.handlers.classification_summary import ClassifiedImage, summarise_classification
-from medssm_monai.handlers.evaluation_report import EvaluationReport, gather_lists
-from medssm_monai.handlers.predictions_csv import write_predictions
-from medssm_monai.handlers.report_files import write_summary
-from medssm_monai.metrics.calibration import CALIBRATION_BINS
-from medssm_monai.metrics.predictions import as_predictions
-from medssm_monai.utils.shown_names import shown_name
+from ..metrics.calibration import CALIBRATION_BINS
+from ..metrics.predictions import as_predictions
+from ..reports.classification import (
+    ClassifiedImage,
+    summarise_classification,
+    write_classification_report,
+    write_pictures,
+)
+from ..reports.predictions_table import write_predictions
+from ..reports.summary import write_summary
+from ..utils.shown_names import shown_name
+from .evaluation_report import EvaluationReport, gather_lists
 
 __all__ = ["ClassificationReport"]
 
@@ -44,7 +48,7 @@ class ClassificationReport(EvaluationReport):
 
     The figures are also put into `engine.state.metrics` as `<name>_<metric>` (`test_accuracy`, `test_f1_macro`,
     `test_roc_auc`, ...), where early stopping and trackers attached after this handler find them. MONAI compares its
-    key metric before handlers run: use `medssm_monai.metrics.cumulative.ClassificationMetric` for that one. Run
+    key metric before handlers run: use `medssm_monai.metrics.classification.ClassificationMetric` for that one. Run
     distributed, all ranks' images are gathered, an image that a sampler repeated counts once, and rank 0 writes.
 
     Args:

@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 from ignite.engine import Engine
 
-from medssm_monai.handlers.events import process_rank
-from medssm_monai.handlers.mlflow import MLflowTracker
-from medssm_monai.utils.callers import in_federation
-from medssm_monai.utils.checkpoint_choice import WEIGHTS, choose_checkpoint
-from medssm_monai.utils.closing import closing_block
-from medssm_monai.utils.command_line import as_typed, option_words, python_name, run_by_monai
-from medssm_monai.utils.folders import shown_path
-from medssm_monai.utils.publish import DONE
-from medssm_monai.utils.shown_names import find_shown
+from ..bundle.callers import in_federation
+from ..bundle.closing import closing_block
+from ..bundle.publish import DONE
+from ..bundle.weights import WEIGHTS, choose_checkpoint
+from ..utils.command_line import as_typed, option_words, python_name, run_by_monai
+from ..utils.files import shown_path
+from ..utils.shown_names import find_shown
+from .events import process_rank
+from .mlflow import MLflowTracker
 
 if TYPE_CHECKING:
-    from medssm_monai.engines import BulkEvaluator
+    from ..engines import BulkEvaluator
 
 __all__ = ["close_evaluation", "close_inference", "close_training", "key_figure"]
 

@@ -16,10 +16,10 @@ import torch.distributed as dist
 from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
 
-from medssm_monai.handlers.batch_files import decollated, item_file
-from medssm_monai.handlers.events import process_rank, world_size
-from medssm_monai.handlers.report_summary import package_versions
-from medssm_monai.utils import writable_folder
+from ..engines.batch_items import decollated, item_file
+from ..utils import writable_folder
+from ..utils.versions import package_versions
+from .events import process_rank, world_size
 
 __all__ = ["FEWEST_CASES", "EvaluationReport", "gather_lists", "is_best_epoch"]
 
@@ -147,7 +147,7 @@ class EvaluationReport(ABC):
         facts: dict[str, Any] = {}
         network = getattr(engine, "network", None)
         if isinstance(network, torch.nn.Module):
-            from medssm_monai.ops import backend_for
+            from ..ops import backend_for
 
             device = torch.device(engine.state.device)
             facts["parameters"] = sum(parameter.numel() for parameter in network.parameters())

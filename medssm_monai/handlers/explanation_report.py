@@ -13,15 +13,15 @@ import torch
 from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
 
-from medssm_monai.handlers.batch_files import decollated, item_file
-from medssm_monai.handlers.events import process_rank
-from medssm_monai.utils import writable_folder
-from medssm_monai.utils.shown_names import shown_name
-from medssm_monai.utils.text_files import markdown_text, name_cell, open_text, write_text
-from medssm_monai.utils.whole_file import replace_file
+from ..engines.batch_items import decollated, item_file
+from ..utils import writable_folder
+from ..utils.files import replace_file
+from ..utils.shown_names import shown_name
+from ..utils.text_files import markdown_text, name_cell, open_text, write_text
+from .events import process_rank
 
 if TYPE_CHECKING:
-    from medssm_monai.visualize import Explanation
+    from ..visualize import Explanation
 
 __all__ = ["ExplanationReport"]
 
@@ -109,7 +109,7 @@ class ExplanationReport:
                 self._kept.append((plain, number, int(pred.argmax()), name))
 
     def _finish(self, engine: Engine) -> None:
-        from medssm_monai.visualize import save_explanations, save_scan_sheets
+        from ..visualize import save_explanations, save_scan_sheets
 
         if not self._kept:
             raise ValueError("no images were evaluated, there is nothing to explain; check the data list.")
@@ -132,7 +132,7 @@ class ExplanationReport:
         logger.info("explained %d images, weak cases per layer %s; sheets in %s", len(images), weak, self.output_dir)
 
     def _maps(self, network: torch.nn.Module, images: torch.Tensor, layer: str, classes: list[int]) -> torch.Tensor:
-        from medssm_monai.visualize import grad_cam
+        from ..visualize import grad_cam
 
         parts = []
         for start in range(0, len(images), BATCH):

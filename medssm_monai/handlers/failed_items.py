@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 
 from ignite.engine import Events
 
-from medssm_monai.utils import writable_folder
-from medssm_monai.utils.failures import Failure
-from medssm_monai.utils.growing_table import GrowingTable
-from medssm_monai.utils.shown_names import shown_name, shown_text
-from medssm_monai.utils.text_files import name_cell, printable
+from ..utils import writable_folder
+from ..utils.errors import Failure
+from ..utils.shown_names import shown_name, shown_text
+from ..utils.text_files import GrowingTable, name_cell, printable
 
 if TYPE_CHECKING:
-    from medssm_monai.engines import BulkEvaluator
+    from ..engines import BulkEvaluator
 
 __all__ = ["FailedItems", "NothingDoneError"]
 

@@ -13,12 +13,11 @@ from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 from monai.utils import CommonKeys
 
-from medssm_monai.handlers.cases import case_label, choose_cases, write_case_pictures
-from medssm_monai.handlers.evaluation_report import EvaluationReport, gather_lists
-from medssm_monai.handlers.fusion_files import write_fusion_report, write_per_pair
-from medssm_monai.handlers.fusion_summary import FUSED, PLAIN_FUSIONS, FusedPair, summarise_fusion
-from medssm_monai.handlers.report_files import write_summary
-from medssm_monai.metrics import fusion_metric_names, fusion_metrics
+from ..metrics import fusion_metric_names, fusion_metrics
+from ..reports.cases import case_label, choose_cases, write_case_pictures
+from ..reports.fusion import FUSED, PLAIN_FUSIONS, FusedPair, summarise_fusion, write_fusion_report, write_per_pair
+from ..reports.summary import write_summary
+from .evaluation_report import EvaluationReport, gather_lists
 
 __all__ = ["FusionReport"]
 
@@ -173,7 +172,7 @@ class FusionReport(EvaluationReport):
         )
 
     def _write_cases(self, pictures: Mapping[str, Planes]) -> None:
-        from medssm_monai.visualize import fusion_panel
+        from ..visualize import fusion_panel
 
         panels = [
             fusion_panel(pictures[case["image"]], case_label(case, self.case_metric), self.sources)
@@ -184,8 +183,8 @@ class FusionReport(EvaluationReport):
 
 def _planes(a: torch.Tensor, b: torch.Tensor, fused: torch.Tensor, item: Mapping[str, Any]) -> Planes:
     """Planes of source A, source B, fused image (in colour where the item has chroma) and difference, float16."""
-    from medssm_monai.transforms import YCbCrToRGB
-    from medssm_monai.visualize import fusion_planes
+    from ..transforms import YCbCrToRGB
+    from ..visualize import fusion_planes
 
     chroma = {key: item.get(f"{key}_chroma") for key in ("image_a", "image_b")}
 

@@ -14,10 +14,10 @@ from typing import Any
 from ignite.engine import Engine, Events
 from monai.engines import Trainer
 
-from medssm_monai.handlers.events import average_train_loss, on_failure, process_rank, scalars
-from medssm_monai.utils import keep_previous, writable_folder
-from medssm_monai.utils.text_files import open_text
-from medssm_monai.utils.whole_file import replace_file
+from ..utils import keep_previous, writable_folder
+from ..utils.files import replace_file
+from ..utils.text_files import open_text
+from .events import average_train_loss, on_failure, process_rank, scalars
 
 __all__ = ["TrainingHistory", "read_history"]
 
@@ -145,7 +145,7 @@ class TrainingHistory:
     def _draw(self, engine: Engine) -> None:
         if self.curves is None or not self.rows:
             return
-        from medssm_monai.visualize.curves import best_epoch, plot_curves
+        from ..visualize.curves import best_epoch, plot_curves
 
         key = self._key_metric
         best = None if key is None else best_epoch(self.rows, key, self._is_better)

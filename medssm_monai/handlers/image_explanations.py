@@ -10,16 +10,14 @@ import torch
 from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
 
-from medssm_monai.handlers.batch_files import decollated, item_file
-from medssm_monai.handlers.bulk_items import item_stage
-from medssm_monai.transforms.result_names import ResultNames
-from medssm_monai.utils import writable_folder
-from medssm_monai.utils.growing_table import GrowingTable
-from medssm_monai.utils.shown_names import shown_name
-from medssm_monai.utils.text_files import name_cell
+from ..engines.batch_items import decollated, item_file, item_stage
+from ..transforms.result_names import ResultNames
+from ..utils import writable_folder
+from ..utils.shown_names import shown_name
+from ..utils.text_files import GrowingTable, name_cell
 
 if TYPE_CHECKING:
-    from medssm_monai.visualize import ImageExplainer
+    from ..visualize import ImageExplainer
 
 __all__ = ["ImageExplanations"]
 

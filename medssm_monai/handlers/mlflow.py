@@ -17,11 +17,12 @@ from typing import Any
 from ignite.engine import Engine, Events
 from monai.engines import Trainer
 
-from medssm_monai.data.demo import DEMO
-from medssm_monai.handlers.events import average_train_loss, loss_of, on_failure, process_rank, scalars
-from medssm_monai.handlers.mlflow_store import MLflowStore, StoreLostError, local_uri, resolve_tracking_uri, shown_uri
-from medssm_monai.utils import was_interrupted, writable_folder
-from medssm_monai.utils.shown_names import shown_text, shown_value
+from ..bundle import was_interrupted
+from ..data.demo.segmentation import DEMO
+from ..utils import writable_folder
+from ..utils.shown_names import shown_text, shown_value
+from .events import average_train_loss, loss_of, on_failure, process_rank, scalars
+from .mlflow_store import MLflowStore, StoreLostError, local_uri, resolve_tracking_uri, shown_uri
 
 __all__ = ["MLflowTracker", "flatten_params", "new_run_name", "resolve_tracking_uri"]
 

@@ -10,8 +10,8 @@ from ignite.engine import Engine, Events
 from monai.engines import IterationEvents, SupervisedTrainer
 from monai.utils import CommonKeys
 
-from medssm_monai.handlers.batch_files import batch_files
-from medssm_monai.handlers.events import loss_of
+from ..engines.batch_items import batch_files
+from .events import loss_of
 
 __all__ = ["NaNGuard", "NonFiniteLossError"]
 

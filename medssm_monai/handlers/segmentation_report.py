@@ -10,14 +10,13 @@ from typing import Any
 from ignite.engine import Engine
 from monai.utils import CommonKeys
 
-from medssm_monai.handlers.cases import case_label, choose_cases, write_case_pictures
-from medssm_monai.handlers.evaluation_report import EvaluationReport, gather_lists
-from medssm_monai.handlers.kept_picture import KeptPicture
-from medssm_monai.handlers.report_files import write_per_image, write_report, write_summary
-from medssm_monai.handlers.report_summary import ImageRecord, summarise
-from medssm_monai.metrics import confusion_counts, metric_names, segmentation_metrics
-from medssm_monai.metrics.maps import as_maps, normalise_map
-from medssm_monai.metrics.thresholds import e_measure_from_counts, threshold_counts
+from ..metrics import confusion_counts, metric_names, segmentation_metrics
+from ..metrics.overlap import as_maps, normalise_map
+from ..metrics.polyp import e_measure_from_counts, threshold_counts
+from ..reports.cases import KeptPicture, case_label, choose_cases, write_case_pictures
+from ..reports.segmentation import ImageRecord, summarise, write_per_image, write_report
+from ..reports.summary import write_summary
+from .evaluation_report import EvaluationReport, gather_lists
 
 __all__ = ["SegmentationReport"]
 
@@ -107,7 +106,7 @@ class SegmentationReport(EvaluationReport):
         record.subset = source.get("dataset") if isinstance(source.get("dataset"), str) else None
         self._records.append(record)
         if self.case_count > 0 and CommonKeys.IMAGE in item:
-            from medssm_monai.visualize import to_rgb
+            from ..visualize import to_rgb
 
             picture = to_rgb(item[CommonKeys.IMAGE], record.size)
             self._pictures[name] = KeptPicture.pack(picture, label > 0.5, prob >= self.threshold)
@@ -156,7 +155,7 @@ class SegmentationReport(EvaluationReport):
         )
 
     def _write_overlays(self, pictures: Mapping[str, KeptPicture]) -> None:
-        from medssm_monai.visualize import overlay_contours, titled_panel
+        from ..visualize import overlay_contours, titled_panel
 
         panels, cases = [], self.summary["cases"]
         for case in cases:

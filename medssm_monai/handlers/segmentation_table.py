@@ -12,13 +12,11 @@ import torch
 from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
 
-from medssm_monai.data.files import DICOM, NIFTI, file_stem
-from medssm_monai.handlers.batch_files import decollated, item_file
-from medssm_monai.handlers.bulk_items import item_stage
-from medssm_monai.utils import replace_file, writable_folder
-from medssm_monai.utils.growing_table import GrowingTable
-from medssm_monai.utils.shown_names import shown_name
-from medssm_monai.utils.text_files import name_cell
+from ..data.readers.files import DICOM, NIFTI, file_stem
+from ..engines.batch_items import decollated, item_file, item_stage
+from ..utils import replace_file, writable_folder
+from ..utils.shown_names import shown_name
+from ..utils.text_files import GrowingTable, name_cell
 
 __all__ = ["SegmentationTable", "pixel_area"]
 
@@ -93,7 +91,7 @@ class SegmentationTable:
         self._table.append(row if self.weights is None else {**row, "weights": name_cell(self.weights)})
 
     def _draw(self, file: str, saved: Path, mask: np.ndarray) -> Path:
-        from medssm_monai.visualize import overlay_contours, save_png
+        from ..visualize import overlay_contours, save_png
 
         image = torch.as_tensor(self.load({"image": file})["image"])
         target = saved.parent / OVERLAYS / f"{file_stem(saved)}.png"

@@ -11,9 +11,9 @@ from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 from monai.utils import CommonKeys
 
-from medssm_monai.handlers.evaluation_report import gather_lists
-from medssm_monai.handlers.events import process_rank
-from medssm_monai.metrics.calibration import fit_temperature, negative_log_likelihood
+from ..metrics.calibration import fit_temperature, negative_log_likelihood
+from .evaluation_report import gather_lists
+from .events import process_rank
 
 __all__ = ["TemperatureFit"]
 

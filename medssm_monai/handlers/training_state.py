@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 
-from medssm_monai.handlers.checkpoints import (
+from ..utils import keep_previous
+from .checkpoints import (
     CheckpointError,
     checkpoint_path,
     checkpoints_in,
@@ -21,8 +22,7 @@ from medssm_monai.handlers.checkpoints import (
     unwrapped_network,
     write_checkpoint,
 )
-from medssm_monai.handlers.early_stop import EarlyStop
-from medssm_monai.utils import keep_previous
+from .early_stop import EarlyStop
 
 __all__ = ["TrainingState"]
 

@@ -13,7 +13,7 @@ from monai.engines import IterationEvents
 from monai.networks.utils import one_hot
 from monai.utils import CommonKeys
 
-from medssm_monai.handlers.evaluation_report import gather_lists
+from .evaluation_report import gather_lists
 
 __all__ = ["ValidationLoss"]
 

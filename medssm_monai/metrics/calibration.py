@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from medssm_monai.metrics.predictions import as_predictions, class_labels
+from .predictions import as_predictions, class_labels
 
 __all__ = [
     "CALIBRATION_BINS",

@@ -7,12 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from medssm_monai.metrics.confusion import OVERLAP_METRICS, confusion_counts, overlap_scores
-from medssm_monai.metrics.hausdorff import hausdorff_distance_95
-from medssm_monai.metrics.maps import as_maps, normalise_map
-from medssm_monai.metrics.s_measure import s_measure
-from medssm_monai.metrics.thresholds import e_measure_from_counts, threshold_counts
-from medssm_monai.metrics.weighted_f_measure import weighted_f_measure
+from .overlap import OVERLAP_METRICS, as_maps, confusion_counts, hausdorff_distance_95, normalise_map, overlap_scores
+from .polyp import e_measure_from_counts, s_measure, threshold_counts, weighted_f_measure
 
 __all__ = ["METRIC_SETS", "mean_absolute_error", "metric_names", "segmentation_metrics"]
 

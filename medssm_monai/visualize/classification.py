@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from medssm_monai.metrics.calibration import CALIBRATION_BINS, expected_calibration_error, reliability_curve
-from medssm_monai.metrics.classification import confusion_matrix, per_class_metrics
-from medssm_monai.metrics.predictions import Predictions, as_predictions
-from medssm_monai.visualize.palette import curve_style
+from ..metrics.calibration import CALIBRATION_BINS, expected_calibration_error, reliability_curve
+from ..metrics.classification import confusion_matrix, per_class_metrics
+from ..metrics.predictions import Predictions, as_predictions
+from .palette import curve_style
 
 __all__ = ["plot_confusion_matrix", "plot_pr_curves", "plot_reliability", "plot_roc_curves"]
 

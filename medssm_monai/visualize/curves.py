@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from medssm_monai.visualize.palette import curve_style
+from .palette import curve_style
 
 __all__ = ["best_epoch", "plot_curves"]
 

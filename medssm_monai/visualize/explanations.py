@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from medssm_monai.visualize.grad_cam import weak_activations
-from medssm_monai.visualize.heatmap import overlay_heatmap
-from medssm_monai.visualize.overlay import contact_sheet, save_png, titled_panel, to_rgb
+from .grad_cam import weak_activations
+from .heatmap import overlay_heatmap
+from .overlay import contact_sheet, save_png, titled_panel, to_rgb
 
 __all__ = ["Explanation", "save_explanations"]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from medssm_monai.visualize.overlay import contact_sheet, titled_panel, to_rgb
+from .overlay import contact_sheet, titled_panel, to_rgb
 
 __all__ = ["fusion_panel", "fusion_planes"]
 

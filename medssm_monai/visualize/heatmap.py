@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from monai.visualize import blend_images
 
-from medssm_monai.visualize.overlay import to_rgb
+from .overlay import to_rgb
 
 __all__ = ["overlay_heatmap"]
 

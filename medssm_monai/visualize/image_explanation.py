@@ -13,13 +13,13 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Invertd, Transform
 
-from medssm_monai.data.files import file_stem
-from medssm_monai.transforms import CopyMetad
-from medssm_monai.utils import replace_file, writable_folder
-from medssm_monai.utils.text_files import printable
-from medssm_monai.visualize.grad_cam import grad_cam
-from medssm_monai.visualize.heatmap import overlay_heatmap
-from medssm_monai.visualize.overlay import save_png, to_rgb
+from ..data.readers.files import file_stem
+from ..transforms import CopyMetad
+from ..utils import replace_file, writable_folder
+from ..utils.text_files import printable
+from .grad_cam import grad_cam
+from .heatmap import overlay_heatmap
+from .overlay import save_png, to_rgb
 
 __all__ = ["ImageExplainer", "ImageExplanation"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from medssm_monai.utils.text_files import printable
+from ..utils.text_files import printable
 
 __all__ = [
     "LABEL_COLOUR",

@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medssm_monai.networks.blocks import SelectiveCore
-from medssm_monai.networks.layers import visiting_table
-from medssm_monai.ops.backends.common import decay_and_input
-from medssm_monai.visualize.evaluation_mode import evaluation_mode, find_layer
+from ..networks.blocks import SelectiveCore
+from ..networks.layers import visiting_table
+from ..ops.backends.common import decay_and_input
+from .evaluation_mode import evaluation_mode, find_layer
 
 __all__ = ["MAX_TOKENS", "ScanCoefficients", "capture_scans", "scan_attention"]
 

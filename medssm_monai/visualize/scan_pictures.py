@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from medssm_monai.networks.blocks import SelectiveCore
-from medssm_monai.visualize.evaluation_mode import evaluation_mode, find_layer
-from medssm_monai.visualize.heatmap import overlay_heatmap
-from medssm_monai.visualize.overlay import contact_sheet, save_png, titled_panel
-from medssm_monai.visualize.scan_attention import capture_scans
+from ..networks.blocks import SelectiveCore
+from .evaluation_mode import evaluation_mode, find_layer
+from .heatmap import overlay_heatmap
+from .overlay import contact_sheet, save_png, titled_panel
+from .scan_attention import capture_scans
 
 __all__ = ["peak_token", "save_scan_sheets"]
 

@@ -18,7 +18,7 @@ from scipy.special import softmax
 
 from medssm_monai.handlers import BestModel, ClassificationReport, PredictionsCSV, TemperatureFit
 from medssm_monai.metrics import classification_metrics, fit_temperature, per_class_metrics
-from medssm_monai.metrics.cumulative import ClassificationMetric
+from medssm_monai.metrics.classification import ClassificationMetric
 
 NAMES = ["normal", "bacterial", "viral"]
 
