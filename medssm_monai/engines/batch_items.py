@@ -22,7 +22,7 @@ def _names(value: Any) -> list[str]:
 
 
 def item_file(item: Mapping[str, Any], keys: Sequence[str] = ("image", "label")) -> str | None:
-    """The file behind one decollated item, from the first of `keys` that knows it; `None` when none does."""
+    """The file behind one decollated item, from the first of ``keys`` that knows it; ``None`` when none does."""
     for key in keys:
         names = _names(item.get(key))
         if names:
@@ -31,11 +31,10 @@ def item_file(item: Mapping[str, Any], keys: Sequence[str] = ("image", "label"))
 
 
 def batch_files(batch: Any, keys: Sequence[str] = ("image", "label")) -> list[str]:
-    """
-    All file names of a batch, in order; empty when the data was never read from files.
+    """All file names of a batch, in order; empty when the data was never read from files.
 
     Args:
-        batch: `engine.state.batch`: a collated dict (meta holds a list), or a list of decollated dicts.
+        batch: ``engine.state.batch``: a collated dict (meta holds a list), or a list of decollated dicts.
         keys: entries asked for their file name, the first that knows one wins.
     """
     if isinstance(batch, Mapping):
@@ -51,11 +50,10 @@ def batch_files(batch: Any, keys: Sequence[str] = ("image", "label")) -> list[st
 
 
 def decollated(engine: Engine, keys: Sequence[str], user: str) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
-    """
-    The items of the last iteration's output, each with the item of the batch that it came from.
+    """The items of the last iteration's output, each with the item of the batch that it came from.
 
     Args:
-        engine: an evaluator built with `decollate=True`.
+        engine: an evaluator built with ``decollate=True``.
         keys: what each item must have.
         user: who asks, for the error.
 
@@ -76,7 +74,7 @@ def decollated(engine: Engine, keys: Sequence[str], user: str) -> Iterator[tuple
 
 @contextmanager
 def item_stage(engine: Engine, file: str, stage: str) -> Iterator[None]:
-    """What fails inside is recorded as a failure of the item by a `BulkEvaluator`; other engines raise it."""
+    """What fails inside is recorded as a failure of the item by a ``BulkEvaluator``; other engines raise it."""
     try:
         yield
     except Exception as error:

@@ -1,4 +1,5 @@
-"""What a bundle's training, evaluation and inference say when they have ended well; called in a config's `finalize`."""
+"""What a bundle's training, evaluation and inference say when they have ended well; called in a config's
+``finalize``."""
 
 from __future__ import annotations
 
@@ -54,8 +55,8 @@ def close_training(
     Args:
         bundle_root: the bundle's folder.
         run_dir: folder of the run.
-        ckpt_dir: folder to which a command publishes the weights; federated hosts, which do not call `run`, leave them
-            in the run's folder.
+        ckpt_dir: folder to which a command publishes the weights; federated hosts, which do not call ``run``, leave
+            them in the run's folder.
         evaluator: that of the validation, which knows the best epoch.
         trainer: the trainer.
         tracker: which knows where the run is kept.
@@ -84,7 +85,7 @@ def close_evaluation(
 
     Args:
         bundle_root: the bundle's folder.
-        run_dir: folder of the report; in it `explanations/` where the network was explained.
+        run_dir: folder of the report; in it ``explanations/`` where the network was explained.
         ckpt_path: the weights.
         tracker: which knows where the run is kept.
     """
@@ -122,7 +123,7 @@ def close_inference(
         bundle_root: the bundle's folder.
         ckpt_path: the weights.
         evaluator: that of the inference, which knows what failed.
-        results: file or folder of the results, or several; those that do not exist are left out. A `failed.csv`
+        results: file or folder of the results, or several; those that do not exist are left out. A ``failed.csv``
             counts only when this run has left it.
         what: ``"images"`` or ``"pairs"``.
     """
@@ -142,7 +143,7 @@ def close_inference(
 
 
 def key_figure(summary: Mapping[str, Any]) -> str:
-    """The first figure of a report's `summary.json` with its interval, and over how many images."""
+    """The first figure of a report's ``summary.json`` with its interval, and over how many images."""
     if "confusion_matrix" in summary:
         name, entry = "accuracy", summary["metrics"]["accuracy"]
     elif "rows" in summary:

@@ -30,15 +30,14 @@ class NothingDoneError(RuntimeError):
 
 
 class FailedItems:
-    """
-    Ignite handler for a `BulkEvaluator`: writes `file, stage, reason` of each item that fails, as it happens, and names
-    them all when the run is complete. Put it last in the list, behind handlers that may find failures.
+    """Ignite handler for a ``BulkEvaluator``: writes ``file, stage, reason`` of each item that fails, as it happens,
+    and names them all when the run is complete. Put it last in the list, behind handlers that may find failures.
 
     The table of an earlier run is kept under a dated name when this run has its first result or failure. A run without
     failures leaves no table.
 
     Args:
-        path: the table, usually `failed.csv` in the output folder.
+        path: the table, usually ``failed.csv`` in the output folder.
 
     Raises:
         NothingDoneError: no item was done (when the run is complete).

@@ -23,17 +23,17 @@ __all__ = ["ImageExplanations"]
 
 
 class ImageExplanations:
-    """
-    Ignite handler for an evaluator of a 2D classification without labels: a picture per image, at the image's own size
-    with a colour legend, and `explanations.csv` with image, class, confidence, layer, peak and picture, each as it
-    comes.
+    """Ignite handler for an evaluator of a 2D classification without labels: a picture per image, at the image's own
+    size with a colour legend, and ``explanations.csv`` with image, class, confidence, layer, peak and picture, each as
+    it comes.
 
     Args:
         output_dir: folder; created when missing. The pictures have the names of the images.
         explainer: makes the explanations, of the predicted class.
 
     Raises:
-        ValueError: items without image and prediction; and what the explainer raises, which a `BulkEvaluator` records.
+        ValueError: items without image and prediction; and what the explainer raises, which a ``BulkEvaluator``
+            records.
         PermissionError: the folder is not writable (when the evaluation starts).
     """
 

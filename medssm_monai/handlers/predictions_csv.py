@@ -29,24 +29,23 @@ logger = logging.getLogger(__name__)
 
 
 class PredictionsCSV:
-    """
-    Ignite handler for a MONAI evaluator without labels: one row per image with file, class, confidence and the
+    """Ignite handler for a MONAI evaluator without labels: one row per image with file, class, confidence and the
     probability of each class.
 
-    Reads `pred` of each decollated item, the class probabilities `(K,)` after post-processing (softmax). Each row is
-    written as soon as it is known, so that a run that is killed leaves a readable table of what it did; an earlier
-    table of that name is kept under another, `<stem>_<time of its last change>.csv`, when the first row is there. An
+    Reads ``pred`` of each decollated item, the class probabilities ``(K,)`` after post-processing (softmax). Each row
+    is written as soon as it is known, so that a run that is killed leaves a readable table of what it did; an earlier
+    table of that name is kept under another, ``<stem>_<time of its last change>.csv``, when the first row is there. An
     image that comes twice has one row. Run distributed, all ranks' images are gathered and rank 0 writes the table
     when the evaluation is complete.
 
     Args:
         path: the table.
-        class_names: names of the classes in the order of the network's outputs; `None` calls them `class_0`, ...
-        weights: what the predictions are made with; adds a column `weights` with this text.
+        class_names: names of the classes in the order of the network's outputs; ``None`` calls them ``class_0``, ...
+        weights: what the predictions are made with; adds a column ``weights`` with this text.
 
     Raises:
-        ValueError: two classes of one name (at once); items that are no decollated dicts with `pred`; probabilities
-            for another number of classes, or none at all (logits, NaN), naming the file, which a `BulkEvaluator`
+        ValueError: two classes of one name (at once); items that are no decollated dicts with ``pred``; probabilities
+            for another number of classes, or none at all (logits, NaN), naming the file, which a ``BulkEvaluator``
             records and goes on.
         PermissionError: the folder is not writable (when the evaluation starts).
     """

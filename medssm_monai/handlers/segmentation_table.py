@@ -25,24 +25,23 @@ PROBABILITY = "probability"
 
 
 class SegmentationTable:
-    """
-    Ignite handler for an evaluator of a segmentation without labels that saves its masks (`SaveImage2Dd`). For
+    """Ignite handler for an evaluator of a segmentation without labels that saves its masks (``SaveImage2Dd``). For
     each image, as it comes, a row of a table and a picture of the mask's outline on the image:
 
-    * `image`, `mask`: their files, the image's from the data folder on;
-    * `area_pixels`; `area_mm2` where the file knows its spacing, else an empty cell (PNG, JPEG, TIFF, BMP);
-    * `share` of the image, 0 to 1; `confidence`, the mean probability within the mask, empty without foreground;
-    * `overlay`: the picture, in the folder `overlays` beside the mask.
+    * ``image``, ``mask``: their files, the image's from the data folder on;
+    * ``area_pixels``; ``area_mm2`` where the file knows its spacing, else an empty cell (PNG, JPEG, TIFF, BMP);
+    * ``share`` of the image, 0 to 1; ``confidence``, the mean probability within the mask, empty without foreground;
+    * ``overlay``: the picture, in the folder ``overlays`` beside the mask.
 
     Args:
         path: the table.
-        load: transform that gives `{"image": ...}` from `{"image": file}` at the file's size, as the preprocessing
-            starts; `None` draws no pictures.
-        threshold: probability from which a pixel is foreground; False or `None`: 0.5.
-        weights: what the masks are made with; adds a column `weights` with this text.
+        load: transform that gives ``{"image": ...}`` from ``{"image": file}`` at the file's size, as the preprocessing
+            starts; ``None`` draws no pictures.
+        threshold: probability from which a pixel is foreground; False or ``None``: 0.5.
+        weights: what the masks are made with; adds a column ``weights`` with this text.
 
     Raises:
-        ValueError: items that are no decollated dicts with `probability` (of the foreground) and `saved_to`.
+        ValueError: items that are no decollated dicts with ``probability`` (of the foreground) and ``saved_to``.
         PermissionError: the folder is not writable (when the evaluation starts).
     """
 
@@ -102,8 +101,7 @@ class SegmentationTable:
 
 
 def pixel_area(meta: Mapping[str, Any]) -> float | None:
-    """
-    Area of a pixel in mm², from the metadata of `LoadImage2D`; `None` where the file does not know it.
+    """Area of a pixel in mm², from the metadata of ``LoadImage2D``; ``None`` where the file does not know it.
 
     DICOM files without spacing are read with 1 mm, so that exactly 1 mm both ways counts as unknown there.
     """

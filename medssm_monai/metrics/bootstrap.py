@@ -26,7 +26,7 @@ _MAX_ELEMENTS = 2_000_000  # resampled values held in memory at once
 
 
 class BootstrapInterval(NamedTuple):
-    """A statistic with its interval: `estimate` of the sample as it is, `low` and `high` from the resamples."""
+    """A statistic with its interval: ``estimate`` of the sample as it is, ``low`` and ``high`` from the resamples."""
 
     estimate: float
     low: float
@@ -53,7 +53,8 @@ def _unit_rows(n: int, groups: Sequence[Hashable] | None) -> list[np.ndarray]:
 
 
 def _draws(units: int, n_resamples: int, seed: int, width: int | None = None) -> Iterator[np.ndarray]:
-    """Batches `(b, units)` of unit numbers drawn with replacement, `n_resamples` rows in all; `width` values a row."""
+    """Batches ``(b, units)`` of unit numbers drawn with replacement, ``n_resamples`` rows in all; ``width`` values a
+    row."""
     rng = np.random.default_rng(seed)
     batch = max(1, _MAX_ELEMENTS // (width or units))
     for start in range(0, n_resamples, batch):
@@ -78,12 +79,11 @@ def bootstrap_interval(
     seed: int = 0,
     groups: Sequence[Hashable] | None = None,
 ) -> BootstrapInterval:
-    """
-    Percentile bootstrap interval of a statistic of per-image values (Efron and Tibshirani, 1993, ch. 13).
+    """Percentile bootstrap interval of a statistic of per-image values (Efron and Tibshirani, 1993, ch. 13).
 
     Args:
         values: one value per image. NaN (undefined) values are left out together with their group entries.
-        statistic: takes an array and an `axis`, as `numpy.mean` and `numpy.median` do.
+        statistic: takes an array and an ``axis``, as ``numpy.mean`` and ``numpy.median`` do.
         n_resamples: how many resamples.
         confidence: coverage of the interval, between 0 and 1.
         seed: seed of the draws; the same seed gives the same interval.
@@ -128,15 +128,14 @@ def bootstrap_pooled(
     seed: int = 0,
     groups: Sequence[Hashable] | None = None,
 ) -> dict[str, BootstrapInterval]:
-    """
-    Scores pooled over all pixels of a data set, with intervals from resampling its images (or groups of images).
+    """Scores pooled over all pixels of a data set, with intervals from resampling its images (or groups of images).
 
     Args:
-        counts: `(images, 4)` pixel counts TP, FP, FN, TN per image (`confusion_counts`).
-        n_resamples, confidence, seed, groups: as in `bootstrap_interval`.
+        counts: ``(images, 4)`` pixel counts TP, FP, FN, TN per image (``confusion_counts``).
+        n_resamples, confidence, seed, groups: as in ``bootstrap_interval``.
 
     Returns:
-        one interval per name in `OVERLAP_METRICS`.
+        one interval per name in ``OVERLAP_METRICS``.
 
     Raises:
         ValueError: no images, wrong shape, unequal lengths, or parameters out of range.
@@ -154,7 +153,7 @@ def bootstrap_pooled(
 
 
 def _multiplicities(draw: np.ndarray, unit_of_row: np.ndarray, units: int) -> np.ndarray:
-    """How often each row is part of each resample `(b, rows)`, from drawn unit numbers `(b, units)`."""
+    """How often each row is part of each resample ``(b, rows)``, from drawn unit numbers ``(b, units)``."""
     offsets = np.arange(len(draw))[:, None] * units
     counts = np.bincount((draw + offsets).ravel(), minlength=len(draw) * units).reshape(len(draw), units)
     return counts[:, unit_of_row]
@@ -168,16 +167,15 @@ def bootstrap_weighted(
     seed: int = 0,
     groups: Sequence[Hashable] | None = None,
 ) -> dict[str, BootstrapInterval]:
-    """
-    Intervals of statistics of a whole sample (an area under a curve, a macro F1) that no mean over images gives.
+    """Intervals of statistics of a whole sample (an area under a curve, a macro F1) that no mean over images gives.
 
     A resample is passed as the number of times it holds each sample, so that a statistic sorts or counts once and
-    weighs then; the draws are those of `bootstrap_interval` with the same seed.
+    weighs then; the draws are those of ``bootstrap_interval`` with the same seed.
 
     Args:
-        statistics: takes integer weights `(b, n)`, one row per resample, and returns arrays `(b,)` by name.
+        statistics: takes integer weights ``(b, n)``, one row per resample, and returns arrays ``(b,)`` by name.
         n: number of samples.
-        n_resamples, confidence, seed, groups: as in `bootstrap_interval`.
+        n_resamples, confidence, seed, groups: as in ``bootstrap_interval``.
 
     Returns:
         one interval per name; resamples in which a statistic is NaN (a class was not drawn) are left out of its bounds,
@@ -204,19 +202,18 @@ def bootstrap_weighted(
 
 
 def weighted_areas(score: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """
-    ROC-AUC (trapezoidal rule) and average precision for each row of weights; NaN where they are undefined.
+    """ROC-AUC (trapezoidal rule) and average precision for each row of weights; NaN where they are undefined.
 
-    The same figures as `sklearn.metrics.roc_auc_score` and `average_precision_score` with `sample_weight`, for all
-    resamples with one sort.
+    The same figures as ``sklearn.metrics.roc_auc_score`` and ``average_precision_score`` with ``sample_weight``, for
+    all resamples with one sort.
 
     Args:
-        score: `(n,)`, larger means rather positive.
-        positive: `(n,)` bool.
-        weights: `(b, n)`, not negative.
+        score: ``(n,)``, larger means rather positive.
+        positive: ``(n,)`` bool.
+        weights: ``(b, n)``, not negative.
 
     Returns:
-        two arrays `(b,)`.
+        two arrays ``(b,)``.
     """
     order = np.argsort(-score, kind="stable")
     last = np.flatnonzero(np.r_[np.diff(score[order]) != 0, True])  # of each run of equal scores
@@ -247,7 +244,7 @@ class _Resampler:
         self.gaps = np.where(place[:, None] == np.arange(bins), (right - data.confidences)[:, None], 0.0)  # (n, bins)
 
     def __call__(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Figures `(b,)` by name: `CLASSIFICATION_METRICS`, and `(name, class)` for those per class."""
+        """Figures ``(b,)`` by name: ``CLASSIFICATION_METRICS``, and ``(name, class)`` for those per class."""
         total = weights.sum(axis=1).astype(np.float64)
         table = self._per_class(weights, total)
         figures: dict[Any, np.ndarray] = average_over_classes(table)
@@ -286,17 +283,16 @@ def bootstrap_classification(
     groups: Sequence[Hashable] | None = None,
     bins: int = CALIBRATION_BINS,
 ) -> dict[Any, BootstrapInterval]:
-    """
-    Percentile bootstrap intervals of `classification_metrics` and of `per_class_metrics`.
+    """Percentile bootstrap intervals of ``classification_metrics`` and of ``per_class_metrics``.
 
     Args:
-        probabilities: `(N, K)`, see `as_predictions`, which raises on bad input.
-        labels: `(N,)`, 0 to K - 1.
-        n_resamples, confidence, seed, groups: as in `bootstrap_interval`; groups are patients or lesions.
+        probabilities: ``(N, K)``, see ``as_predictions``, which raises on bad input.
+        labels: ``(N,)``, 0 to K - 1.
+        n_resamples, confidence, seed, groups: as in ``bootstrap_interval``; groups are patients or lesions.
         bins: of the calibration error.
 
     Returns:
-        an interval per name of `CLASSIFICATION_METRICS` and per pair `(name of PER_CLASS_METRICS, class number)`. A
+        an interval per name of ``CLASSIFICATION_METRICS`` and per pair ``(name of PER_CLASS_METRICS, class number)``. A
         resample that lacks a class is averaged over the others, and left out of that class' own intervals.
     """
     data = as_predictions(probabilities, labels)

@@ -43,12 +43,11 @@ CLASSIFICATION_METRICS = (
 
 
 def confusion_matrix(probabilities: ArrayLike, labels: ArrayLike) -> np.ndarray:
-    """
-    Counts `(K, K)` int64: rows are labels, columns predicted classes (the largest probability); scikit-learn's.
+    """Counts ``(K, K)`` int64: rows are labels, columns predicted classes (the largest probability); scikit-learn's.
 
     Args:
-        probabilities: `(N, K)`, see `as_predictions`, which raises on bad input.
-        labels: `(N,)`, 0 to K - 1.
+        probabilities: ``(N, K)``, see ``as_predictions``, which raises on bad input.
+        labels: ``(N,)``, 0 to K - 1.
     """
     from sklearn.metrics import confusion_matrix as count
 
@@ -69,27 +68,26 @@ def _areas(data: Predictions, column: int) -> tuple[float, float]:
 
 
 def per_class_metrics(probabilities: ArrayLike, labels: ArrayLike) -> dict[str, np.ndarray]:
-    """
-    Figures of each class against the rest, one array `(K,)` per name.
+    """Figures of each class against the rest, one array ``(K,)`` per name.
 
     With TP, FP, FN, TN of the class against all others, the predicted class being the one of largest probability:
 
-    * `precision` TP / (TP + FP); 0 for a class of the labels that is never predicted (scikit-learn's convention);
-    * `sensitivity` (recall) TP / (TP + FN);
-    * `specificity` TN / (TN + FP);
-    * `f1` 2 TP / (2 TP + FP + FN);
-    * `roc_auc`: area under the ROC curve, trapezoidal rule, ties count half (`sklearn.metrics.roc_auc_score`);
-    * `pr_auc`: average precision, the sum of precision times the step in recall, not interpolated
-      (`sklearn.metrics.average_precision_score`);
-    * `support`: number of samples with that label, int64.
+    * ``precision`` TP / (TP + FP); 0 for a class of the labels that is never predicted (scikit-learn's convention);
+    * ``sensitivity`` (recall) TP / (TP + FN);
+    * ``specificity`` TN / (TN + FP);
+    * ``f1`` 2 TP / (2 TP + FP + FN);
+    * ``roc_auc``: area under the ROC curve, trapezoidal rule, ties count half (``sklearn.metrics.roc_auc_score``);
+    * ``pr_auc``: average precision, the sum of precision times the step in recall, not interpolated
+      (``sklearn.metrics.average_precision_score``);
+    * ``support``: number of samples with that label, int64.
 
-    A class without a sample among the labels has NaN in all but `support` (and `specificity`, which is defined without
-    it); a class that every sample belongs to has neither specificity nor ROC-AUC. `undefined_metrics` says so in
-    words.
+    A class without a sample among the labels has NaN in all but ``support`` (and ``specificity``, which is defined
+    without it); a class that every sample belongs to has neither specificity nor ROC-AUC. ``undefined_metrics`` says so
+    in words.
 
     Args:
-        probabilities: `(N, K)`, see `as_predictions`, which raises on bad input.
-        labels: `(N,)`, 0 to K - 1.
+        probabilities: ``(N, K)``, see ``as_predictions``, which raises on bad input.
+        labels: ``(N,)``, 0 to K - 1.
     """
     from sklearn.metrics import precision_recall_fscore_support
 
@@ -116,15 +114,14 @@ def per_class_metrics(probabilities: ArrayLike, labels: ArrayLike) -> dict[str, 
 
 
 def average_over_classes(table: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """
-    Averages of figures per class, over the last axis K: `<name>_macro`, `<name>_weighted`, `balanced_accuracy`,
-    `roc_auc`, `pr_auc`.
+    """Averages of figures per class, over the last axis K: ``<name>_macro``, ``<name>_weighted``,
+    ``balanced_accuracy``, ``roc_auc``, ``pr_auc``.
 
     Args:
-        table: `(..., K)` per name of `PER_CLASS_METRICS`, and `support`.
+        table: ``(..., K)`` per name of ``PER_CLASS_METRICS``, and ``support``.
 
     Returns:
-        arrays `(...)`. Macro is the plain mean over the classes that occur among the labels, weighted the mean with
+        arrays ``(...)``. Macro is the plain mean over the classes that occur among the labels, weighted the mean with
         the supports as weights; classes without samples, and undefined figures, take no part in either. The areas are
         those of the positive class, number 1, for K = 2, else their macro average.
     """
@@ -149,23 +146,23 @@ def average_over_classes(table: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 def classification_metrics(
     probabilities: ArrayLike, labels: ArrayLike, bins: int = CALIBRATION_BINS
 ) -> dict[str, float]:
-    """
-    All of `CLASSIFICATION_METRICS` of one set of samples.
+    """All of ``CLASSIFICATION_METRICS`` of one set of samples.
 
-    * `accuracy`: share of samples whose predicted class (largest probability) is the label;
-    * `balanced_accuracy`: mean sensitivity over the classes among the labels , the same as `sensitivity_macro`;
-    * `precision`, `sensitivity`, `specificity`, `f1`, each `_macro` (plain mean over classes) and `_weighted` (mean
-      weighted by the number of samples per class; the weighted sensitivity equals the accuracy), from the figures per
-      class of `per_class_metrics`. MedConvMamba's rows are the weighted ones, other published tables mostly macro.
-    * `roc_auc`, `pr_auc`: of the positive class (number 1) for two classes, else the macro average of one-vs-rest;
-    * `ece`: expected calibration error with `bins` bins of equal width (`expected_calibration_error`).
+    * ``accuracy``: share of samples whose predicted class (largest probability) is the label;
+    * ``balanced_accuracy``: mean sensitivity over the classes among the labels , the same as ``sensitivity_macro``;
+    * ``precision``, ``sensitivity``, ``specificity``, ``f1``, each ``_macro`` (plain mean over classes) and
+      ``_weighted`` (mean weighted by the number of samples per class; the weighted sensitivity equals the accuracy),
+      from the figures per class of ``per_class_metrics``. MedConvMamba's rows are the weighted ones, other published
+      tables mostly macro.
+    * ``roc_auc``, ``pr_auc``: of the positive class (number 1) for two classes, else the macro average of one-vs-rest;
+    * ``ece``: expected calibration error with ``bins`` bins of equal width (``expected_calibration_error``).
 
     Classes absent from the labels take no part in averages; a figure that is undefined is NaN, never an error;
-    `undefined_metrics` gives the reasons.
+    ``undefined_metrics`` gives the reasons.
 
     Args:
-        probabilities: `(N, K)`, see `as_predictions`, which raises on bad input.
-        labels: `(N,)`, 0 to K - 1.
+        probabilities: ``(N, K)``, see ``as_predictions``, which raises on bad input.
+        labels: ``(N,)``, 0 to K - 1.
         bins: of the calibration error.
     """
     data = as_predictions(probabilities, labels)
@@ -176,11 +173,10 @@ def classification_metrics(
 
 
 def undefined_metrics(labels: Any, class_names: Sequence[str]) -> list[str]:
-    """
-    Why figures are NaN, or an average covers fewer classes, in words for a report; empty when all classes occur.
+    """Why figures are NaN, or an average covers fewer classes, in words for a report; empty when all classes occur.
 
     Args:
-        labels: `(N,)` class numbers.
+        labels: ``(N,)`` class numbers.
         class_names: one name per class.
     """
     support = np.bincount(np.asarray(labels, dtype=np.int64), minlength=len(class_names))
@@ -200,17 +196,16 @@ def undefined_metrics(labels: Any, class_names: Sequence[str]) -> list[str]:
 
 
 class ClassificationMetric(CumulativeIterationMetric):
-    """
-    One figure of `classification_metrics` over all samples since the last `reset`, of all processes.
+    """One figure of ``classification_metrics`` over all samples since the last ``reset``, of all processes.
 
-    Takes class probabilities `(N, K)` and labels `(N,)`, or lists of `(K,)` and scalar tensors, as decollated batches
-    hold them. Wrap it in `monai.handlers.IgniteMetricHandler` for an evaluator.
+    Takes class probabilities ``(N, K)`` and labels ``(N,)``, or lists of ``(K,)`` and scalar tensors, as decollated
+    batches hold them. Wrap it in ``monai.handlers.IgniteMetricHandler`` for an evaluator.
 
     Args:
-        name: one of `CLASSIFICATION_METRICS`, larger is better (all but `ece`).
+        name: one of ``CLASSIFICATION_METRICS``, larger is better (all but ``ece``).
 
     Raises:
-        ValueError: unknown name; when aggregated, what `classification_metrics` raises, and an undefined figure
+        ValueError: unknown name; when aggregated, what ``classification_metrics`` raises, and an undefined figure
             (a class without a sample): no checkpoint can be chosen by it.
     """
 

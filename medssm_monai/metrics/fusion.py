@@ -142,17 +142,16 @@ def _told(sources: Sequence[torch.Tensor]) -> torch.Tensor:
 
 
 class FusionMetric(CumulativeIterationMetric):
-    """
-    Mean of some of `fusion_metrics` over all pairs since the last `reset`, of all processes.
+    """Mean of some of ``fusion_metrics`` over all pairs since the last ``reset``, of all processes.
 
-    Takes fused images `(B, 1, *spatial)` and their sources `(B, 2, *spatial)`, or lists of both without batch axis, as
-    decollated batches hold them. Wrap it in `monai.handlers.IgniteMetricHandler` for an evaluator.
+    Takes fused images ``(B, 1, *spatial)`` and their sources ``(B, 2, *spatial)``, or lists of both without batch axis,
+    as decollated batches hold them. Wrap it in ``monai.handlers.IgniteMetricHandler`` for an evaluator.
 
     Args:
-        names: one name or several of `FUSION_METRICS`, larger is better; several are averaged.
+        names: one name or several of ``FUSION_METRICS``, larger is better; several are averaged.
 
     Raises:
-        ValueError: unknown names; when computed, what `fusion_metrics` raises; when aggregated, a figure that is
+        ValueError: unknown names; when computed, what ``fusion_metrics`` raises; when aggregated, a figure that is
             undefined for every pair: no checkpoint can be chosen by it.
     """
 

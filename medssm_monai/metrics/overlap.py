@@ -13,7 +13,7 @@ __all__ = ["OVERLAP_METRICS", "as_maps", "confusion_counts", "hausdorff_distance
 
 
 def _as_plane(values: Any, name: str) -> np.ndarray:
-    """One image plane `(H, W)` as a NumPy array, from a tensor or array `(1, H, W)` or `(H, W)`."""
+    """One image plane ``(H, W)`` as a NumPy array, from a tensor or array ``(1, H, W)`` or ``(H, W)``."""
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu().float().numpy()
     plane = np.asarray(values)
@@ -28,15 +28,14 @@ def _as_plane(values: Any, name: str) -> np.ndarray:
 
 
 def as_maps(prob: Any, label: Any) -> tuple[np.ndarray, np.ndarray]:
-    """
-    Check one prediction with its label and bring both into the form that the metrics use.
+    """Check one prediction with its label and bring both into the form that the metrics use.
 
     Args:
-        prob: foreground probability, `(1, H, W)` or `(H, W)`, values in [0, 1] (a binary mask is one, too).
+        prob: foreground probability, ``(1, H, W)`` or ``(H, W)``, values in [0, 1] (a binary mask is one, too).
         label: ground truth, same size, values 0 and 1.
 
     Returns:
-        the probability as float64 `(H, W)` and the label as bool `(H, W)`.
+        the probability as float64 ``(H, W)`` and the label as bool ``(H, W)``.
 
     Raises:
         ValueError: wrong or unequal shapes, values that are not finite, probabilities outside [0, 1] (logits), labels
@@ -64,15 +63,14 @@ def as_maps(prob: Any, label: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def normalise_map(prob: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """
-    Stretch a map linearly to [0, 1], as the published polyp results and their evaluation toolbox do.
+    """Stretch a map linearly to [0, 1], as the published polyp results and their evaluation toolbox do.
 
     Decision: a constant map stays as it is (nothing to stretch), and so does the map of an image whose label is empty:
     stretching would turn the faint noise of a correct "nothing here" into a confident wrong prediction.
 
     Args:
-        prob: probabilities `(H, W)`.
-        label: bool `(H, W)`.
+        prob: probabilities ``(H, W)``.
+        label: bool ``(H, W)``.
     """
     low, high = prob.min(), prob.max()
     if high == low or not label.any():
@@ -84,16 +82,15 @@ OVERLAP_METRICS = ("dice", "iou", "iou_mean", "sensitivity", "specificity", "acc
 
 
 def confusion_counts(prob: Any, label: Any, threshold: float = 0.5) -> np.ndarray:
-    """
-    Count true positives, false positives, false negatives and true negatives of one image.
+    """Count true positives, false positives, false negatives and true negatives of one image.
 
     Args:
-        prob: foreground probability `(1, H, W)` or `(H, W)` in [0, 1].
+        prob: foreground probability ``(1, H, W)`` or ``(H, W)`` in [0, 1].
         label: ground truth of the same size, values 0 and 1.
-        threshold: a pixel is foreground when `prob >= threshold`.
+        threshold: a pixel is foreground when ``prob >= threshold``.
 
     Returns:
-        int64 array `[tp, fp, fn, tn]`. Sum such arrays over images for pooled scores.
+        int64 array ``[tp, fp, fn, tn]``. Sum such arrays over images for pooled scores.
     """
     plane, truth = as_maps(prob, label)
     predicted = plane >= threshold
@@ -104,29 +101,28 @@ def confusion_counts(prob: Any, label: Any, threshold: float = 0.5) -> np.ndarra
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray, empty: float) -> np.ndarray:
-    """`numerator / denominator`, and `empty` where the denominator is zero."""
+    """``numerator / denominator``, and ``empty`` where the denominator is zero."""
     result = np.full(np.shape(numerator), empty, dtype=np.float64)
     np.divide(numerator, denominator, out=result, where=denominator != 0)
     return result
 
 
 def overlap_scores(counts: np.ndarray) -> dict[str, np.ndarray]:
-    """
-    Dice, IoU, sensitivity, specificity and accuracy from pixel counts.
+    """Dice, IoU, sensitivity, specificity and accuracy from pixel counts.
 
-    `dice = 2 TP / (2 TP + FP + FN)`, `iou = TP / (TP + FP + FN)`, `iou_mean` = mean of the foreground IoU and of the
-    background IoU `TN / (TN + FP + FN)`, `sensitivity = TP / (TP + FN)`, `specificity = TN / (TN + FP)`,
-    `accuracy = (TP + TN) / all`.
+    ``dice = 2 TP / (2 TP + FP + FN)``, ``iou = TP / (TP + FP + FN)``, ``iou_mean`` = mean of the foreground IoU and of
+    the background IoU ``TN / (TN + FP + FN)``, ``sensitivity = TP / (TP + FN)``, ``specificity = TN / (TN + FP)``,
+    ``accuracy = (TP + TN) / all``.
 
     Conventions for empty masks: label and prediction both empty give Dice and IoU 1 (the network was right), only one
     of them empty gives 0. Sensitivity is NaN when the label is empty and specificity is NaN when the label covers the
     whole image: there is nothing to find; summaries leave NaN out and state how many images counted.
 
     Args:
-        counts: `(..., 4)` counts in the order TP, FP, FN, TN; any leading axes, or none.
+        counts: ``(..., 4)`` counts in the order TP, FP, FN, TN; any leading axes, or none.
 
     Returns:
-        one array of the leading shape per name in `OVERLAP_METRICS`.
+        one array of the leading shape per name in ``OVERLAP_METRICS``.
 
     Raises:
         ValueError: when the last axis is not four long.
@@ -149,24 +145,23 @@ def overlap_scores(counts: np.ndarray) -> dict[str, np.ndarray]:
 def hausdorff_distance_95(
     prob: Any, label: Any, threshold: float = 0.5, spacing: float | Sequence[float] | None = None
 ) -> float:
-    """
-    The larger of the two 95th percentiles of the distances from one outline to the other (MONAI's definition).
+    """The larger of the two 95th percentiles of the distances from one outline to the other (MONAI's definition).
 
     Outlines are the foreground pixels that touch the background or the image border. Conventions for empty masks:
     both empty give 0; exactly one empty gives the length of the image diagonal, the largest distance there can be, so
     that a missed lesion weighs in the mean and does not vanish as NaN or infinity.
 
     Args:
-        prob: foreground probability `(1, H, W)` or `(H, W)` in [0, 1].
+        prob: foreground probability ``(1, H, W)`` or ``(H, W)`` in [0, 1].
         label: ground truth of the same size, values 0 and 1.
-        threshold: a pixel is foreground when `prob >= threshold`.
-        spacing: pixel size in millimetres, one number or (row, column). `None`: the distance is in pixels.
+        threshold: a pixel is foreground when ``prob >= threshold``.
+        spacing: pixel size in millimetres, one number or (row, column). ``None``: the distance is in pixels.
 
     Returns:
-        the distance in pixels, or in millimetres when `spacing` is given.
+        the distance in pixels, or in millimetres when ``spacing`` is given.
 
     Raises:
-        ValueError: when `spacing` is not positive or has a length other than one or two.
+        ValueError: when ``spacing`` is not positive or has a length other than one or two.
     """
     plane, truth = as_maps(prob, label)
     step = np.ones(2) if spacing is None else np.broadcast_to(np.asarray(spacing, dtype=np.float64).ravel(), 2)

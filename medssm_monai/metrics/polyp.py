@@ -24,15 +24,14 @@ THRESHOLDS = np.arange(256) / 255.0
 
 
 def threshold_counts(prob: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """
-    Pixel counts of one image at each of the 256 thresholds `k / 255` (foreground: `prob >= threshold`).
+    """Pixel counts of one image at each of the 256 thresholds ``k / 255`` (foreground: ``prob >= threshold``).
 
     Args:
-        prob: probabilities `(H, W)` in [0, 1].
-        label: bool `(H, W)`.
+        prob: probabilities ``(H, W)`` in [0, 1].
+        label: bool ``(H, W)``.
 
     Returns:
-        int64 `(256, 4)`: TP, FP, FN, TN per threshold, lowest threshold first.
+        int64 ``(256, 4)``: TP, FP, FN, TN per threshold, lowest threshold first.
     """
     # A pixel is foreground at thresholds 0..bin: two histograms, summed from the top, hold all 256 predictions.
     bins = np.searchsorted(THRESHOLDS, prob.ravel(), side="right") - 1
@@ -51,34 +50,32 @@ def _mean_over_thresholds(prob: Any, label: Any, name: str, normalise: bool) -> 
 
 
 def dice_over_thresholds(prob: Any, label: Any, normalise: bool = True) -> float:
-    """
-    Dice averaged over the 256 thresholds `k / 255`: the "mean Dice" of PraNet's evaluation toolbox and of the published
-    polyp tables (Fan et al., MICCAI 2020).
+    """Dice averaged over the 256 thresholds ``k / 255``: the "mean Dice" of PraNet's evaluation toolbox and of the
+    published polyp tables (Fan et al., MICCAI 2020).
 
     Args:
-        prob: foreground probability `(1, H, W)` or `(H, W)` in [0, 1].
-        label: ground truth of the same size, values 0 and 1. Empty labels follow `overlap_scores`.
-        normalise: stretch the map to [0, 1] first, as the toolbox does (see `normalise_map`).
+        prob: foreground probability ``(1, H, W)`` or ``(H, W)`` in [0, 1].
+        label: ground truth of the same size, values 0 and 1. Empty labels follow ``overlap_scores``.
+        normalise: stretch the map to [0, 1] first, as the toolbox does (see ``normalise_map``).
     """
     return _mean_over_thresholds(prob, label, "dice", normalise)
 
 
 def iou_over_thresholds(prob: Any, label: Any, normalise: bool = True) -> float:
-    """Foreground IoU averaged over the 256 thresholds; arguments as in `dice_over_thresholds`."""
+    """Foreground IoU averaged over the 256 thresholds; arguments as in ``dice_over_thresholds``."""
     return _mean_over_thresholds(prob, label, "iou", normalise)
 
 
 def e_measure_from_counts(counts: np.ndarray) -> np.ndarray:
-    """
-    Enhanced-alignment measure (Fan et al., IJCAI 2018) of binary maps, from their pixel counts.
+    """Enhanced-alignment measure (Fan et al., IJCAI 2018) of binary maps, from their pixel counts.
 
     For a binary map the alignment of a pixel depends only on whether it is TP, FP, FN or TN, so four values weighted
     by the counts replace the sum over the image. A label without foreground (all foreground) scores the share of
     pixels predicted as background (foreground), as in the authors' code. Departure from that code: the mean is over
-    all `H * W` pixels, as the paper prints it; the code divides by `H * W - 1`, which lets a perfect map exceed 1.
+    all ``H * W`` pixels, as the paper prints it; the code divides by ``H * W - 1``, which lets a perfect map exceed 1.
 
     Args:
-        counts: `(..., 4)` counts in the order TP, FP, FN, TN.
+        counts: ``(..., 4)`` counts in the order TP, FP, FN, TN.
 
     Returns:
         the E-measure in [0, 1], of the leading shape.
@@ -96,18 +93,17 @@ def e_measure_from_counts(counts: np.ndarray) -> np.ndarray:
 
 
 def e_measure(prob: Any, label: Any, mode: str = "mean", normalise: bool = True) -> float:
-    """
-    Enhanced-alignment measure of one image.
+    """Enhanced-alignment measure of one image.
 
     Args:
-        prob: foreground probability `(1, H, W)` or `(H, W)` in [0, 1].
+        prob: foreground probability ``(1, H, W)`` or ``(H, W)`` in [0, 1].
         label: ground truth of the same size, values 0 and 1.
-        mode: `"mean"` or `"max"` over the 256 thresholds, or `"adaptive"` at twice the mean of the map (at most 1).
-            The "max" of published tables is another figure: the maximum of the curve averaged over the data set.
-        normalise: stretch the map to [0, 1] first, as the toolbox does (see `normalise_map`).
+        mode: ``"mean"`` or ``"max"`` over the 256 thresholds, or ``"adaptive"`` at twice the mean of the map (at most
+            1). The "max" of published tables is another figure: the maximum of the curve averaged over the data set.
+        normalise: stretch the map to [0, 1] first, as the toolbox does (see ``normalise_map``).
 
     Raises:
-        ValueError: when `mode` is unknown.
+        ValueError: when ``mode`` is unknown.
     """
     plane, truth = as_maps(prob, label)
     plane = normalise_map(plane, truth) if normalise else plane
@@ -167,16 +163,15 @@ def _region_similarity(prob: np.ndarray, label: np.ndarray) -> float:
 
 
 def s_measure(prob: Any, label: Any, alpha: float = 0.5, normalise: bool = True) -> float:
-    """
-    `S = alpha * S_object + (1 - alpha) * S_region`, not below 0.
+    """``S = alpha * S_object + (1 - alpha) * S_region``, not below 0.
 
     As in the paper, an empty label scores one minus the map's mean, and a label that covers the image the map's mean.
 
     Args:
-        prob: foreground probability `(1, H, W)` or `(H, W)` in [0, 1].
+        prob: foreground probability ``(1, H, W)`` or ``(H, W)`` in [0, 1].
         label: ground truth of the same size, values 0 and 1.
         alpha: weight of the object term, 0.5 in the paper.
-        normalise: stretch the map to [0, 1] first, as PraNet's toolbox does (see `normalise_map`).
+        normalise: stretch the map to [0, 1] first, as PraNet's toolbox does (see ``normalise_map``).
     """
     plane, truth = as_maps(prob, label)
     plane = normalise_map(plane, truth) if normalise else plane
@@ -196,22 +191,21 @@ _GAUSSIAN /= _GAUSSIAN.sum()
 def weighted_f_measure(
     prob: Any, label: Any, beta2: float = 1.0, threshold: float = 0.5, normalise: bool = True
 ) -> float:
-    """
-    `F = (1 + beta2) * P * R / (beta2 * P + R)` from weighted precision and recall.
+    """``F = (1 + beta2) * P * R / (beta2 * P + R)`` from weighted precision and recall.
 
     Errors within the foreground are smoothed over a 7x7 Gaussian (sigma 5, zero outside the image), the error of the
     nearest foreground pixel standing in for background pixels; errors in the background weigh
-    `2 - exp(log(0.5) / 5 * distance to the foreground)`. Where two foreground pixels are equally near, the choice is
+    ``2 - exp(log(0.5) / 5 * distance to the foreground)``. Where two foreground pixels are equally near, the choice is
     SciPy's; MATLAB's may differ in the fourth digit.
 
-    Decision for an empty label, for which recall is undefined: 1 when no pixel reaches `threshold`, else 0.
+    Decision for an empty label, for which recall is undefined: 1 when no pixel reaches ``threshold``, else 0.
 
     Args:
-        prob: foreground probability `(1, H, W)` or `(H, W)` in [0, 1].
+        prob: foreground probability ``(1, H, W)`` or ``(H, W)`` in [0, 1].
         label: ground truth of the same size, values 0 and 1.
         beta2: weight of recall, 1 as in the authors' code.
         threshold: only used for empty labels.
-        normalise: stretch the map to [0, 1] first, as PraNet's toolbox does (see `normalise_map`).
+        normalise: stretch the map to [0, 1] first, as PraNet's toolbox does (see ``normalise_map``).
 
     Returns:
         the score in [0, 1].

@@ -22,8 +22,7 @@ CASE_KINDS = ("worst", "median", "best")
 
 
 def choose_cases(scores: Mapping[str, float], count: int, higher_is_better: bool = True) -> list[dict[str, Any]]:
-    """
-    The ``count`` worst (the worst first), median and best (the best first) cases.
+    """The ``count`` worst (the worst first), median and best (the best first) cases.
 
     Args:
         scores: name to score; undefined ones (NaN) take no part.
@@ -59,8 +58,7 @@ def case_label(case: Mapping[str, Any], metric: str) -> str:
 def write_case_pictures(
     cases: Sequence[Mapping[str, Any]], panels: Sequence[np.ndarray], folder: Path, columns: int
 ) -> None:
-    """
-    Write one picture per case, ``<folder>/NN_<kind>_<stem>.png``, and all on one sheet, ``<folder>.png``.
+    """Write one picture per case, ``<folder>/NN_<kind>_<stem>.png``, and all on one sheet, ``<folder>.png``.
 
     Pictures of an earlier evaluation in the folder would be taken for these and are removed; other files stay.
 
@@ -92,8 +90,7 @@ _JPEG_QUALITY = 95
 
 @dataclass(frozen=True)
 class KeptPicture:
-    """
-    An image with the masks of label and prediction, small enough to keep those of a whole test set in memory.
+    """An image with the masks of label and prediction, small enough to keep those of a whole test set in memory.
 
     Which image is the median is known only at the end. So each is brought to at most 640 pixels on its longer side and
     held as JPEG of high quality (about 60 kB for a photograph), the masks as bits.
@@ -105,8 +102,7 @@ class KeptPicture:
 
     @classmethod
     def pack(cls, image: np.ndarray, label: np.ndarray, pred: np.ndarray) -> KeptPicture:
-        """
-        Keep a picture.
+        """Keep a picture.
 
         Args:
             image: uint8 ``(H, W, 3)``.

@@ -32,7 +32,7 @@ SHOWN_ERRORS = 5
 
 @dataclass
 class ClassifiedImage:
-    """What is kept of one image: its file, probabilities `(K,)`, class number and, where known, patient or lesion."""
+    """What is kept of one image: its file, probabilities ``(K,)``, class number and, where known, patient or lesion."""
 
     name: str
     probabilities: np.ndarray
@@ -48,19 +48,19 @@ def summarise_classification(
     seed: int = 0,
     bins: int = CALIBRATION_BINS,
 ) -> dict[str, Any]:
-    """
-    All metrics of a data set with bootstrap intervals.
+    """All metrics of a data set with bootstrap intervals.
 
     Args:
-        records: one per image. When every record has a `group`, whole groups are resampled.
+        records: one per image. When every record has a ``group``, whole groups are resampled.
         class_names: one per class.
         n_resamples, confidence, seed: of the bootstrap.
         bins: of the calibration error.
 
     Returns:
-        a dict that JSON can hold: `images`, `class_names`, `metrics` (value, low, high per name), `per_class` (the same
-        per class, with `support`), `confusion_matrix` (rows are labels), `undefined` (reasons), `confident_errors` (the
-        five wrong answers of highest confidence), `bootstrap`.
+        a dict that JSON can hold: ``images``, ``class_names``, ``metrics`` (value, low, high per name), ``per_class``
+            (the same
+        per class, with ``support``), ``confusion_matrix`` (rows are labels), ``undefined`` (reasons),
+        ``confident_errors`` (the five wrong answers of highest confidence), ``bootstrap``.
 
     Raises:
         ValueError: no records, or probabilities of another number of classes.
@@ -117,7 +117,7 @@ def _confident_errors(records: Sequence[ClassifiedImage], class_names: Sequence[
 def write_pictures(
     probabilities: np.ndarray, labels: np.ndarray, class_names: Sequence[str], folder: Path, bins: int
 ) -> list[str]:
-    """Draw confusion matrix, ROC and PR curves and reliability diagram into `folder`; the names of the files."""
+    """Draw confusion matrix, ROC and PR curves and reliability diagram into ``folder``; the names of the files."""
     from ..visualize import plot_confusion_matrix, plot_pr_curves, plot_reliability, plot_roc_curves
 
     pictures = {

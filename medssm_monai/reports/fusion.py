@@ -33,7 +33,7 @@ PLAIN_FUSIONS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] =
 
 @dataclass
 class FusedPair:
-    """What is kept of one pair: scores by row (`"fused"`, and the plain fusions) and the seconds of the network."""
+    """What is kept of one pair: scores by row (``"fused"``, and the plain fusions) and the seconds of the network."""
 
     name: str
     size: tuple[int, ...]
@@ -50,17 +50,17 @@ def _defined(scores: dict[str, float]) -> dict[str, float]:
 def summarise_fusion(
     pairs: Sequence[FusedPair], n_resamples: int = 1000, confidence: float = 0.95, seed: int = 0
 ) -> dict[str, Any]:
-    """
-    Mean, SD, median and bootstrap interval of every row and metric, and the fused image's lead over the other rows.
+    """Mean, SD, median and bootstrap interval of every row and metric, and the fused image's lead over the other rows.
 
     Args:
-        pairs: when every one has a `group`, whole groups are resampled.
+        pairs: when every one has a ``group``, whole groups are resampled.
         n_resamples, confidence, seed: of the bootstrap.
 
     Returns:
-        a dict that JSON can hold: `images` (number of pairs), `image_sizes`, `rows` (row, metric, figures), `lead` (the
-        same of the differences fused minus row, pair by pair), `seconds_per_pair`, `bootstrap`, and `groups` where
-        given.
+        a dict that JSON can hold: ``images`` (number of pairs), ``image_sizes``, ``rows`` (row, metric, figures),
+            ``lead`` (the
+        same of the differences fused minus row, pair by pair), ``seconds_per_pair``, ``bootstrap``, and ``groups``
+        where given.
 
     Raises:
         ValueError: no pairs.

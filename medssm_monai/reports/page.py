@@ -17,17 +17,17 @@ WEIGHTS = "weights"  # the detail that stands at the head of a page
 
 
 def format_number(value: float) -> str:
-    """Four decimals below ten, two above; `-` for undefined."""
+    """Four decimals below ten, two above; ``-`` for undefined."""
     return "-" if math.isnan(value) else f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
 
 
 def format_interval(entry: dict[str, float]) -> str:
-    """`low to high` of an entry of a summary."""
+    """``low to high`` of an entry of a summary."""
     return f"{format_number(entry['low'])} to {format_number(entry['high'])}"
 
 
 def page_head(summary: Mapping[str, Any], cases: str) -> list[str]:
-    """Title, data, weights and warnings of the page; `cases` is what was counted ("images", "pairs")."""
+    """Title, data, weights and warnings of the page; ``cases`` is what was counted ("images", "pairs")."""
     data = f"Data: **{markdown_text(summary['data'])}**, {summary['images']} {cases}"
     lines = [f"# Evaluation: {markdown_text(summary['name'])}", ""]
     lines.append(data + (f" in {summary['groups']} groups." if "groups" in summary else "."))
@@ -39,7 +39,7 @@ def page_head(summary: Mapping[str, Any], cases: str) -> list[str]:
 
 
 def closing_facts(summary: Mapping[str, Any], cases: str, facts: Mapping[str, Any]) -> list[str]:
-    """The list under the tables: the evaluation's own `facts`, then sizes, intervals, details and versions."""
+    """The list under the tables: the evaluation's own ``facts``, then sizes, intervals, details and versions."""
     bootstrap = summary["bootstrap"]
     unit = f"groups of {cases}" if bootstrap["unit"] == "group" else cases
     everything = dict(facts)

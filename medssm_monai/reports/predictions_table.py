@@ -26,15 +26,14 @@ def write_predictions(
     labels: Sequence[int] | np.ndarray | None = None,
     weights: str | None = None,
 ) -> None:
-    """
-    Write `image, [label,] class, confidence, [correct,] probability_<class>, ..., [weights]` in one step.
+    """Write ``image, [label,] class, confidence, [correct,] probability_<class>, ..., [weights]`` in one step.
 
     Args:
         path: the table; an existing one is replaced.
         files: one per row.
-        probabilities: `(N, K)`.
+        probabilities: ``(N, K)``.
         class_names: one per class.
-        labels: class numbers `(N,)` where they are known; adds `label` and `correct` (1 or 0).
+        labels: class numbers ``(N,)`` where they are known; adds ``label`` and ``correct`` (1 or 0).
         weights: what the predictions were made with, the same in each row.
     """
     with replace_file(path) as temporary, open_text(temporary) as stream:

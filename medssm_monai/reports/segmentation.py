@@ -47,17 +47,17 @@ def _data_set_curve(records: Sequence[ImageRecord]) -> dict[str, float]:
 def summarise(
     records: Sequence[ImageRecord], n_resamples: int = 2000, confidence: float = 0.95, seed: int = 0
 ) -> dict[str, Any]:
-    """
-    Mean, SD, median and bootstrap interval per metric, and the scores pooled over all pixels.
+    """Mean, SD, median and bootstrap interval per metric, and the scores pooled over all pixels.
 
     Args:
-        records: one per image. When every record has a `group`, whole groups are resampled. When records carry
-            different `subset` names (several test sets at once), each set gets the same figures of its own.
+        records: one per image. When every record has a ``group``, whole groups are resampled. When records carry
+            different ``subset`` names (several test sets at once), each set gets the same figures of its own.
         n_resamples, confidence, seed: of the bootstrap.
 
     Returns:
-        a dict that JSON can hold: `images`, `image_sizes`, `per_image`, `pooled`, `data_set_curve`, `bootstrap`, and
-        `subsets` where there are several.
+        a dict that JSON can hold: ``images``, ``image_sizes``, ``per_image``, ``pooled``, ``data_set_curve``,
+            ``bootstrap``, and
+        ``subsets`` where there are several.
 
     Raises:
         ValueError: no records.

@@ -23,7 +23,7 @@ class _Grouped(Protocol):
 
 
 def common_groups(records: Sequence[_Grouped]) -> list[str] | None:
-    """The group of every record; `None` unless each has one, and single images are then resampled."""
+    """The group of every record; ``None`` unless each has one, and single images are then resampled."""
     groups = [record.group for record in records if record.group is not None]
     return groups if len(groups) == len(records) else None
 
@@ -31,12 +31,11 @@ def common_groups(records: Sequence[_Grouped]) -> list[str] | None:
 def score_table(
     scores: Sequence[Mapping[str, float]], bootstrap: Mapping[str, Any], groups: Sequence | None = None
 ) -> dict[str, dict[str, float]]:
-    """
-    Mean, bootstrap interval, SD and median of each metric over images.
+    """Mean, bootstrap interval, SD and median of each metric over images.
 
     Args:
         scores: name to value for each image; NaN is undefined and left out.
-        bootstrap: keyword arguments of `medssm_monai.metrics.bootstrap_interval`.
+        bootstrap: keyword arguments of ``medssm_monai.metrics.bootstrap_interval``.
         groups: one group per image; whole groups are resampled.
     """
     table: dict[str, dict[str, float]] = {}
@@ -59,7 +58,7 @@ CASES = ("cases", "confident_errors")  # of a summary: lists that name files
 
 
 def _without_nan(value: Any) -> Any:
-    """JSON has no NaN: `null` instead."""
+    """JSON has no NaN: ``null`` instead."""
     if isinstance(value, dict):
         return {key: _without_nan(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):

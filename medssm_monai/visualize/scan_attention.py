@@ -130,8 +130,8 @@ def scan_attention(
 ) -> Tensor:
     """How much a Mamba mixer's scan lets each output token depend on each input token, from its own coefficients.
 
-    ``α[t, s] = Σ_d |Σ_n C[t, n] · exp(Σ_{k=s+1..t} Δ_k A_n) · B̄[s, n]|``: the scan read as attention, channels added up
-    by modulus, before the gate, without the skip ``D``. Several directions: their mean (Decision).
+    ``α[t, s] = Σ_d |Σ_n C[t, n] · exp(Σ_{k=s+1..t} Δ_k A_n) · B̄[s, n]|``: the scan read as attention, channels added
+    up by modulus, before the gate, without the skip ``D``. Several directions: their mean (Decision).
 
     Args:
         network: network with a mixer of this package; runs in evaluation mode and is left as it was.
