@@ -22,7 +22,7 @@ Networks = ComponentStore("Networks", "Networks of this package and their varian
 def register() -> ComponentStore:
     """Hand layers and networks to MONAI's factories; calling it again changes nothing.
 
-    Adds ``Norm["channel_layer"]`` to MONAI's normalisation factory, fills :data:`Mixer` (``mamba``, ``gated_conv``,
+    Adds ``Norm["channel_layer"]`` to MONAI's normalization factory, fills :data:`Mixer` (``mamba``, ``gated_conv``,
     ``s6``, ``bfss``) and :data:`Networks` (every public name of :mod:`medssm_monai.networks.nets`).
 
     Returns:

@@ -43,7 +43,8 @@ RENAMED = Path(__file__).with_name("renamed.json")
 DIGESTS = "digests.json"
 DOTTED = re.compile(r"\bmedssm_monai(?:\.\w+)+")
 BACKENDS = ("reference", "blocked", "native")
-OF_ONE_RUN = re.compile(r"time|seconds|date|version|hash|python|platform|host", re.IGNORECASE)
+RESULTS = ("model.pt", "history.csv", "summary.json")
+OF_ONE_RUN = re.compile(r"time|seconds|written|date|version|hash|python|platform|host", re.IGNORECASE)
 
 
 def digest(*values: Any) -> str:
@@ -165,15 +166,16 @@ def _evaluate(bundle: Bundle, out: Path, weights: str) -> None:
 
 
 def _results(name: str, out: Path) -> Iterable[tuple[str, Any]]:
-    weights = sorted(out.rglob("model.pt"))
-    for path in weights:
+    """Weights, histories and summaries below a folder, but for the copies that a tracker keeps under made-up names."""
+    found = {key: [path for path in sorted(out.rglob(key)) if "mlruns" not in path.parts] for key in RESULTS}
+    for path in found["model.pt"]:
         state = torch.load(path, weights_only=True, map_location="cpu")
         yield f"{name} {path.relative_to(out)}", digest(list(state), *state.values())
-    for path in sorted(out.rglob("history.csv")):
+    for path in found["history.csv"]:
         rows = list(csv.DictReader(path.open(newline="")))
         kept = [{key: value for key, value in row.items() if not OF_ONE_RUN.search(key)} for row in rows]
         yield f"{name} {path.relative_to(out)}", kept
-    for path in sorted(out.rglob("summary.json")):
+    for path in found["summary.json"]:
         yield f"{name} {path.relative_to(out)}", _plain(json.loads(path.read_text()))
 
 
@@ -183,6 +185,17 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(part) for part in value]
     return re.sub(r"/\S*/", "", value) if isinstance(value, str) else value
+
+
+def _first_difference(then: Any, now: Any, place: str = "") -> str:
+    """Where two values begin to differ, and how."""
+    if isinstance(then, dict) and isinstance(now, dict) and set(then) == set(now):
+        parts = [(f"{place}#{key}", then[key], now[key]) for key in then]
+    elif isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
+        parts = [(f"{place}#{number}", *pair) for number, pair in enumerate(zip(then, now, strict=True))]
+    else:
+        return f"{place}: {str(then)[:80]} -> {str(now)[:80]}"
+    return next(_first_difference(before, after, part) for part, before, after in parts if before != after)
 
 
 def renamed(text: str, table: Mapping[str, str]) -> str:
@@ -229,8 +242,10 @@ def main(arguments: list[str] | None = None) -> int:
         new = sum(key not in then for key in now)
         counts = (len(then), len(then) - len(changed), len(recast), len(gone), len(unequal), new)
         print(f"{name:<12}{'{:>10}{:>8}{:>8}{:>6}{:>8}{:>6}'.format(*counts)}")
-        for key in [*gone, *unequal]:
-            print(f"    {'gone' if key in gone else 'differs'}: {key}")
+        for key in gone:
+            print(f"    gone: {key}")
+        for key in unequal:
+            print(f"    differs: {key} {_first_difference(then[key], now[key])}")
         different += len(gone) + len(unequal)
     return 1 if different else 0
 

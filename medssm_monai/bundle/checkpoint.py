@@ -159,7 +159,7 @@ def _compare(name: str, saved: Mapping[str, torch.Tensor], network: nn.Module, n
 
 
 def start_from(network: nn.Module, ckpt_path: str | os.PathLike | None) -> nn.Module:
-    """Give a network the weights that its training starts from; None leaves it as it is initialised.
+    """Give a network the weights that its training starts from; None leaves it as it is initialized.
 
     Weights of another shape, those of the last layer where the classes are others, start afresh, with a warning that
     names them.

@@ -122,7 +122,7 @@ class FusionPrediction(_Prediction):
     """Two images fused into one, in the geometry of source A.
 
     Attributes:
-        image: float32 in [0, 1]: ``(H, W)``, ``(H, W, 3)`` where a source has colour, ``(X, Y, Z)`` for volumes.
+        image: float32 in [0, 1]: ``(H, W)``, ``(H, W, 3)`` where a source has color, ``(X, Y, Z)`` for volumes.
     """
 
     image: np.ndarray = field(repr=False)
@@ -134,8 +134,8 @@ class FusionPrediction(_Prediction):
         Raises:
             ValueError: a suffix that cannot hold this geometry, or the image itself.
         """
-        colour = self.image.ndim == 3 and "file_size" in self.meta
-        values = torch.from_numpy(np.moveaxis(self.image, -1, 0).copy() if colour else self.image[None])
+        color = self.image.ndim == 3 and "file_size" in self.meta
+        values = torch.from_numpy(np.moveaxis(self.image, -1, 0).copy() if color else self.image[None])
         return _save(path, self.source, lambda folder: SaveImageFused(folder)(values, self.meta))
 
 

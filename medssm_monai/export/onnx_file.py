@@ -49,7 +49,7 @@ def _quiet() -> Iterator[None]:
 def write(capture: Capture, path: Path, extra: Mapping[str, str]) -> None:
     """See :class:`~medssm_monai.export.Format`.
 
-    The graph is left to the runtime's own optimiser, which is as good here and takes no minutes. Notes on where in the
+    The graph is left to the runtime's own optimizer, which is as good here and takes no minutes. Notes on where in the
     source a node came from, with paths of this machine, are removed.
     """
     require()

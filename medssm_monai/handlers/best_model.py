@@ -15,7 +15,7 @@ from ignite.engine import Engine, Events
 from ..bundle import write_model_settings
 from ..bundle.settings_schema import check_settings
 from ..utils import keep_previous
-from .checkpoints import serialised, sha256_of, unwrapped_network, write_checkpoint
+from .checkpoints import serialized, sha256_of, unwrapped_network, write_checkpoint
 from .evaluation_report import is_best_epoch
 
 __all__ = ["BestModel"]
@@ -79,7 +79,7 @@ class BestModel:
         self._write(weights, json.dumps(settings), keep=self._best is None)
 
     def _write(self, weights: dict[str, torch.Tensor], settings: str, keep: bool) -> None:
-        data, beside = serialised(weights), self.path.with_suffix(".json")
+        data, beside = serialized(weights), self.path.with_suffix(".json")
         there = (lambda: keep_previous(self.path, beside)) if keep else None
         write_checkpoint(self.path, data, before_replacing=there)
         reserved = {"weights_sha256": sha256_of(data), "trained_on": self.data_name}
@@ -98,7 +98,7 @@ class BestModel:
             self._evaluator.state.best_metric = state["metric"]
             self._evaluator.state.best_metric_epoch = state["epoch"]
         if self.save and "weights" in state:
-            digest = sha256_of(serialised(state["weights"]))
+            digest = sha256_of(serialized(state["weights"]))
             same = self.path.is_file() and sha256_of(self.path.read_bytes()) == digest
             self._write(state["weights"], state["settings"], keep=not same)
 

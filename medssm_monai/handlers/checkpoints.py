@@ -23,7 +23,7 @@ __all__ = [
     "find_checkpoint",
     "read_checkpoint",
     "run_name_for",
-    "serialised",
+    "serialized",
     "sha256_of",
     "unwrapped_network",
     "write_checkpoint",
@@ -127,7 +127,7 @@ def _remedy(others: list[Path]) -> str:
     return "No other checkpoint beside it loads; start the training again."
 
 
-def serialised(content: Any) -> bytes:
+def serialized(content: Any) -> bytes:
     """What ``torch.save`` writes; the same content gives the same bytes, whatever the file is called."""
     buffer = io.BytesIO()
     torch.save(content, buffer)
@@ -140,11 +140,11 @@ def sha256_of(data: bytes) -> str:
 
 
 def write_checkpoint(path: Path, data: bytes, before_replacing: Callable[[], Any] | None = None) -> None:
-    """Write serialised content beside ``path``, load it once from there, and put it in place in one step.
+    """Write serialized content beside ``path``, load it once from there, and put it in place in one step.
 
     Args:
         path: the file; a link there is replaced.
-        data: as :func:`serialised` gives it.
+        data: as :func:`serialized` gives it.
         before_replacing: called when the new file is whole, before it takes the place.
 
     Raises:

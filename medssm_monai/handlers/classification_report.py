@@ -16,7 +16,7 @@ from ..metrics.calibration import CALIBRATION_BINS
 from ..metrics.predictions import as_predictions
 from ..reports.classification import (
     ClassifiedImage,
-    summarise_classification,
+    summarize_classification,
     write_classification_report,
     write_pictures,
 )
@@ -109,7 +109,7 @@ class ClassificationReport(EvaluationReport):
         (records,) = gather_lists(self._records)
         records = list({record.name: record for record in records}.values())
         names = self.class_names or [f"class_{i}" for i in range(len(records[0].probabilities) if records else 0)]
-        found = summarise_classification(records, names, n_resamples=self.n_resamples, bins=self.bins)
+        found = summarize_classification(records, names, n_resamples=self.n_resamples, bins=self.bins)
         self.summary = {
             **self._heading(),
             **found,

@@ -96,7 +96,7 @@ class EvaluationReport(ABC):
 
     @abstractmethod
     def _finish(self, engine: Engine) -> None:
-        """Gather, summarise, and publish."""
+        """Gather, summarize, and publish."""
 
     def _started(self, engine: Engine) -> None:
         self._reset()

@@ -15,7 +15,7 @@ from monai.utils import CommonKeys
 
 from ..metrics import fusion_metric_names, fusion_metrics
 from ..reports.cases import case_label, choose_cases, write_case_pictures
-from ..reports.fusion import FUSED, PLAIN_FUSIONS, FusedPair, summarise_fusion, write_fusion_report, write_per_pair
+from ..reports.fusion import FUSED, PLAIN_FUSIONS, FusedPair, summarize_fusion, write_fusion_report, write_per_pair
 from ..reports.summary import write_summary
 from .evaluation_report import EvaluationReport, gather_lists
 
@@ -38,7 +38,7 @@ class FusionReport(EvaluationReport):
     * ``summary.json``, ``report.md``: mean, SD, median and bootstrap interval per row and metric, the same of the
       paired differences fused minus row, seconds per pair, settings and versions;
     * ``cases/``, ``cases.png``: source A, source B, fused and difference of the worst, median and best pairs (three
-      planes of volumes), in colour where the item carries the chroma of a source.
+      planes of volumes), in color where the item carries the chroma of a source.
 
     The means of the fused images are also put into ``engine.state.metrics`` as ``<name>_<metric>``, where a tracker
     attached after this handler finds them. Run distributed, all ranks' pairs are gathered, a pair that a sampler
@@ -141,7 +141,7 @@ class FusionReport(EvaluationReport):
         pictures = dict(gathered)
         self.summary = {
             **self._heading(),
-            **summarise_fusion(pairs, n_resamples=self.n_resamples),
+            **summarize_fusion(pairs, n_resamples=self.n_resamples),
             "warnings": self._warnings(len(pairs), "pairs"),
             **self._provenance(engine),
             "sources": list(self.sources),
@@ -181,17 +181,17 @@ class FusionReport(EvaluationReport):
 
 
 def _planes(a: torch.Tensor, b: torch.Tensor, fused: torch.Tensor, item: Mapping[str, Any]) -> Planes:
-    """Planes of source A, source B, fused image (in colour where the item has chroma) and difference, float16."""
+    """Planes of source A, source B, fused image (in color where the item has chroma) and difference, float16."""
     from ..transforms import YCbCrToRGB
     from ..visualize import fusion_planes
 
     chroma = {key: item.get(f"{key}_chroma") for key in ("image_a", "image_b")}
 
-    def coloured(grey: torch.Tensor, hue: Any) -> torch.Tensor:
-        return grey if hue is None else YCbCrToRGB()(torch.cat([grey, torch.as_tensor(hue).to(grey)]))
+    def colored(gray: torch.Tensor, hue: Any) -> torch.Tensor:
+        return gray if hue is None else YCbCrToRGB()(torch.cat([gray, torch.as_tensor(hue).to(gray)]))
 
     lent = chroma["image_b"] if chroma["image_b"] is not None else chroma["image_a"]
-    shown = [coloured(a, chroma["image_a"]), coloured(b, chroma["image_b"]), coloured(fused, lent)]
+    shown = [colored(a, chroma["image_a"]), colored(b, chroma["image_b"]), colored(fused, lent)]
     images = [torch.as_tensor(image).as_subclass(torch.Tensor).clamp(0, 1) for image in shown]
     planes = fusion_planes([*images, fused - torch.maximum(a, b)])
     return [[image.half().cpu() for image in plane] for plane in planes]

@@ -10,7 +10,7 @@ __all__ = ["GradientClip"]
 
 
 class GradientClip:
-    """Clip the norm of all gradients before each optimiser step of a ``monai.engines.SupervisedTrainer``.
+    """Clip the norm of all gradients before each optimizer step of a ``monai.engines.SupervisedTrainer``.
 
     With mixed precision the gradients are unscaled first; with gradient accumulation only the accumulated gradient,
     just before its step, is clipped.
@@ -32,7 +32,7 @@ class GradientClip:
         engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Clip, if an optimiser step follows."""
+        """Clip, if an optimizer step follows."""
         steps = getattr(engine, "accumulation_steps", 1)
         length = engine.state.epoch_length or 0
         local = (engine.state.iteration - 1) % length + 1 if length else engine.state.iteration

@@ -24,7 +24,7 @@ __all__ = ["ImageExplanations"]
 
 class ImageExplanations:
     """Ignite handler for an evaluator of a 2D classification without labels: a picture per image, at the image's own
-    size with a colour legend, and ``explanations.csv`` with image, class, confidence, layer, peak and picture, each as
+    size with a color legend, and ``explanations.csv`` with image, class, confidence, layer, peak and picture, each as
     it comes.
 
     Args:

@@ -41,7 +41,7 @@ class NaNGuard:
 
     It runs when the loss is there and before the backward pass (``IterationEvents.LOSS_COMPLETED``), so that the step
     never reaches the weights and a checkpoint saved on the way out is not spoiled. Checkpoints, tables and tracked
-    runs already written stay as they are. The check costs one host synchronisation per iteration.
+    runs already written stay as they are. The check costs one host synchronization per iteration.
 
     Args:
         keys: entries of the batch that are searched for values that are not finite, and asked for file names.

@@ -11,10 +11,10 @@ from ignite.engine import Engine
 from monai.utils import CommonKeys
 
 from ..metrics import confusion_counts, metric_names, segmentation_metrics
-from ..metrics.overlap import as_maps, normalise_map
+from ..metrics.overlap import as_maps, normalize_map
 from ..metrics.polyp import e_measure_from_counts, threshold_counts
 from ..reports.cases import KeptPicture, case_label, choose_cases, write_case_pictures
-from ..reports.segmentation import ImageRecord, summarise, write_per_image, write_report
+from ..reports.segmentation import ImageRecord, summarize, write_per_image, write_report
 from ..reports.summary import write_summary
 from .evaluation_report import EvaluationReport, gather_lists
 
@@ -53,10 +53,10 @@ class SegmentationReport(EvaluationReport):
         only_best: for the validation during training: write only when the evaluator's key metric is the best so far,
             so that the report belongs to the best checkpoint. The means still go into ``engine.state.metrics`` each
             time.
-        spacing: pixel size in millimetres, for distances in mm; ``None`` gives pixels.
+        spacing: pixel size in millimeters, for distances in mm; ``None`` gives pixels.
         group: which images belong together (video sequence, patient): a function from the file name to the group, or
             a regular expression whose first bracket (or whole match) is the group. Intervals then resample groups.
-        normalise: stretch maps to [0, 1] for the metrics that judge the map, as published polyp results do.
+        normalize: stretch maps to [0, 1] for the metrics that judge the map, as published polyp results do.
         details: further facts for the report, for example learning rate or checkpoint.
         n_resamples: resamples of the bootstrap (95 %, seed 0).
 
@@ -78,13 +78,13 @@ class SegmentationReport(EvaluationReport):
         only_best: bool = False,
         spacing: float | Sequence[float] | None = None,
         group: str | Callable[[str], str] | None = None,
-        normalise: bool = True,
+        normalize: bool = True,
         details: Mapping[str, Any] | None = None,
         n_resamples: int = 2000,
     ) -> None:
         super().__init__(output_dir, name, data_name, only_best, group, details, n_resamples)
         self.metrics = metric_names(metrics)
-        self.threshold, self.spacing, self.normalise = threshold, spacing, normalise
+        self.threshold, self.spacing, self.normalize = threshold, spacing, normalize
         self.case_count = case_count
         self._reset()
 
@@ -98,10 +98,10 @@ class SegmentationReport(EvaluationReport):
             prob, label = as_maps(item[CommonKeys.PRED], item[CommonKeys.LABEL])
         except ValueError as error:
             raise ValueError(f"cannot evaluate {name}: {error}") from error
-        scores = segmentation_metrics(prob, label, self.metrics, self.threshold, self.spacing, self.normalise)
+        scores = segmentation_metrics(prob, label, self.metrics, self.threshold, self.spacing, self.normalize)
         record = ImageRecord(name, label.shape, scores, confusion_counts(prob, label, self.threshold))
         if "e_measure" in self.metrics:
-            shown = normalise_map(prob, label) if self.normalise else prob
+            shown = normalize_map(prob, label) if self.normalize else prob
             record.e_curve = e_measure_from_counts(threshold_counts(shown, label))
         record.group = self._group_of(name)
         record.subset = source.get("dataset") if isinstance(source.get("dataset"), str) else None
@@ -122,11 +122,11 @@ class SegmentationReport(EvaluationReport):
         pictures = dict(gathered)
         self.summary = {
             **self._heading(),
-            **summarise(records, n_resamples=self.n_resamples),
+            **summarize(records, n_resamples=self.n_resamples),
             "warnings": self._warnings(len(records), "images", _without_foreground(records)),
             "threshold": self.threshold,
             "distance_unit": "pixels" if self.spacing is None else "mm",
-            "normalise": self.normalise,
+            "normalize": self.normalize,
             **self._provenance(engine),
             "cases_by": self.metrics[0],
             "cases": cases,

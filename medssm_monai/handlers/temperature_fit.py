@@ -51,7 +51,7 @@ class TemperatureFit:
     def _collect(self, engine: Engine) -> None:
         output = engine.state.output
         if not isinstance(output, Mapping) or output.get(CommonKeys.LABEL) is None:
-            raise ValueError("TemperatureFit needs labels; validate on labelled data, or leave the handler out.")
+            raise ValueError("TemperatureFit needs labels; validate on labeled data, or leave the handler out.")
         logits = torch.as_tensor(output[CommonKeys.PRED]).detach().double().cpu().numpy()
         self._logits.extend(logits)
         self._labels.extend(torch.as_tensor(output[CommonKeys.LABEL]).detach().cpu().reshape(len(logits)).numpy())

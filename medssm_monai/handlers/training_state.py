@@ -18,7 +18,7 @@ from .checkpoints import (
     checkpoint_path,
     checkpoints_in,
     find_checkpoint,
-    serialised,
+    serialized,
     unwrapped_network,
     write_checkpoint,
 )
@@ -111,7 +111,7 @@ class TrainingState:
         best = {"best_metric": float(engine.state.best_metric), "best_metric_epoch": engine.state.best_metric_epoch}
         state |= {"version": VERSION, "trainer": {**engine.state_dict(), "epoch": engine.state.epoch, **best}}
         path = checkpoint_path(self.save_dir, engine.state.epoch)
-        write_checkpoint(path, serialised(state), before_replacing=self._put_others_aside)
+        write_checkpoint(path, serialized(state), before_replacing=self._put_others_aside)
         for old in [*checkpoints_in(self.save_dir).values()][self.keep :]:
             old.unlink()
         logger.info("state of epoch %d saved in %s", engine.state.epoch, path)

@@ -101,7 +101,7 @@ class ValidationLoss(Metric):
 def _pred_and_label(output: object) -> tuple[torch.Tensor, torch.Tensor]:
     """Prediction and label of a batch as plain tensors without gradients."""
     if not isinstance(output, dict) or output.get(CommonKeys.LABEL) is None:
-        raise ValueError("the validation loss needs labels; validate on labelled data, or leave the metric out.")
+        raise ValueError("the validation loss needs labels; validate on labeled data, or leave the metric out.")
     pred, label = (
         torch.as_tensor(output[key]).detach().as_subclass(torch.Tensor) for key in (CommonKeys.PRED, CommonKeys.LABEL)
     )

@@ -24,7 +24,7 @@ from .fusion_similarity import qabf, ssim, vif
 from .fusion_statistics import (
     entropy,
     mutual_information,
-    normalised_mutual_information,
+    normalized_mutual_information,
     psnr,
     scd_mean,
     scd_sum,
@@ -65,7 +65,7 @@ __all__ = [
     "metric_names",
     "mutual_information",
     "negative_log_likelihood",
-    "normalised_mutual_information",
+    "normalized_mutual_information",
     "overlap_scores",
     "per_class_metrics",
     "psnr",

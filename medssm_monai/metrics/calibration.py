@@ -118,7 +118,7 @@ def negative_log_likelihood(logits: Any, labels: Any, temperature: float = 1.0) 
 
 
 def fit_temperature(logits: Any, labels: Any, max_iterations: int = 100) -> float:
-    """Temperature that minimises the negative log likelihood of ``softmax(logits / T)`` (Guo et al., sec. 4.2).
+    """Temperature that minimizes the negative log likelihood of ``softmax(logits / T)`` (Guo et al., sec. 4.2).
 
     LBFGS over log T, from T = 1, in float64. Fit it on validation data, never on the test part. The predicted classes
     do not change, and the likelihood of the data it was fitted to never gets worse.

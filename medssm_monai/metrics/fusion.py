@@ -10,7 +10,7 @@ from monai.metrics import CumulativeIterationMetric
 from . import fusion_statistics as statistics
 from .fusion_fsim import fsim
 from .fusion_similarity import qabf, ssim, vif
-from .fusion_statistics import as_greys
+from .fusion_statistics import as_grays
 
 __all__ = ["FUSION_METRICS", "FusionMetric", "fusion_metric_names", "fusion_metrics"]
 
@@ -19,14 +19,14 @@ _CHUNK = 32  # slices of a volume that are scored at once
 
 
 def _arithmetic(fused: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
-    return statistics.normalised_mutual_information(fused, source, kind="arithmetic")
+    return statistics.normalized_mutual_information(fused, source, kind="arithmetic")
 
 
 _PAIRWISE: dict[str, Score] = {
     "psnr": statistics.psnr,
     "ssim": ssim,
     "mi": statistics.mutual_information,
-    "nmi": statistics.normalised_mutual_information,
+    "nmi": statistics.normalized_mutual_information,
     "qmi": _arithmetic,
     "fsim": fsim,
     "vif": vif,
@@ -75,13 +75,13 @@ def fusion_metrics(
 
     Papers disagree on how the values of the two sources become one; the name says it: ``_mean`` is half of ``_sum``.
 
-    * ``psnr_pooled``: the squared errors of both sources averaged before the logarithm, in dB (maximised by the average
+    * ``psnr_pooled``: the squared errors of both sources averaged before the logarithm, in dB (maximized by the average
       of the sources); ``psnr_mean``, ``psnr_sum``: of the two PSNR, infinite for a copy.
     * ``ssim_mean``, ``ssim_sum``; ``fsim_mean``, ``fsim_sum``; ``vif_mean``, ``vif_sum`` (VIF is usually the sum).
-    * ``mi_mean``, ``mi_sum``: mutual information in bits (usually the sum); ``nmi_*``: Studholme's normalised mutual
+    * ``mi_mean``, ``mi_sum``: mutual information in bits (usually the sum); ``nmi_*``: Studholme's normalized mutual
       information, 1 to 2 for each source; ``qmi_*``: ``2·MI / (H(F) + H(S))``, whose sum is Hossny's metric.
     * ``scd_sum`` (the definition), ``scd_mean``; ``qabf``: one value from both sources.
-    * ``entropy`` in bits; ``sf``, ``sd`` in 8-bit grey levels: of the fused image alone.
+    * ``entropy`` in bits; ``sf``, ``sd`` in 8-bit gray levels: of the fused image alone.
 
     Volumes: ``ssim``, ``fsim``, ``vif``, ``sf`` and ``qabf`` are defined on planes and are averaged over the slices of
     the last axis in which neither source is constant (Decision; empty slices would count as perfect); the others take
@@ -97,11 +97,11 @@ def fusion_metrics(
         SCD of a copy; a volume without a slice to score).
 
     Raises:
-        ValueError: unknown names, shapes that differ or are no grey images, images too small for a metric's window,
+        ValueError: unknown names, shapes that differ or are no gray images, images too small for a metric's window,
             values that are not finite or outside the range.
     """
     names = fusion_metric_names(metrics)
-    images = as_greys(fused, a, b, data_range=data_range)
+    images = as_grays(fused, a, b, data_range=data_range)
     done: dict[tuple[str, int], torch.Tensor] = {}
 
     def pair(kind: str, source: int) -> torch.Tensor:

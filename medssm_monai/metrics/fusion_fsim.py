@@ -1,7 +1,7 @@
 """Feature similarity (FSIM) of a fused image with a source: phase congruency and gradient magnitude.
 
 Source: Zhang, Zhang, Mou, Zhang, IEEE Trans. Image Processing 20 (2011); phase congruency after Kovesi (Videre 1, 1999)
-in the form and with the constants of the authors' code. Luminance on grey levels 0..255.
+in the form and with the constants of the authors' code. Luminance on gray levels 0..255.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from .fusion_statistics import as_greys
+from .fusion_statistics import as_grays
 
 __all__ = ["fsim"]
 
@@ -31,7 +31,7 @@ def fsim(fused: torch.Tensor, source: torch.Tensor, data_range: float = 1.0) -> 
     Returns:
         ``(B,)`` float64.
     """
-    images = [_reduce(255 * image) for image in as_greys(fused, source, data_range=data_range)]
+    images = [_reduce(255 * image) for image in as_grays(fused, source, data_range=data_range)]
     phases, slopes = [phase_congruency(x) for x in images], [_scharr(x) for x in images]
     alike = _alike(*phases, T_PHASE) * _alike(*slopes, T_GRADIENT)
     weight = torch.maximum(*phases)
@@ -39,7 +39,7 @@ def fsim(fused: torch.Tensor, source: torch.Tensor, data_range: float = 1.0) -> 
 
 
 def phase_congruency(image: torch.Tensor) -> torch.Tensor:
-    """Phase congruency of ``(B, 1, H, W)`` grey levels, summed over four orientations of four log-Gabor scales."""
+    """Phase congruency of ``(B, 1, H, W)`` gray levels, summed over four orientations of four log-Gabor scales."""
     spectrum = torch.fft.fft2(image)
     filters = _log_gabor(image.shape[-2:], image)  # (orientations, scales, H, W)
     energy, amplitude = torch.zeros_like(image), torch.zeros_like(image)
@@ -72,8 +72,8 @@ def _log_gabor(size: torch.Size, like: torch.Tensor) -> torch.Tensor:
     radius, theta = torch.hypot(x, y), torch.atan2(-y, x)
     radius[0, 0] = 1
     low_pass = 1 / (1 + (radius / 0.45) ** 30)
-    centre = [1 / (SHORTEST_WAVE * SCALE_STEP**scale) for scale in range(SCALES)]
-    radial = torch.stack([torch.exp(-((radius / f).log() ** 2) / (2 * math.log(SIGMA_ON_F) ** 2)) for f in centre])
+    center = [1 / (SHORTEST_WAVE * SCALE_STEP**scale) for scale in range(SCALES)]
+    radial = torch.stack([torch.exp(-((radius / f).log() ** 2) / (2 * math.log(SIGMA_ON_F) ** 2)) for f in center])
     radial = radial * low_pass
     radial[:, 0, 0] = 0
     angles = [math.pi * o / ORIENTATIONS for o in range(ORIENTATIONS)]

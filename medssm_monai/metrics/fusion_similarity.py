@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 from monai.metrics.regression import compute_ssim_and_cs
 
-from .fusion_statistics import as_greys
+from .fusion_statistics import as_grays
 
 __all__ = ["qabf", "ssim", "vif"]
 
 SSIM_WINDOW = 11
 VIF_SMALLEST = 41  # the four scales leave at least one window
-VIF_NOISE = 2.0  # variance of the visual noise, in squared grey levels
+VIF_NOISE = 2.0  # variance of the visual noise, in squared gray levels
 EPS = 1e-10
 QABF_STRENGTH = (0.9994, -15.0, 0.5)  # Γ, κ, σ of the edge strength
 QABF_ORIENTATION = (0.9879, -22.0, 0.8)  # and of the orientation
@@ -42,7 +42,7 @@ def ssim(fused: torch.Tensor, source: torch.Tensor, data_range: float = 1.0) -> 
 
 
 def vif(fused: torch.Tensor, source: torch.Tensor, data_range: float = 1.0) -> torch.Tensor:
-    """Visual information fidelity in the pixel domain, four scales, noise variance 2 (grey levels 0..255).
+    """Visual information fidelity in the pixel domain, four scales, noise variance 2 (gray levels 0..255).
 
     Above 1 for images with more contrast than the source. NaN for a constant source.
 
@@ -88,7 +88,7 @@ def qabf(fused: torch.Tensor, a: torch.Tensor, b: torch.Tensor, data_range: floa
 
 
 def _planes(*images: torch.Tensor, data_range: float, smallest: int) -> list[torch.Tensor]:
-    checked = as_greys(*images, data_range=data_range)
+    checked = as_grays(*images, data_range=data_range)
     if checked[0].ndim != 4 or min(checked[0].shape[2:]) < smallest:
         raise ValueError(
             f"this metric takes 2D images of at least {smallest} x {smallest} pixels, got {tuple(checked[0].shape)}; "
@@ -98,7 +98,7 @@ def _planes(*images: torch.Tensor, data_range: float, smallest: int) -> list[tor
 
 
 def _smooth(image: torch.Tensor, size: int) -> torch.Tensor:
-    """Normalised Gaussian window of ``size`` pixels, σ = size / 5, at the places where it lies inside the image."""
+    """Normalized Gaussian window of ``size`` pixels, σ = size / 5, at the places where it lies inside the image."""
     at = torch.arange(size, dtype=image.dtype, device=image.device) - (size - 1) / 2
     line = torch.exp(-at.square() / (2 * (size / 5) ** 2))
     line = line / line.sum()
@@ -124,5 +124,5 @@ def _preserved(strength_s: torch.Tensor, angle_s: torch.Tensor, strength_f: torc
     return _sigmoid(strength, *QABF_STRENGTH) * _sigmoid(orientation, *QABF_ORIENTATION)
 
 
-def _sigmoid(x: torch.Tensor, top: float, slope: float, centre: float) -> torch.Tensor:
-    return top / (1 + torch.exp(slope * (x - centre)))
+def _sigmoid(x: torch.Tensor, top: float, slope: float, center: float) -> torch.Tensor:
+    return top / (1 + torch.exp(slope * (x - center)))

@@ -1,16 +1,16 @@
-"""What the fusion metrics take, checked once: batches of grey images in one shape and a known range."""
+"""What the fusion metrics take, checked once: batches of gray images in one shape and a known range."""
 
 from __future__ import annotations
 
 import torch
 
 __all__ = [
-    "GREY_LEVELS",
-    "as_greys",
+    "GRAY_LEVELS",
+    "as_grays",
     "entropy",
-    "grey_levels",
+    "gray_levels",
     "mutual_information",
-    "normalised_mutual_information",
+    "normalized_mutual_information",
     "psnr",
     "scd_mean",
     "scd_sum",
@@ -18,11 +18,11 @@ __all__ = [
     "standard_deviation",
 ]
 
-GREY_LEVELS = 256
+GRAY_LEVELS = 256
 SLACK = 1e-4  # share of the range that rounding may leave it by
 
 
-def as_greys(*images: torch.Tensor, data_range: float = 1.0) -> list[torch.Tensor]:
+def as_grays(*images: torch.Tensor, data_range: float = 1.0) -> list[torch.Tensor]:
     """Bring images to float64 in [0, 1].
 
     Args:
@@ -41,8 +41,8 @@ def as_greys(*images: torch.Tensor, data_range: float = 1.0) -> list[torch.Tenso
     shape = shapes[0]
     if len(shape) not in (4, 5) or shape[1] != 1 or 0 in shape:
         raise ValueError(
-            f"fusion metrics take grey images (B, 1, H, W) or volumes (B, 1, X, Y, Z), got {shape}; "
-            "take the luminance of colour images (ExtractLuminanced)."
+            f"fusion metrics take gray images (B, 1, H, W) or volumes (B, 1, X, Y, Z), got {shape}; "
+            "take the luminance of color images (ExtractLuminanced)."
         )
     result = []
     for image in images:
@@ -59,22 +59,22 @@ def as_greys(*images: torch.Tensor, data_range: float = 1.0) -> list[torch.Tenso
     return result
 
 
-def grey_levels(image: torch.Tensor) -> torch.Tensor:
-    """Images in [0, 1] to 8-bit grey levels 0..255, ``(B, pixels)`` int64: what a saved picture holds."""
-    return (image.flatten(1) * (GREY_LEVELS - 1)).round().long()
+def gray_levels(image: torch.Tensor) -> torch.Tensor:
+    """Images in [0, 1] to 8-bit gray levels 0..255, ``(B, pixels)`` int64: what a saved picture holds."""
+    return (image.flatten(1) * (GRAY_LEVELS - 1)).round().long()
 
 
 NMI_KINDS = ("studholme", "arithmetic")
 
 
 def entropy(fused: torch.Tensor, data_range: float = 1.0) -> torch.Tensor:
-    """Shannon entropy in bits of the histogram of 256 grey levels (Roberts et al., J. Appl. Remote Sens. 2, 2008)."""
-    (image,) = as_greys(fused, data_range=data_range)
-    return _bits(_histogram(grey_levels(image), GREY_LEVELS))
+    """Shannon entropy in bits of the histogram of 256 gray levels (Roberts et al., J. Appl. Remote Sens. 2, 2008)."""
+    (image,) = as_grays(fused, data_range=data_range)
+    return _bits(_histogram(gray_levels(image), GRAY_LEVELS))
 
 
 def mutual_information(fused: torch.Tensor, source: torch.Tensor, data_range: float = 1.0) -> torch.Tensor:
-    """``MI(F, S) = H(F) + H(S) - H(F, S)`` in bits, from joint histograms of 256 × 256 grey levels.
+    """``MI(F, S) = H(F) + H(S) - H(F, S)`` in bits, from joint histograms of 256 × 256 gray levels.
 
     Source: Qu, Zhang, Yan, Electronics Letters 38 (2002), who add the values of the two sources.
     """
@@ -82,10 +82,10 @@ def mutual_information(fused: torch.Tensor, source: torch.Tensor, data_range: fl
     return h_fused + h_source - h_joint
 
 
-def normalised_mutual_information(
+def normalized_mutual_information(
     fused: torch.Tensor, source: torch.Tensor, data_range: float = 1.0, kind: str = "studholme"
 ) -> torch.Tensor:
-    """Mutual information over entropies, from histograms of 256 grey levels.
+    """Mutual information over entropies, from histograms of 256 gray levels.
 
     Args:
         fused, source: images.
@@ -110,9 +110,9 @@ def psnr(fused: torch.Tensor, *sources: torch.Tensor, data_range: float = 1.0) -
 
     One source gives the PSNR of that pair (infinite for a copy). Two sources give the pooled convention of the fusion
     literature (Ma, Ma, Li, Information Fusion 45, 2019; VIFB benchmark, 2020), which the average of the sources
-    maximises by definition.
+    maximizes by definition.
     """
-    image, *references = as_greys(fused, *sources, data_range=data_range)
+    image, *references = as_grays(fused, *sources, data_range=data_range)
     errors = torch.stack([(image - reference).square().flatten(1).mean(1) for reference in references])
     return -10 * errors.mean(0).log10()
 
@@ -124,7 +124,7 @@ def scd_sum(fused: torch.Tensor, a: torch.Tensor, b: torch.Tensor, data_range: f
 
     Source: Aslantas and Bendes, Int. J. Electronics and Communications 69 (2015).
     """
-    image, first, second = as_greys(fused, a, b, data_range=data_range)
+    image, first, second = as_grays(fused, a, b, data_range=data_range)
     return _correlation(image - second, first) + _correlation(image - first, second)
 
 
@@ -134,20 +134,20 @@ def scd_mean(fused: torch.Tensor, a: torch.Tensor, b: torch.Tensor, data_range: 
 
 
 def spatial_frequency(fused: torch.Tensor, data_range: float = 1.0) -> torch.Tensor:
-    """``sqrt(RF² + CF²)``, row and column frequency: root mean square of neighbour differences, in 8-bit grey levels.
+    """``sqrt(RF² + CF²)``, row and column frequency: root mean square of neighbor differences, in 8-bit gray levels.
 
     Source: Eskicioglu and Fisher, IEEE Trans. Communications 43 (1995). Decision: means over the differences that
     exist, as the public evaluation codes do, where the paper divides by the number of pixels.
     """
-    image = _plane(*as_greys(fused, data_range=data_range))
+    image = _plane(*as_grays(fused, data_range=data_range))
     rows, columns = (image.diff(dim=axis).square().flatten(1).mean(1) for axis in (3, 2))
-    return (GREY_LEVELS - 1) * (rows + columns).sqrt()
+    return (GRAY_LEVELS - 1) * (rows + columns).sqrt()
 
 
 def standard_deviation(fused: torch.Tensor, data_range: float = 1.0) -> torch.Tensor:
-    """Standard deviation over all pixels (divisor N), in 8-bit grey levels (Rao, Meas. Sci. Technol. 8, 1997)."""
-    (image,) = as_greys(fused, data_range=data_range)
-    return (GREY_LEVELS - 1) * image.flatten(1).std(1, correction=0)
+    """Standard deviation over all pixels (divisor N), in 8-bit gray levels (Rao, Meas. Sci. Technol. 8, 1997)."""
+    (image,) = as_grays(fused, data_range=data_range)
+    return (GRAY_LEVELS - 1) * image.flatten(1).std(1, correction=0)
 
 
 def _plane(image: torch.Tensor) -> torch.Tensor:
@@ -172,8 +172,8 @@ def _bits(probability: torch.Tensor) -> torch.Tensor:
 
 def _entropies(fused: torch.Tensor, source: torch.Tensor, data_range: float) -> tuple[torch.Tensor, ...]:
     """``H(F)``, ``H(S)`` and ``H(F, S)`` in bits."""
-    first, second = (grey_levels(image) for image in as_greys(fused, source, data_range=data_range))
-    joint = _histogram(GREY_LEVELS * first + second, GREY_LEVELS**2).unflatten(1, (GREY_LEVELS, GREY_LEVELS))
+    first, second = (gray_levels(image) for image in as_grays(fused, source, data_range=data_range))
+    joint = _histogram(GRAY_LEVELS * first + second, GRAY_LEVELS**2).unflatten(1, (GRAY_LEVELS, GRAY_LEVELS))
     return _bits(joint.sum(2)), _bits(joint.sum(1)), _bits(joint.flatten(1))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from monai.metrics import compute_hausdorff_distance
 
-__all__ = ["OVERLAP_METRICS", "as_maps", "confusion_counts", "hausdorff_distance_95", "normalise_map", "overlap_scores"]
+__all__ = ["OVERLAP_METRICS", "as_maps", "confusion_counts", "hausdorff_distance_95", "normalize_map", "overlap_scores"]
 
 
 def _as_plane(values: Any, name: str) -> np.ndarray:
@@ -62,7 +62,7 @@ def as_maps(prob: Any, label: Any) -> tuple[np.ndarray, np.ndarray]:
     return plane, foreground
 
 
-def normalise_map(prob: np.ndarray, label: np.ndarray) -> np.ndarray:
+def normalize_map(prob: np.ndarray, label: np.ndarray) -> np.ndarray:
     """Stretch a map linearly to [0, 1], as the published polyp results and their evaluation toolbox do.
 
     Decision: a constant map stays as it is (nothing to stretch), and so does the map of an image whose label is empty:
@@ -155,10 +155,10 @@ def hausdorff_distance_95(
         prob: foreground probability ``(1, H, W)`` or ``(H, W)`` in [0, 1].
         label: ground truth of the same size, values 0 and 1.
         threshold: a pixel is foreground when ``prob >= threshold``.
-        spacing: pixel size in millimetres, one number or (row, column). ``None``: the distance is in pixels.
+        spacing: pixel size in millimeters, one number or (row, column). ``None``: the distance is in pixels.
 
     Returns:
-        the distance in pixels, or in millimetres when ``spacing`` is given.
+        the distance in pixels, or in millimeters when ``spacing`` is given.
 
     Raises:
         ValueError: when ``spacing`` is not positive or has a length other than one or two.
@@ -166,7 +166,7 @@ def hausdorff_distance_95(
     plane, truth = as_maps(prob, label)
     step = np.ones(2) if spacing is None else np.broadcast_to(np.asarray(spacing, dtype=np.float64).ravel(), 2)
     if not (step > 0).all():
-        raise ValueError(f"spacing must be positive millimetres per pixel, got {spacing}.")
+        raise ValueError(f"spacing must be positive millimeters per pixel, got {spacing}.")
     predicted = plane >= threshold
     if not predicted.any() and not truth.any():
         return 0.0

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import correlate1d, distance_transform_edt
 
-from .overlap import as_maps, normalise_map, overlap_scores
+from .overlap import as_maps, normalize_map, overlap_scores
 
 __all__ = [
     "THRESHOLDS",
@@ -43,27 +43,27 @@ def threshold_counts(prob: np.ndarray, label: np.ndarray) -> np.ndarray:
     return np.stack([tp, fp, positives - tp, truth.size - positives - fp], axis=-1)
 
 
-def _mean_over_thresholds(prob: Any, label: Any, name: str, normalise: bool) -> float:
+def _mean_over_thresholds(prob: Any, label: Any, name: str, normalize: bool) -> float:
     plane, truth = as_maps(prob, label)
-    plane = normalise_map(plane, truth) if normalise else plane
+    plane = normalize_map(plane, truth) if normalize else plane
     return float(overlap_scores(threshold_counts(plane, truth))[name].mean())
 
 
-def dice_over_thresholds(prob: Any, label: Any, normalise: bool = True) -> float:
+def dice_over_thresholds(prob: Any, label: Any, normalize: bool = True) -> float:
     """Dice averaged over the 256 thresholds ``k / 255``: the "mean Dice" of PraNet's evaluation toolbox and of the
     published polyp tables (Fan et al., MICCAI 2020).
 
     Args:
         prob: foreground probability ``(1, H, W)`` or ``(H, W)`` in [0, 1].
         label: ground truth of the same size, values 0 and 1. Empty labels follow ``overlap_scores``.
-        normalise: stretch the map to [0, 1] first, as the toolbox does (see ``normalise_map``).
+        normalize: stretch the map to [0, 1] first, as the toolbox does (see ``normalize_map``).
     """
-    return _mean_over_thresholds(prob, label, "dice", normalise)
+    return _mean_over_thresholds(prob, label, "dice", normalize)
 
 
-def iou_over_thresholds(prob: Any, label: Any, normalise: bool = True) -> float:
+def iou_over_thresholds(prob: Any, label: Any, normalize: bool = True) -> float:
     """Foreground IoU averaged over the 256 thresholds; arguments as in ``dice_over_thresholds``."""
-    return _mean_over_thresholds(prob, label, "iou", normalise)
+    return _mean_over_thresholds(prob, label, "iou", normalize)
 
 
 def e_measure_from_counts(counts: np.ndarray) -> np.ndarray:
@@ -92,7 +92,7 @@ def e_measure_from_counts(counts: np.ndarray) -> np.ndarray:
     return score / total
 
 
-def e_measure(prob: Any, label: Any, mode: str = "mean", normalise: bool = True) -> float:
+def e_measure(prob: Any, label: Any, mode: str = "mean", normalize: bool = True) -> float:
     """Enhanced-alignment measure of one image.
 
     Args:
@@ -100,13 +100,13 @@ def e_measure(prob: Any, label: Any, mode: str = "mean", normalise: bool = True)
         label: ground truth of the same size, values 0 and 1.
         mode: ``"mean"`` or ``"max"`` over the 256 thresholds, or ``"adaptive"`` at twice the mean of the map (at most
             1). The "max" of published tables is another figure: the maximum of the curve averaged over the data set.
-        normalise: stretch the map to [0, 1] first, as the toolbox does (see ``normalise_map``).
+        normalize: stretch the map to [0, 1] first, as the toolbox does (see ``normalize_map``).
 
     Raises:
         ValueError: when ``mode`` is unknown.
     """
     plane, truth = as_maps(prob, label)
-    plane = normalise_map(plane, truth) if normalise else plane
+    plane = normalize_map(plane, truth) if normalize else plane
     if mode == "adaptive":
         predicted = plane >= min(2 * plane.mean(), 1.0)
         tp = np.count_nonzero(predicted & truth)
@@ -162,7 +162,7 @@ def _region_similarity(prob: np.ndarray, label: np.ndarray) -> float:
     return score
 
 
-def s_measure(prob: Any, label: Any, alpha: float = 0.5, normalise: bool = True) -> float:
+def s_measure(prob: Any, label: Any, alpha: float = 0.5, normalize: bool = True) -> float:
     """``S = alpha * S_object + (1 - alpha) * S_region``, not below 0.
 
     As in the paper, an empty label scores one minus the map's mean, and a label that covers the image the map's mean.
@@ -171,10 +171,10 @@ def s_measure(prob: Any, label: Any, alpha: float = 0.5, normalise: bool = True)
         prob: foreground probability ``(1, H, W)`` or ``(H, W)`` in [0, 1].
         label: ground truth of the same size, values 0 and 1.
         alpha: weight of the object term, 0.5 in the paper.
-        normalise: stretch the map to [0, 1] first, as PraNet's toolbox does (see ``normalise_map``).
+        normalize: stretch the map to [0, 1] first, as PraNet's toolbox does (see ``normalize_map``).
     """
     plane, truth = as_maps(prob, label)
-    plane = normalise_map(plane, truth) if normalise else plane
+    plane = normalize_map(plane, truth) if normalize else plane
     if not truth.any():
         return float(1 - plane.mean())
     if truth.all():
@@ -189,7 +189,7 @@ _GAUSSIAN /= _GAUSSIAN.sum()
 
 
 def weighted_f_measure(
-    prob: Any, label: Any, beta2: float = 1.0, threshold: float = 0.5, normalise: bool = True
+    prob: Any, label: Any, beta2: float = 1.0, threshold: float = 0.5, normalize: bool = True
 ) -> float:
     """``F = (1 + beta2) * P * R / (beta2 * P + R)`` from weighted precision and recall.
 
@@ -205,7 +205,7 @@ def weighted_f_measure(
         label: ground truth of the same size, values 0 and 1.
         beta2: weight of recall, 1 as in the authors' code.
         threshold: only used for empty labels.
-        normalise: stretch the map to [0, 1] first, as PraNet's toolbox does (see ``normalise_map``).
+        normalize: stretch the map to [0, 1] first, as PraNet's toolbox does (see ``normalize_map``).
 
     Returns:
         the score in [0, 1].
@@ -213,7 +213,7 @@ def weighted_f_measure(
     plane, truth = as_maps(prob, label)
     if not truth.any():
         return float(not (plane >= threshold).any())
-    plane = normalise_map(plane, truth) if normalise else plane
+    plane = normalize_map(plane, truth) if normalize else plane
     error = np.abs(plane - truth)
     distance, nearest = distance_transform_edt(~truth, return_indices=True)
     spread = error[nearest[0], nearest[1]]

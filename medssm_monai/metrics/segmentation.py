@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .overlap import OVERLAP_METRICS, as_maps, confusion_counts, hausdorff_distance_95, normalise_map, overlap_scores
+from .overlap import OVERLAP_METRICS, as_maps, confusion_counts, hausdorff_distance_95, normalize_map, overlap_scores
 from .polyp import e_measure_from_counts, s_measure, threshold_counts, weighted_f_measure
 
 __all__ = ["METRIC_SETS", "mean_absolute_error", "metric_names", "segmentation_metrics"]
@@ -45,10 +45,10 @@ def metric_names(metrics: str | Sequence[str] = "basic") -> tuple[str, ...]:
     return tuple(dict.fromkeys(metrics))
 
 
-def mean_absolute_error(prob: Any, label: Any, normalise: bool = True) -> float:
-    """Mean of ``|prob - label|`` over all pixels, of the map stretched to [0, 1] unless ``normalise`` is off."""
+def mean_absolute_error(prob: Any, label: Any, normalize: bool = True) -> float:
+    """Mean of ``|prob - label|`` over all pixels, of the map stretched to [0, 1] unless ``normalize`` is off."""
     plane, truth = as_maps(prob, label)
-    return float(np.abs((normalise_map(plane, truth) if normalise else plane) - truth).mean())
+    return float(np.abs((normalize_map(plane, truth) if normalize else plane) - truth).mean())
 
 
 def segmentation_metrics(
@@ -57,7 +57,7 @@ def segmentation_metrics(
     metrics: str | Sequence[str] = "basic",
     threshold: float = 0.5,
     spacing: float | Sequence[float] | None = None,
-    normalise: bool = True,
+    normalize: bool = True,
 ) -> dict[str, float]:
     """Score one image.
 
@@ -71,8 +71,8 @@ def segmentation_metrics(
         label: ground truth of the same size, values 0 and 1.
         metrics: ``"basic"``, ``"polyp"``, or a list of names.
         threshold: a pixel is foreground when ``prob >= threshold``.
-        spacing: pixel size in millimetres for ``hd95``; ``None`` gives pixels.
-        normalise: stretch the map to [0, 1] for the metrics that judge the map (the published convention).
+        spacing: pixel size in millimeters for ``hd95``; ``None`` gives pixels.
+        normalize: stretch the map to [0, 1] for the metrics that judge the map (the published convention).
 
     Returns:
         one float per name, in the order asked for; NaN where a score is undefined for this image.
@@ -80,16 +80,16 @@ def segmentation_metrics(
     names = metric_names(metrics)
     plane, truth = as_maps(prob, label)
     scores = {name: float(value) for name, value in overlap_scores(confusion_counts(plane, truth, threshold)).items()}
-    stretched = normalise_map(plane, truth) if normalise else plane
+    stretched = normalize_map(plane, truth) if normalize else plane
     if any(name in _CURVE_METRICS for name in names):
         counts = threshold_counts(stretched, truth)
         scores.update({name: score(counts) for name, score in _CURVE_METRICS.items() if name in names})
     if "hd95" in names:
         scores["hd95"] = hausdorff_distance_95(plane, truth, threshold, spacing)
     if "s_measure" in names:
-        scores["s_measure"] = s_measure(stretched, truth, normalise=False)
+        scores["s_measure"] = s_measure(stretched, truth, normalize=False)
     if "weighted_f_measure" in names:
-        scores["weighted_f_measure"] = weighted_f_measure(stretched, truth, threshold=threshold, normalise=False)
+        scores["weighted_f_measure"] = weighted_f_measure(stretched, truth, threshold=threshold, normalize=False)
     if "mae" in names:
-        scores["mae"] = mean_absolute_error(stretched, truth, normalise=False)
+        scores["mae"] = mean_absolute_error(stretched, truth, normalize=False)
     return {name: scores[name] for name in names}

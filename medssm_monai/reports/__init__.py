@@ -6,10 +6,10 @@ Free of Ignite; :mod:`medssm_monai.handlers` fills them during an evaluation.
 from __future__ import annotations
 
 from .cases import KeptPicture, case_label, choose_cases, write_case_pictures
-from .classification import ClassifiedImage, summarise_classification, write_classification_report, write_pictures
-from .fusion import FusedPair, summarise_fusion, write_fusion_report, write_per_pair
+from .classification import ClassifiedImage, summarize_classification, write_classification_report, write_pictures
+from .fusion import FusedPair, summarize_fusion, write_fusion_report, write_per_pair
 from .predictions_table import prediction_row, write_predictions
-from .segmentation import ImageRecord, summarise, write_per_image, write_report
+from .segmentation import ImageRecord, summarize, write_per_image, write_report
 from .summary import write_summary
 
 __all__ = [
@@ -20,9 +20,9 @@ __all__ = [
     "case_label",
     "choose_cases",
     "prediction_row",
-    "summarise",
-    "summarise_classification",
-    "summarise_fusion",
+    "summarize",
+    "summarize_classification",
+    "summarize_fusion",
     "write_case_pictures",
     "write_classification_report",
     "write_fusion_report",

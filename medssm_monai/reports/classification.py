@@ -25,7 +25,7 @@ from ..utils.text_files import markdown_text
 from .page import closing_facts, format_interval, format_number, page_head, write_page
 from .summary import common_groups
 
-__all__ = ["ClassifiedImage", "summarise_classification", "write_classification_report", "write_pictures"]
+__all__ = ["ClassifiedImage", "summarize_classification", "write_classification_report", "write_pictures"]
 
 SHOWN_ERRORS = 5
 
@@ -40,7 +40,7 @@ class ClassifiedImage:
     group: str | None = None
 
 
-def summarise_classification(
+def summarize_classification(
     records: Sequence[ClassifiedImage],
     class_names: Sequence[str],
     n_resamples: int = 1000,
@@ -66,7 +66,7 @@ def summarise_classification(
         ValueError: no records, or probabilities of another number of classes.
     """
     if not records:
-        raise ValueError("no images were evaluated, there is nothing to summarise; check the data list.")
+        raise ValueError("no images were evaluated, there is nothing to summarize; check the data list.")
     probabilities = np.stack([record.probabilities for record in records])
     data = as_predictions(probabilities, [record.label for record in records], class_names)
     groups = common_groups(records)

@@ -18,7 +18,7 @@ from ..utils.text_files import markdown_text, name_cell, open_text
 from .page import case_list, closing_facts, format_interval, format_number, page_head, write_page
 from .summary import common_groups, score_table
 
-__all__ = ["COPIES", "FUSED", "PLAIN_FUSIONS", "FusedPair", "summarise_fusion", "write_fusion_report", "write_per_pair"]
+__all__ = ["COPIES", "FUSED", "PLAIN_FUSIONS", "FusedPair", "summarize_fusion", "write_fusion_report", "write_per_pair"]
 
 FUSED = "fused"
 COPIES = ("copy of A", "copy of B")
@@ -47,7 +47,7 @@ def _defined(scores: dict[str, float]) -> dict[str, float]:
     return {name: value if math.isfinite(value) else math.nan for name, value in scores.items()}
 
 
-def summarise_fusion(
+def summarize_fusion(
     pairs: Sequence[FusedPair], n_resamples: int = 1000, confidence: float = 0.95, seed: int = 0
 ) -> dict[str, Any]:
     """Mean, SD, median and bootstrap interval of every row and metric, and the fused image's lead over the other rows.
@@ -66,7 +66,7 @@ def summarise_fusion(
         ValueError: no pairs.
     """
     if not pairs:
-        raise ValueError("no pairs were evaluated, there is nothing to summarise; check the data list.")
+        raise ValueError("no pairs were evaluated, there is nothing to summarize; check the data list.")
     groups = common_groups(pairs)
     bootstrap = {"n_resamples": n_resamples, "confidence": confidence, "seed": seed}
     sizes = [" x ".join(map(str, pair.size)) for pair in pairs]
@@ -135,8 +135,8 @@ def write_fusion_report(summary: dict[str, Any], path: Path) -> None:
     facts = {
         "Conventions": "the metrics' names say whether the values of the two sources are averaged (_mean) or added "
         "(_sum); - is undefined (PSNR and SCD of a copy)",
-        "psnr_pooled": "maximised by the average by definition: reported, no aim",
-        "Sources": f"A: {summary['sources'][0]}, B: {summary['sources'][1]}; colour sources by their luminance",
+        "psnr_pooled": "maximized by the average by definition: reported, no aim",
+        "Sources": f"A: {summary['sources'][0]}, B: {summary['sources'][1]}; color sources by their luminance",
         "Seconds per pair": f"{summary['seconds_per_pair']:.3f} (median, network and inferer alone)",
     }
     lines += closing_facts(summary, "pairs", facts)
@@ -144,7 +144,7 @@ def write_fusion_report(summary: dict[str, Any], path: Path) -> None:
     if summary["cases"]:
         lines += ["", f"![{summary['cases_by']}: worst, median and best cases](cases.png)", ""]
         lines.append(
-            "The last picture of a row is the fused image minus the maximum of both sources: grey is no difference, "
+            "The last picture of a row is the fused image minus the maximum of both sources: gray is no difference, "
             "black and white are what its heading says."
         )
     write_page(lines, path)

@@ -19,7 +19,7 @@ from ..utils.text_files import markdown_text, name_cell, open_text
 from .page import case_list, closing_facts, format_interval, format_number, page_head, write_page
 from .summary import common_groups, score_table
 
-__all__ = ["ImageRecord", "summarise", "write_per_image", "write_report"]
+__all__ = ["ImageRecord", "summarize", "write_per_image", "write_report"]
 
 
 @dataclass
@@ -44,7 +44,7 @@ def _data_set_curve(records: Sequence[ImageRecord]) -> dict[str, float]:
     return {"e_measure_max": float(curve.max()), "at_threshold": float(THRESHOLDS[curve.argmax()])}
 
 
-def summarise(
+def summarize(
     records: Sequence[ImageRecord], n_resamples: int = 2000, confidence: float = 0.95, seed: int = 0
 ) -> dict[str, Any]:
     """Mean, SD, median and bootstrap interval per metric, and the scores pooled over all pixels.
@@ -63,7 +63,7 @@ def summarise(
         ValueError: no records.
     """
     if not records:
-        raise ValueError("no images were evaluated, there is nothing to summarise; check the data list.")
+        raise ValueError("no images were evaluated, there is nothing to summarize; check the data list.")
     groups = common_groups(records)
     bootstrap = {"n_resamples": n_resamples, "confidence": confidence, "seed": seed}
     pooled = bootstrap_pooled(np.stack([record.counts for record in records]), groups=groups, **bootstrap)
@@ -85,7 +85,7 @@ def summarise(
     if len(names) > 1:
         parts = {name: [record for record in records if record.subset == name] for name in names}
         summary["subsets"] = {
-            name: summarise([_without_subset(record) for record in part], **bootstrap) for name, part in parts.items()
+            name: summarize([_without_subset(record) for record in part], **bootstrap) for name, part in parts.items()
         }
     return summary
 
@@ -144,7 +144,7 @@ def write_report(summary: dict[str, Any], path: Path) -> None:
         "Threshold": summary["threshold"],
         "Distances in": summary["distance_unit"],
         "Maps": "stretched to [0, 1] for the metrics over thresholds, S, E, weighted F and MAE"
-        if summary["normalise"]
+        if summary["normalize"]
         else "as predicted",
     }
     lines += closing_facts(summary, "images", facts)

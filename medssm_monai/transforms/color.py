@@ -1,4 +1,4 @@
-"""Colour sources of a fusion: luminance out, chroma kept, colour put together again.
+"""Color sources of a fusion: luminance out, chroma kept, color put together again.
 
 Full-range YCbCr of ITU-R BT.601 (JPEG/JFIF): ``Y = 0.299 R + 0.587 G + 0.114 B``, ``Cb = (B - Y) / 1.772 + 0.5``,
 ``Cr = (R - Y) / 1.402 + 0.5``, all in [0, 1].
@@ -18,9 +18,9 @@ __all__ = [
     "ExtractLuminanceDict",
     "ExtractLuminanced",
     "RGBToYCbCr",
-    "RecombineColourD",
-    "RecombineColourDict",
-    "RecombineColourd",
+    "RecombineColorD",
+    "RecombineColorDict",
+    "RecombineColord",
     "YCbCrToRGB",
 ]
 
@@ -45,7 +45,7 @@ class YCbCrToRGB(Transform):
     """``(3, *spatial)`` Y, Cb, Cr to RGB, the exact inverse of :class:`RGBToYCbCr`.
 
     Args:
-        clip: cut the result to [0, 1]; a fused Y with the chroma of a source may leave the cube of colours.
+        clip: cut the result to [0, 1]; a fused Y with the chroma of a source may leave the cube of colors.
 
     Raises:
         ValueError: when the first axis has no three channels.
@@ -62,51 +62,51 @@ class YCbCrToRGB(Transform):
 
 
 class ExtractLuminanced(MapTransform):
-    """Replace colour sources by their luminance ``(1, *spatial)`` and keep Cb, Cr ``(2, *spatial)`` beside it.
+    """Replace color sources by their luminance ``(1, *spatial)`` and keep Cb, Cr ``(2, *spatial)`` beside it.
 
     Args:
         keys: RGB sources ``(3, *spatial)`` in [0, 1].
         chroma_postfix: the chroma of ``key`` is stored under ``key + chroma_postfix``.
-        allow_grey: pass over grey sources ``(1, *spatial)`` (no chroma is stored); otherwise they are an error.
+        allow_gray: pass over gray sources ``(1, *spatial)`` (no chroma is stored); otherwise they are an error.
         allow_missing_keys: pass over keys that are not there.
 
     Raises:
-        ValueError: grey where colour is expected, or another number of channels.
+        ValueError: gray where color is expected, or another number of channels.
     """
 
     def __init__(
         self,
         keys: KeysCollection,
         chroma_postfix: str = "_chroma",
-        allow_grey: bool = False,
+        allow_gray: bool = False,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.chroma_postfix, self.allow_grey = chroma_postfix, allow_grey
+        self.chroma_postfix, self.allow_gray = chroma_postfix, allow_gray
         self.convert = RGBToYCbCr()
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result = dict(data)
         for key in self.key_iterator(result):
-            if result[key].shape[0] == 1 and self.allow_grey:
+            if result[key].shape[0] == 1 and self.allow_gray:
                 continue
             if result[key].shape[0] == 1:
                 raise ValueError(
-                    f"{key!r} is grey, {tuple(result[key].shape)}, where a colour source is expected; "
-                    "leave ExtractLuminanced out for it, or set allow_grey=True."
+                    f"{key!r} is gray, {tuple(result[key].shape)}, where a color source is expected; "
+                    "leave ExtractLuminanced out for it, or set allow_gray=True."
                 )
             converted = self.convert(result[key])
             result[key], result[f"{key}{self.chroma_postfix}"] = converted[:1], converted[1:]
         return result
 
 
-class RecombineColourd(MapTransform):
+class RecombineColord(MapTransform):
     """Fused luminance and the chroma of a source to RGB ``(3, *spatial)`` in [0, 1].
 
     Args:
         keys: fused images ``(1, *spatial)``, usually ``"pred"``.
         chroma_key: Cb, Cr ``(2, *spatial)`` from :class:`ExtractLuminanced`.
-        allow_missing_chroma: leave the fused image grey where there is no chroma (grey sources); otherwise an error.
+        allow_missing_chroma: leave the fused image gray where there is no chroma (gray sources); otherwise an error.
         allow_missing_keys: pass over keys that are not there.
 
     Raises:
@@ -130,7 +130,7 @@ class RecombineColourd(MapTransform):
         if self.chroma_key not in result:
             if self.allow_missing_chroma:
                 return result
-            raise KeyError(f"no chroma under {self.chroma_key!r}; put ExtractLuminanced on the colour source before.")
+            raise KeyError(f"no chroma under {self.chroma_key!r}; put ExtractLuminanced on the color source before.")
         chroma = result[self.chroma_key]
         for key in self.key_iterator(result):
             fused = result[key]
@@ -150,4 +150,4 @@ def _channels(img: torch.Tensor, count: int, name: str) -> tuple[torch.Tensor, .
 
 
 ExtractLuminanceD = ExtractLuminanceDict = ExtractLuminanced
-RecombineColourD = RecombineColourDict = RecombineColourd
+RecombineColorD = RecombineColorDict = RecombineColord

@@ -1,4 +1,4 @@
-"""Random brightness, contrast, saturation and hue; MONAI 1.6.1 has no transform of colours."""
+"""Random brightness, contrast, saturation and hue; MONAI 1.6.1 has no transform of colors."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from monai.utils import convert_to_dst_type
 
 from .color import LUMA
 
-__all__ = ["RandColourJitter", "RandColourJitterD", "RandColourJitterDict", "RandColourJitterd"]
+__all__ = ["RandColorJitter", "RandColorJitterD", "RandColorJitterDict", "RandColorJitterd"]
 
 
-class RandColourJitter(RandomizableTransform):
+class RandColorJitter(RandomizableTransform):
     """Change brightness, contrast, saturation and hue, in this order, each by a value of its own.
 
     Defined like torchvision's ``ColorJitter`` (which shuffles the order): brightness multiplies, contrast blends with
@@ -86,19 +86,19 @@ def _blend(pixels: torch.Tensor, other: torch.Tensor, factor: float) -> torch.Te
 def _turn_hue(pixels: torch.Tensor, turn: float) -> torch.Tensor:
     from skimage.color import hsv2rgb, rgb2hsv
 
-    if turn == 0 or bool((pixels == pixels[:1]).all()):  # grey has no hue
+    if turn == 0 or bool((pixels == pixels[:1]).all()):  # gray has no hue
         return pixels
     hsv = rgb2hsv(pixels.cpu().numpy(), channel_axis=0)
     hsv[0] = (hsv[0] + turn) % 1.0
     return torch.from_numpy(hsv2rgb(hsv, channel_axis=0)).to(pixels)
 
 
-class RandColourJitterd(MapTransform, RandomizableTransform):
-    """Dictionary version of :class:`RandColourJitter`; all keys are changed alike.
+class RandColorJitterd(MapTransform, RandomizableTransform):
+    """Dictionary version of :class:`RandColorJitter`; all keys are changed alike.
 
     Args:
         keys: images ``(C, *spatial)`` in [0, 1].
-        prob, brightness, contrast, saturation, hue: see :class:`RandColourJitter`.
+        prob, brightness, contrast, saturation, hue: see :class:`RandColorJitter`.
         allow_missing_keys: pass over keys that are not there.
     """
 
@@ -114,11 +114,9 @@ class RandColourJitterd(MapTransform, RandomizableTransform):
     ) -> None:
         MapTransform.__init__(self, keys, allow_missing_keys)
         RandomizableTransform.__init__(self, prob)
-        self.jitter = RandColourJitter(prob, brightness, contrast, saturation, hue)
+        self.jitter = RandColorJitter(prob, brightness, contrast, saturation, hue)
 
-    def set_random_state(
-        self, seed: int | None = None, state: np.random.RandomState | None = None
-    ) -> RandColourJitterd:
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandColorJitterd:
         super().set_random_state(seed, state)
         self.jitter.set_random_state(seed, state)
         return self
@@ -131,4 +129,4 @@ class RandColourJitterd(MapTransform, RandomizableTransform):
         return result
 
 
-RandColourJitterD = RandColourJitterDict = RandColourJitterd
+RandColorJitterD = RandColorJitterDict = RandColorJitterd

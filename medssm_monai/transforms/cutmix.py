@@ -19,7 +19,7 @@ __all__ = ["AreaCutMix", "AreaCutMixD", "AreaCutMixd", "AreaCutMixDict"]
 class AreaCutMix(RandomizableTransform):
     """Replace one box in every image of a batch by the same box of another image, and mix the labels by area.
 
-    For a batch, a share ``λ ~ Beta(alpha, alpha)`` and the centre of the box (uniform over the pixels) are drawn; the
+    For a batch, a share ``λ ~ Beta(alpha, alpha)`` and the center of the box (uniform over the pixels) are drawn; the
     box has the sides ``size * (1 - λ) ** (1 / dims)``, rounded down, and is clipped at the border. Partners come from a
     random permutation of the batch. The label is ``w * own + (1 - w) * partner`` with ``w`` the share of the pixels
     that are the image's own after clipping. A batch of one image is its own partner and stays as it is.

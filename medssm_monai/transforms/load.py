@@ -34,7 +34,7 @@ __all__ = [
 class LoadImage2D(Transform):
     """Load one 2D image or mask through MONAI's ``LoadImage`` with :class:`~medssm_monai.data.Reader2D`.
 
-    Takes PNG, JPEG, TIFF, BMP (1-, 8- and 16-bit, grey, palette, RGB, RGBA), single-slice NIfTI and DICOM, and images
+    Takes PNG, JPEG, TIFF, BMP (1-, 8- and 16-bit, gray, palette, RGB, RGBA), single-slice NIfTI and DICOM, and images
     of ``.npz`` files by address (``breastmnist.npz/train_images/12``), and pixels in memory (``array_pixels`` of
     :mod:`medssm_monai.data.readers.arrays` says which). Returns a float32 ``MetaTensor`` ``(C, H, W)``:
     images in [0, 1], masks ``(1, H, W)`` in {0, 1}. The metadata keep
@@ -43,7 +43,7 @@ class LoadImage2D(Transform):
 
     Args:
         kind: ``"image"`` or ``"mask"``.
-        channels: 1 (luma), 3 (grey repeated) or None (as in the file); images only.
+        channels: 1 (luma), 3 (gray repeated) or None (as in the file); images only.
         scale: images to [0, 1] (by 255 or 65535; NIfTI, DICOM and floating-point files by their own minimum and
             maximum); False keeps the units of the file, for :class:`~medssm_monai.transforms.ToUnitRange`, which finds
             what stands for 1.0 in the metadata ``full_range`` and ``declared_range``.
@@ -120,7 +120,7 @@ class LoadImage3D(Transform):
     The 3D companion of :class:`LoadImage2D`. Axes stay as they are stored.
 
     Args:
-        channels: 1 (luma), 3 (grey repeated) or None (as in the file).
+        channels: 1 (luma), 3 (gray repeated) or None (as in the file).
         scale: to [0, 1], as :mod:`medssm_monai.data.readers.intensity` says for each kind of file; False keeps
             the units of the file, for :class:`~medssm_monai.transforms.ToUnitRange`.
 

@@ -34,14 +34,14 @@ class MatchPaird(MapTransform):
     Args:
         keys: the two sources A and B, ``(channels, *spatial)`` each.
         spatial_dims: 2 or 3.
-        channels: channels expected, 1 (grey) or 3 (colour), for both or for each source. Three equal channels are grey,
-            and a grey image is taken where colour is expected, so that folders may hold both. Match a colour source
+        channels: channels expected, 1 (gray) or 3 (color), for both or for each source. Three equal channels are gray,
+            and a gray image is taken where color is expected, so that folders may hold both. Match a color source
             before ExtractLuminanced takes it apart, so that its chroma moves along.
         mode: interpolation of MONAI's ``ResampleToMatch``.
         allow_missing_keys: as everywhere in MONAI; with a key missing nothing is matched.
 
     Raises:
-        ValueError: not two keys; other channels than expected (colour, 4D file), another number of axes, NaN or
+        ValueError: not two keys; other channels than expected (color, 4D file), another number of axes, NaN or
             infinite values, a constant image; different sizes without affine; fields of view without overlap; 2D slices
             in different planes.
     """
@@ -123,7 +123,7 @@ def _shown(*images: torch.Tensor) -> str:
 
 
 def _as_expected(image: torch.Tensor, dims: int, channels: int) -> torch.Tensor:
-    """Three equal channels as one where grey is expected; a grey image as three equal ones where colour is."""
+    """Three equal channels as one where gray is expected; a gray image as three equal ones where color is."""
     if image.ndim != dims + 1:
         return image
     if channels == 1 and image.shape[0] == 3 and bool((image == image[:1]).all()):
@@ -144,10 +144,10 @@ def _check_values(image: torch.Tensor, key: Hashable, dims: int, channels: int) 
         remedy = "save one image of a 4D file as its own file"
         if shape[0] == 3 and dims == 2:
             remedy = (
-                'if this source has colour, say so, --channels "[3, 1]" for source A or "[1, 3]" for source B; else '
-                "save the image as grey"
+                'if this source has color, say so, --channels "[3, 1]" for source A or "[1, 3]" for source B; else '
+                "save the image as gray"
             )
-        kind = {1: "a grey image", 3: "a colour image"}.get(shape[0], "several images in one (a 4D file?)")
+        kind = {1: "a gray image", 3: "a color image"}.get(shape[0], "several images in one (a 4D file?)")
         raise ValueError(f"{name} has {shape[0]} channel(s) {shape}, {kind}, where {channels} expected; {remedy}.")
     if not torch.isfinite(image).all():
         raise ValueError(f"{name} holds NaN or infinite values; repair the file or leave the pair out.")

@@ -75,15 +75,15 @@ class LargeResized(Resized):
 def reduction(old: int, new: int) -> torch.Tensor:
     """``(new, old)`` float32: what MONAI's smoothing and linear interpolation do along one axis.
 
-    Row i holds the weights of the old pixels in the new pixel i: two neighbouring Gaussians, cut at four standard
-    deviations and at the border of the image, by the shares of linear interpolation between pixel centres.
+    Row i holds the weights of the old pixels in the new pixel i: two neighboring Gaussians, cut at four standard
+    deviations and at the border of the image, by the shares of linear interpolation between pixel centers.
     """
     factor = old / new
     kernel = gaussian_1d(torch.tensor(max((factor - 1) / 2, 0.0)), truncated=4.0, approx="erf")
     reach = (len(kernel) - 1) // 2
-    centres = ((torch.arange(new) + 0.5) * factor - 0.5).clamp(min=0)  # float32, as torch's interpolate
-    left = centres.floor().long().clamp(max=old - 1)
-    share = centres - left
+    centers = ((torch.arange(new) + 0.5) * factor - 0.5).clamp(min=0)  # float32, as torch's interpolate
+    left = centers.floor().long().clamp(max=old - 1)
+    share = centers - left
     weights = torch.zeros(new, old)
     for row in range(new):
         for pixel, part in ((int(left[row]), 1 - share[row]), (min(int(left[row]) + 1, old - 1), share[row])):

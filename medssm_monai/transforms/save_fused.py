@@ -34,7 +34,7 @@ class SaveImageFused(SaveImage2D):
     result                    file
     ========================  ============================================================
     ``(3, H, W)``             8-bit RGB PNG
-    ``(1, H, W)``             8-bit grey PNG for PNG, JPEG, TIFF and BMP sources, else NIfTI
+    ``(1, H, W)``             8-bit gray PNG for PNG, JPEG, TIFF and BMP sources, else NIfTI
     ``(1, X, Y, Z)``          NIfTI, float32 in [0, 1], shape and affine of source A
     ========================  ============================================================
 

@@ -27,7 +27,7 @@ class ToUnitRange(Transform):
     floating point and other integers go by the image's own minimum and maximum, a constant image becomes 0.
 
     Args:
-        channels: 1 (luma), 3 (grey repeated) or None (as it is); a fourth channel is transparency and is dropped.
+        channels: 1 (luma), 3 (gray repeated) or None (as it is); a fourth channel is transparency and is dropped.
         intensity_range: value that stands for 1.0 in 16-bit images, 4095 for 12 bits; None goes by the header, and
             takes 65535 with a warning where it is silent and the values use 14 bits or fewer.
 

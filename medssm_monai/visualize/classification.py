@@ -46,7 +46,7 @@ def plot_confusion_matrix(
     path: str | os.PathLike[str],
     class_names: Sequence[str] | None = None,
 ) -> None:
-    """Draw the counts (rows are labels, columns predicted classes), coloured by their share of the row.
+    """Draw the counts (rows are labels, columns predicted classes), colored by their share of the row.
 
     Args:
         probabilities: ``(N, K)``, see ``as_predictions``, which raises on bad input.
@@ -98,7 +98,7 @@ def plot_roc_curves(
         if not np.isnan(areas[number]):
             x, y, _ = roc_curve(data.labels == number, data.probabilities[:, number])
         axis.plot(x, y, label=_legend(names[number], "AUC", areas[number]), **curve_style(curve))
-    axis.plot([0, 1], [0, 1], color="grey", linestyle=(0, (1, 3)), linewidth=1, label="chance")
+    axis.plot([0, 1], [0, 1], color="gray", linestyle=(0, (1, 3)), linewidth=1, label="chance")
     _finish_curves(axis, "1 - specificity", "sensitivity", f"ROC curve{_of(names, data)}")
     figure.savefig(path, dpi=120)
 
@@ -182,12 +182,12 @@ def plot_reliability(
     upper.plot(
         confidence[filled], accuracy[filled], "o", color="#D55E00", markersize=4, label="at their mean confidence"
     )
-    upper.plot([0, 1], [0, 1], color="grey", linestyle=":", linewidth=1, label="calibrated")
+    upper.plot([0, 1], [0, 1], color="gray", linestyle=":", linewidth=1, label="calibrated")
     upper.set_ylabel("accuracy")
     upper.set_ylim(0, 1)
     upper.set_title(f"expected calibration error {ece:.3f} ({bins} bins)", fontsize="medium")
     upper.legend(fontsize="small", loc="upper left")
-    lower.bar(left, count, width=1 / bins, align="edge", color="grey", edgecolor="white")
+    lower.bar(left, count, width=1 / bins, align="edge", color="gray", edgecolor="white")
     lower.set_xlabel("confidence")
     lower.set_ylabel("images")
     lower.set_xlim(0, 1)

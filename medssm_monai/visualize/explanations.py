@@ -17,7 +17,7 @@ from .overlay import contact_sheet, save_png, titled_panel, to_rgb
 
 __all__ = ["Explanation", "save_explanations"]
 
-WEAK_COLOUR = (255, 140, 0)
+WEAK_COLOR = (255, 140, 0)
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ def save_explanations(
 ) -> list[Explanation]:
     """Write ``overlay_0000.png``, ... and, for each true class with images, ``sheet_class_0.png``, ... into a folder.
 
-    Each map is coloured by its own peak; a weak one (see ``weak_activations``) by the lowest peak that is not weak, so
+    Each map is colored by its own peak; a weak one (see ``weak_activations``) by the lowest peak that is not weak, so
     that it looks as weak as it is. On the sheets weak cases have an orange frame and say so.
 
     Args:
         folder: made when it is not there.
         images: ``(N, C, H, W)``.
-        maps: ``(N, 1, H, W)`` from ``grad_cam``, not normalised, all of one layer.
+        maps: ``(N, 1, H, W)`` from ``grad_cam``, not normalized, all of one layer.
         labels, predictions: class indices ``(N,)`` or ``(N, 1)``.
         class_names: one per class; ``None``: the numbers.
         names: one per image, for the titles; ``None``: the numbers.
@@ -100,7 +100,7 @@ def _panel(image: torch.Tensor, overlay: np.ndarray, case: Explanation, titles: 
     weak = "WEAK ACTIVATION | " if case.weak else ""
     title = f"{weak}{verdict}true {titles[case.label]}, predicted {titles[case.predicted]} | {case.name}"
     panel = titled_panel([plain, overlay], title, legend=False)
-    colour = np.array(WEAK_COLOUR if case.weak else (24, 24, 24), dtype=np.uint8)
-    framed = np.broadcast_to(colour, (panel.shape[0] + 8, panel.shape[1] + 8, 3)).copy()
+    color = np.array(WEAK_COLOR if case.weak else (24, 24, 24), dtype=np.uint8)
+    framed = np.broadcast_to(color, (panel.shape[0] + 8, panel.shape[1] + 8, 3)).copy()
     framed[4:-4, 4:-4] = panel
     return framed

@@ -22,7 +22,7 @@ def fusion_planes(images: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
 
     Returns:
         for 2D images one list with all of them; for volumes three: all images cut across the last, the middle and the
-        first axis, through the centre of mass of the first two images' maximum, turned by 90 degrees.
+        first axis, through the center of mass of the first two images' maximum, turned by 90 degrees.
     """
     if images[0].ndim == 3:
         return [list(images)]
@@ -36,7 +36,7 @@ def fusion_planes(images: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
 
 
 def _signed(difference: torch.Tensor) -> tuple[np.ndarray, float]:
-    """``(1, H, W)`` around zero as a picture, zero mid-grey; and the value that stands for white."""
+    """``(1, H, W)`` around zero as a picture, zero mid-gray; and the value that stands for white."""
     peak = max(float(difference.abs().max()), 1e-3)
     return to_rgb((difference / peak + 1) / 2), peak
 
@@ -53,7 +53,7 @@ def fusion_panel(
 
     Args:
         planes: per plane source A, source B and fused image as they are shown, ``(1, H, W)`` or RGB ``(3, H, W)`` in
-            [0, 1], and the difference fused minus maximum of the sources of the grey images ``(1, H, W)``; grey is 0.
+            [0, 1], and the difference fused minus maximum of the sources of the gray images ``(1, H, W)``; gray is 0.
         title: text above.
         sources: names of the sources, for example ``("MRI", "CT")``.
 

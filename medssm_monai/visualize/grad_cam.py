@@ -38,7 +38,7 @@ def grad_cam(
             blocks and mixers of the Mamba networks).
 
     Returns:
-        ``(B, 1, *spatial)``, not negative, in units of the score, not normalised.
+        ``(B, 1, *spatial)``, not negative, in units of the score, not normalized.
 
     Raises:
         ValueError: an unknown layer, one that did not run or gives no map; a bad class index.
@@ -60,7 +60,7 @@ def weak_activations(maps: Any, threshold: float = 0.25, reference: float | None
     Decision (the paper judges by eye): a map is weak when its peak is zero or below ``threshold`` times the reference.
 
     Args:
-        maps: Grad-CAM maps of one layer, ``(B, ...)``, as :func:`grad_cam` gives them (not normalised).
+        maps: Grad-CAM maps of one layer, ``(B, ...)``, as :func:`grad_cam` gives them (not normalized).
         threshold: share of the reference.
         reference: peak to compare with, for example the median over a validation set; ``None``: the median of the peaks
             of ``maps``, which needs several images to mean anything.

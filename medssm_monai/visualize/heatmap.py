@@ -13,7 +13,7 @@ from .overlay import to_rgb
 
 __all__ = ["overlay_heatmap"]
 
-MARK_COLOUR = (255, 64, 64)
+MARK_COLOR = (255, 64, 64)
 
 
 def overlay_heatmap(
@@ -24,14 +24,14 @@ def overlay_heatmap(
     min_size: int = 320,
     mark: Sequence[int] | None = None,
 ) -> np.ndarray:
-    """Lay a heat map over an image, in the colours of viridis: dark violet is nothing, yellow the peak.
+    """Lay a heat map over an image, in the colors of viridis: dark violet is nothing, yellow the peak.
 
     Args:
         image: ``(C, H, W)`` or ``(H, W)``, see ``to_rgb``.
         heatmap: ``(1, h, w)`` or ``(h, w)``, not negative. A map coarser than the image (tokens of a scan) is enlarged:
             each value fills its own part of the image.
         peak: value shown in yellow, and above; ``None``: the map's own maximum.
-        alpha: weight of the colour against the image, 0 to 1.
+        alpha: weight of the color against the image, 0 to 1.
         min_size: images with a smaller longer side are enlarged by a whole factor.
         mark: row and column in the heat map that gets a red frame.
 
@@ -65,6 +65,6 @@ def overlay_heatmap(
         inside = np.ix_(rows == mark[0], columns == mark[1])
         patch = picture[inside]
         frame = min(2, *patch.shape[:2])
-        patch[:frame], patch[-frame:], patch[:, :frame], patch[:, -frame:] = (MARK_COLOUR,) * 4
+        patch[:frame], patch[-frame:], patch[:, :frame], patch[:, -frame:] = (MARK_COLOR,) * 4
         picture[inside] = patch
     return picture

@@ -60,7 +60,7 @@ class ImageExplanation:
         return overlay_heatmap(self.image.transpose(2, 0, 1) / 255.0, self.heatmap, min_size=1)
 
     def picture(self) -> np.ndarray:
-        """uint8 ``(height, width, 3)``: image and overlay side by side, with class, file and colour legend."""
+        """uint8 ``(height, width, 3)``: image and overlay side by side, with class, file and color legend."""
         from matplotlib import colormaps
         from PIL import Image, ImageDraw, ImageFont
 
@@ -77,9 +77,9 @@ class ImageExplanation:
             canvas.paste(Image.fromarray(part), (number * (width + GAP), 2 * LINE))
         foot = 2 * LINE + height + 2
         if self.peak > 0:
-            colours = (colormaps["viridis"](np.linspace(0, 1, BAR))[:, :3] * 255 + 0.5).astype(np.uint8)
+            colors = (colormaps["viridis"](np.linspace(0, 1, BAR))[:, :3] * 255 + 0.5).astype(np.uint8)
             draw.text((4, foot), "nothing", TEXT, font)
-            canvas.paste(Image.fromarray(np.repeat(colours[None], LINE - 6, axis=0)), (60, foot + 3))
+            canvas.paste(Image.fromarray(np.repeat(colors[None], LINE - 6, axis=0)), (60, foot + 3))
             draw.text((60 + BAR + 6, foot), f"most (peak {self.peak:.3g}, own to each image)", TEXT, font)
         else:
             draw.text((4, foot), "nothing in the image speaks for this class", TEXT, font)

@@ -12,8 +12,8 @@ import torch
 from ..utils.text_files import printable
 
 __all__ = [
-    "LABEL_COLOUR",
-    "PREDICTION_COLOUR",
+    "LABEL_COLOR",
+    "PREDICTION_COLOR",
     "contact_sheet",
     "overlay_contours",
     "save_png",
@@ -21,17 +21,17 @@ __all__ = [
     "to_rgb",
 ]
 
-LABEL_COLOUR = (0, 229, 255)  # cyan and yellow stay apart for colour-blind readers, on skin and on mucosa
-PREDICTION_COLOUR = (255, 212, 0)
-_AGREEMENT_COLOUR = (255, 255, 255)
-_LEGEND = (("label", LABEL_COLOUR), ("prediction", PREDICTION_COLOUR), ("both", _AGREEMENT_COLOUR))
+LABEL_COLOR = (0, 229, 255)  # cyan and yellow stay apart for color-blind readers, on skin and on mucosa
+PREDICTION_COLOR = (255, 212, 0)
+_AGREEMENT_COLOR = (255, 255, 255)
+_LEGEND = (("label", LABEL_COLOR), ("prediction", PREDICTION_COLOR), ("both", _AGREEMENT_COLOR))
 
 
 def to_rgb(image: Any, size: tuple[int, int] | None = None) -> np.ndarray:
     """Bring an image into the form of a picture.
 
     Args:
-        image: ``(C, H, W)`` with one channel (grey) or at least three (the first three are RGB), or ``(H, W)``; tensor
+        image: ``(C, H, W)`` with one channel (gray) or at least three (the first three are RGB), or ``(H, W)``; tensor
             or array. Values in [0, 1] are taken as they are; any other range is stretched to it.
         size: height and width of the picture when the image has another size than its masks; ``None`` keeps the size.
 
@@ -100,9 +100,9 @@ def overlay_contours(
     for name, mask in (("label", label), ("pred", pred)):
         found = np.zeros(shape, dtype=bool) if mask is None else _as_mask(mask, shape, name)
         outlines[name] = _outline(found.repeat(factor, axis=0).repeat(factor, axis=1), width)
-    canvas[outlines["label"]] = LABEL_COLOUR
-    canvas[outlines["pred"]] = PREDICTION_COLOUR
-    canvas[outlines["label"] & outlines["pred"]] = _AGREEMENT_COLOUR
+    canvas[outlines["label"]] = LABEL_COLOR
+    canvas[outlines["pred"]] = PREDICTION_COLOR
+    canvas[outlines["label"] & outlines["pred"]] = _AGREEMENT_COLOR
     return canvas
 
 
@@ -114,7 +114,7 @@ def titled_panel(
     Args:
         pictures: uint8 ``(H, W, 3)`` each.
         title: text above; none when empty.
-        legend: a line that names the outline colours.
+        legend: a line that names the outline colors.
         captions: a line with one text over each picture.
 
     Returns:
@@ -133,19 +133,19 @@ def titled_panel(
     panel = Image.new("RGB", (width, height + top), (24, 24, 24))
     draw, font = ImageDraw.Draw(panel), ImageFont.load_default(13)
 
-    def write(text: str, left: int, row: int, room: int, colour: tuple[int, int, int] = (255, 255, 255)) -> int:
+    def write(text: str, left: int, row: int, room: int, color: tuple[int, int, int] = (255, 255, 255)) -> int:
         text = printable(text)
         while len(text) > 4 and draw.textlength(text, font) > room:
             text = text[:-4] + "..."
-        draw.text((left, line * row + 2), text, colour, font)
+        draw.text((left, line * row + 2), text, color, font)
         return left + round(draw.textlength(text, font))
 
     if title:
         write(title, 4, 0, width - 8)
     if legend:
         left = 4
-        for name, colour in _LEGEND:
-            left = write(name, left, bool(title), width, colour) + 14
+        for name, color in _LEGEND:
+            left = write(name, left, bool(title), width, color) + 14
     left = 0
     for number, picture in enumerate(pictures):
         if captions:

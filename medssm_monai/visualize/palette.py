@@ -1,4 +1,4 @@
-"""Colours of curves that colour-blind readers tell apart, each with a line style for prints in grey."""
+"""Colors of curves that color-blind readers tell apart, each with a line style for prints in gray."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 __all__ = ["curve_style"]
 
 # Okabe and Ito, "Color Universal Design" (2008), without yellow, which is too faint on white; darkest contrasts first.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
 _DASHES = ("-", "--", "-.", ":")
 
 
 def curve_style(number: int) -> dict[str, Any]:
-    """Colour and line style of the curve ``number`` (0, 1, ...) of a picture, as arguments of matplotlib's ``plot``.
+    """Color and line style of the curve ``number`` (0, 1, ...) of a picture, as arguments of matplotlib's ``plot``.
 
-    Seven colours; neighbours differ in both, and 28 curves have all different combinations.
+    Seven colors; neighbors differ in both, and 28 curves have all different combinations.
     """
     return {
-        "color": _COLOURS[number % len(_COLOURS)],
-        "linestyle": _DASHES[(number % len(_COLOURS) + number // len(_COLOURS)) % len(_DASHES)],
+        "color": _COLORS[number % len(_COLORS)],
+        "linestyle": _DASHES[(number % len(_COLORS) + number // len(_COLORS)) % len(_DASHES)],
     }

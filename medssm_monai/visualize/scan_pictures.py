@@ -42,7 +42,7 @@ def save_scan_sheets(
     """Write ``sheet_class_0.png``, ...: each image beside what the selective scan of a layer gave to one of its tokens.
 
     The token is the one where the image's heat map peaks; it has a red frame. Bright tokens are those whose input
-    weighs most in its output (``ScanCoefficients.attention``), coloured by the image's own maximum.
+    weighs most in its output (``ScanCoefficients.attention``), colored by the image's own maximum.
 
     Args:
         folder: made when it is not there.

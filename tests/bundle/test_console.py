@@ -62,7 +62,7 @@ def test_nothing_is_left_out_for_who_looks_for_an_error(caplog, monkeypatch):
 def test_lines_of_the_statistics_still_come():
     """MONAI gives that logger its output only where nobody has asked for the logger before."""
     code = """
-from medssm_monai.utils import tidy_console
+from medssm_monai.bundle import tidy_console
 tidy_console()
 from monai.handlers import StatsHandler
 handler = StatsHandler()

@@ -20,8 +20,8 @@ posix = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 
 WAITING = """
 import logging, sys, time
-from medssm_monai.utils import end_on_signals
-from medssm_monai.utils.root_cause import show_root_cause
+from medssm_monai.bundle import end_on_signals
+from medssm_monai.bundle import show_root_cause
 logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)
 show_root_cause()
 end_on_signals({arguments})
@@ -82,7 +82,7 @@ def test_where_there_is_nothing_to_go_on_from_it_says_so(tmp_path, arguments, li
 
 WITH_WORKER = """
 import os, signal, time
-from medssm_monai.utils import end_on_signals
+from medssm_monai.bundle import end_on_signals
 end_on_signals()
 child = os.fork()
 if child == 0:

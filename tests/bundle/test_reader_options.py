@@ -1,4 +1,4 @@
-"""Keys of the bundles that concern reading: small images under a window, 12 bits in 16, grey stored as colour."""
+"""Keys of the bundles that concern reading: small images under a window, 12 bits in 16, gray stored as color."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_the_range_of_12_bit_images_can_be_stated_in_every_bundle(bundles, name,
     assert np.abs(dark - stated).max() > 1e-3
 
 
-def test_grey_stored_as_colour_is_fused_like_grey(bundles):
+def test_gray_stored_as_color_is_fused_like_gray(bundles):
     predictor = medssm_monai.load(bundles["clinical_fmamba"], device="cpu")
     a, b = noise(40, 44), noise(40, 44, seed=1)
     expected = _values(predictor.predict((a, b)))

@@ -12,7 +12,7 @@ from monai.transforms import Compose
 from medssm_monai.utils import root_cause, unwrapped
 
 FAILING = """
-from medssm_monai.utils import show_root_cause
+from medssm_monai.bundle import show_root_cause
 show_root_cause()
 show_root_cause()
 from monai.bundle import ConfigParser

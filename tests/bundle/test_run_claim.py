@@ -17,7 +17,7 @@ from medssm_monai.bundle import claim_run, release_run
 ROOT = Path(__file__).resolve().parents[2]
 HOLD = """
 import sys
-from medssm_monai.utils import claim_run
+from medssm_monai.bundle import claim_run
 claim_run(sys.argv[1])
 print("claimed", flush=True)
 sys.stdin.read()
@@ -80,7 +80,7 @@ def test_two_threads_of_a_process_do_not_share_a_folder(tmp_path):
 
 
 def test_a_workflow_may_go_on_in_another_thread(tmp_path):
-    parser = ConfigParser({"claim": f"$__import__('medssm_monai').utils.claim_run({str(tmp_path)!r})"})
+    parser = ConfigParser({"claim": f"$__import__('medssm_monai').bundle.claim_run({str(tmp_path)!r})"})
     parser.get_parsed_content("claim")
     parser.ref_resolver.reset()
     in_a_thread(parser.get_parsed_content, "claim").result()

@@ -55,7 +55,7 @@ class Bundle:
         return [str(self.folder / "configs" / name) for name in names]
 
     def workflow(self, names: tuple[str, ...], out: Path, kind: str = "train", **overrides: Any) -> ConfigWorkflow:
-        """An initialised workflow of the given config files that writes below ``out`` only."""
+        """An initialized workflow of the given config files that writes below ``out`` only."""
         folders = {"bundle_root": str(self.folder), "output_dir": f"$'{out.as_posix()}'"}
         if names[0] == "train.yaml" and "ckpt_path" not in overrides:  # weights named by their file need no folder
             folders["ckpt_dir"] = str(out / "models")

@@ -109,7 +109,7 @@ def test_explaining_needs_no_classes_and_shows_each_image_at_its_size(tiny, tmp_
     assert width >= 2 * 500
     assert 400 < height < 400 + 80  # two lines of text above, the legend below
     left = np.asarray(Image.open(folder / "c.png"))[36 : 36 + 400, :500]
-    shown = left if tiny is MEDSPECTRALNET else left[..., 0]  # one channel in: the network sees grey
+    shown = left if tiny is MEDSPECTRALNET else left[..., 0]  # one channel in: the network sees gray
     original = np.asarray(Image.open(images / "c.png").convert("RGB" if tiny is MEDSPECTRALNET else "L"))
     assert np.abs(shown.astype(int) - original).max() <= 1
     assert len(flow.evaluator.failures) == 1

@@ -163,7 +163,7 @@ def test_wrong_settings_name_the_right_ones(bundle, tmp_path, overrides, message
         ({"batch_size": 1, "image_size": [64, 64]}, "batch of one sample"),
         ({"cutmix": 2}, "prob"),
     ],
-    ids=["optimiser", "weights", "batch of one", "cutmix"],
+    ids=["optimizer", "weights", "batch of one", "cutmix"],
 )
 def test_wrong_settings_of_medspectralnet_are_named(tmp_path, overrides, message):
     kind = FileNotFoundError if "pretrained_path" in overrides else ValueError

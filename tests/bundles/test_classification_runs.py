@@ -64,7 +64,7 @@ def test_evaluation_reports_on_a_part(trained, tmp_path, part):
 
 @pytest.fixture
 def pictures(tmp_path, write_image):
-    """Grey, colour and transparent pictures of different sizes."""
+    """Gray, color and transparent pictures of different sizes."""
     for name, width, height, mode in (("a b", 40, 30, "L"), ("c", 64, 64, "RGB"), ("d", 33, 70, "RGBA")):
         write_image(tmp_path / "in" / f"{name}.png", width, height, mode, seed=width)
     return tmp_path / "in"
@@ -147,7 +147,7 @@ def test_evaluation_explains_the_first_images_of_each_class(trained, tmp_path):
             {
                 "class_weights": "balanced",
                 "optimizer_name": "rmsprop",
-                **dict.fromkeys(("cutmix", "affine", "perspective", "colour", "blur", "erase"), 0.5),
+                **dict.fromkeys(("cutmix", "affine", "perspective", "color", "blur", "erase"), 0.5),
             },
         ),
         (

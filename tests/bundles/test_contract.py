@@ -145,7 +145,7 @@ def test_protocol_of_medspectralnet_is_the_published_one(tmp_path):
         "RandFlipd",
         "RandAffined",
         "RandPerspectived",
-        "RandColourJitterd",
+        "RandColorJitterd",
         "RandGaussianSmoothd",
         "RandCoarseDropoutd",
     ]

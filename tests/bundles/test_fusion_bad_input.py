@@ -19,7 +19,7 @@ SETTINGS = {key: value for key, value in CLINICAL_FMAMBA.tiny.items() if "demo" 
 
 @pytest.fixture
 def dataset(tmp_path, write_image):
-    """Eight pairs of grey pictures."""
+    """Eight pairs of gray pictures."""
     for number in range(8):
         for source in ("MRI", "CT"):
             write_image(tmp_path / "data" / source / f"case {number}.png", 48, 40, "L", seed=number)
@@ -42,10 +42,10 @@ def train(tmp_path, dataset, **overrides):
         (lambda d: shutil.rmtree(d / "CT"), DatalistError, "no folder 'CT'"),
         (lambda d: save(np.eye(40), d / "CT" / "case 3.png"), ValueError, r"case 3\.png.*no affine"),
         (lambda d: save(np.full((40, 48), 9), d / "MRI" / "case 1.png"), ValueError, r"case 1\.png is constant"),
-        (lambda d: save(np.random.randint(0, 9, (40, 48, 3)), d / "CT" / "case 1.png"), ValueError, "a colour image"),
+        (lambda d: save(np.random.randint(0, 9, (40, 48, 3)), d / "CT" / "case 1.png"), ValueError, "a color image"),
         (lambda d: (d / "MRI" / "case 4.png").write_bytes(b"\x89PNG"), OSError, r"case 4\.png"),
     ],
-    ids=["unpaired names", "missing folder", "other size", "constant image", "colour for grey", "damaged file"],
+    ids=["unpaired names", "missing folder", "other size", "constant image", "color for gray", "damaged file"],
 )
 def test_spoilt_pairs_are_named_and_the_earlier_model_is_kept(dataset, tmp_path, spoil, kind, named):
     spoil(dataset)
@@ -57,7 +57,7 @@ def test_spoilt_pairs_are_named_and_the_earlier_model_is_kept(dataset, tmp_path,
 
 
 @pytest.mark.parametrize("channels", [[1, 1], [1, 3]])
-def test_grey_beside_grey_stored_as_colour_trains(dataset, tmp_path, channels):
+def test_gray_beside_gray_stored_as_color_trains(dataset, tmp_path, channels):
     for number in range(0, 8, 2):
         path = dataset / "CT" / f"case {number}.png"
         Image.open(path).convert("RGB").save(path)

@@ -68,7 +68,7 @@ def test_evaluation_puts_the_plain_fusions_into_the_same_table(trained, trained_
     assert {"done/cases.png", "done/per_pair.csv", "done/report.md"} <= files
 
 
-def test_inference_writes_grey_pictures_of_any_size(trained, tmp_path, write_image):
+def test_inference_writes_gray_pictures_of_any_size(trained, tmp_path, write_image):
     sizes = {"a b": (41, 30), "c": (64, 72)}
     for name, size in sizes.items():
         for source in CLINICAL_FMAMBA.sources:
@@ -79,9 +79,9 @@ def test_inference_writes_grey_pictures_of_any_size(trained, tmp_path, write_ima
             assert (fused.mode, fused.size) == ("L", size)
 
 
-def test_inference_keeps_the_colour_of_a_source(trained, tmp_path, write_image):
+def test_inference_keeps_the_color_of_a_source(trained, tmp_path, write_image):
     write_image(tmp_path / "in" / "MRI" / "x.png", 40, 32, "L")
-    soft = np.random.default_rng(1).integers(90, 165, (32, 40, 3), dtype=np.uint8)  # no colour leaves the RGB cube
+    soft = np.random.default_rng(1).integers(90, 165, (32, 40, 3), dtype=np.uint8)  # no color leaves the RGB cube
     (tmp_path / "in" / "PET").mkdir()
     Image.fromarray(soft).save(tmp_path / "in" / "PET" / "x.png")
     infer(trained, tmp_path / "in", tmp_path / "out", sources=["MRI", "PET"], channels=[1, 3])

@@ -82,15 +82,15 @@ def test_class_numbers_are_named_before_anything_is_written_and_can_be_chosen(da
     MAMBA_MIS.run(("train.yaml", "evaluate.yaml"), tmp_path, **_settings(dataset, foreground=[2]))
 
 
-def test_mixed_pixel_formats_and_grey_mask_edges_train(dataset, tmp_path):
+def test_mixed_pixel_formats_and_gray_mask_edges_train(dataset, tmp_path):
     images, masks = dataset / "images", dataset / "masks"
     Image.open(images / "case 0.png").convert("L").save(images / "case 0.png")
     Image.open(images / "case 1.png").convert("RGBA").save(images / "case 1.png")
     Image.open(images / "case 2.png").convert("P").save(images / "case 2.png")
     Image.fromarray(np.random.default_rng(0).integers(0, 65536, (40, 48), dtype=np.uint16)).save(images / "case 3.png")
-    grey = np.array(Image.open(masks / "case 4.png")).astype(np.uint8)
-    grey[9], grey[30] = 40, 200
-    Image.fromarray(grey).save(masks / "case 4.png")
+    gray = np.array(Image.open(masks / "case 4.png")).astype(np.uint8)
+    gray[9], gray[30] = 40, 200
+    Image.fromarray(gray).save(masks / "case 4.png")
     MAMBA_MIS.run(TRAIN, tmp_path, **_settings(dataset))
     assert (tmp_path / "models" / "model.pt").is_file()
 

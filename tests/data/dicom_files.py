@@ -66,16 +66,16 @@ def save_dicom(
 
     Args:
         path: the file.
-        stored: ``(H, W)``, ``(frames, H, W)`` or, as it lies in the file, colour ``(H, W, 3)`` or ``(3, H, W)``;
+        stored: ``(H, W)``, ``(frames, H, W)`` or, as it lies in the file, color ``(H, W, 3)`` or ``(3, H, W)``;
             integers of 8 or 16 bits. None leaves the pixels out.
         photometric: the photometric interpretation.
         bits_stored: fewer than the type has.
-        planar: planar configuration of colours.
+        planar: planar configuration of colors.
         frames: number of frames of ``(frames, H, W)``.
         size: rows and columns that the header claims, where they are not those of the array.
         sop_class: what the object is.
         extra: further elements, tag to (VR, value).
-        rle: run-length encoded; one grey frame.
+        rle: run-length encoded; one gray frame.
     """
     uid = f"1.2.826.0.1.3680043.10.{zlib.crc32(str(path).encode())}"
     meta = [
@@ -90,10 +90,10 @@ def save_dicom(
     elements |= {0x00080060: ("CS", "OT"), 0x0020000D: ("UI", f"{uid}.1"), 0x0020000E: ("UI", f"{uid}.2")}
     if stored is not None:
         bits = stored.dtype.itemsize * 8
-        colour = planar is not None
+        color = planar is not None
         height, width = size or (stored.shape[1:] if planar == 1 or frames else stored.shape[:2])
         elements |= {
-            0x00280002: ("US", 3 if colour else 1),
+            0x00280002: ("US", 3 if color else 1),
             0x00280004: ("CS", photometric),
             0x00280010: ("US", height),
             0x00280011: ("US", width),
@@ -104,7 +104,7 @@ def save_dicom(
             0x7FE00010: ("OB" if bits == 8 else "OW", stored.astype(stored.dtype.newbyteorder("<")).tobytes()),
         }
         elements |= {0x7FE00010: ("OB", _fragments(stored))} if rle else {}
-        elements |= {0x00280006: ("US", planar)} if colour else {}
+        elements |= {0x00280006: ("US", planar)} if color else {}
         elements |= {0x00280008: ("IS", str(frames))} if frames else {}
     elements |= extra or {}
     body = b"".join(_element(tag, vr, value) for tag, (vr, value) in sorted(elements.items()))

@@ -1,4 +1,4 @@
-"""Classification datalists: every layout becomes labelled images, in the parts it should."""
+"""Classification datalists: every layout becomes labeled images, in the parts it should."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def test_arrays_are_the_same_on_every_machine():
     assert digest.hexdigest() == "10246430fb4d594d27f6add507706e699196a4dcbad890b19a3a05b175b9679a"
 
 
-def test_samples_differ_and_do_not_depend_on_their_neighbours():
+def test_samples_differ_and_do_not_depend_on_their_neighbors():
     first, again = demo_sample("training", 3), demo_sample("training", 3)
     np.testing.assert_array_equal(first[0], again[0])
     others = [demo_sample("training", 4)[0], demo_sample("validation", 3)[0], demo_sample("test", 3)[0]]
@@ -53,16 +53,16 @@ def test_every_picture_has_a_lesion_of_sensible_size_and_both_polarities_occur()
     share = masks.mean(axis=(1, 2))
     assert share.min() > 0.05
     assert share.max() < 0.4
-    grey = images.mean(axis=-1)
-    darker = np.mean([g[m].mean() < g[~m].mean() for g, m in zip(grey, masks, strict=True)])
+    gray = images.mean(axis=-1)
+    darker = np.mean([g[m].mean() < g[~m].mean() for g, m in zip(gray, masks, strict=True)])
     assert 0.3 < darker < 0.7
 
 
 def test_a_linear_classifier_of_single_pixels_stays_below_half():
     images, masks = stacked("training", DEMO_COUNTS[0])
-    colours = images.reshape(-1, 3) / 255.0
-    classifier = LogisticRegression(max_iter=300).fit(colours[::7], masks.ravel()[::7])
-    scores = classifier.predict_proba(colours)[:, 1]
+    colors = images.reshape(-1, 3) / 255.0
+    classifier = LogisticRegression(max_iter=300).fit(colors[::7], masks.ravel()[::7])
+    scores = classifier.predict_proba(colors)[:, 1]
     cuts = np.quantile(scores, np.linspace(0, 0.98, 50))
     cut = max(cuts, key=lambda value: mean_dice(scores >= value, masks))  # chosen on training data
     images, masks = stacked("validation", DEMO_COUNTS[1])

@@ -18,7 +18,7 @@ RAMP = np.arange(256 * 3, dtype=np.uint16).reshape(24, 32) * 5
 RESCALE = {0x00281052: ("DS", "-1024"), 0x00281053: ("DS", "2")}
 WINDOW = {0x00281050: ("DS", "100"), 0x00281051: ("DS", "50")}
 INVERSE = {0x20500020: ("CS", "INVERSE")}
-COLOURS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [10, 20, 30]]], np.uint8)
+COLORS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [10, 20, 30]]], np.uint8)
 YBR = np.array([[[76, 85, 255], [150, 44, 21]], [[29, 255, 107], [128, 128, 128]]], np.uint8)  # of the primaries
 
 
@@ -41,7 +41,7 @@ def read(path, **kwargs):
     ],
     ids=["8", "12", "16", "ramp", "12-rescaled", "8-rescaled", "window-is-not-applied"],
 )
-def test_grey_values_are_rescaled_once_and_monochrome1_is_turned_over_once(
+def test_gray_values_are_rescaled_once_and_monochrome1_is_turned_over_once(
     tmp_path, stored, bits_stored, extra, shown, rle
 ):
     stored, shown = np.tile(stored, (8, 8)), np.tile(np.asarray(shown, np.float32), (8, 8))
@@ -108,12 +108,12 @@ def test_the_reader_is_asked_and_the_answer_fits_a_file_of_other_values(tmp_path
 
 
 @pytest.mark.parametrize("planar", [0, 1])
-def test_colours_in_both_planar_configurations(tmp_path, planar):
+def test_colors_in_both_planar_configurations(tmp_path, planar):
     def lay(values):
         return values.transpose(2, 0, 1) if planar else values
 
-    expected = COLOURS.transpose(2, 0, 1)
-    np.testing.assert_array_equal(read(save_dicom(tmp_path / "rgb.dcm", lay(COLOURS), "RGB", planar=planar)), expected)
+    expected = COLORS.transpose(2, 0, 1)
+    np.testing.assert_array_equal(read(save_dicom(tmp_path / "rgb.dcm", lay(COLORS), "RGB", planar=planar)), expected)
     ybr = read(save_dicom(tmp_path / "ybr.dcm", lay(YBR), "YBR_FULL", planar=planar))
     shown = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [128, 128, 128]]]).transpose(2, 0, 1)
     np.testing.assert_allclose(ybr, shown, atol=2)
@@ -129,7 +129,7 @@ def test_ybr_full_422_shares_chroma_between_two_pixels(tmp_path):
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-def test_a_palette_gives_its_colours(tmp_path, bits):
+def test_a_palette_gives_its_colors(tmp_path, bits):
     kind = f"<u{bits // 8}"
     tables = np.array([[0, 255, 0, 128], [0, 0, 255, 64], [0, 0, 0, 32]]) * (1 if bits == 8 else 256)
     extra = {0x00281101 + i: ("US", [4, 0, bits]) for i in range(3)}

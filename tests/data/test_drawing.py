@@ -1,4 +1,4 @@
-"""One rule for all splits: stratified, grouped, seeded; neighbouring names kept together and said."""
+"""One rule for all splits: stratified, grouped, seeded; neighboring names kept together and said."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_names_without_numbers_are_shuffled_by_seed(split):
     assert first == drawn(items, split=split, seed=0) != second
     assert sorted(sum(first.values(), [])) == names(items)
     beginnings = Counter(name[:2] for name in first["test"])
-    assert len(beginnings) > 5  # no block of neighbouring names
+    assert len(beginnings) > 5  # no block of neighboring names
 
 
 @pytest.mark.parametrize("count", range(3, 12))

@@ -13,7 +13,7 @@ from medssm_monai.data.readers.image import read_pixels
 from .builders import picture, save, square_mask, truncate
 
 RGB = picture(5, 7)
-GREY = RGB[..., 0]
+GRAY = RGB[..., 0]
 LUMA = (RGB @ np.array([0.299, 0.587, 0.114])) / 255
 
 
@@ -43,28 +43,28 @@ def test_jpeg(tmp_path):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_grey_and_colour_become_the_channels_asked_for(tmp_path, channels):
-    grey, _ = load(save(GREY, tmp_path / "grey.png"), channels=channels)
-    colour, _ = load(save(RGB, tmp_path / "colour.png"), channels=channels)
-    np.testing.assert_allclose(grey, np.broadcast_to(GREY / 255, (channels, 5, 7)), atol=1e-6)
+def test_gray_and_color_become_the_channels_asked_for(tmp_path, channels):
+    gray, _ = load(save(GRAY, tmp_path / "gray.png"), channels=channels)
+    color, _ = load(save(RGB, tmp_path / "color.png"), channels=channels)
+    np.testing.assert_allclose(gray, np.broadcast_to(GRAY / 255, (channels, 5, 7)), atol=1e-6)
     expected = LUMA[None] if channels == 1 else RGB.transpose(2, 0, 1) / 255
-    np.testing.assert_allclose(colour, expected, atol=1e-5)
+    np.testing.assert_allclose(color, expected, atol=1e-5)
 
 
 def test_channels_none_keeps_what_the_file_has(tmp_path):
-    assert load(save(GREY, tmp_path / "grey.png"), channels=None)[0].shape == (1, 5, 7)
-    assert load(save(RGB, tmp_path / "colour.png"), channels=None)[0].shape == (3, 5, 7)
+    assert load(save(GRAY, tmp_path / "gray.png"), channels=None)[0].shape == (1, 5, 7)
+    assert load(save(RGB, tmp_path / "color.png"), channels=None)[0].shape == (3, 5, 7)
 
 
 def test_alpha_is_dropped_not_blended(tmp_path):
     rgba = np.dstack([RGB, np.full((5, 7), 10, np.uint8)])
     np.testing.assert_allclose(load(save(rgba, tmp_path / "a.png"))[0], RGB.transpose(2, 0, 1) / 255, atol=1e-6)
-    grey_alpha = np.dstack([GREY, np.zeros((5, 7), np.uint8)])
-    Image.fromarray(grey_alpha).save(tmp_path / "la.png")
-    np.testing.assert_allclose(load(tmp_path / "la.png", channels=1)[0][0], GREY / 255, atol=1e-6)
+    gray_alpha = np.dstack([GRAY, np.zeros((5, 7), np.uint8)])
+    Image.fromarray(gray_alpha).save(tmp_path / "la.png")
+    np.testing.assert_allclose(load(tmp_path / "la.png", channels=1)[0][0], GRAY / 255, atol=1e-6)
 
 
-def test_a_palette_gives_colours_not_indices(tmp_path):
+def test_a_palette_gives_colors_not_indices(tmp_path):
     palette = converted("P")
     palette.save(tmp_path / "p.png")
     expected = np.asarray(palette.convert("RGB")).transpose(2, 0, 1) / 255
@@ -118,7 +118,7 @@ def test_a_volume_and_a_document_of_pages_are_refused(tmp_path):
     nib.save(nib.Nifti1Image(np.zeros((4, 5, 6)), np.eye(4)), tmp_path / "volume.nii")
     with pytest.raises(ImageReadError, match=r"volume.nii.*\(4, 5, 6\).*single slice"):
         load(tmp_path / "volume.nii")
-    Image.fromarray(GREY).save(tmp_path / "pages.tif", save_all=True, append_images=[Image.fromarray(GREY)])
+    Image.fromarray(GRAY).save(tmp_path / "pages.tif", save_all=True, append_images=[Image.fromarray(GRAY)])
     with pytest.raises(ImageReadError, match="2 pages"):
         load(tmp_path / "pages.tif")
 
@@ -162,7 +162,7 @@ MASK = square_mask()
         MASK.astype(np.uint16) * 257,
         MASK.astype(np.uint16),
     ],
-    ids=["255", "0-1", "1-bit", "grey", "rgb", "red", "rgba", "16-bit", "8-in-16"],
+    ids=["255", "0-1", "1-bit", "gray", "rgb", "red", "rgba", "16-bit", "8-in-16"],
 )
 def test_masks_of_every_encoding(tmp_path, stored):
     array, _ = load(save(stored, tmp_path / "m.png"), kind="mask")

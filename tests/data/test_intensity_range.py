@@ -124,7 +124,7 @@ def test_values_above_the_stated_range_are_an_error_that_names_the_file(tmp_path
     np.testing.assert_allclose(load(save(eight, tmp_path / "b.png"), intensity_range=1023), eight / 255, atol=1e-6)
 
 
-def test_dark_sixteen_bit_colour_is_warned_of(tmp_path, warned):
+def test_dark_sixteen_bit_color_is_warned_of(tmp_path, warned):
     rows = b"".join(b"\0" + b"".join(struct.pack(">3H", v, v, v) for v in row) for row in DEEP.tolist())
     chunks = [(b"IHDR", struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
     content = b"".join(struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks)

@@ -276,7 +276,7 @@ def test_an_array_packed_as_no_images_are(tmp_path, monkeypatch):
     assert LoadImage2D()(f"{tmp_path}/images.npz/images/0").shape == (3, 256, 256)
 
 
-def test_colours_and_long_values_of_volumes_count(tmp_path, monkeypatch):
+def test_colors_and_long_values_of_volumes_count(tmp_path, monkeypatch):
     nib.save(nib.Nifti1Image(np.zeros((6, 5, 4), np.float64), np.eye(4)), tmp_path / "f8.nii.gz")
     nib.save(nib.Nifti1Image(np.zeros((6, 5, 4), np.int16), np.eye(4)), tmp_path / "i2.nii.gz")
     monkeypatch.setenv(MAX_PIXELS_VARIABLE, "40")  # 120 voxels

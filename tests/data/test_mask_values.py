@@ -1,4 +1,4 @@
-"""Masks: no labelled pixel becomes background without a word, no mask is silently full, one rule for a data set."""
+"""Masks: no labeled pixel becomes background without a word, no mask is silently full, one rule for a data set."""
 
 from __future__ import annotations
 
@@ -87,21 +87,21 @@ def test_negative_values_and_values_above_a_byte(tmp_path):
         load(save(deep + 30000 * TWO.astype(np.uint16), tmp_path / "c.png"))
 
 
-@pytest.mark.parametrize("colour", [(255, 255, 255), (128, 0, 0), (0, 255, 0), (200, 180, 40)])
-def test_one_bright_colour_is_a_label_whatever_it_is(tmp_path, colour):
-    np.testing.assert_array_equal(load(save(ONE[..., None] * np.uint8(colour), tmp_path / "m.png")), ONE)
+@pytest.mark.parametrize("color", [(255, 255, 255), (128, 0, 0), (0, 255, 0), (200, 180, 40)])
+def test_one_bright_color_is_a_label_whatever_it_is(tmp_path, color):
+    np.testing.assert_array_equal(load(save(ONE[..., None] * np.uint8(color), tmp_path / "m.png")), ONE)
 
 
 @pytest.mark.parametrize(
     ("first", "second", "words"),
     [
-        ((64, 0, 0), None, r"colours \(0, 0, 0\), \(64, 0, 0\)"),
+        ((64, 0, 0), None, r"colors \(0, 0, 0\), \(64, 0, 0\)"),
         ((255, 0, 0), (0, 255, 0), r"\(0, 255, 0\), \(255, 0, 0\)"),
         ((128, 0, 0), (0, 128, 0), r"\(0, 128, 0\), \(128, 0, 0\)"),
         ((255, 255, 0), (255, 165, 0), r"\(255, 165, 0\), \(255, 255, 0\)"),
     ],
 )
-def test_colours_that_do_not_say_what_is_foreground(tmp_path, first, second, words):
+def test_colors_that_do_not_say_what_is_foreground(tmp_path, first, second, words):
     image = Image.fromarray(ONE + 2 * TWO * (second is not None))
     image.putpalette([0, 0, 0, *first, *(second or (0, 0, 0))])
     image.save(tmp_path / "m.png")
@@ -114,18 +114,18 @@ def test_colours_that_do_not_say_what_is_foreground(tmp_path, first, second, wor
 def test_a_mask_in_the_alpha_channel_is_read_from_there(tmp_path, ground):
     path = save(np.dstack([np.full((24, 32, 3), ground, np.uint8), ONE * 255]), tmp_path / "a.png")
     np.testing.assert_array_equal(load(path), ONE)
-    grey = save(np.dstack([np.full((24, 32), ground, np.uint8), ONE * 255]), tmp_path / "b.png")
-    np.testing.assert_array_equal(load(grey), ONE)
+    gray = save(np.dstack([np.full((24, 32), ground, np.uint8), ONE * 255]), tmp_path / "b.png")
+    np.testing.assert_array_equal(load(gray), ONE)
 
 
-def test_alpha_is_ignored_where_the_colours_carry_the_mask(tmp_path):
+def test_alpha_is_ignored_where_the_colors_carry_the_mask(tmp_path):
     path = save(np.dstack([ONE * 255] * 3 + [TWO * 255]), tmp_path / "a.png")
     np.testing.assert_array_equal(load(path), ONE)
 
 
 @pytest.mark.parametrize("factor", [2, 4, 8])
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
-def test_borders_that_are_grey_from_resizing_or_compression_stay_borders(tmp_path, factor, suffix):
+def test_borders_that_are_gray_from_resizing_or_compression_stay_borders(tmp_path, factor, suffix):
     small = Image.fromarray(ONE * 255)
     large = small.resize((32 * factor, 24 * factor), Image.Resampling.BICUBIC)
     large.save(tmp_path / f"m.{suffix}")
@@ -134,11 +134,11 @@ def test_borders_that_are_grey_from_resizing_or_compression_stay_borders(tmp_pat
 
 
 @pytest.mark.parametrize("quality", [10, 30, 60, 75, 95])
-@pytest.mark.parametrize("colour", [(255, 255, 255), (255, 0, 0)])
+@pytest.mark.parametrize("color", [(255, 255, 255), (255, 0, 0)])
 @pytest.mark.parametrize("side", [1, 2, 4, 7, 16])
-def test_small_labels_in_lossy_files_stay_clear(tmp_path, quality, colour, side):
+def test_small_labels_in_lossy_files_stay_clear(tmp_path, quality, color, side):
     mask = np.zeros((64, 64, 3), np.uint8)
-    mask[11 : 11 + side, 21 : 22 + side] = colour
+    mask[11 : 11 + side, 21 : 22 + side] = color
     Image.fromarray(mask).save(tmp_path / "m.jpg", quality=quality)
     stored = np.asarray(Image.open(tmp_path / "m.jpg")).max(-1)
     if stored.max() > 127 or stored.max() <= 40:
@@ -226,16 +226,16 @@ def test_class_numbers_with_a_bright_outline_are_unclear(dataset):
 
 
 def test_assumptions_are_said_once_with_a_count(dataset, caplog):
-    grey = square_mask()
-    grey[8:12, 10:16] = 11
+    gray = square_mask()
+    gray[8:12, 10:16] = 11
     alpha = np.dstack([np.full((12, 16, 3), 255, np.uint8), square_mask()])
-    put(dataset, a=grey, b=grey, c=alpha)
+    put(dataset, a=gray, b=gray, c=alpha)
     with caplog.at_level(logging.WARNING):
         segmentation_datalists(dataset)
     said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(said) == 2
-    assert "1 mask(s) of one colour are read from their alpha channel" in said[0]
-    assert "2 mask(s) hold even areas of nearly black grey, up to 11 of 255" in said[1]
+    assert "1 mask(s) of one color are read from their alpha channel" in said[0]
+    assert "2 mask(s) hold even areas of nearly black gray, up to 11 of 255" in said[1]
 
 
 def test_a_mask_that_was_not_checked_fails_when_it_is_loaded(dataset):

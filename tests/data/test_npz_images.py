@@ -15,15 +15,15 @@ from .class_builders import npz_arrays, save_npz
 
 
 @pytest.mark.parametrize(
-    ("dtype", "colour"),
+    ("dtype", "color"),
     [(np.uint8, ()), (np.uint16, ()), (bool, ()), (np.uint8, (1,)), (np.uint8, (3,)), (np.uint8, (4,))],
 )
 @pytest.mark.parametrize("channels", [1, 3, None])
-def test_an_array_loads_as_a_png_of_it_does(tmp_path, dtype, colour, channels):
-    images = np.random.default_rng(0).integers(0, 2 if dtype is bool else np.iinfo(dtype).max, (3, 10, 12, *colour))
+def test_an_array_loads_as_a_png_of_it_does(tmp_path, dtype, color, channels):
+    images = np.random.default_rng(0).integers(0, 2 if dtype is bool else np.iinfo(dtype).max, (3, 10, 12, *color))
     images = images.astype(dtype)
     np.savez(tmp_path / "x.npz", images=images)
-    Image.fromarray(images[2][..., 0] if colour == (1,) else images[2]).save(tmp_path / "x.png")
+    Image.fromarray(images[2][..., 0] if color == (1,) else images[2]).save(tmp_path / "x.png")
     load = LoadImage2D(channels=channels)
     array, file = load(f"{tmp_path}/x.npz/images/2"), load(tmp_path / "x.png")
     np.testing.assert_array_equal(array.numpy(), file.numpy())

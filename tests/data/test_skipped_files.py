@@ -106,7 +106,7 @@ def test_dicom_objects_without_pixels_are_set_aside_and_named(tmp_path, caplog, 
 
 
 @pytest.mark.parametrize("sop_class", [f"{STORAGE}2", f"{STORAGE}66.4", f"{STORAGE}481.2", f"{STORAGE}1.1"])
-def test_pictures_of_neighbouring_classes_are_not(tmp_path, sop_class):
+def test_pictures_of_neighboring_classes_are_not(tmp_path, sop_class):
     save_dicom(tmp_path / "a.dcm", picture()[..., 0], sop_class=sop_class)
     assert names(image_datalist(tmp_path)) == ["a"]
 

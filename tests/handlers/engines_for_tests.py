@@ -24,7 +24,7 @@ from PIL import Image
 
 
 def write_images(folder: Path, count: int = 6, size: int = 24) -> list[dict[str, str]]:
-    """Grey squares on a dark ground with their masks, as PNG files; a datalist of them."""
+    """Gray squares on a dark ground with their masks, as PNG files; a datalist of them."""
     folder.mkdir(parents=True, exist_ok=True)
     items = []
     for i in range(count):
@@ -47,7 +47,7 @@ def loader(items: Sequence[dict[str, Any]], batch_size: int = 2) -> DataLoader:
 
 
 def brightness_net() -> torch.nn.Module:
-    """A 1x1 convolution whose probability rises with the grey value: a fair segmenter of the squares."""
+    """A 1x1 convolution whose probability rises with the gray value: a fair segmenter of the squares."""
     net = torch.nn.Conv2d(1, 1, 1)
     torch.nn.init.constant_(net.weight, 20.0)
     torch.nn.init.constant_(net.bias, -10.0)

@@ -224,7 +224,7 @@ def test_undecollated_items_are_refused(tmp_path) -> None:
             engine.run()
 
 
-def test_predictions_of_unlabelled_images(tmp_path) -> None:
+def test_predictions_of_unlabeled_images(tmp_path) -> None:
     logits, _ = samples(5)
     prob = softmax(logits.astype(np.float64), axis=1)
     path = tmp_path / "new" / "predictions.csv"

@@ -89,12 +89,12 @@ def test_table_and_page_say_what_is_wrong_and_what_is_weak(tmp_path):
     assert "![bright](<map/sheet_class_1.png>)" in page and "of 8 images are weak" in page
 
 
-def test_pictures_look_like_the_images_before_normalisation(tmp_path):
+def test_pictures_look_like_the_images_before_normalization(tmp_path):
     data = [{**item, "image": (item["image"] - 0.5) / 0.25} for item in items()]
     evaluate(Brightness(), ExplanationReport(tmp_path, ["map"], NAMES, mean=[0.5], std=[0.25]), data)
     sheet = np.asarray(Image.open(tmp_path / "map" / "sheet_class_1.png"))
-    grey = sheet[(sheet == sheet[..., :1]).all(-1)][:, 0]
-    assert np.isin(round(0.9 * 255), grey)
+    gray = sheet[(sheet == sheet[..., :1]).all(-1)][:, 0]
+    assert np.isin(round(0.9 * 255), gray)
 
 
 def test_scan_attention_is_drawn_for_mamba_networks(tmp_path):

@@ -100,7 +100,7 @@ def test_cases_are_worst_median_and_best(tmp_path, dims, count, kinds):
         assert (picture.height >= 3 * 192) == (dims == 3)  # three planes of a volume
 
 
-def test_colour_of_a_source_is_shown(tmp_path):
+def test_color_of_a_source_is_shown(tmp_path):
     items = pairs(1)
     items[0]["image_b_chroma"] = torch.stack([torch.full((48, 48), 0.3), torch.full((48, 48), 0.8)])
     evaluate(items, FusionReport(tmp_path, metrics=["ssim_mean"], n_resamples=20))

@@ -8,7 +8,7 @@ from medssm_monai.handlers import GradientClip
 
 
 def _norms(batches: int, accumulation_steps: int, max_norm: float) -> list[float]:
-    """Gradient norms that the optimiser saw, one per step."""
+    """Gradient norms that the optimizer saw, one per step."""
     net = torch.nn.Linear(1, 1, bias=False)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.0)
     seen = []

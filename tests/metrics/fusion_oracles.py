@@ -37,7 +37,7 @@ def qabf(fused: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
 
 
 def vif(fused: np.ndarray, source: np.ndarray) -> float:
-    """Pixel-domain VIF on grey levels 0..255, with SciPy's Gaussian filter cut to the valid part."""
+    """Pixel-domain VIF on gray levels 0..255, with SciPy's Gaussian filter cut to the valid part."""
     kept = held = 0.0
     for scale in range(1, 5):
         size = 2 ** (5 - scale) + 1
@@ -62,7 +62,7 @@ def vif(fused: np.ndarray, source: np.ndarray) -> float:
 
 
 def phase_congruency(image: np.ndarray) -> np.ndarray:
-    """Kovesi's measure with the constants of FSIM; filters on a centred grid, shifted afterwards."""
+    """Kovesi's measure with the constants of FSIM; filters on a centered grid, shifted afterwards."""
     rows, columns = image.shape
 
     def axis(n):
@@ -101,7 +101,7 @@ def phase_congruency(image: np.ndarray) -> np.ndarray:
 
 
 def fsim(fused: np.ndarray, source: np.ndarray) -> float:
-    """Zhang et al. 2011 on grey levels 0..255."""
+    """Zhang et al. 2011 on gray levels 0..255."""
     factor = max(1, int(min(fused.shape) / 256 + 0.5))
     kernel = np.full((factor, factor), 1 / factor**2)
     start, (rows, columns) = (

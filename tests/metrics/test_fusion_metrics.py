@@ -18,7 +18,7 @@ from medssm_monai.metrics import FUSION_METRICS, fusion_metrics
 from . import fusion_oracles as oracle
 
 
-def grey(height: int, width: int, seed: int) -> np.ndarray:
+def gray(height: int, width: int, seed: int) -> np.ndarray:
     """Smooth shapes with a dark border and some noise, 8-bit values as float64."""
     rng = np.random.default_rng(seed)
     image = gaussian_filter(rng.normal(size=(height, width)), 3) * 900 + rng.normal(scale=6, size=(height, width)) + 60
@@ -35,8 +35,8 @@ SIZES = [(48, 64), (61, 45), (64, 64)]
 
 @pytest.fixture(scope="module", params=SIZES, ids=str)
 def triples(request):
-    """Two samples of (fused, a, b) in one size, as grey levels."""
-    fused, a, b = ([grey(*request.param, seed=10 * k + s) for s in range(2)] for k in range(3))
+    """Two samples of (fused, a, b) in one size, as gray levels."""
+    fused, a, b = ([gray(*request.param, seed=10 * k + s) for s in range(2)] for k in range(3))
     fused = [np.round(0.4 * x + 0.6 * y + 0.1 * f).clip(0, 255) for x, y, f in zip(a, b, fused, strict=True)]
     return list(zip(fused, a, b, strict=True))
 
@@ -114,7 +114,7 @@ def test_every_name_is_checked_above(scores):
 
 
 def test_fsim_averages_large_images_down():
-    a, b = grey(400, 390, 1), grey(400, 390, 2)
+    a, b = gray(400, 390, 1), gray(400, 390, 2)
     value = fusion_metrics(batch(a), batch(b), batch(b), ["fsim_mean"])["fsim_mean"]
     np.testing.assert_allclose(value, [oracle.fsim(a, b)], rtol=1e-7)
 
@@ -130,7 +130,7 @@ def test_by_hand_on_a_small_image():
 
 
 def test_a_perfect_copy_scores_the_maximum():
-    image = batch(grey(48, 64, 3))
+    image = batch(gray(48, 64, 3))
     got = {name: value.item() for name, value in fusion_metrics(image, image, image).items()}
     ones = ["ssim_mean", "fsim_mean", "vif_mean", "qmi_mean"]
     assert [got[name] for name in ones] == pytest.approx([1] * 4, abs=1e-6)
@@ -141,7 +141,7 @@ def test_a_perfect_copy_scores_the_maximum():
 
 
 def test_volume_is_the_mean_of_its_slices_that_show_something():
-    planes = [np.stack([grey(48, 50, 10 * k + z) for z in range(3)] + [np.zeros((48, 50))], axis=-1) for k in range(3)]
+    planes = [np.stack([gray(48, 50, 10 * k + z) for z in range(3)] + [np.zeros((48, 50))], axis=-1) for k in range(3)]
     names = ["ssim_mean", "fsim_sum", "vif_sum", "sf", "qabf"]
     got = fusion_metrics(*(batch(v) for v in planes), names)
     flat = fusion_metrics(*(batch(*(v[..., z] for z in range(3))) for v in planes), names)
@@ -153,7 +153,7 @@ def test_volume_is_the_mean_of_its_slices_that_show_something():
 
 
 def test_constant_source_gives_nan_where_undefined_and_never_an_error():
-    image, flat = batch(grey(48, 48, 1)), torch.zeros(1, 1, 48, 48)
+    image, flat = batch(gray(48, 48, 1)), torch.zeros(1, 1, 48, 48)
     got = fusion_metrics(image, image, flat)
     undefined = {name for name, value in got.items() if not value.isfinite().all()}
     assert undefined == {"vif_mean", "vif_sum", "scd_mean", "scd_sum", "psnr_mean", "psnr_sum"}
@@ -169,7 +169,7 @@ def test_constant_source_gives_nan_where_undefined_and_never_an_error():
         ({"metrics": ["ssim"]}, "ssim_mean"),
         ({"metrics": []}, "choose"),
         (dict.fromkeys(["fused", "a", "b"], torch.rand(1, 3, 48, 48)), "luminance"),
-        (dict.fromkeys(["fused", "a", "b"], torch.rand(48, 48)), "grey images"),
+        (dict.fromkeys(["fused", "a", "b"], torch.rand(48, 48)), "gray images"),
         (dict.fromkeys(["fused", "a", "b"], torch.rand(1, 1, 40, 48)), "at least 41"),
     ],
 )

@@ -108,15 +108,15 @@ def slow_weighted_f(prob: np.ndarray, label: np.ndarray) -> float:
 @pytest.mark.parametrize("seed", range(3))
 def test_dice_and_iou_over_thresholds(seed: int) -> None:
     prob, label = smooth_pair(seed, (24, 30))
-    for normalise in (True, False):
-        shown = stretched(prob) if normalise else prob
+    for normalize in (True, False):
+        shown = stretched(prob) if normalize else prob
         dice, iou = [], []
         for k in range(256):
             predicted = (shown >= k / 255).ravel()
             dice.append(f1_score(label.ravel(), predicted, zero_division=0))
             iou.append(jaccard_score(label.ravel(), predicted, zero_division=0))
-        assert dice_over_thresholds(prob, label, normalise) == pytest.approx(np.mean(dice), abs=1e-12)
-        assert iou_over_thresholds(prob, label, normalise) == pytest.approx(np.mean(iou), abs=1e-12)
+        assert dice_over_thresholds(prob, label, normalize) == pytest.approx(np.mean(dice), abs=1e-12)
+        assert iou_over_thresholds(prob, label, normalize) == pytest.approx(np.mean(iou), abs=1e-12)
 
 
 def test_thresholds_are_inclusive_for_8_bit_maps() -> None:
@@ -145,7 +145,7 @@ def test_e_measure(seed: int) -> None:
 def test_s_measure(seed: int, shape: tuple[int, int]) -> None:
     prob, label = smooth_pair(seed, shape)
     assert s_measure(prob, label) == pytest.approx(slow_s_measure(stretched(prob), label.astype(float)), abs=1e-9)
-    assert s_measure(prob, label, normalise=False) == pytest.approx(slow_s_measure(prob, label.astype(float)), abs=1e-9)
+    assert s_measure(prob, label, normalize=False) == pytest.approx(slow_s_measure(prob, label.astype(float)), abs=1e-9)
 
 
 def test_s_measure_with_the_centroid_at_the_border() -> None:

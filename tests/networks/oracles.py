@@ -32,8 +32,8 @@ def params(module) -> dict[str, np.ndarray]:
 
 
 def layer_norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    centred = x - x.mean(-1, keepdims=True)
-    return centred / np.sqrt(x.var(-1, keepdims=True) + 1e-5) * weight + bias
+    centered = x - x.mean(-1, keepdims=True)
+    return centered / np.sqrt(x.var(-1, keepdims=True) + 1e-5) * weight + bias
 
 
 def mamba(x, p, n, discretization="euler"):

@@ -8,14 +8,14 @@ import torch
 from monai.data import MetaTensor
 from PIL import Image, ImageEnhance
 
-from medssm_monai.transforms import RandColourJitter, RandColourJitterd
+from medssm_monai.transforms import RandColorJitter, RandColorJitterd
 
 PICTURE = np.random.default_rng(0).integers(40, 200, (9, 7, 3), dtype=np.uint8)
 
 
 def jitter(**factors):
     """A transform that applies these factors."""
-    made = RandColourJitter(prob=1.0)
+    made = RandColorJitter(prob=1.0)
     made.randomize()
     made.factors = {"brightness": 1.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.0, **factors}
     return made
@@ -47,7 +47,7 @@ def test_hue_turns_as_colorsys_says():
 @pytest.mark.parametrize("shape", [(1, 6, 5), (3, 6, 5), (1, 4, 5, 6)], ids=str)
 def test_shape_range_and_meta_stay(shape):
     image = MetaTensor(torch.rand(shape), meta={"filename_or_obj": "a.png"})
-    made = RandColourJitterd("image", prob=1.0, brightness=1.0, contrast=1.0, saturation=1.0, hue=0.5)
+    made = RandColorJitterd("image", prob=1.0, brightness=1.0, contrast=1.0, saturation=1.0, hue=0.5)
     for seed in range(5):
         result = made.set_random_state(seed)({"image": image})["image"]
         assert result.shape == shape and result.dtype == image.dtype
@@ -57,13 +57,13 @@ def test_shape_range_and_meta_stay(shape):
         assert torch.equal(result, again) and not torch.equal(result, image)
 
 
-def test_grey_pictures_in_three_channels_stay_grey():
-    grey = np.repeat(PICTURE[..., :1], 3, axis=2)
-    result = apply(jitter(saturation=1.4, hue=0.4), grey)
-    torch.testing.assert_close(result, apply(jitter(), grey), atol=1e-6, rtol=0)
+def test_gray_pictures_in_three_channels_stay_gray():
+    gray = np.repeat(PICTURE[..., :1], 3, axis=2)
+    result = apply(jitter(saturation=1.4, hue=0.4), gray)
+    torch.testing.assert_close(result, apply(jitter(), gray), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("wrong", [{"prob": 2}, {"brightness": -0.1}, {"hue": 0.6}], ids=str)
 def test_values_outside_their_range_are_refused(wrong):
     with pytest.raises(ValueError, match=r"hue in \[0, 0.5\]"):
-        RandColourJitter(**wrong)
+        RandColorJitter(**wrong)

@@ -47,7 +47,7 @@ def test_what_is_taken_is_one_box_from_the_same_place_of_the_partner():
 
 
 def test_distribution_of_boxes():
-    """Unclipped, 1 - λ is uniform for alpha = 1; the box's own centre is uniform, so that clipping shrinks the mean."""
+    """Unclipped, 1 - λ is uniform for alpha = 1; the box's own center is uniform, so that clipping shrinks the mean."""
     mix = AreaCutMix(num_classes=2, prob=1.0, alpha=1.0).set_random_state(0)
     images, covered = torch.zeros(2, 1, 64, 64), np.zeros((64, 64))
     areas = []
@@ -56,8 +56,8 @@ def test_distribution_of_boxes():
         covered[mix.box] += 1
         areas.append(np.zeros((64, 64))[mix.box].size / 64**2)
     rng = np.random.default_rng(0)
-    side, centre = np.sqrt(rng.uniform(size=(200000, 1))), rng.uniform(size=(200000, 2))
-    clipped = np.minimum(centre + side / 2, 1) - np.maximum(centre - side / 2, 0)
+    side, center = np.sqrt(rng.uniform(size=(200000, 1))), rng.uniform(size=(200000, 2))
+    clipped = np.minimum(center + side / 2, 1) - np.maximum(center - side / 2, 0)
     assert np.mean(areas) == pytest.approx(clipped.prod(1).mean(), abs=0.015)
     np.testing.assert_allclose(covered[::-1, ::-1], covered, atol=0.06 * 3000)
 

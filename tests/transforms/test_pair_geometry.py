@@ -104,7 +104,7 @@ def test_one_affine_only_is_said(caplog):
 @pytest.mark.parametrize(
     ("dims", "image", "message"),
     [
-        (2, torch.rand(3, 6, 7), r"3 channel\(s\).*colour.*where 1 expected.*--channels"),
+        (2, torch.rand(3, 6, 7), r"3 channel\(s\).*color.*where 1 expected.*--channels"),
         (3, torch.rand(4, 6, 7, 5), r"4 channel\(s\).*4D"),
         (3, torch.rand(1, 6, 7), "3 spatial axes.*2D here"),
         (2, torch.rand(1, 6, 7, 5), "2 spatial axes.*3D here"),
@@ -125,22 +125,22 @@ def test_a_single_slice_is_a_volume_of_one_slice():
     assert MatchPaird(KEYS, 3)(data)["image_b"].shape == (1, 6, 7, 1)
 
 
-def test_a_colour_source_is_matched_whole_and_expected_as_such():
-    a, grey = ramp((6, 7, 5), affine()), ramp((9, 9, 9), affine(origin=(-1, -1, -2)))
-    colour = MetaTensor(torch.cat([grey, 2 * grey, 3 * grey]).as_tensor(), meta=grey.meta)
-    matched = MatchPaird(KEYS, 3, channels=(1, 3))(pair(a, colour))["image_b"]
+def test_a_color_source_is_matched_whole_and_expected_as_such():
+    a, gray = ramp((6, 7, 5), affine()), ramp((9, 9, 9), affine(origin=(-1, -1, -2)))
+    color = MetaTensor(torch.cat([gray, 2 * gray, 3 * gray]).as_tensor(), meta=gray.meta)
+    matched = MatchPaird(KEYS, 3, channels=(1, 3))(pair(a, color))["image_b"]
     torch.testing.assert_close(matched.as_tensor(), torch.cat([a, 2 * a, 3 * a]).as_tensor(), rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("dims", [2, 3])
 @pytest.mark.parametrize("channels", [(1, 1), (3, 1), (1, 3), (3, 3)])
 @pytest.mark.parametrize("stored", [(1, 1), (3, 1), (1, 3), (3, 3)])
-def test_grey_stored_as_three_equal_channels_goes_beside_grey(dims, channels, stored):
-    grey = torch.rand(2, *(6, 7, 5)[:dims])
-    images = [grey[i : i + 1].repeat(count, *[1] * dims) for i, count in enumerate(stored)]
+def test_gray_stored_as_three_equal_channels_goes_beside_gray(dims, channels, stored):
+    gray = torch.rand(2, *(6, 7, 5)[:dims])
+    images = [gray[i : i + 1].repeat(count, *[1] * dims) for i, count in enumerate(stored)]
     result = MatchPaird(KEYS, dims, channels=channels)(pair(*images))
     for i, (key, count) in enumerate(zip(KEYS, channels, strict=True)):
-        assert torch.equal(torch.as_tensor(result[key]), grey[i : i + 1].repeat(count, *[1] * dims))
+        assert torch.equal(torch.as_tensor(result[key]), gray[i : i + 1].repeat(count, *[1] * dims))
 
 
 def test_bad_arguments_are_named():

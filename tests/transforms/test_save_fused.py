@@ -1,4 +1,4 @@
-"""Fused images lie on source A, in grey, in colour and as volumes."""
+"""Fused images lie on source A, in gray, in color and as volumes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def picture(tmp_path):
     return LoadImage2Dd("image", channels=None)({"image": str(tmp_path / "MRI" / "a b.png")})["image"]
 
 
-def test_grey_pictures_come_back_as_they_are(picture, tmp_path):
+def test_gray_pictures_come_back_as_they_are(picture, tmp_path):
     path = SaveImageFused(tmp_path / "out")(picture, picture.meta)
     assert path == tmp_path / "out" / "a b_fused.png"
     with Image.open(path) as saved:
@@ -29,12 +29,12 @@ def test_grey_pictures_come_back_as_they_are(picture, tmp_path):
         np.testing.assert_array_equal(np.asarray(saved), np.asarray(Image.open(tmp_path / "MRI" / "a b.png")))
 
 
-def test_colour_is_saved_as_rgb(picture, tmp_path):
-    colour = torch.stack([picture[0], 1 - picture[0], torch.full_like(picture[0], 0.5)])
-    path = SaveImageFused(tmp_path / "out")(colour, picture.meta)
+def test_color_is_saved_as_rgb(picture, tmp_path):
+    color = torch.stack([picture[0], 1 - picture[0], torch.full_like(picture[0], 0.5)])
+    path = SaveImageFused(tmp_path / "out")(color, picture.meta)
     with Image.open(path) as saved:
         assert (saved.mode, saved.size) == ("RGB", (41, 30))
-        np.testing.assert_array_equal(np.asarray(saved)[5, 7], (colour[:, 5, 7] * 255).round().numpy())
+        np.testing.assert_array_equal(np.asarray(saved)[5, 7], (color[:, 5, 7] * 255).round().numpy())
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,8 @@ def files(folder):
     deep = folder / "deep.png"
     Image.fromarray(DEEP).save(deep)
     return {
-        "colour": (save(picture(12, 9), folder / "a.png"), LoadImage2D),
-        "grey": (save(picture(12, 9)[..., 0], folder / "b.jpg"), LoadImage2D),
+        "color": (save(picture(12, 9), folder / "a.png"), LoadImage2D),
+        "gray": (save(picture(12, 9)[..., 0], folder / "b.jpg"), LoadImage2D),
         "16 bits": (deep, LoadImage2D),
         "NIfTI": (nifti(folder / "a.nii", GENERATOR.normal(size=(6, 5)).astype(np.float32)), LoadImage2D),
         "array": (GENERATOR.integers(0, 256, (6, 5, 3)).astype(np.uint8), LoadImage2D),
@@ -45,7 +45,7 @@ def files(folder):
 @pytest.mark.parametrize("channels", [1, 3, None])
 @pytest.mark.parametrize(
     "name",
-    ["colour", "grey", "16 bits", "NIfTI", "array", "deep array", "float array", "volume", "volume array"],
+    ["color", "gray", "16 bits", "NIfTI", "array", "deep array", "float array", "volume", "volume array"],
 )
 def test_loading_alone_and_then_scaling_is_loading_scaled(tmp_path, name, channels):
     source, loader = files(tmp_path)[name]

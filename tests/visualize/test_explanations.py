@@ -6,14 +6,14 @@ import torch
 from PIL import Image
 
 from medssm_monai.visualize import overlay_heatmap, save_explanations
-from medssm_monai.visualize.explanations import WEAK_COLOUR
-from medssm_monai.visualize.heatmap import MARK_COLOUR
+from medssm_monai.visualize.explanations import WEAK_COLOR
+from medssm_monai.visualize.heatmap import MARK_COLOR
 
 VIOLET, YELLOW = (68, 1, 84), (253, 231, 37)  # published ends of viridis
 
 
-def count(picture: np.ndarray, colour: tuple[int, int, int]) -> int:
-    return int((picture == np.array(colour)).all(-1).sum())
+def count(picture: np.ndarray, color: tuple[int, int, int]) -> int:
+    return int((picture == np.array(color)).all(-1).sum())
 
 
 def test_heat_map_runs_from_violet_to_yellow_over_the_image():
@@ -25,8 +25,8 @@ def test_heat_map_runs_from_violet_to_yellow_over_the_image():
     half = overlay_heatmap(np.full((3, 6, 8), 0.5), torch.as_tensor(heat)[None], alpha=0.5, min_size=1)
     expected = (128 + np.array(YELLOW)) / 2
     assert np.abs(half[2, 3] - expected).max() <= 1
-    grey = overlay_heatmap(np.full((6, 8), 0.5), heat, alpha=0.0, min_size=1)
-    assert (grey == 128).all()
+    gray = overlay_heatmap(np.full((6, 8), 0.5), heat, alpha=0.0, min_size=1)
+    assert (gray == 128).all()
     assert count(overlay_heatmap(np.zeros((6, 8)), heat, peak=500.0, alpha=1.0, min_size=1), YELLOW) == 0
     assert count(overlay_heatmap(np.zeros((6, 8)), np.zeros((6, 8)), alpha=1.0, min_size=1), VIOLET) == 48
 
@@ -37,7 +37,7 @@ def test_coarse_map_fills_its_part_and_the_mark_frames_it():
     assert picture.shape == (40, 60, 3)
     assert (picture[:20, 30:] == YELLOW).all() and count(picture, YELLOW) == 20 * 30
     marked = overlay_heatmap(np.zeros((20, 30)), heat, alpha=1.0, min_size=60, mark=(1, 0))
-    frame = (marked == np.array(MARK_COLOUR)).all(-1)
+    frame = (marked == np.array(MARK_COLOR)).all(-1)
     assert frame.sum() == 20 * 30 - 16 * 26 and not frame[:20].any() and not frame[:, 30:].any()
 
 
@@ -68,13 +68,13 @@ def test_overlays_sheets_and_flags(tmp_path):
     pictures = [np.asarray(Image.open(c.overlay)).astype(float) for c in cases]
     assert all(p.shape == (336, 336, 3) for p in pictures)
     sheets = [np.asarray(Image.open(tmp_path / "cam" / f"sheet_class_{k}.png")) for k in range(3)]
-    frames = [count(s, WEAK_COLOUR) for s in sheets]
+    frames = [count(s, WEAK_COLOR) for s in sheets]
     assert frames[0] == frames[2] == 0 and frames[1] > 4 * 300
     assert sheets[1].shape[0] > sheets[0].shape[0] and sheets[0].shape[1] > sheets[2].shape[1]
 
 
 def test_weak_map_is_shown_as_weak(tmp_path):
-    """Opaque colours of the weak case must stay below yellow although its own peak is the largest value it has."""
+    """Opaque colors of the weak case must stay below yellow although its own peak is the largest value it has."""
     _, cases = explained(tmp_path)
     yellowness = [(np.asarray(Image.open(c.overlay))[..., 1]).astype(float).max() for c in cases]
     assert yellowness[4] < min(y for i, y in enumerate(yellowness) if i != 4)

@@ -6,11 +6,11 @@ import torch
 from PIL import Image
 
 from medssm_monai.visualize import contact_sheet, overlay_contours, save_png, titled_panel, to_rgb
-from medssm_monai.visualize.overlay import LABEL_COLOUR, PREDICTION_COLOUR
+from medssm_monai.visualize.overlay import LABEL_COLOR, PREDICTION_COLOR
 
 
-def colour_mask(picture: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
-    return (picture == np.array(colour)).all(axis=-1)
+def color_mask(picture: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
+    return (picture == np.array(color)).all(axis=-1)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
@@ -44,8 +44,8 @@ def test_outlines_lie_on_the_edge_of_each_mask() -> None:
     edge = np.zeros((40, 40), dtype=bool)
     edge[5:15, 5:15] = True
     edge[6:14, 6:14] = False
-    assert np.array_equal(colour_mask(picture, LABEL_COLOUR), edge)
-    assert colour_mask(picture, PREDICTION_COLOUR).sum() == 2 * 13 + 2 * 13
+    assert np.array_equal(color_mask(picture, LABEL_COLOR), edge)
+    assert color_mask(picture, PREDICTION_COLOR).sum() == 2 * 13 + 2 * 13
     assert (picture[edge == 0][:5] == 128).all()
 
 
@@ -53,8 +53,8 @@ def test_equal_masks_are_white() -> None:
     mask = np.zeros((20, 20))
     mask[4:9, 4:9] = 1
     picture = overlay_contours(np.full((20, 20), 0.2), mask, mask, min_size=20, width=1)
-    assert colour_mask(picture, (255, 255, 255)).sum() == 16
-    assert not colour_mask(picture, LABEL_COLOUR).any() and not colour_mask(picture, PREDICTION_COLOUR).any()
+    assert color_mask(picture, (255, 255, 255)).sum() == 16
+    assert not color_mask(picture, LABEL_COLOR).any() and not color_mask(picture, PREDICTION_COLOR).any()
 
 
 def test_small_images_grow_and_empty_masks_draw_nothing() -> None:
@@ -100,6 +100,6 @@ def test_outlines_on_a_real_frame(real_data) -> None:
         pytest.skip("no mask folder in polyp_cvc_clinicdb")
     mask = np.asarray(Image.open(pairs[0]).convert("L")) > 127
     picture = overlay_contours(np.full(mask.shape, 0.4), mask, None, min_size=1, width=1)
-    outline = colour_mask(picture, LABEL_COLOUR)
+    outline = color_mask(picture, LABEL_COLOR)
     assert 0 < outline.sum() < mask.sum()
     assert not (outline & ~mask).any()

@@ -20,7 +20,7 @@ MIXERS = [
 
 
 def lively(mixer: nn.Module) -> nn.Module:
-    """Steps and decays large enough that both discretisations differ and weights span orders of magnitude."""
+    """Steps and decays large enough that both discretizations differ and weights span orders of magnitude."""
     torch.manual_seed(0)
     bias = mixer.dt_proj.bias if isinstance(mixer, MambaMixer) else mixer.delta_proj.bias
     with torch.no_grad():

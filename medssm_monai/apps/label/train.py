@@ -102,14 +102,14 @@ class BundleTrain(TrainTask):
         reason."""
         kind = self.model.predictor().task.kind
         final = DefaultLabelTag.FINAL
-        labelled = {
+        labeled = {
             image: (Path(datastore.get_image_uri(image)), Path(datastore.get_label_uri(image, final)))
             for image in datastore.get_labeled_images()
         }
-        left_out = {} if kind == "fusion" else unusable(kind, {name: label for name, (_, label) in labelled.items()})
+        left_out = {} if kind == "fusion" else unusable(kind, {name: label for name, (_, label) in labeled.items()})
         for name, reason in left_out.items():
             logger.warning("%s: the label of %s is left out: %s", self.model.name, name, reason)
-        usable = {name: files for name, files in labelled.items() if name not in left_out}
+        usable = {name: files for name, files in labeled.items() if name not in left_out}
         try:
             settings = self._write(kind, folder, usable, datastore, share)
         except ValueError as error:
@@ -120,12 +120,12 @@ class BundleTrain(TrainTask):
         return {"dataset_dir": folder, **settings}, left_out
 
     def _write(
-        self, kind: str, folder: Path, labelled: Mapping[str, tuple[Path, Path]], datastore: Datastore, share: float
+        self, kind: str, folder: Path, labeled: Mapping[str, tuple[Path, Path]], datastore: Datastore, share: float
     ) -> dict[str, Any]:
         if kind == "segmentation":
-            return {"layout": "plain", "split_file": write_masks(folder, labelled, share)}
+            return {"layout": "plain", "split_file": write_masks(folder, labeled, share)}
         if kind == "classification":
-            named = {name: (image, class_of(label)) for name, (image, label) in labelled.items()}
+            named = {name: (image, class_of(label)) for name, (image, label) in labeled.items()}
             known = self.model.predictor().task.class_names if self.model.weights else ()
             split, classes = write_classes(folder, named, known, share)
             return {"layout": "folders", "split_file": split, "datalists#class_names": classes}

@@ -74,25 +74,25 @@ def _write_split(folder: Path, parts: Mapping[str, Sequence[str]]) -> Path:
     return path
 
 
-def write_masks(folder: Path, labelled: Mapping[str, tuple[Path, Path]], share: float) -> Path:
-    """``images/`` and ``masks/`` of labelled images; returns the split file.
+def write_masks(folder: Path, labeled: Mapping[str, tuple[Path, Path]], share: float) -> Path:
+    """``images/`` and ``masks/`` of labeled images; returns the split file.
 
     Clients save 0/1 and 0/255, NIfTI, NRRD and PNG beside each other: each mask is read by itself
     (:class:`~medssm_monai.transforms.LoadImage2D`) and written with 0 and 255.
 
     Args:
         folder: data folder, new.
-        labelled: image id to the files of image and mask.
+        labeled: image id to the files of image and mask.
         share: part of the images for validation.
 
     Raises:
         ValueError: fewer than two images, a mask whose values do not say what is foreground.
         ImageReadError: a mask that cannot be read.
     """
-    parts = _split(list(labelled), share, "image(s) with a saved mask")
+    parts = _split(list(labeled), share, "image(s) with a saved mask")
     load = LoadImage2D(kind="mask")
     (folder / "masks").mkdir(parents=True, exist_ok=True)
-    for name, (image, mask) in labelled.items():
+    for name, (image, mask) in labeled.items():
         provide(image, folder / "images", name)
         values = load(provide(mask, folder / "as_saved", name)).numpy()[0]
         Image.fromarray((values * 255).astype(np.uint8)).save(folder / "masks" / f"{name}.png")
@@ -100,13 +100,13 @@ def write_masks(folder: Path, labelled: Mapping[str, tuple[Path, Path]], share: 
 
 
 def write_classes(
-    folder: Path, labelled: Mapping[str, tuple[Path, str]], known: Sequence[str], share: float
+    folder: Path, labeled: Mapping[str, tuple[Path, str]], known: Sequence[str], share: float
 ) -> tuple[Path, list[str]]:
     """One folder per class; every class is split for itself.
 
     Args:
         folder: data folder, new.
-        labelled: image id to the image file and its class.
+        labeled: image id to the image file and its class.
         known: classes of the weights that the training starts from; they stay when all labels are among them.
         share: part of the images of each class for validation.
 
@@ -117,17 +117,17 @@ def write_classes(
         ValueError: fewer than two classes, or fewer than two images of a class.
     """
     by_class: dict[str, list[str]] = {}
-    for name, (_, label) in labelled.items():
+    for name, (_, label) in labeled.items():
         by_class.setdefault(label, []).append(f"{label}/{name}")  # names of the folder layout
     classes = list(known) if set(by_class) <= set(known) else sorted(by_class)
     if len(classes) < 2:
         raise ValueError(f"labels of {sorted(by_class)} only; training needs two classes or more.")
     parts: dict[str, list[str]] = {part: [] for part in PARTS}
     for label in classes:
-        split = _split(by_class.get(label, []), share, f"image(s) labelled {label!r}")
+        split = _split(by_class.get(label, []), share, f"image(s) labeled {label!r}")
         for part in PARTS:
             parts[part] += split[part]
-    for name, (image, label) in labelled.items():
+    for name, (image, label) in labeled.items():
         provide(image, folder / label, name)
     return _write_split(folder, parts), classes
 

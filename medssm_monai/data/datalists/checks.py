@@ -166,15 +166,15 @@ def _tell(masks: Sequence[tuple[str, MaskFacts]]) -> None:
     alpha = [path for path, facts in masks if facts.from_alpha]
     if alpha:
         logger.warning(
-            "%d mask(s) of one colour are read from their alpha channel, such as %s", len(alpha), shown_name(alpha[0])
+            "%d mask(s) of one color are read from their alpha channel, such as %s", len(alpha), shown_name(alpha[0])
         )
     faint = [(path, facts.faintest) for path, facts in masks if facts.faint]
     if faint:
         logger.warning(
-            "%d mask(s) hold even areas of nearly black grey, up to %d of 255, taken as background (such as %s); if "
+            "%d mask(s) hold even areas of nearly black gray, up to %d of 255, taken as background (such as %s); if "
             "they are labels, say so with foreground",
             len(faint),
-            max(grey for _, grey in faint),
+            max(gray for _, gray in faint),
             shown_name(faint[0][0]),
         )
 

@@ -38,7 +38,7 @@ def read_samples(
     strict: bool = False,
     volumes: bool = False,
 ) -> tuple[Samples, str]:
-    """Labelled images of a data set in a named layout (or ``"auto"``), and what it is called."""
+    """Labeled images of a data set in a named layout (or ``"auto"``), and what it is called."""
     layout = detect_class_layout(root) if layout == "auto" else layout
     if layout == "medmnist":
         file = find_npz(root, subset)
@@ -106,7 +106,7 @@ def classification_datalists(
         dataset_dir: folder in one of the known layouts, an ``.npz`` file, or ``"demo"`` for the embedded synthetic
             demo set. Anything else is an error; there is no fallback.
         layout: ``"folders"`` (one per class, also COVID-19 Radiography's ``<class>/images/`` and ``Training/<class>``),
-            ``"table"`` (ISIC's one-hot CSV), ``"medmnist"`` (``.npz``), or ``"auto"`` to recognise it.
+            ``"table"`` (ISIC's one-hot CSV), ``"medmnist"`` (``.npz``), or ``"auto"`` to recognize it.
         subset: which ``.npz`` file of a folder: ``"breast"``, ``"pneumonia"``, ``"blood"``, ``"derma"``, ``"organc"``,
             ``"organs"``, ..., or with the size, ``"breastmnist_224"``.
         class_names: classes in label order; None takes those of the layout.

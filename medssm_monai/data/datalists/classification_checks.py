@@ -1,4 +1,4 @@
-"""Check of labelled images before a run: unreadable files, classes that are missing, images in two parts."""
+"""Check of labeled images before a run: unreadable files, classes that are missing, images in two parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folder and table layouts of classification data, as labelled images."""
+"""Folder and table layouts of classification data, as labeled images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Splits of labelled images: stratified by class, or keeping groups (patients, lesions) within one part."""
+"""Splits of labeled images: stratified by class, or keeping groups (patients, lesions) within one part."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How pairs without classes are distributed to the parts: by groups, at random, or in blocks of neighbouring names."""
+"""How pairs without classes are distributed to the parts: by groups, at random, or in blocks of neighboring names."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def name_series(names: Sequence[str]) -> dict[str, list[str]] | None:
     """Names that are numbered in dense series (``frame1``, ``frame2``, ..., also every 10th), by what they share; None
     where less than nine of ten names are.
 
-    Such names may be neighbouring frames of a video, or slices or views of one patient.
+    Such names may be neighboring frames of a video, or slices or views of one patient.
     """
     series: dict[str, list[tuple[int, str]]] = {}
     for name in names:
@@ -94,7 +94,7 @@ def draw_parts(
     """Distribute pairs to training, validation and test; the same input gives the same parts on every machine.
 
     Pairs that carry a ``group`` are drawn by whole groups. Otherwise ``"auto"`` shuffles, unless the names are numbered
-    in series (:func:`name_series`), where an image may be the neighbour of the next: then few long series are each cut
+    in series (:func:`name_series`), where an image may be the neighbor of the next: then few long series are each cut
     in contiguous blocks, and many or short ones stay whole; a warning says so.
 
     Args:
@@ -124,7 +124,7 @@ def draw_parts(
         lists, rule = _by_series(pairs, series, fractions, seed)
         shown = ", ".join(f"{names[0]} ... {names[-1]}" for names in list(series.values())[:3])
         logger.warning(
-            "%s: the names are numbered in %d series (%s%s), taken for neighbouring frames or slices: %s. Where the "
+            "%s: the names are numbered in %d series (%s%s), taken for neighboring frames or slices: %s. Where the "
             "images are independent, give --split random; where videos or patients are known, a split file or groups "
             "(python -m medssm_monai.data.split).",
             where,

@@ -1,4 +1,4 @@
-"""MedMNIST's ``.npz`` files, 2D and 3D, as labelled images with the official split."""
+"""MedMNIST's ``.npz`` files, 2D and 3D, as labeled images with the official split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the layouts of classification data hand over: labelled images, in official parts or still to be split."""
+"""What the layouts of classification data hand over: labeled images, in official parts or still to be split."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Item = dict[str, Any]  # image (path or npz address), label (int), name (unique)
 
 @dataclass
 class Samples:
-    """Labelled images of a dataset.
+    """Labeled images of a dataset.
 
     Attributes:
         class_names: class of label 0, 1, ...

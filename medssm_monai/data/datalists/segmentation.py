@@ -72,7 +72,7 @@ def segmentation_datalists(
     Args:
         dataset_dir: folder in one of the known layouts, or ``"demo"`` for the embedded synthetic demo set. Anything
             else is an error; there is no fallback. (For a folder that is itself called demo write ``"./demo"``.)
-        layout: ``"pranet"``, ``"isic"``, ``"plain"``, or ``"auto"`` to recognise it.
+        layout: ``"pranet"``, ``"isic"``, ``"plain"``, or ``"auto"`` to recognize it.
         split_file: JSON of names per part (:func:`~medssm_monai.data.read_split`); replaces the layout's own split.
         split: how a folder without parts of its own (``"plain"``) is split: ``"auto"``, ``"random"`` or ``"by_name"``
             (:func:`~.drawing.draw_parts`).

@@ -77,7 +77,7 @@ def cut_pranet_validation(pairs: Pairs) -> tuple[Pairs, Pairs]:
     """Training and validation part of PraNet's training set, a tenth for validation.
 
     Names that are plain numbers are frames of the ClinicDB videos: their last tenth is cut as one block, so that
-    neighbouring frames stay on one side. Of the other names (Kvasir stills) every 10th in natural order is taken.
+    neighboring frames stay on one side. Of the other names (Kvasir stills) every 10th in natural order is taken.
     """
     frames = [pair for pair in pairs if pair["name"].isdecimal()]
     stills = [pair for pair in pairs if not pair["name"].isdecimal()]
@@ -149,7 +149,7 @@ def detect_layout(root: Path) -> str:
     """Name of the layout that a folder shows.
 
     Raises:
-        DatalistError: none of the layouts is recognised.
+        DatalistError: none of the layouts is recognized.
     """
     if _subfolder(root, ("TrainDataset", "TestDataset")) is not None:
         return "pranet"

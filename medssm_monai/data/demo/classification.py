@@ -11,7 +11,7 @@ from PIL import Image
 
 from ..datalists.splits import PARTS
 from .folder import generated_folder
-from .render import artefacts, background, cover, noise, spot_distance
+from .render import artifacts, background, cover, noise, spot_distance
 
 __all__ = [
     "CLASS_DEMO_COUNTS",
@@ -29,12 +29,12 @@ Array = np.ndarray
 def _lesion(rng: np.random.Generator, size: int, kind: str) -> tuple[Array, Array]:
     """Cover in [0, 1] of a lesion, and the change of brightness inside it, in units of its contrast."""
     pixel = 1.0 / size
-    centre, radius = rng.uniform(0.38, 0.62, 2), rng.uniform(0.2, 0.28)
+    center, radius = rng.uniform(0.38, 0.62, 2), rng.uniform(0.2, 0.28)
     stretch = np.array([rng.uniform(1.0, 1.3), rng.uniform(0.0, np.pi)])
     harmonics = np.stack([rng.uniform(-0.04, 0.04, 6), rng.uniform(0.0, 2 * np.pi, 6)], axis=1)
     if kind == "lobed":
         harmonics[rng.integers(3, 6), 0] = rng.choice([-1.0, 1.0]) * rng.uniform(0.2, 0.3)  # five to seven lobes
-    distance = spot_distance(size, centre, radius, harmonics, stretch)
+    distance = spot_distance(size, center, radius, harmonics, stretch)
     inside = np.ones((size, size))
     if kind == "ring":
         inside = 1.0 - cover(distance + rng.uniform(0.4, 0.5) * radius, 3 * pixel)
@@ -59,7 +59,7 @@ def render_class_sample(rng: np.random.Generator, size: int, kind: str) -> Array
     contrast = -rng.uniform(0.24, 0.34)  # darker than its surroundings, as a pigmented lesion
     tint = np.array([1.0, rng.uniform(0.7, 0.8), rng.uniform(0.6, 0.7)])
     image = (light + contrast * covered * inside)[..., None] * tint
-    image = artefacts(rng, size, image, 1.0 / size)
+    image = artifacts(rng, size, image, 1.0 / size)
     image = image + rng.normal(0.0, 0.02, image.shape)
     return np.floor(np.clip(image, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
 

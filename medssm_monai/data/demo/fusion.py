@@ -25,10 +25,10 @@ __all__ = [
 Array = np.ndarray
 
 
-def _radius(grid: Array, centre: Array, radii: Array) -> Array:
-    """Distance from a centre in units of the radii: 1 on the ellipsoid. ``grid`` is ``(dims, *size)`` in [-1, 1]."""
+def _radius(grid: Array, center: Array, radii: Array) -> Array:
+    """Distance from a center in units of the radii: 1 on the ellipsoid. ``grid`` is ``(dims, *size)`` in [-1, 1]."""
     shape = (-1,) + (1,) * (grid.ndim - 1)
-    return np.sqrt((((grid - centre.reshape(shape)) / radii.reshape(shape)) ** 2).sum(axis=0))
+    return np.sqrt((((grid - center.reshape(shape)) / radii.reshape(shape)) ** 2).sum(axis=0))
 
 
 def _within(radius: Array, edge: float, softness: float) -> Array:
@@ -50,8 +50,8 @@ def _spots(rng: np.random.Generator, grid: Array, count: int, radius: tuple[floa
     """Share covered by ``count`` round spots inside the head."""
     covered = np.zeros(grid.shape[1:])
     for _ in range(count):
-        centre, size = rng.uniform(-0.4, 0.4, grid.shape[0]), rng.uniform(*radius)
-        covered = np.maximum(covered, _within(_radius(grid, centre, np.full(grid.shape[0], size)), 1.0, soft / size))
+        center, size = rng.uniform(-0.4, 0.4, grid.shape[0]), rng.uniform(*radius)
+        covered = np.maximum(covered, _within(_radius(grid, center, np.full(grid.shape[0], size)), 1.0, soft / size))
     return covered
 
 
@@ -80,9 +80,9 @@ def render_pair(
     folds = np.tanh(2.0 * _waves(rng, grid, 8, 3.0, 8.0))
     cavity = np.zeros(tuple(size))
     for side in (-1.0, 1.0):
-        centre = rng.uniform(-0.1, 0.1, dims)
-        centre[-1] = side * rng.uniform(0.14, 0.22)
-        cavity = np.maximum(cavity, _within(_radius(grid, centre, rng.uniform(0.1, 0.25, dims)), 1.0, 8 * pixel))
+        center = rng.uniform(-0.1, 0.1, dims)
+        center[-1] = side * rng.uniform(0.14, 0.22)
+        cavity = np.maximum(cavity, _within(_radius(grid, center, rng.uniform(0.1, 0.25, dims)), 1.0, 8 * pixel))
     lesion = _spots(rng, grid, int(rng.integers(lesions[0], lesions[1] + 1)), (0.1, 0.2), 3 * pixel)
     dense = _spots(rng, grid, int(rng.integers(specks[0], specks[1] + 1)), (0.04, 0.09), 2 * pixel)
     a = (

@@ -1,8 +1,8 @@
 """Synthetic skin- and mucosa-like pictures with one lesion each; NumPy only, the same on every machine.
 
-The lesion is the one large, mottled spot with an irregular sharp border. Its colour tells nothing: it is as often
+The lesion is the one large, mottled spot with an irregular sharp border. Its color tells nothing: it is as often
 brighter as darker than its surroundings, whose brightness varies more than the lesion's contrast, and soft shadows,
-smooth spots, small spots and rings carry the same colours. So a classifier of single pixels fails, a network that
+smooth spots, small spots and rings carry the same colors. So a classifier of single pixels fails, a network that
 sees shape and texture does not.
 """
 
@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["artefacts", "background", "cover", "noise", "render_sample", "spot_distance"]
+__all__ = ["artifacts", "background", "cover", "noise", "render_sample", "spot_distance"]
 
 Array = np.ndarray
 
 
 def _grid(size: int) -> tuple[Array, Array]:
-    """Row and column coordinates of the pixel centres, in [0, 1]."""
+    """Row and column coordinates of the pixel centers, in [0, 1]."""
     axis = (np.arange(size) + 0.5) / size
     return np.meshgrid(axis, axis, indexing="ij")
 
@@ -32,9 +32,9 @@ def noise(rng: np.random.Generator, size: int, cells: int) -> Array:
     return rows[:, index] * (1.0 - part) + rows[:, index + 1] * part  # (size, size)
 
 
-def _spot(row: Array, column: Array, centre: Array, radius: float, harmonics: Array, stretch: Array) -> Array:
+def _spot(row: Array, column: Array, center: Array, radius: float, harmonics: Array, stretch: Array) -> Array:
     """Signed distance (units of the image side, negative inside) to a wavy, turned ellipse."""
-    dy, dx = row - centre[0], column - centre[1]
+    dy, dx = row - center[0], column - center[1]
     along = dx * np.cos(stretch[1]) + dy * np.sin(stretch[1])
     across = (dy * np.cos(stretch[1]) - dx * np.sin(stretch[1])) * stretch[0]
     angle = np.arctan2(across, along)
@@ -44,17 +44,17 @@ def _spot(row: Array, column: Array, centre: Array, radius: float, harmonics: Ar
     return np.sqrt(along**2 + across**2) - radius * border
 
 
-def spot_distance(size: int, centre: Array, radius: float, harmonics: Array, stretch: Array) -> Array:
+def spot_distance(size: int, center: Array, radius: float, harmonics: Array, stretch: Array) -> Array:
     """Signed distance ``(size, size)`` to a wavy, turned ellipse, in units of the image side, negative inside.
 
     Args:
         size: side in pixels.
-        centre: row and column in [0, 1].
+        center: row and column in [0, 1].
         radius: mean radius.
         harmonics: height (share of the radius) and phase of the border's waves, the first with two lobes.
         stretch: ratio of the axes, and the turn in radians.
     """
-    return _spot(*_grid(size), centre, radius, harmonics, stretch)
+    return _spot(*_grid(size), center, radius, harmonics, stretch)
 
 
 def cover(distance: Array, softness: float) -> Array:
@@ -95,7 +95,7 @@ def _distractors(rng: np.random.Generator, size: int, pixel: float) -> Array:
     return light
 
 
-def artefacts(rng: np.random.Generator, size: int, image: Array, pixel: float) -> Array:
+def artifacts(rng: np.random.Generator, size: int, image: Array, pixel: float) -> Array:
     """Hairs, specular highlights and, on most pictures, a vignette."""
     row, column = _grid(size)
     for _ in range(rng.integers(0, 3)):
@@ -129,7 +129,7 @@ def render_sample(rng: np.random.Generator, size: int) -> tuple[Array, Array]:
     tint = np.array([1.0, rng.uniform(0.62, 0.85), rng.uniform(0.52, 0.8)])
     stain = 1.0 + rng.uniform(-0.06, 0.06, 3) * covered[..., None]  # the lesion's own, slight hue
     image = (light + contrast * covered)[..., None] * tint * stain
-    image = artefacts(rng, size, image, pixel)
+    image = artifacts(rng, size, image, pixel)
     image = image + rng.normal(0.0, 0.012, image.shape)
     picture = np.floor(np.clip(image, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
     return picture, np.where(lesion < 0.0, 255, 0).astype(np.uint8)

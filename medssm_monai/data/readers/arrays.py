@@ -14,7 +14,7 @@ __all__ = ["ARRAY_NAME", "array_name", "array_pixels", "array_values", "is_array
 
 ARRAY_NAME = "array"
 """Stands for the file name in the metadata of an image that came as an array."""
-COLOUR_CHANNELS = (1, 3)
+COLOR_CHANNELS = (1, 3)
 
 
 def is_array(source: Any) -> bool:
@@ -62,7 +62,7 @@ def array_values(source: np.ndarray | torch.Tensor, spatial_dims: int) -> tuple[
     else:
         form = f"an array {'(H, W) or (H, W, C)' if spatial_dims == 2 else '(X, Y, Z) or (X, Y, Z, C)'}"
         values = source[..., None] if source.ndim == spatial_dims else source
-    if values.ndim != spatial_dims + 1 or values.shape[-1] not in COLOUR_CHANNELS or 0 in shape:
+    if values.ndim != spatial_dims + 1 or values.shape[-1] not in COLOR_CHANNELS or 0 in shape:
         raise ImageReadError(
             f"{array_name(source)}: expected {form} with C = 1 or 3, a {spatial_dims}D image; "
             "choose the model by the data, or cut the array to one image."

@@ -87,11 +87,11 @@ def displayed(values: np.ndarray, meta: Mapping[str, Any], inverted_by_reader: b
     return np.float32(slope * lowest_and_highest + 2 * intercept) - values
 
 
-def full_range_of(array: np.ndarray, meta: Mapping[str, Any], colour: bool) -> float | None:
+def full_range_of(array: np.ndarray, meta: Mapping[str, Any], color: bool) -> float | None:
     """Value that stands for 1.0 in a file of eight bits or fewer; None for others (and for rescaled ones)."""
     if array.dtype != np.uint8:
         return None
-    return 255.0 if colour else 2.0 ** min(int(_number(meta, BITS_STORED, 8)), 8) - 1
+    return 255.0 if color else 2.0 ** min(int(_number(meta, BITS_STORED, 8)), 8) - 1
 
 
 def _no_image(path: Path) -> str:
@@ -110,7 +110,7 @@ def _no_image(path: Path) -> str:
 
 
 def read_dicom(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
-    """Array (x, y, ...[, colour]) and tags, as MONAI's ``ITKReader`` gives them, of a file that is looked at first.
+    """Array (x, y, ...[, color]) and tags, as MONAI's ``ITKReader`` gives them, of a file that is looked at first.
 
     Raises:
         TooLargeError: above the limit of pixels; nothing is decoded.
@@ -141,7 +141,7 @@ def _undecoded(header: Any, error: Exception) -> str:
     kind = f"{told.get(PHOTOMETRIC, '?')}, {stored} of {allocated} bits"
     reason = str(error).strip().splitlines()
     if type(error).__name__ == "TemplateTypeError" or "logic behavior" in str(error):
-        return f"ITK cannot decode pixels stored so ({kind}); export it with 8 or 16 bits, grey or 8-bit colour"
+        return f"ITK cannot decode pixels stored so ({kind}); export it with 8 or 16 bits, gray or 8-bit color"
     return f"cannot be decoded ({kind}; {reason[-1] if reason else type(error).__name__}); copy or export it again"
 
 

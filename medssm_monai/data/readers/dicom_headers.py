@@ -84,7 +84,7 @@ ENCAPSULATED = "1.2.840.10008.1.2.4."  # JPEG, JPEG-LS, JPEG 2000
 JPEG_2000 = re.compile(rb"\xff\x4f\xff\x51", re.DOTALL)  # start of a codestream, and its sizes
 JPEG = re.compile(rb"\xff\xd8\xff", re.DOTALL)  # start of a picture of JPEG and JPEG-LS
 FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # markers of a segment with the sizes
-COLOURS = 3
+COLORS = 3
 DEFLATED_BYTES = 6  # for each pixel of the limit
 GROUPS, BLOCK, HEAD = 132, 1 << 20, 1 << 21
 
@@ -115,7 +115,7 @@ def _pictures(content: mmap.mmap) -> Iterator[tuple[int, ...]]:
         if len(head) == 34:
             right, bottom, left, top = struct.unpack_from(">4I", head)
             (components,) = struct.unpack_from(">H", head, 32)
-            layers = -(-components // (COLOURS + 1))
+            layers = -(-components // (COLORS + 1))
             yield (max(bottom - top, 0), max(right - left, 0), *([layers] if layers > 1 else []))
     for found in JPEG.finditer(content):
         at = found.start() + 2

@@ -1,7 +1,7 @@
 """Reader of single 2D images for MONAI's ``LoadImage``: every common file ends as ``(C, H, W)`` in row, column order.
 
-MONAI's own readers return raster images as ``(W, H)``, keep palette indices instead of colours and leave the value
-range to the user. Here the first spatial axis is always the image row, colours are real colours, and the values know
+MONAI's own readers return raster images as ``(W, H)``, keep palette indices instead of colors and leave the value
+range to the user. Here the first spatial axis is always the image row, colors are real colors, and the values know
 their range.
 """
 
@@ -21,7 +21,7 @@ from .files import DICOM, NIFTI, RASTER, file_kind
 from .intensity import EIGHT_BITS, SIXTEEN_BITS, IntensityRange, declared_range, range_metadata, to_unit_range
 from .limits import check_size, open_raster
 from .mask import Foreground, MaskValuesError, check_foreground, read_mask, unclear_message
-from .nifti import colours_last, full_range_of_values, nifti_facts
+from .nifti import colors_last, full_range_of_values, nifti_facts
 from .npz import ARRAY, npz_sample, parse_npz_address
 from .pixels import Pixels
 
@@ -31,7 +31,7 @@ LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as PIL
 SEQUENCES = ("TIFF", "GIF", "WEBP", "PNG")  # a JPEG of several pictures (MPO) has its picture first
 LOSSY_FORMATS = ("JPEG", "MPO", "JPEG2000", "WEBP")
 TIFF_PHOTOMETRIC, TIFF_WHITE_IS_ZERO = 262, 0
-DARK = 64  # of 256: 16-bit colour below uses 14 bits or fewer
+DARK = 64  # of 256: 16-bit color below uses 14 bits or fewer
 TEXT_STARTS = {b"<!doctype html": "an HTML page", b"<html": "an HTML page", b"<?xml": "an XML text", b"%pdf": "a PDF"}
 
 
@@ -48,7 +48,7 @@ def _read_raster(path: Path) -> Pixels:
             raise ImageReadError(f"{path}: holds {img.n_frames} pages, expected one; save each page as its own file.")
         lossy = img.format in LOSSY_FORMATS
         mode = img.mode
-        deep_colour = any(";16" in str(tile[3]) for tile in img.tile) and mode == "RGB"  # Pillow keeps 8 of the bits
+        deep_color = any(";16" in str(tile[3]) for tile in img.tile) and mode == "RGB"  # Pillow keeps 8 of the bits
         if mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in img.info:
             alpha = np.asarray(img.convert("RGBA").getchannel("A"))
         if mode in ("L", "LA", "La"):
@@ -65,7 +65,7 @@ def _read_raster(path: Path) -> Pixels:
         else:  # RGB, RGBA (alpha is dropped, not blended), palette, CMYK, YCbCr, LAB, HSV
             values, full_range = np.asarray(img.convert("RGB")), EIGHT_BITS
     values = _planar(values[..., None] if values.ndim == 2 else values)  # (H, W, C)
-    if deep_colour and 0 < values.max() < DARK:
+    if deep_color and 0 < values.max() < DARK:
         values, full_range = values * np.float32(256), SIXTEEN_BITS
     return Pixels(values, full_range, RASTER, lossy, np.eye(4), values.shape[:2], np.eye(4), declared, alpha)
 
@@ -94,22 +94,22 @@ def _read_nifti(path: Path) -> tuple[np.ndarray, dict]:
     _slice_axes(path, facts.sides)
     reader = NibabelReader(squeeze_non_spatial_dims=False)
     array, meta = reader.get_data(reader.read(str(path)))
-    return colours_last(array, facts), meta
+    return colors_last(array, facts), meta
 
 
-def _read_colours(path: Path) -> tuple[np.ndarray, dict]:
+def _read_colors(path: Path) -> tuple[np.ndarray, dict]:
     """Array (x, y, ..., C) and metadata of a DICOM file."""
     array, meta = read_dicom(path)
-    colour = array.ndim > 2 and array.shape[-1] in (3, 4) and array.ndim > len(meta["spatial_shape"])
-    return array[..., :3] if colour else array[..., None], meta
+    color = array.ndim > 2 and array.shape[-1] in (3, 4) and array.ndim > len(meta["spatial_shape"])
+    return array[..., :3] if color else array[..., None], meta
 
 
 def _read_medical(path: Path, kind: str) -> Pixels:
-    array, meta = _read_nifti(path) if kind == NIFTI else _read_colours(path)
-    colour, shape = array.shape[-1] > 1, array.shape[:-1]
+    array, meta = _read_nifti(path) if kind == NIFTI else _read_colors(path)
+    color, shape = array.shape[-1] > 1, array.shape[:-1]
     first, second = _slice_axes(path, shape)
     plane = array.reshape(shape[first], shape[second], array.shape[-1])
-    full_range = full_range_of(array, meta, colour) if kind == DICOM else full_range_of_values(array)
+    full_range = full_range_of(array, meta, color) if kind == DICOM else full_range_of_values(array)
     values = _planar(plane.transpose(1, 0, 2))  # file (x, y) -> (row = y, column = x)
     if kind == DICOM:
         values = displayed(values, meta, reader_inverts())
@@ -132,8 +132,8 @@ def read_pixels(path: PathLike) -> Pixels:
     """Decode one file completely (a truncated file is noticed), or one image of an ``.npz`` file by its address.
 
     Raster files (PNG, JPEG, TIFF, BMP) are taken as stored: an EXIF orientation tag is *not* applied, because masks
-    are drawn on, and written back in, the stored pixel matrix. 16-bit colour PNGs are decoded at 8 bits (Pillow has no
-    16-bit colour mode). NIfTI and DICOM arrays (x, y) become (row = y, column = x) with the affine's columns permuted
+    are drawn on, and written back in, the stored pixel matrix. 16-bit color PNGs are decoded at 8 bits (Pillow has no
+    16-bit color mode). NIfTI and DICOM arrays (x, y) become (row = y, column = x) with the affine's columns permuted
     to match.
 
     Raises:
@@ -181,7 +181,7 @@ def why_unreadable(path: Path, error: Exception) -> str:
 
 
 def to_channels(values: np.ndarray, channels: int | None) -> np.ndarray:
-    """``(H, W, C)`` to 1 (luma) or 3 (grey repeated) channels; None keeps what the file has."""
+    """``(H, W, C)`` to 1 (luma) or 3 (gray repeated) channels; None keeps what the file has."""
     if channels is None or values.shape[-1] == channels:
         return values
     if channels == 1:

@@ -1,7 +1,7 @@
 """Which value stands for 1.0, for every kind of image.
 
 ========================================  ==============================================================
-8 bits unsigned, and colours of 8 bits    255: pictures, NIfTI without a slope, ``.npz``, arrays in memory,
+8 bits unsigned, and colors of 8 bits    255: pictures, NIfTI without a slope, ``.npz``, arrays in memory,
                                           volumes; DICOM the largest value of its stored bits
 1 bit, boolean                            1
 16 bits of pictures, ``.npz``, arrays     what is stated (``intensity_range``), else what the header says,

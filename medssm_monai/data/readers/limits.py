@@ -28,7 +28,7 @@ __all__ = [
 MAX_PIXELS_VARIABLE = "MEDSSM_MAX_PIXELS"
 MAX_PIXELS = 36_000_000
 """Pixels of a picture, 6000 x 6000: reading one takes up to 28 bytes each, 1 GB in all. Volumes may have three times as
-many voxels, fewer where a voxel is a colour or takes more than four bytes in the file."""
+many voxels, fewer where a voxel is a color or takes more than four bytes in the file."""
 VOXELS_PER_PIXEL = 3
 VALUE_BYTES = 4
 SMALL, MOST_PACKED = 1 << 30, 100  # bytes of an array that may be packed as tightly as one likes; times for others
@@ -66,7 +66,7 @@ def check_size(
         name: file, for the message.
         shape: its sides as the header gives them.
         spatial_dims: 2 for a picture, 3 for a volume.
-        channels: of a volume, which count; a picture may have colours.
+        channels: of a volume, which count; a picture may have colors.
         value_bytes: of a value as the reader holds it beside the image.
 
     Raises:

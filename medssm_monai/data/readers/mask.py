@@ -1,8 +1,8 @@
 """Which pixels of a mask file are foreground, decided for a data set and never guessed.
 
 One class is segmented. A mask is taken without being asked when it can only mean one thing: 0/1, or one label brighter
-than half (255, a palette colour) on a dark background, grey only where the two meet. Everything else (0/1/2, 0/100/255,
-two colours) is an error that names the values, until ``foreground`` says which of them are meant.
+than half (255, a palette color) on a dark background, gray only where the two meet. Everything else (0/1/2, 0/100/255,
+two colors) is an error that names the values, until ``foreground`` says which of them are meant.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ Foreground = str | Sequence[int | Sequence[int]]
 FOREGROUND_RULES = ("auto", "nonzero", "half")
 CHOICES = "'nonzero' (everything above 0), 'half' (above 127 of 255), or the values, such as [1, 2]"
 HALF = 127.0
-NOISE = 40.0  # grey values this close to black or white are compression and drawing noise
+NOISE = 40.0  # gray values this close to black or white are compression and drawing noise
 WHITE = 255.0 - NOISE
 FAR = {False: 10, True: 16}  # pixels from a label, in lossless and lossy files; no border, no block is wider
-BLOCK = 64  # pixels of a lossy file that may have another colour than the label
-EVEN = {False: 2.0, True: 16.0}  # largest difference between neighbours of one label
+BLOCK = 64  # pixels of a lossy file that may have another color than the label
+EVEN = {False: 2.0, True: 16.0}  # largest difference between neighbors of one label
 SHOWN = 6
-Colour = tuple[int, ...]
+Color = tuple[int, ...]
 
 
 class MaskValuesError(ValueError):
@@ -46,16 +46,16 @@ class MaskFacts:
 
     Attributes:
         mask: ``(H, W)`` uint8 in {0, 1}.
-        label: value or colour of the foreground, 0 to 255; None for an empty mask.
+        label: value or color of the foreground, 0 to 255; None for an empty mask.
         unit: the file counts 0 and 1.
-        faint: pixels of even, nearly black grey in a lossless file with a bright label; they are background.
+        faint: pixels of even, nearly black gray in a lossless file with a bright label; they are background.
         faintest: the brightest of them.
-        from_alpha: the mask lies in the alpha channel, the colours being all one.
+        from_alpha: the mask lies in the alpha channel, the colors being all one.
         unclear: the values, when they do not say what is foreground; ``mask`` is then empty.
     """
 
     mask: np.ndarray
-    label: Colour | None = None
+    label: Color | None = None
     unit: bool = False
     faint: int = 0
     faintest: int = 0
@@ -77,19 +77,19 @@ def check_foreground(foreground: Foreground) -> Foreground:
     whole = [v for value in values for v in (value if isinstance(value, Sequence) else [value])]
     lengths = {len(value) for value in values if isinstance(value, Sequence) and not isinstance(value, str)}
     if not values or not all(isinstance(v, int) and not isinstance(v, bool) for v in whole) or lengths - {3}:
-        raise ValueError(f"foreground must be 'auto', {CHOICES} or colours [[64, 0, 0]], got {foreground!r}.")
+        raise ValueError(f"foreground must be 'auto', {CHOICES} or colors [[64, 0, 0]], got {foreground!r}.")
     return values
 
 
 def read_mask(pixels: Pixels, foreground: Foreground = "auto") -> MaskFacts:
     """Foreground of one decoded mask; see :class:`MaskFacts`.
 
-    A mask in an alpha channel is read from there when all colours are equal; otherwise alpha is ignored.
+    A mask in an alpha channel is read from there when all colors are equal; otherwise alpha is ignored.
 
     Args:
         pixels: the file, in its own units.
         foreground: ``"auto"``; ``"nonzero"``; ``"half"`` (above 127 of 255, 0.5 in files up to 1); or the values that
-            are foreground, numbers or colours ``[r, g, b]``, all others being background.
+            are foreground, numbers or colors ``[r, g, b]``, all others being background.
     """
     values, from_alpha = _planes(pixels)
     if not values.size:
@@ -117,10 +117,10 @@ def _levels(values: np.ndarray, pixels: Pixels) -> np.ndarray:
 
 
 def _cut(levels: np.ndarray, foreground: str, lossy: bool) -> MaskFacts:
-    grey = levels.max(axis=-1)
-    half = 0.5 if grey.max() <= 1 and not lossy else HALF
+    gray = levels.max(axis=-1)
+    half = 0.5 if gray.max() <= 1 and not lossy else HALF
     threshold = half if foreground == "half" else NOISE if lossy else 0.0
-    return MaskFacts((grey > threshold).astype(np.uint8))
+    return MaskFacts((gray > threshold).astype(np.uint8))
 
 
 def _by_values(values: np.ndarray, foreground: Sequence[int | Sequence[int]], lossy: bool) -> MaskFacts:
@@ -132,54 +132,54 @@ def _by_values(values: np.ndarray, foreground: Sequence[int | Sequence[int]], lo
 
 
 def _auto(levels: np.ndarray, values: np.ndarray, lossy: bool) -> MaskFacts:
-    grey = levels.max(axis=-1)
-    largest = float(grey.max())
+    gray = levels.max(axis=-1)
+    largest = float(gray.max())
     if float(levels.min()) >= 0 and largest <= 1 and not lossy:
-        return MaskFacts((grey > 0.5).astype(np.uint8), (1,) if largest > 0 else None, unit=largest > 0)
-    nothing = np.zeros(grey.shape, np.uint8)
+        return MaskFacts((gray > 0.5).astype(np.uint8), (1,) if largest > 0 else None, unit=largest > 0)
+    nothing = np.zeros(gray.shape, np.uint8)
     if lossy and largest <= NOISE:
         return MaskFacts(nothing)
-    bright = grey > HALF
+    bright = gray > HALF
     if not bright.any() or float(levels.min()) < 0:
         return MaskFacts(nothing, unclear=_named(values))
     mask = bright.astype(np.uint8)
-    if levels.shape[-1] == 1 and not ((grey > 0) & (grey < 255)).any():
+    if levels.shape[-1] == 1 and not ((gray > 0) & (gray < 255)).any():
         return MaskFacts(mask, (255,))
     even = _even(levels, EVEN[lossy])
-    greys = (grey > NOISE) & (grey < WHITE)
-    alone = greys & ~ndimage.maximum_filter(bright, 2 * FAR[lossy] + 1) if greys.any() else greys
-    # Compression leaves even greys, but not beyond the block, beside a label; drawing and resizing do not.
-    settled = even & bright if lossy else (even & (grey > NOISE)) | (grey >= WHITE)
-    colours = levels[settled] if settled.any() else levels[bright]
-    label = np.median(colours, axis=0)
-    others = int((np.abs(colours - label) > NOISE * (1 + lossy)).any(axis=-1).sum()) if settled.any() else 0
-    if alone.any() or others > BLOCK * lossy or (not lossy and float(colours.max(axis=-1).min()) <= HALF):
+    grays = (gray > NOISE) & (gray < WHITE)
+    alone = grays & ~ndimage.maximum_filter(bright, 2 * FAR[lossy] + 1) if grays.any() else grays
+    # Compression leaves even grays, but not beyond the block, beside a label; drawing and resizing do not.
+    settled = even & bright if lossy else (even & (gray > NOISE)) | (gray >= WHITE)
+    colors = levels[settled] if settled.any() else levels[bright]
+    label = np.median(colors, axis=0)
+    others = int((np.abs(colors - label) > NOISE * (1 + lossy)).any(axis=-1).sum()) if settled.any() else 0
+    if alone.any() or others > BLOCK * lossy or (not lossy and float(colors.max(axis=-1).min()) <= HALF):
         return MaskFacts(nothing, unclear=_named(values))
-    faint = even & (grey > 0) & (grey <= NOISE)
+    faint = even & (gray > 0) & (gray <= NOISE)
     count = 0 if lossy else int(faint.sum())
     return MaskFacts(
         mask,
         tuple(int(round(float(level))) for level in label),
         faint=count,
-        faintest=int(grey[faint].max()) if count else 0,
+        faintest=int(gray[faint].max()) if count else 0,
     )
 
 
 def _even(levels: np.ndarray, tolerance: float) -> np.ndarray:
-    """Where all eight neighbours have the same value as the pixel, in every channel."""
+    """Where all eight neighbors have the same value as the pixel, in every channel."""
     size = (3, 3, 1)
     rise = ndimage.maximum_filter(levels, size, mode="nearest") - ndimage.minimum_filter(levels, size, mode="nearest")
     return (rise <= tolerance).all(axis=-1)
 
 
 def _named(values: np.ndarray) -> str:
-    """The commonest values (or colours) in words, in ascending order."""
+    """The commonest values (or colors) in words, in ascending order."""
     flat = values.reshape(-1, values.shape[-1])
     found, counts = np.unique(flat, axis=0, return_counts=True) if values.shape[-1] > 1 else _unique(flat[:, 0])
     chosen = sorted(np.argsort(-counts, kind="stable")[:SHOWN].tolist())
     words = [f"{row[0]:g}" if len(row) == 1 else f"({', '.join(f'{v:g}' for v in row)})" for row in found[chosen]]
     more = f" and {len(found) - len(chosen)} more" if len(found) > len(chosen) else ""
-    return f"{'values' if values.shape[-1] == 1 else 'colours'} {', '.join(words)}{more}"
+    return f"{'values' if values.shape[-1] == 1 else 'colors'} {', '.join(words)}{more}"
 
 
 def _unique(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -199,7 +199,7 @@ def data_set_problems(found: Sequence[tuple[str, MaskFacts]]) -> list[Problem]:
         found: path and facts of every mask of the data set.
 
     Returns:
-        values that do not say what is foreground (one line for each set of values); labels of several colours; 0/1
+        values that do not say what is foreground (one line for each set of values); labels of several colors; 0/1
         beside 0/255 in one folder; more nearly black pixels than foreground.
     """
     problems = []
@@ -227,9 +227,9 @@ def _others(paths: Sequence[str]) -> str:
     return f"; and {len(paths) - 1} more mask(s) like it" if len(paths) > 1 else ""
 
 
-def _groups(labels: Sequence[tuple[str, Colour]]) -> dict[Colour, list[str]]:
+def _groups(labels: Sequence[tuple[str, Color]]) -> dict[Color, list[str]]:
     """Paths by label; labels that differ by noise only are one."""
-    groups: dict[Colour, list[str]] = {}
+    groups: dict[Color, list[str]] = {}
     common = Counter(label for _, label in labels)
     for label, _ in common.most_common():
         near = (known for known in groups if _near(known, label))
@@ -237,8 +237,8 @@ def _groups(labels: Sequence[tuple[str, Colour]]) -> dict[Colour, list[str]]:
     return groups
 
 
-def _near(a: Colour, b: Colour) -> bool:
-    first, second = (colour * 3 if len(colour) == 1 else colour for colour in (a, b))
+def _near(a: Color, b: Color) -> bool:
+    first, second = (color * 3 if len(color) == 1 else color for color in (a, b))
     return max(abs(x - y) for x, y in zip(first, second, strict=True)) <= 2 * NOISE
 
 

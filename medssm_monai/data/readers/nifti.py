@@ -1,10 +1,10 @@
-"""NIfTI files, looked at by their header first: how large, whether a voxel is a colour, whether values have a range.
+"""NIfTI files, looked at by their header first: how large, whether a voxel is a color, whether values have a range.
 
-A colour lies in a file as a voxel of several bytes (RGB24, RGBA32: what ITK makes of a colour picture) or as three or
+A color lies in a file as a voxel of several bytes (RGB24, RGBA32: what ITK makes of a color picture) or as three or
 four values of a voxel (a vector). The standard puts these on the fifth axis, ``(X, Y, Z, 1, 3)``, as 3D Slicer and
-SimpleITK do; writers that know less put them on the last axis there is. That axis is taken for one of colours where the
-header says so (an intent of vectors), or where the values are colours' (8 bits unsigned) and it is the fourth. Three
-axes without such an intent are three slices, never colours.
+SimpleITK do; writers that know less put them on the last axis there is. That axis is taken for one of colors where the
+header says so (an intent of vectors), or where the values are colors' (8 bits unsigned) and it is the fourth. Three
+axes without such an intent are three slices, never colors.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from ..errors import ImageReadError
 from .intensity import EIGHT_BITS, full_range_of_type
 from .limits import TooLargeError
 
-__all__ = ["NiftiFacts", "colours_last", "full_range_of_values", "nifti_facts"]
+__all__ = ["NiftiFacts", "colors_last", "full_range_of_values", "nifti_facts"]
 
 nib, _ = optional_import("nibabel")
 INTENT_OF_VECTORS = (1007, 2003, 2004)  # NIFTI_INTENT_VECTOR, RGB_VECTOR, RGBA_VECTOR
-COLOURS = (3, 4)
+COLORS = (3, 4)
 VECTOR_AXIS = 4  # the fifth, by the standard
 GZIP = b"\x1f\x8b"
 HEADER_BYTES = 1 << 21
@@ -40,10 +40,10 @@ class NiftiFacts:
     """What the header of a NIfTI file says.
 
     Attributes:
-        sides: axes of the image, without that of the colours.
+        sides: axes of the image, without that of the colors.
         shape: of the array that nibabel gives.
-        axis: of the colours in that array; None where there is none.
-        packed: whether a voxel is a colour of several bytes.
+        axis: of the colors in that array; None where there is none.
+        packed: whether a voxel is a color of several bytes.
         value_bytes: of one value in the file.
     """
 
@@ -54,8 +54,8 @@ class NiftiFacts:
     value_bytes: int
 
     @property
-    def colour(self) -> bool:
-        """Whether voxels are colours."""
+    def color(self) -> bool:
+        """Whether voxels are colors."""
         return self.packed or self.axis is not None
 
 
@@ -65,7 +65,7 @@ def nifti_facts(path: PathLike) -> NiftiFacts:
     Raises:
         TooLargeError: a header that claims extensions beyond 2 MiB.
         ImageReadError: other files that nibabel knows by the suffix (CIFTI-2), and complex or packed values other than
-            colours; and what nibabel raises for files that are none.
+            colors; and what nibabel raises for files that are none.
     """
     path = Path(path)
     _check_extensions(path)
@@ -77,13 +77,13 @@ def nifti_facts(path: PathLike) -> NiftiFacts:
         return NiftiFacts(shape, shape, None, True, 1)
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise ImageReadError(f"{path}: {dtype} values are no picture; save it as integers or float32.")
-    axis = _colour_axis(shape, dtype, int(image.header["intent_code"]))
+    axis = _color_axis(shape, dtype, int(image.header["intent_code"]))
     return NiftiFacts(shape if axis is None else shape[: min(axis, 3)], shape, axis, False, dtype.itemsize)
 
 
-def _colour_axis(shape: Sequence[int], dtype: np.dtype, intent: int) -> int | None:
+def _color_axis(shape: Sequence[int], dtype: np.dtype, intent: int) -> int | None:
     axis = len(shape) - 1
-    if axis < 2 or shape[axis] not in COLOURS or any(side > 1 for side in shape[3:axis]):
+    if axis < 2 or shape[axis] not in COLORS or any(side > 1 for side in shape[3:axis]):
         return None
     if axis == VECTOR_AXIS or intent in INTENT_OF_VECTORS:
         return axis
@@ -111,8 +111,8 @@ def _check_extensions(path: Path) -> None:
             raise TooLargeError(f"{path}: its header claims {offset:.0f} bytes before the image; save it again.")
 
 
-def colours_last(array: np.ndarray, facts: NiftiFacts) -> np.ndarray:
-    """``(*sides, C)`` of the array that nibabel gives, C = 3 for colours (alpha is dropped), else 1."""
+def colors_last(array: np.ndarray, facts: NiftiFacts) -> np.ndarray:
+    """``(*sides, C)`` of the array that nibabel gives, C = 3 for colors (alpha is dropped), else 1."""
     if facts.packed:
         return np.stack([array[name] for name in array.dtype.names[:3]], axis=-1)
     if facts.axis is None:

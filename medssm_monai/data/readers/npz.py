@@ -22,7 +22,7 @@ from .limits import TooLargeError, check_memory, check_size, check_unpacked
 __all__ = ["ARRAY", "NpzError", "npz_address", "npz_array", "npz_sample", "parse_npz_address"]
 
 ARRAY = "array"
-COLOUR_CHANNELS = (1, 3, 4)
+COLOR_CHANNELS = (1, 3, 4)
 
 
 class NpzError(ImageReadError):
@@ -90,18 +90,18 @@ def _check_header(file: Path, key: str, archive: zipfile.ZipFile) -> None:
         shape, _, dtype = read(stream)
     name = f"{file}: {key!r}"
     if len(shape) >= 3:
-        colours = has_channels(shape)
-        sides = shape[1:-1] if colours else shape[1:]
-        check_size(name, sides, 3 if len(sides) > 2 else 2, shape[-1] if colours else 1, dtype.itemsize)
+        colors = has_channels(shape)
+        sides = shape[1:-1] if colors else shape[1:]
+        check_size(name, sides, 3 if len(sides) > 2 else 2, shape[-1] if colors else 1, dtype.itemsize)
     size = int(np.prod(shape, dtype=object)) * dtype.itemsize
     check_memory(name, size)
     check_unpacked(name, size, member.compress_size)
 
 
 def has_channels(shape: Sequence[int]) -> bool:
-    """Whether the last axis of an image array ``(N, spatial..., [C])`` holds colours: five axes, or a last axis of 1, 3
+    """Whether the last axis of an image array ``(N, spatial..., [C])`` holds colors: five axes, or a last axis of 1, 3
     or 4 behind two spatial ones."""
-    return len(shape) == 5 or (len(shape) == 4 and shape[-1] in COLOUR_CHANNELS)
+    return len(shape) == 5 or (len(shape) == 4 and shape[-1] in COLOR_CHANNELS)
 
 
 def npz_sample(file: PathLike, key: str, index: int) -> tuple[np.ndarray, float | None]:

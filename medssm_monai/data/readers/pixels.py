@@ -18,7 +18,7 @@ class Pixels:
         full_range: value that stands for 1.0 (255, 65535, or 1 for 1-bit files); None when the file type has no fixed
             range (NIfTI and DICOM above 8 bits, floating-point TIFF).
         kind: ``"raster"``, ``"nifti"``, ``"dicom"`` or ``"array"`` (an image inside an ``.npz`` file).
-        lossy: True for formats whose compression adds small grey values (JPEG).
+        lossy: True for formats whose compression adds small gray values (JPEG).
         affine: ``(4, 4)`` of the (row, column) array; identity for raster files.
         file_shape: shape of the array as it lies in a NIfTI or DICOM file; ``(H, W)`` for raster files.
         file_affine: ``(4, 4)`` as written in the file.

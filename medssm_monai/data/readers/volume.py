@@ -17,7 +17,7 @@ from .files import DICOM, NIFTI, RASTER, file_kind
 from .image import to_channels, why_unreadable
 from .intensity import IntensityRange, range_metadata, to_unit_range
 from .limits import check_size
-from .nifti import colours_last, full_range_of_values, nifti_facts
+from .nifti import colors_last, full_range_of_values, nifti_facts
 from .npz import ARRAY, npz_sample, parse_npz_address
 from .series import dicom_series
 
@@ -73,12 +73,12 @@ def _loaded(path: Path, reader: ImageReader) -> MetaTensor:
 
 def _from_nifti(path: Path) -> MetaTensor:
     facts = nifti_facts(path)
-    check_size(path, facts.sides, 3, 3 if facts.colour else 1, facts.value_bytes)
-    if not facts.colour:
+    check_size(path, facts.sides, 3, 3 if facts.color else 1, facts.value_bytes)
+    if not facts.color:
         return _loaded(path, NibabelReader())
     reader = NibabelReader()
     array, meta = reader.get_data(reader.read(str(path)))
-    values = np.ascontiguousarray(np.moveaxis(colours_last(array, facts), -1, 0))
+    values = np.ascontiguousarray(np.moveaxis(colors_last(array, facts), -1, 0))
     meta |= {"filename_or_obj": str(path), "original_channel_dim": 0, "spatial_shape": np.asarray(facts.sides)}
     return MetaTensor(torch.from_numpy(values), meta=meta)
 
@@ -94,7 +94,7 @@ def read_volume(
     Args:
         path: NIfTI file, DICOM series folder, the address of an image in an ``.npz`` file, or an array in memory
             (:func:`~.arrays.array_pixels`), whose affine is that of the MetaTensor, else the identity.
-        channels: 1 (luma), 3 (grey repeated) or None (as in the file).
+        channels: 1 (luma), 3 (gray repeated) or None (as in the file).
         scale: to [0, 1], as :mod:`.intensity` says for each kind of file (a constant volume without
             a range of its own becomes 0).
         intensity: says what 16-bit arrays are divided by; by default 65535, with a warning where that is doubtful.
@@ -121,7 +121,7 @@ def read_volume(
     if not all(torch.isfinite(extreme) for extreme in torch.aminmax(volume)):
         raise ValueError(f"{path}: NaN or infinite values; repair the file or leave it out.")
     if volume.shape[0] not in (1, 3):
-        raise ImageReadError(f"{path}: {volume.shape[0]} values for each voxel; expected one, or three of a colour.")
+        raise ImageReadError(f"{path}: {volume.shape[0]} values for each voxel; expected one, or three of a color.")
     largest = float(volume.max())
     if channels is not None and volume.shape[0] != channels:
         last = to_channels(volume.moveaxis(0, -1).numpy(), channels)

@@ -24,7 +24,7 @@ class PatchEmbed(nn.Module):
 
 
 class PatchMerge(nn.Module):
-    """Halve the resolution: 2×2 neighbours concatenated (4C) → LayerNorm → Linear without bias to 2C."""
+    """Halve the resolution: 2×2 neighbors concatenated (4C) → LayerNorm → Linear without bias to 2C."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Layer normalisation over the channels of channel-first maps."""
+"""Layer normalization over the channels of channel-first maps."""
 
 from __future__ import annotations
 

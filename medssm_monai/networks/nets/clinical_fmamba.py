@@ -113,7 +113,7 @@ class ClinicalFMamba(nn.Module):
         if x.ndim != self.spatial_dims + 2 or x.shape[1] != 2:
             raise ValueError(
                 f"ClinicalFMamba in {self.spatial_dims}D takes two single-channel sources stacked as (B, 2, *spatial) "
-                f"with {self.spatial_dims} spatial axes, got {tuple(x.shape)}. Convert colour sources to their "
+                f"with {self.spatial_dims} spatial axes, got {tuple(x.shape)}. Convert color sources to their "
                 "luminance first (ExtractLuminanced), and choose spatial_dims by the images."
             )
         if isinstance(x, MetaTensor):  # its bookkeeping would run again in each of the hundreds of operations below

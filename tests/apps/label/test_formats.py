@@ -87,7 +87,7 @@ def test_nrrd_becomes_nifti_of_the_same_values_and_geometry(tmp_path, name):
 
 
 def test_masks_saved_as_nrrd_train_images_of_any_format(tmp_path):
-    labelled = {}
+    labeled = {}
     for number, (image, label) in enumerate([("png", "nrrd"), ("JPG", "seg.nrrd"), ("nrrd", "png"), ("png", "png")]):
         name, labels = f"case{number}", tmp_path / "labels"
         for folder, suffix, values in ((tmp_path / "studies", image, MASK * 100), (labels, label, MASK)):
@@ -97,25 +97,25 @@ def test_masks_saved_as_nrrd_train_images_of_any_format(tmp_path):
                 nrrd(path, values[None])
             else:
                 Image.fromarray(values * (255 if folder == labels else 1)).save(path)
-        labelled[name] = (tmp_path / "studies" / f"{name}.{image}", labels / f"{name}.{label}")
-    split = write_masks(tmp_path / "run" / "data", labelled, 0.5)
+        labeled[name] = (tmp_path / "studies" / f"{name}.{image}", labels / f"{name}.{label}")
+    split = write_masks(tmp_path / "run" / "data", labeled, 0.5)
     lists = segmentation_datalists(tmp_path / "run" / "data", layout="plain", split_file=split)
     items = [*lists["training"], *lists["validation"]]
-    assert sorted(item["name"] for item in items) == sorted(labelled)
+    assert sorted(item["name"] for item in items) == sorted(labeled)
     for item in items:
         assert (read_pixels(item["label"]).values[..., 0] > 0).sum() == MASK.sum()
         assert read_pixels(item["image"]).values.shape[:2] == MASK.shape
 
 
 def test_images_that_differ_in_their_suffix_train_beside_each_other(tmp_path):
-    labelled = {}
+    labeled = {}
     for image_id, name in (("same", "same.jpg"), ("same.png", "same.png")):  # ids of the datastore
         for folder in ("studies", "labels"):
             (tmp_path / folder).mkdir(exist_ok=True)
         Image.fromarray(MASK * 255).save(tmp_path / "studies" / name)
         Image.fromarray(MASK * 255).save(tmp_path / "labels" / f"{image_id}.png")
-        labelled[image_id] = (tmp_path / "studies" / name, tmp_path / "labels" / f"{image_id}.png")
-    split = write_masks(tmp_path / "run" / "data", labelled, 0.5)
+        labeled[image_id] = (tmp_path / "studies" / name, tmp_path / "labels" / f"{image_id}.png")
+    split = write_masks(tmp_path / "run" / "data", labeled, 0.5)
     lists = segmentation_datalists(tmp_path / "run" / "data", layout="plain", split_file=split)
     assert {item["name"] for item in [*lists["training"], *lists["validation"]]} == {"same", "same.png"}
 
@@ -195,7 +195,7 @@ def test_nrrd_headers_that_claim_or_do_what_no_image_does(tmp_path, header, word
 
 
 @pytest.mark.parametrize("flat", [True, False])
-def test_a_colour_nrrd_is_the_picture_it_shows(tmp_path, flat):
+def test_a_color_nrrd_is_the_picture_it_shows(tmp_path, flat):
     values = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     image = itk.image_from_array(values if flat else values[None], is_vector=True)
     itk.imwrite(image, str(tmp_path / "a.nrrd"), compression=True)

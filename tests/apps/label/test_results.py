@@ -62,12 +62,12 @@ def test_a_png_is_for_pictures(tmp_path, picture, slice_file):
     assert write_as(picture, tmp_path / "x.png", labels=True).is_file()
 
 
-def test_fused_images_keep_values_and_colours(tmp_path):
+def test_fused_images_keep_values_and_colors(tmp_path):
     values = np.random.default_rng(0).random((4, 5, 6)).astype(np.float32)
     nib.save(nib.Nifti1Image(values, AFFINE), tmp_path / "v.nii.gz")
     found = itk.imread(str(write_as(tmp_path / "v.nii.gz", tmp_path / "v.nrrd")))
     np.testing.assert_allclose(itk.array_from_image(found), values.T, atol=1e-6)
-    colours = np.random.default_rng(0).integers(0, 256, (8, 9, 3), dtype=np.uint8)
-    Image.fromarray(colours).save(tmp_path / "c.png")
+    colors = np.random.default_rng(0).integers(0, 256, (8, 9, 3), dtype=np.uint8)
+    Image.fromarray(colors).save(tmp_path / "c.png")
     found = itk.imread(str(write_as(tmp_path / "c.png", tmp_path / "c.nrrd")))
-    np.testing.assert_array_equal(itk.array_from_image(found)[0], colours)
+    np.testing.assert_array_equal(itk.array_from_image(found)[0], colors)

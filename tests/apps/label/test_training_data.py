@@ -29,8 +29,8 @@ def picture(tmp_path):
 @pytest.mark.parametrize(("count", "share", "validation"), [(2, 0.2, [1]), (10, 0.2, [4, 9]), (5, 0.9, [1, 3])])
 def test_masks_are_read_back_with_their_split(tmp_path, picture, count, share, validation):
     names = [f"case {i}" for i in range(count)]
-    labelled = {n: (picture("studies", f"{n}.png"), picture("labels", f"{n}.png")) for n in names}
-    split = write_masks(tmp_path / "run" / "data", labelled, share)
+    labeled = {n: (picture("studies", f"{n}.png"), picture("labels", f"{n}.png")) for n in names}
+    split = write_masks(tmp_path / "run" / "data", labeled, share)
     lists = segmentation_datalists(tmp_path / "run" / "data", layout="plain", split_file=split)
     assert [item["name"] for item in lists["validation"]] == [names[i] for i in validation]
     assert len(lists["training"]) == count - len(validation)
@@ -75,10 +75,10 @@ def test_studies_that_are_links_to_files_of_one_name_stay_as_they_are(tmp_path, 
 def test_a_link_is_never_written_through(tmp_path, picture):
     image = picture("studies", "a.png")
     before = image.read_bytes()
-    labelled = {name: (image, picture("labels", f"{name}.png")) for name in ("a", "b")}
-    write_masks(tmp_path / "run" / "data", labelled, 0.5)
+    labeled = {name: (image, picture("labels", f"{name}.png")) for name in ("a", "b")}
+    write_masks(tmp_path / "run" / "data", labeled, 0.5)
     with pytest.raises(FileExistsError, match="rename one of them"):
-        write_masks(tmp_path / "run" / "data", labelled, 0.5)
+        write_masks(tmp_path / "run" / "data", labeled, 0.5)
     assert image.read_bytes() == before
 
 
@@ -91,7 +91,7 @@ def test_too_few_labels_are_counted(tmp_path, picture):
     two = {n: (picture("studies", f"{n}.png"), "ring") for n in "ab"}
     with pytest.raises(ValueError, match=r"labels of \['ring'\] only"):
         write_classes(tmp_path / "data", two, (), 0.2)
-    with pytest.raises(ValueError, match=r"0 image\(s\) labelled 'smooth'"):
+    with pytest.raises(ValueError, match=r"0 image\(s\) labeled 'smooth'"):
         write_classes(tmp_path / "data", two, ("ring", "smooth"), 0.2)
     with pytest.raises(ValueError, match=r"0 complete pair\(s\)"):
         write_pairs(tmp_path / "data", {}, ("_a", "_b"), 0.2)

@@ -1,4 +1,4 @@
-"""Colours and 8 bits in NIfTI: the same numbers as in a PNG of the same picture, as 3D Slicer and ITK write them."""
+"""Colors and 8 bits in NIfTI: the same numbers as in a PNG of the same picture, as 3D Slicer and ITK write them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VECTOR = 1007
 
 
 def by_itk(values, path, as_pixel):
-    """As ITK writes a vector image (3D Slicer, SimpleITK), or pixels of colours."""
+    """As ITK writes a vector image (3D Slicer, SimpleITK), or pixels of colors."""
     kind = None if as_pixel else itk.VectorImage[itk.UC, values.ndim - 1]
     image = itk.image_from_array(values, is_vector=True) if as_pixel else itk.image_from_array(values, ttype=kind)
     itk.imwrite(image, str(path))
@@ -46,11 +46,11 @@ def by_nibabel(values, path, shape, intent=0):
     ],
     ids=["vector", "vector of 4", "pixel", "flat pixel", "fifth axis", "fourth axis", "alpha", "third axis, by intent"],
 )  # fmt: skip
-def test_a_colour_slice_is_the_picture_it_shows(tmp_path, write, shape):
-    path = tmp_path / "colour.nii.gz"
+def test_a_color_slice_is_the_picture_it_shows(tmp_path, write, shape):
+    path = tmp_path / "color.nii.gz"
     write(path)
     assert nib.load(path).shape == shape
-    expected = LoadImage2D()(save(RGB, tmp_path / "colour.png"))
+    expected = LoadImage2D()(save(RGB, tmp_path / "color.png"))
     found = LoadImage2D()(path)
     np.testing.assert_array_equal(found.numpy(), expected.numpy())
     np.testing.assert_allclose(found.numpy(), RGB.transpose(2, 0, 1) / 255, rtol=1e-6)
@@ -58,7 +58,7 @@ def test_a_colour_slice_is_the_picture_it_shows(tmp_path, write, shape):
     assert not is_volume(path)
 
 
-def test_a_mask_is_written_without_the_axis_of_the_colours(tmp_path):
+def test_a_mask_is_written_without_the_axis_of_the_colors(tmp_path):
     by_itk(RGB[None], tmp_path / "a.nii.gz", False)
     image = LoadImage2D()(tmp_path / "a.nii.gz")
     assert tuple(image.meta["file_shape"]) == (7, 5, 1, 0)
@@ -80,7 +80,7 @@ def test_a_mask_is_written_without_the_axis_of_the_colours(tmp_path):
         ((7, 5, 6, 3), np.uint8, 0),
     ],
 )
-def test_slices_time_points_and_volumes_are_no_colours_of_a_slice(tmp_path, shape, dtype, intent):
+def test_slices_time_points_and_volumes_are_no_colors_of_a_slice(tmp_path, shape, dtype, intent):
     image = nib.Nifti1Image(np.zeros(shape, dtype), np.eye(4))
     image.header["intent_code"] = intent
     nib.save(image, tmp_path / "a.nii")
@@ -97,13 +97,13 @@ def test_slices_time_points_and_volumes_are_no_colours_of_a_slice(tmp_path, shap
     ],
     ids=["vector", "pixel", "fourth axis"],
 )
-def test_a_colour_volume_is_read_as_its_luma(tmp_path, write):
+def test_a_color_volume_is_read_as_its_luma(tmp_path, write):
     values = np.random.default_rng(0).integers(0, 256, (4, 5, 6, 3), dtype=np.uint8)  # z, y, x
     write(values, tmp_path / "a.nii.gz")
     assert is_volume(tmp_path / "a.nii.gz")
-    colours = values.transpose(3, 2, 1, 0) / 255
-    np.testing.assert_allclose(read_volume(tmp_path / "a.nii.gz", channels=3).numpy(), colours, rtol=1e-6)
-    luma = np.tensordot([0.299, 0.587, 0.114], colours, 1)
+    colors = values.transpose(3, 2, 1, 0) / 255
+    np.testing.assert_allclose(read_volume(tmp_path / "a.nii.gz", channels=3).numpy(), colors, rtol=1e-6)
+    luma = np.tensordot([0.299, 0.587, 0.114], colors, 1)
     np.testing.assert_allclose(read_volume(tmp_path / "a.nii.gz").numpy()[0], luma, rtol=1e-5)
 
 
@@ -121,18 +121,18 @@ def scaled(values, path, slope=None):
 
 
 def test_eight_bits_are_divided_by_255_as_in_a_png(tmp_path):
-    grey = (RGB[..., 0] // 4 + 20).astype(np.uint8)  # neither 0 nor 255
-    assert grey.min() >= 20 and grey.max() < 90
-    expected = LoadImage2D(channels=1)(save(grey, tmp_path / "a.png")).numpy()
-    found = LoadImage2D(channels=1)(scaled(grey.T[..., None], tmp_path / "a.nii.gz")).numpy()
+    gray = (RGB[..., 0] // 4 + 20).astype(np.uint8)  # neither 0 nor 255
+    assert gray.min() >= 20 and gray.max() < 90
+    expected = LoadImage2D(channels=1)(save(gray, tmp_path / "a.png")).numpy()
+    found = LoadImage2D(channels=1)(scaled(gray.T[..., None], tmp_path / "a.nii.gz")).numpy()
     np.testing.assert_array_equal(found, expected)
-    np.testing.assert_allclose(found[0], grey / 255, rtol=1e-6)
+    np.testing.assert_allclose(found[0], gray / 255, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("dtype", "slope"), [(np.uint8, 0.5), (np.int16, None), (np.uint16, None), (np.float32, None)])
 def test_other_values_have_no_range_but_their_own(tmp_path, dtype, slope):
-    grey = (RGB[..., 0] // 4 + 20).astype(dtype)
-    found = LoadImage2D(channels=1)(scaled(grey.T[..., None], tmp_path / "a.nii.gz", slope)).numpy()
+    gray = (RGB[..., 0] // 4 + 20).astype(dtype)
+    found = LoadImage2D(channels=1)(scaled(gray.T[..., None], tmp_path / "a.nii.gz", slope)).numpy()
     assert (found.min(), found.max()) == (0, 1)
 
 
