@@ -78,7 +78,10 @@ def configs() -> Iterable[tuple[str, Any]]:
     """Every value of the bundles' configs, and whether each name of ours in them can be found."""
     for bundle in BUNDLES:
         for file in sorted((bundle.folder / "configs").glob("*.yaml")):
-            if file.name == "ablations.yaml":  # a plan of trainings, no config of MONAI's
+            if file.name in (
+                "ablations.yaml",
+                "settings.yaml",
+            ):  # a plan of trainings, and facts: no configs of MONAI's
                 continue
             config = ConfigParser.load_config_file(str(file))
             yield from _leaves(f"{bundle.name}/{file.name}", config)

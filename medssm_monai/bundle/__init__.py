@@ -14,6 +14,7 @@ from .console import show_root_cause, tidy_console
 from .find import BUNDLES_VARIABLE, bundle_config, bundle_places, find_bundle, find_bundle_root, list_bundles
 from .interruption import end_on_signals, was_interrupted
 from .known_keys import require_known_keys, unknown_keys
+from .network import build_network
 from .predictions import ClassificationPrediction, FusionPrediction, SegmentationPrediction
 from .predictor import Predictor, load
 from .publish import publish_weights
@@ -33,6 +34,7 @@ __all__ = [
     "SegmentationTask",
     "bundle_config",
     "bundle_places",
+    "build_network",
     "choose_checkpoint",
     "claim_run",
     "describe_weights",

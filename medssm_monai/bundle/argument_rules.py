@@ -24,6 +24,7 @@ __all__ = [
     "numbers",
     "plain",
     "require_affordable",
+    "settings_arguments",
     "text",
     "whole",
     "wholes",
@@ -210,6 +211,20 @@ def wrong_argument(variant: str, arguments: Mapping[str, Any]) -> tuple[str, Any
     return None
 
 
+def settings_arguments(variant: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a network that have settings of their own, by the names of the arguments.
+
+    Args:
+        variant: name of the network; of one that this package does not have every such setting is an argument.
+        settings: of them ``spatial_dims``, ``in_channels``, ``patch_size``, ``image_size`` and ``class_names``, where
+            they are there and the network takes them.
+    """
+    known = network_arguments(variant)
+    given = {key: len(settings[key]) if key == "class_names" else settings[key] for key in OWN if key in settings}
+    named = {OF_SETTINGS.get(key, key): value for key, value in given.items()}
+    return {name: value for name, value in named.items() if known is None or name in known}
+
+
 def require_affordable(settings: Mapping[str, Any]) -> None:
     """Refuse a network with more than :data:`MOST_PARAMETERS` parameters, counted without building it in memory.
 
@@ -225,10 +240,7 @@ def require_affordable(settings: Mapping[str, Any]) -> None:
     defaults = network_arguments(variant) if isinstance(variant, str) else None
     if defaults is None:
         return
-    for key in OWN:
-        name = OF_SETTINGS.get(key, key)
-        if name in defaults and key in settings:
-            given[name] = len(settings[key]) if key == "class_names" else settings[key]
+    given |= settings_arguments(str(variant), settings)
     defaults = {**defaults, "img_size": [defaults["img_size"]] * 2} if "img_size" in defaults else defaults
     large = any(_size(given[name]) > LARGE * max(_size(defaults[name]), 1) for name in given)
     if not large and given.get("fusion", "gap") == "gap":  # other fusions have weights for every token

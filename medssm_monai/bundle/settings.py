@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from ..utils.files import file_sha256, replace_file
 from .settings_schema import RESTORE, check_settings
 
@@ -87,16 +89,25 @@ def update_model_settings(ckpt_path: str | os.PathLike[str], **changes: Any) -> 
     write_model_settings(ckpt_path, {**(saved_settings(ckpt_path) or {}), **changes})
 
 
-def read_model_settings(ckpt_path: str | os.PathLike[str], defaults: Mapping[str, Any]) -> dict[str, Any]:
+def read_model_settings(
+    ckpt_path: str | os.PathLike[str], defaults: Mapping[str, Any] | str | os.PathLike[str]
+) -> dict[str, Any]:
     """Settings of a checkpoint: those beside it, over ``defaults``; without the reserved keys.
+
+    Args:
+        ckpt_path: the checkpoint.
+        defaults: settings and their values where the file beside the checkpoint says nothing, or the YAML file that
+            holds them, ``configs/settings.yaml`` of a bundle.
 
     Without a settings file the defaults are used, with a warning when the checkpoint exists. Settings that name the
     weights they belong to are compared with them; those of earlier versions, which do not, are taken as they are.
 
     Raises:
+        FileNotFoundError: no file of defaults.
         ValueError: when the file is no JSON object, holds a key that ``defaults`` lacks, or a value that no training
             would have written, or belongs to other weights.
     """
+    defaults = defaults if isinstance(defaults, Mapping) else _defaults_of(Path(defaults))
     path = settings_file(ckpt_path)
     saved = _of_these_weights(ckpt_path)
     if saved is None:
@@ -110,6 +121,19 @@ def read_model_settings(ckpt_path: str | os.PathLike[str], defaults: Mapping[str
         meant = ", ".join(f"{key!r} (meant: {near[key][0]!r}?)" if near[key] else repr(key) for key in unknown)
         raise ValueError(f"{path} must be an object with keys among {sorted(defaults)}, but holds {meant}. {RESTORE}")
     return {**defaults, **settings}
+
+
+def _defaults_of(path: Path) -> dict[str, Any]:
+    """Settings and their defaults out of a bundle's file.
+
+    Raises:
+        FileNotFoundError: no such file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no {path}, which names a bundle's settings and their defaults. Restore it from the package's bundle."
+        )
+    return dict(yaml.safe_load(path.read_text(encoding="utf8")))
 
 
 def _of_these_weights(ckpt_path: str | os.PathLike[str]) -> dict[str, Any] | None:

@@ -1,0 +1,75 @@
+"""Networks as bundles build them from settings."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from medssm_monai import get_network
+from medssm_monai.bundle import build_network, read_model_settings
+
+SETTINGS = {
+    "mamba_mis_s": ({"in_channels": 1, "image_size": [32, 32]}, {}, {"in_channels": 1, "img_size": [32, 32]}),
+    "medconvmamba_t": (
+        {"image_size": [32, 32], "patch_size": 8, "class_names": ["a", "b", "c"], "temperature": 1.5},
+        {"depth": 1},
+        {"img_size": [32, 32], "patch_size": 8, "num_classes": 3, "depth": 1},
+    ),
+    "medspectralnet": ({"spatial_dims": 3, "image_size": [32] * 3, "mean": [0.5]}, {}, {"spatial_dims": 3}),
+    "clinical_fmamba_2d": ({"roi_size": [32, 32], "sources": ["a", "b"]}, {"depth": 1}, {"depth": 1}),
+}
+
+
+@pytest.mark.parametrize("variant", SETTINGS)
+def test_settings_become_the_arguments_that_the_network_takes(variant):
+    settings, further, arguments = SETTINGS[variant]
+    torch.manual_seed(0)
+    built = build_network(variant, {**settings, "network_args": further})
+    torch.manual_seed(0)
+    expected = get_network(variant, **arguments).state_dict()
+    assert built.state_dict().keys() == expected.keys()
+    assert all(torch.equal(value, expected[key]) for key, value in built.state_dict().items())
+
+
+def test_arguments_of_a_config_are_passed_on():
+    assert build_network("medconvmamba_t", {"image_size": [32, 32]}, num_classes=5, depth=1).head.out_features == 5
+
+
+def test_weights_to_start_from_are_taken(tmp_path):
+    settings = {"network_args": {"depth": 1, "exchange_rounds": 1}}
+    first = build_network("clinical_fmamba_2d", settings)
+    torch.save(first.state_dict(), tmp_path / "model.pt")
+    again = build_network("clinical_fmamba_2d", settings, init_from=tmp_path / "model.pt").state_dict()
+    assert all(torch.equal(value, again[key]) for key, value in first.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("variant", "settings", "arguments", "error", "said"),
+    [
+        (
+            "mamba_mis_s",
+            {"in_channels": 3, "network_args": {"in_channels": 1}},
+            {},
+            ValueError,
+            "settings of their own",
+        ),
+        ("mamba_mis_s", {"image_size": [32, 32]}, {"img_size": [64, 64]}, ValueError, "img_size have settings"),
+        ("mamba_mis_xxl", {}, {}, ValueError, "unknown network"),
+        ("mamba_mis_s", {"network_args": {"wings": 2}}, {}, TypeError, "wings"),
+        ("mamba_mis_s", {}, {"init_from": "nowhere.pt"}, FileNotFoundError, "nowhere.pt"),
+    ],
+)
+def test_what_makes_no_network_is_refused(variant, settings, arguments, error, said):
+    with pytest.raises(error, match=said):
+        build_network(variant, settings, **arguments)
+
+
+def test_defaults_of_settings_come_from_the_bundle_s_file(tmp_path):
+    (tmp_path / "settings.yaml").write_text("variant: mamba_mis_s\nimage_size: [64, 64]\n")
+    found = read_model_settings(tmp_path / "model.pt", tmp_path / "settings.yaml")
+    assert found == {"variant": "mamba_mis_s", "image_size": [64, 64]}
+
+
+def test_a_bundle_without_that_file_says_what_is_missing(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no .*settings\.yaml, which names"):
+        read_model_settings(tmp_path / "model.pt", tmp_path / "settings.yaml")
