@@ -77,7 +77,7 @@ def test_version_is_a_version_and_the_changelog_says_what_it_brought(bundle):
     )
 
 
-@pytest.mark.parametrize("section", ["Export", "Inference", "Limitations", "References", "Licence"])
+@pytest.mark.parametrize("section", ["Export", "Inference", "Limitations", "References", "License"])
 @every_bundle
 def test_docs_have_the_section(bundle, section):
     assert f"\n## {section}\n" in (bundle.folder / "docs" / "README.md").read_text()
