@@ -57,13 +57,12 @@ def test_networks_makes_a_row_for_each_and_a_table():
     assert len(networks.table(rows).splitlines()) == 4
 
 
-def test_loss_curves_of_one_start_begin_alike(monkeypatch):
+def test_loss_curves_give_a_loss_for_each_step(monkeypatch):
     for name, value in {"IMAGES": 2, "BATCH": 2, "SIZE": 32}.items():
         monkeypatch.setattr(loss_curves, name, value)
     images, masks = torch.rand(2, 3, 32, 32), torch.rand(2, 1, 32, 32).gt(0.5).float()
-    first = loss_curves.losses(images, masks, 1, "blocked", torch.float32, 0.0)
-    assert torch.equal(first, loss_curves.losses(images, masks, 1, "blocked", torch.float32, 0.0))
-    assert first.shape == (1,) and first.isfinite().all()
+    losses = loss_curves.losses(images, masks, 1, "blocked", torch.float32, 0.0)
+    assert losses.shape == (1,) and losses.isfinite().all()
 
 
 def test_time_and_memory_are_positive():
