@@ -27,8 +27,8 @@ import torch
 from torch import nn
 
 from medssm_monai import get_network, register
+from medssm_monai.networks.complexity import Complexity, count_complexity
 from medssm_monai.ops import use_backend
-from medssm_monai.utils.complexity import Complexity, count_complexity
 
 from .comparison_networks import COMPARISONS
 from .timing import high_water, timed

@@ -14,7 +14,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(registry, name)
     if name == "load":
-        from .apps import load
+        from .bundle import load
 
         return load
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from medssm_monai.data import classification_datalists, segmentation_datalists
-from medssm_monai.data.medmnist_facts import MEDMNIST
+from medssm_monai.data.datalists.medmnist_facts import MEDMNIST
 
 __all__ = ["DATA_SETS", "DataSet"]
 

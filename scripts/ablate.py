@@ -31,7 +31,7 @@ from _ablation_table import markdown, write_csv  # noqa: E402
 from _environment import DEFAULTS, say  # noqa: E402
 from monai.bundle import ConfigParser  # noqa: E402
 
-from medssm_monai.utils.complexity import count_complexity  # noqa: E402
+from medssm_monai.networks.complexity import count_complexity  # noqa: E402
 
 
 class RowError(RuntimeError):

@@ -18,9 +18,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch  # noqa: E402
 
-from medssm_monai.utils import file_sha256, write_model_settings  # noqa: E402
-from medssm_monai.utils.checkpoint import read_weights  # noqa: E402
-from medssm_monai.utils.model_settings import WEIGHTS_SHA256, saved_settings  # noqa: E402
+from medssm_monai.bundle import write_model_settings  # noqa: E402
+from medssm_monai.bundle.checkpoint import read_weights  # noqa: E402
+from medssm_monai.bundle.settings import WEIGHTS_SHA256, saved_settings  # noqa: E402
+from medssm_monai.utils import file_sha256
 
 __all__ = ["LIMIT", "halved", "main"]
 

@@ -1,31 +1,28 @@
-"""Datalists, split files, the demo sets and the 2D image reader."""
+"""Datalists, split files, the demo sets and the readers of images."""
 
 from __future__ import annotations
 
-from .class_demo import CLASS_DEMO_COUNTS, CLASS_DEMO_SIZE, class_demo_sample, prepare_class_demo
-from .class_splits import write_split
-from .classification import classification_datalists
-from .demo import DEMO, DEMO_COUNTS, DEMO_SIZE, demo_sample, prepare_demo
-from .errors import DatalistError, Problem
-from .fusion import fusion_datalists
-from .fusion_demo import (
+from .datalists.classification import classification_datalists
+from .datalists.classification_splits import write_split
+from .datalists.fusion import fusion_datalists
+from .datalists.inference import image_datalist, pair_datalist
+from .datalists.samples import ClassificationDatalists
+from .datalists.segmentation import segmentation_datalists
+from .datalists.splits import make_split, read_split
+from .demo.classification import CLASS_DEMO_COUNTS, CLASS_DEMO_SIZE, class_demo_sample, prepare_class_demo
+from .demo.fusion import (
     FUSION_DEMO_COUNTS,
     FUSION_DEMO_SIZE,
     FUSION_DEMO_SOURCES,
     fusion_demo_sample,
     prepare_fusion_demo,
 )
-from .image_fit import require_fitting_images
-from .image_reader import ImageReadError, Reader2D
-from .images import image_datalist
-from .limits import TooLargeError
-from .mask import MaskValuesError
-from .naming import dataset_name
-from .pairs import pair_datalist
-from .root import is_demo
-from .samples import ClassificationDatalists
-from .segmentation import segmentation_datalists
-from .splits import make_split, read_split
+from .demo.segmentation import DEMO, DEMO_COUNTS, DEMO_SIZE, demo_sample, prepare_demo
+from .errors import DatalistError, Problem
+from .readers.image import ImageReadError, Reader2D
+from .readers.limits import TooLargeError
+from .readers.mask import MaskValuesError
+from .root import dataset_name, is_demo
 from .tolerant import TolerantDataset, keep_items
 from .when_used import WhenUsed
 
@@ -33,10 +30,6 @@ __all__ = [
     "CLASS_DEMO_COUNTS",
     "CLASS_DEMO_SIZE",
     "ClassificationDatalists",
-    "class_demo_sample",
-    "classification_datalists",
-    "prepare_class_demo",
-    "write_split",
     "DEMO",
     "DEMO_COUNTS",
     "DEMO_SIZE",
@@ -51,6 +44,8 @@ __all__ = [
     "TolerantDataset",
     "TooLargeError",
     "WhenUsed",
+    "class_demo_sample",
+    "classification_datalists",
     "dataset_name",
     "demo_sample",
     "fusion_datalists",
@@ -60,9 +55,10 @@ __all__ = [
     "keep_items",
     "make_split",
     "pair_datalist",
+    "prepare_class_demo",
     "prepare_demo",
     "prepare_fusion_demo",
     "read_split",
-    "require_fitting_images",
     "segmentation_datalists",
+    "write_split",
 ]

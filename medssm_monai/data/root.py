@@ -1,4 +1,5 @@
-"""The folder a run starts from: an existing one, or the word that asks for the embedded demo set."""
+"""The folder a run starts from: an existing one or the word that asks for the demo set, and how a data set is
+called."""
 
 from __future__ import annotations
 
@@ -7,11 +8,11 @@ from pathlib import Path
 
 from monai.config import PathLike
 
+from ..utils.command_line import typed_option
 from ..utils.shown_names import remember_data
-from ..utils.typed_option import typed_option
-from .demo import DEMO
+from .demo.segmentation import DEMO
 
-__all__ = ["existing_path", "existing_folder", "is_demo"]
+__all__ = ["dataset_name", "existing_folder", "existing_path", "is_demo"]
 
 
 def is_demo(dataset_dir: PathLike) -> bool:
@@ -49,3 +50,15 @@ def existing_folder(dataset_dir: PathLike, holding: str = "images and masks") ->
     if not root.is_dir():
         raise NotADirectoryError(f"dataset_dir {root} is a file; name the folder that holds the {holding}.")
     return root
+
+
+def dataset_name(dataset_dir: PathLike) -> str:
+    """``"demo"`` for the embedded synthetic demo set, else the name of the folder or file.
+
+    A folder that is itself called ``demo`` is named ``demo_folder``, so that it is never taken for the demo set.
+    """
+    if is_demo(dataset_dir):
+        return DEMO
+    name = Path(str(typed_option(dataset_dir, "dataset_dir"))).expanduser().resolve().name or "root"
+    name = name.encode("utf-8", "replace").decode("utf-8")  # trackers and pages store UTF-8
+    return "demo_folder" if name == DEMO else name

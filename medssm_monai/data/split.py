@@ -29,17 +29,17 @@ from sklearn.model_selection import KFold, StratifiedGroupKFold, StratifiedKFold
 
 from ..utils.shown_names import shown_name
 from ..utils.text_files import printable
-from .check import raise_for
-from .class_splits import random_parts, torn_groups
-from .class_tables import add_groups, drop_listed
-from .classification import read_samples
-from .drawing import FRACTIONS, draw_parts
+from .datalists.checks import raise_for
+from .datalists.classification import read_samples
+from .datalists.classification_splits import random_parts, torn_groups
+from .datalists.drawing import FRACTIONS, draw_parts
+from .datalists.fusion import fusion_pairs
+from .datalists.groups import add_groups, drop_listed
+from .datalists.segmentation_layouts import LAYOUTS, detect_layout
+from .datalists.splits import PARTS, write_parts
+from .datalists.tables import IMAGE_COLUMNS, read_table
 from .errors import DatalistError
-from .fusion import fusion_pairs
-from .layouts import LAYOUTS, detect_layout
 from .root import existing_path
-from .splits import PARTS, write_parts
-from .tables import IMAGE_COLUMNS, read_table
 
 __all__ = ["draw_folds", "main"]
 

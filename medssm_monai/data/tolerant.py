@@ -8,7 +8,7 @@ from typing import Any
 
 from monai.data import Dataset
 
-from ..utils.failures import Failure
+from ..utils.errors import Failure
 
 __all__ = ["READ", "TolerantDataset", "keep_items"]
 
@@ -17,7 +17,7 @@ READ = "read"
 
 class TolerantDataset(Dataset):
     """MONAI's ``Dataset``, but an item that cannot be read or prepared becomes a
-    :class:`~medssm_monai.utils.failures.Failure`.
+    :class:`~medssm_monai.utils.errors.Failure`.
 
     For :class:`~medssm_monai.engines.BulkEvaluator`, with ``collate_fn`` :func:`keep_items` of the loader, any batch
     size and any number of workers.

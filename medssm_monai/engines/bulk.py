@@ -14,11 +14,10 @@ from monai.engines.utils import engine_apply_transform
 from monai.inferers import Inferer
 from monai.transforms import Transform
 
-from ..handlers.batch_files import item_file
 from ..utils.command_line import run_by_monai
-from ..utils.failures import Failure, describe_error, ends_the_run
-from ..utils.root_cause import root_cause
+from ..utils.errors import Failure, describe_error, ends_the_run, root_cause
 from ..utils.shown_names import shown_text
+from .batch_items import item_file
 
 __all__ = ["BulkEvaluator"]
 
@@ -33,7 +32,7 @@ class BulkEvaluator(SupervisedEvaluator):
 
     An item may fail when it is read or prepared (:class:`~medssm_monai.data.TolerantDataset`), in the network, in the
     post-processing, which saves results too, and in handlers that ask for it
-    (:func:`~medssm_monai.handlers.bulk_items.item_stage`). A batch that fails as a whole is repeated item by item.
+    (:func:`~medssm_monai.engines.batch_items.item_stage`). A batch that fails as a whole is repeated item by item.
     What would fail every further item (a full disk, a device that is lost) and what is no error
     (``KeyboardInterrupt``, ``SystemExit``) ends the run as ever.
 
@@ -47,7 +46,7 @@ class BulkEvaluator(SupervisedEvaluator):
         kwargs: further arguments of MONAI's evaluator; items are always decollated.
 
     Attributes:
-        failures: a :class:`~medssm_monai.utils.failures.Failure` for each item that failed in the last run.
+        failures: a :class:`~medssm_monai.utils.errors.Failure` for each item that failed in the last run.
         seen: how many items the last run came to.
     """
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..utils.closing import closing_block
+from ..bundle.closing import closing_block
 from ..utils.command_line import as_typed, python_name
-from ..utils.folders import shown_path
+from ..utils.files import shown_path
 from .report import ExportReport
 
 __all__ = ["close_export"]

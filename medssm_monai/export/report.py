@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
-import platform
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..utils.text_files import markdown_text, write_text
+from ..utils.versions import package_versions
 from .checks import Check
 
-__all__ = ["ExportReport", "FormatReport", "versions"]
+__all__ = ["ExportReport", "FormatReport"]
 
 PACKAGES = ("medssm-monai", "torch", "monai", "numpy", "onnx", "onnxruntime", "onnxscript")
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that are installed, by name."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 @dataclass
@@ -86,7 +74,7 @@ class ExportReport:
     eager: str
     eager_seconds: float | None = None
     formats: list[FormatReport] = field(default_factory=list)
-    versions: dict[str, str] = field(default_factory=versions)
+    versions: dict[str, str] = field(default_factory=lambda: package_versions(PACKAGES))
     page: Path | None = field(default=None, init=False, repr=False, compare=False)
 
     @property

@@ -11,9 +11,9 @@ import torch
 from monai.bundle import ConfigParser
 from torch import Tensor
 
+from ..bundle.config import literal
 from ..data import prepare_class_demo, prepare_demo, prepare_fusion_demo
 from ..utils import unwrapped
-from ..utils.literal import literal
 from ..utils.shown_names import shown_name
 from .source import Source
 

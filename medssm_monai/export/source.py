@@ -13,10 +13,9 @@ import torch
 from monai.bundle import ConfigParser
 from torch import nn
 
-from ..apps.config import read_inference_config
-from ..utils import describe_weights, load_weights, require_weights
-from ..utils.bundles import bundle_config, find_bundle
-from ..utils.literal import literal
+from ..bundle import describe_weights, load_weights, require_weights
+from ..bundle.config import literal, read_inference_config
+from ..bundle.find import bundle_config, find_bundle
 
 __all__ = ["Source", "open_source"]
 
@@ -68,7 +67,7 @@ def open_source(
     """Open a bundle by its folder or name and build its network.
 
     Args:
-        bundle: as :func:`~medssm_monai.apps.find_bundle` takes it.
+        bundle: as :func:`~medssm_monai.bundle.find_bundle` takes it.
         ckpt_path: weights; default those the bundle's inference takes.
         untrained: no weights, but random ones of ``seed``; to try the export of a network before its training.
         overrides: other values for keys of ``inference.yaml``; texts are taken as they are.

@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 
-from medssm_monai.handlers.checkpoints import serialised, sha256_of, unwrapped_network, write_checkpoint
-from medssm_monai.handlers.evaluation_report import is_best_epoch
-from medssm_monai.utils import keep_previous, write_model_settings
-from medssm_monai.utils.settings_schema import check_settings
+from ..bundle import write_model_settings
+from ..bundle.settings_schema import check_settings
+from ..utils import keep_previous
+from .checkpoints import serialised, sha256_of, unwrapped_network, write_checkpoint
+from .evaluation_report import is_best_epoch
 
 __all__ = ["BestModel"]
 
@@ -23,22 +24,21 @@ logger = logging.getLogger(__name__)
 
 
 class BestModel:
-    """
-    Ignite handler for the evaluator of a training: whenever a validation gives the best key metric so far, write
+    """Ignite handler for the evaluator of a training: whenever a validation gives the best key metric so far, write
     ``model.pt`` and ``model.json`` into the run's folder, each in one step, the weights first.
 
-    The best score, its epoch, its weights and its settings are part of the training's state (`state_dict`): a resumed
+    The best score, its epoch, its weights and its settings are part of the training's state (``state_dict``): a resumed
     training goes on with the best of the whole run, and what an epoch left that did not come to its end, and is done
     again, is put right. Files of another run in that folder are kept under a dated name when the first best weights of
     this one are ready.
 
     Args:
         save_dir: folder of the run.
-        network: the network; `DistributedDataParallel` around it is taken off.
+        network: the network; ``DistributedDataParallel`` around it is taken off.
         settings: what inference needs to build the network again; written with two further keys, ``weights_sha256``
             (of ``model.pt``) and ``trained_on``.
         data_name: what the run learns from, for ``trained_on``.
-        fitted: settings that the evaluation finds out: names in `engine.state.metrics`, by handlers before this one.
+        fitted: settings that the evaluation finds out: names in ``engine.state.metrics``, by handlers before this one.
         filename: name of the weights; the settings have the same one with the ending ``.json``.
         save: ``False`` writes nothing (ranks other than 0).
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from medssm_monai.handlers.mlflow import new_run_name
-from medssm_monai.utils import replace_file
+from ..utils import replace_file
+from .mlflow import new_run_name
 
 __all__ = [
     "CheckpointError",

@@ -12,14 +12,18 @@ import torch
 from ignite.engine import Engine
 from monai.utils import CommonKeys
 
-from medssm_monai.handlers.classification_files import write_classification_report, write_pictures
-from medssm_monai.handlers.classification_summary import ClassifiedImage, summarise_classification
-from medssm_monai.handlers.evaluation_report import EvaluationReport, gather_lists
-from medssm_monai.handlers.predictions_csv import write_predictions
-from medssm_monai.handlers.report_files import write_summary
-from medssm_monai.metrics.calibration import CALIBRATION_BINS
-from medssm_monai.metrics.predictions import as_predictions
-from medssm_monai.utils.shown_names import shown_name
+from ..metrics.calibration import CALIBRATION_BINS
+from ..metrics.predictions import as_predictions
+from ..reports.classification import (
+    ClassifiedImage,
+    summarise_classification,
+    write_classification_report,
+    write_pictures,
+)
+from ..reports.predictions_table import write_predictions
+from ..reports.summary import write_summary
+from ..utils.shown_names import shown_name
+from .evaluation_report import EvaluationReport, gather_lists
 
 __all__ = ["ClassificationReport"]
 
@@ -27,45 +31,44 @@ logger = logging.getLogger(__name__)
 
 
 class ClassificationReport(EvaluationReport):
-    """
-    Ignite handler for a MONAI evaluator: collects probabilities and labels, and writes the report when the evaluation
-    is complete.
+    """Ignite handler for a MONAI evaluator: collects probabilities and labels, and writes the report when the
+    evaluation is complete.
 
-    Reads `pred` and `label` of each decollated item in `engine.state.output` after post-processing: `pred` holds the
-    class probabilities `(K,)` (softmax), `label` the class number, 0 to K - 1. Writes to `output_dir`, each file in one
-    step so that an interruption never leaves half of one:
+    Reads ``pred`` and ``label`` of each decollated item in ``engine.state.output`` after post-processing: ``pred``
+    holds the class probabilities ``(K,)`` (softmax), ``label`` the class number, 0 to K - 1. Writes to ``output_dir``,
+    each file in one step so that an interruption never leaves half of one:
 
-    * `per_image.csv`: one row per image with its file, label, predicted class, confidence, whether it is right, and
+    * ``per_image.csv``: one row per image with its file, label, predicted class, confidence, whether it is right, and
       the probability of each class;
-    * `summary.json`, `report.md`: `classification_metrics` and `per_class_metrics` with bootstrap intervals, the
-      confusion matrix, the errors of highest confidence, warnings (few images, classes without any), settings and
+    * ``summary.json``, ``report.md``: ``classification_metrics`` and ``per_class_metrics`` with bootstrap intervals,
+      the confusion matrix, the errors of highest confidence, warnings (few images, classes without any), settings and
       versions;
-    * `confusion_matrix.png`, `roc_curves.png`, `pr_curves.png`, `reliability.png`.
+    * ``confusion_matrix.png``, ``roc_curves.png``, ``pr_curves.png``, ``reliability.png``.
 
-    The figures are also put into `engine.state.metrics` as `<name>_<metric>` (`test_accuracy`, `test_f1_macro`,
-    `test_roc_auc`, ...), where early stopping and trackers attached after this handler find them. MONAI compares its
-    key metric before handlers run: use `medssm_monai.metrics.cumulative.ClassificationMetric` for that one. Run
+    The figures are also put into ``engine.state.metrics`` as ``<name>_<metric>`` (``test_accuracy``, ``test_f1_macro``,
+    ``test_roc_auc``, ...), where early stopping and trackers attached after this handler find them. MONAI compares its
+    key metric before handlers run: use ``medssm_monai.metrics.classification.ClassificationMetric`` for that one. Run
     distributed, all ranks' images are gathered, an image that a sampler repeated counts once, and rank 0 writes.
 
     Args:
         output_dir: folder of the report; created when missing. Files of an earlier evaluation there are replaced.
-        class_names: names of the classes in the order of the network's outputs; `None` calls them `class_0`, ...
-        name: name of the evaluation, for example `"test"`.
-        data_name: name of the data set; `"demo"` appears as "demo (synthetic)" wherever the report is read.
+        class_names: names of the classes in the order of the network's outputs; ``None`` calls them ``class_0``, ...
+        name: name of the evaluation, for example ``"test"``.
+        data_name: name of the data set; ``"demo"`` appears as "demo (synthetic)" wherever the report is read.
         only_best: for the validation during training: write only when the evaluator's key metric is the best so far,
             so that the report belongs to the best checkpoint.
         group: which images belong together (patient, lesion), so that intervals resample groups: a function from the
-            file name to the group, or a regular expression whose first bracket (or whole match) is the group. `None`
-            takes the items' own entry `group` where every item has one.
+            file name to the group, or a regular expression whose first bracket (or whole match) is the group. ``None``
+            takes the items' own entry ``group`` where every item has one.
         details: further facts for the report, for example temperature or checkpoint.
         n_resamples: resamples of the bootstrap (95 %, seed 0).
         bins: of the expected calibration error and the reliability diagram.
         pictures: draw the PNG files.
 
     Raises:
-        ValueError: fewer than two class names (at once); items that are no decollated dicts with `pred` and `label`,
-            probabilities for another number of classes, no probabilities at all (logits, NaN), labels outside the
-            range (naming the file); `group` that fits no file name.
+        ValueError: fewer than two class names (at once); items that are no decollated dicts with ``pred`` and
+            ``label``, probabilities for another number of classes, no probabilities at all (logits, NaN), labels
+            outside the range (naming the file); ``group`` that fits no file name.
         PermissionError: the output folder is not writable (when the evaluation starts).
     """
 

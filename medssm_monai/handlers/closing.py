@@ -1,4 +1,5 @@
-"""What a bundle's training, evaluation and inference say when they have ended well; called in a config's `finalize`."""
+"""What a bundle's training, evaluation and inference say when they have ended well; called in a config's
+``finalize``."""
 
 from __future__ import annotations
 
@@ -15,18 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 from ignite.engine import Engine
 
-from medssm_monai.handlers.events import process_rank
-from medssm_monai.handlers.mlflow import MLflowTracker
-from medssm_monai.utils.callers import in_federation
-from medssm_monai.utils.checkpoint_choice import WEIGHTS, choose_checkpoint
-from medssm_monai.utils.closing import closing_block
-from medssm_monai.utils.command_line import as_typed, option_words, python_name, run_by_monai
-from medssm_monai.utils.folders import shown_path
-from medssm_monai.utils.publish import DONE
-from medssm_monai.utils.shown_names import find_shown
+from ..bundle.callers import in_federation
+from ..bundle.closing import closing_block
+from ..bundle.publish import DONE
+from ..bundle.weights import WEIGHTS, choose_checkpoint
+from ..utils.command_line import as_typed, option_words, python_name, run_by_monai
+from ..utils.files import shown_path
+from ..utils.shown_names import find_shown
+from .events import process_rank
+from .mlflow import MLflowTracker
 
 if TYPE_CHECKING:
-    from medssm_monai.engines import BulkEvaluator
+    from ..engines import BulkEvaluator
 
 __all__ = ["close_evaluation", "close_inference", "close_training", "key_figure"]
 
@@ -54,8 +55,8 @@ def close_training(
     Args:
         bundle_root: the bundle's folder.
         run_dir: folder of the run.
-        ckpt_dir: folder to which a command publishes the weights; federated hosts, which do not call `run`, leave them
-            in the run's folder.
+        ckpt_dir: folder to which a command publishes the weights; federated hosts, which do not call ``run``, leave
+            them in the run's folder.
         evaluator: that of the validation, which knows the best epoch.
         trainer: the trainer.
         tracker: which knows where the run is kept.
@@ -84,7 +85,7 @@ def close_evaluation(
 
     Args:
         bundle_root: the bundle's folder.
-        run_dir: folder of the report; in it `explanations/` where the network was explained.
+        run_dir: folder of the report; in it ``explanations/`` where the network was explained.
         ckpt_path: the weights.
         tracker: which knows where the run is kept.
     """
@@ -122,7 +123,7 @@ def close_inference(
         bundle_root: the bundle's folder.
         ckpt_path: the weights.
         evaluator: that of the inference, which knows what failed.
-        results: file or folder of the results, or several; those that do not exist are left out. A `failed.csv`
+        results: file or folder of the results, or several; those that do not exist are left out. A ``failed.csv``
             counts only when this run has left it.
         what: ``"images"`` or ``"pairs"``.
     """
@@ -142,7 +143,7 @@ def close_inference(
 
 
 def key_figure(summary: Mapping[str, Any]) -> str:
-    """The first figure of a report's `summary.json` with its interval, and over how many images."""
+    """The first figure of a report's ``summary.json`` with its interval, and over how many images."""
     if "confusion_matrix" in summary:
         name, entry = "accuracy", summary["metrics"]["accuracy"]
     elif "rows" in summary:

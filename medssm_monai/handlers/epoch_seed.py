@@ -11,7 +11,7 @@ from ignite.engine import Engine, Events
 from monai.data.utils import set_rnd
 from monai.utils import MAX_SEED
 
-from medssm_monai.handlers.events import process_rank
+from .events import process_rank
 
 __all__ = ["EpochSeed"]
 

@@ -16,10 +16,10 @@ import torch.distributed as dist
 from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
 
-from medssm_monai.handlers.batch_files import decollated, item_file
-from medssm_monai.handlers.events import process_rank, world_size
-from medssm_monai.handlers.report_summary import package_versions
-from medssm_monai.utils import writable_folder
+from ..engines.batch_items import decollated, item_file
+from ..utils import writable_folder
+from ..utils.versions import package_versions
+from .events import process_rank, world_size
 
 __all__ = ["FEWEST_CASES", "EvaluationReport", "gather_lists", "is_best_epoch"]
 
@@ -46,16 +46,15 @@ def is_best_epoch(engine: Engine) -> bool:
 
 
 class EvaluationReport(ABC):
-    """
-    Ignite handler for a MONAI evaluator that scores every item and writes a report when the evaluation is complete.
+    """Ignite handler for a MONAI evaluator that scores every item and writes a report when the evaluation is complete.
 
-    A report of one kind of task says what it keeps of an item (`_reset`, `_score`) and what it makes of all of them
-    (`_finish`, which ends with `_publish`).
+    A report of one kind of task says what it keeps of an item (``_reset``, ``_score``) and what it makes of all of them
+    (``_finish``, which ends with ``_publish``).
 
     Args:
         output_dir: folder of the report; created when missing.
-        name: name of the evaluation, for example `"test"`.
-        data_name: name of the data set; `"demo"` appears as "demo (synthetic)" wherever the report is read.
+        name: name of the evaluation, for example ``"test"``.
+        data_name: name of the data set; ``"demo"`` appears as "demo (synthetic)" wherever the report is read.
         only_best: write only when the evaluator's key metric is the best so far.
         group: which images belong together: a function from the file name to the group, or a regular expression whose
             first bracket (or whole match) is the group.
@@ -82,7 +81,7 @@ class EvaluationReport(ABC):
         self._logged: set[str] = set()
 
     def attach(self, engine: Engine) -> None:
-        """Attach to an evaluator, before handlers that read `engine.state.metrics`."""
+        """Attach to an evaluator, before handlers that read ``engine.state.metrics``."""
         engine.add_event_handler(Events.STARTED, self._started)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
@@ -93,7 +92,7 @@ class EvaluationReport(ABC):
 
     @abstractmethod
     def _score(self, item: Mapping[str, Any], source: Mapping[str, Any]) -> None:
-        """Keep what the report needs of one item; `source` is the item as it was loaded."""
+        """Keep what the report needs of one item; ``source`` is the item as it was loaded."""
 
     @abstractmethod
     def _finish(self, engine: Engine) -> None:
@@ -128,7 +127,7 @@ class EvaluationReport(ABC):
         return {"name": self.name, "data": self.data_name}
 
     def _warnings(self, count: int, counted: str, further: Sequence[str] = ()) -> list[str]:
-        """What a reader of the figures must know: too few cases, and the report's own `further` sentences.
+        """What a reader of the figures must know: too few cases, and the report's own ``further`` sentences.
 
         An evaluation says so in the log too; a training says it once, not after every epoch.
         """
@@ -147,7 +146,7 @@ class EvaluationReport(ABC):
         facts: dict[str, Any] = {}
         network = getattr(engine, "network", None)
         if isinstance(network, torch.nn.Module):
-            from medssm_monai.ops import backend_for
+            from ..ops import backend_for
 
             device = torch.device(engine.state.device)
             facts["parameters"] = sum(parameter.numel() for parameter in network.parameters())
@@ -160,7 +159,7 @@ class EvaluationReport(ABC):
         }
 
     def _publish(self, engine: Engine, figures: Mapping[str, float], write: Callable[[], None]) -> None:
-        """Put figures into `engine.state.metrics` as `<name>_<figure>`, and write the files on rank 0 if due."""
+        """Put figures into ``engine.state.metrics`` as ``<name>_<figure>``, and write the files on rank 0 if due."""
         for figure, value in figures.items():
             engine.state.metrics[f"{self.name}_{figure}"] = value
         if process_rank() == 0 and (is_best_epoch(engine) or not self.only_best):

@@ -24,7 +24,7 @@ FailureCallback = Callable[[Engine, BaseException], None]
 
 
 def process_rank() -> int:
-    """Rank of this process: of the running process group, else of the launcher's `RANK`, else 0."""
+    """Rank of this process: of the running process group, else of the launcher's ``RANK``, else 0."""
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank()
     return int(os.environ.get("RANK", "0"))
@@ -56,10 +56,9 @@ class _FailureDispatcher:
 
 
 def on_failure(engine: Engine, callback: FailureCallback) -> None:
-    """
-    Call `callback(engine, error)` when `engine` stops on an exception, whatever other handlers are attached.
+    """Call ``callback(engine, error)`` when ``engine`` stops on an exception, whatever other handlers are attached.
 
-    MONAI's `StatsHandler` and `CheckpointSaver` raise the exception again from their own handler, and Ignite then
+    MONAI's ``StatsHandler`` and ``CheckpointSaver`` raise the exception again from their own handler, and Ignite then
     skips the handlers after them; so ours goes to the front, does not raise while others follow, and raises when it is
     alone (Ignite would swallow the exception).
     """
@@ -73,7 +72,8 @@ def on_failure(engine: Engine, callback: FailureCallback) -> None:
 
 
 def loss_of(output: Any) -> Any:
-    """The loss in `engine.state.output` of a MONAI trainer (a dict, or a list of dicts once decollated), or `None`."""
+    """The loss in ``engine.state.output`` of a MONAI trainer (a dict, or a list of dicts once decollated), or
+    ``None``."""
     if isinstance(output, list) and output:
         output = output[0]  # decollation repeats the loss of the batch in every item
     return output.get(CommonKeys.LOSS) if isinstance(output, Mapping) else None
@@ -83,8 +83,7 @@ _averaged: WeakKeyDictionary[Engine, bool] = WeakKeyDictionary()
 
 
 def average_train_loss(engine: Engine) -> None:
-    """
-    Put the mean loss of each epoch into `engine.state.metrics["train_loss"]` (over all ranks), once per engine.
+    """Put the mean loss of each epoch into ``engine.state.metrics["train_loss"]`` (over all ranks), once per engine.
 
     Must be called on every rank: the mean is a collective operation.
     """
@@ -94,7 +93,7 @@ def average_train_loss(engine: Engine) -> None:
 
 
 def scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Metrics of an engine as floats; a vector (one value per class) becomes `name_0`, `name_1`, ..."""
+    """Metrics of an engine as floats; a vector (one value per class) becomes ``name_0``, ``name_1``, ..."""
     flat: dict[str, float] = {}
     for name, value in metrics.items():
         values = torch.as_tensor(value).flatten().tolist()

@@ -13,15 +13,15 @@ import torch
 from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
 
-from medssm_monai.handlers.batch_files import decollated, item_file
-from medssm_monai.handlers.events import process_rank
-from medssm_monai.utils import writable_folder
-from medssm_monai.utils.shown_names import shown_name
-from medssm_monai.utils.text_files import markdown_text, name_cell, open_text, write_text
-from medssm_monai.utils.whole_file import replace_file
+from ..engines.batch_items import decollated, item_file
+from ..utils import writable_folder
+from ..utils.files import replace_file
+from ..utils.shown_names import shown_name
+from ..utils.text_files import markdown_text, name_cell, open_text, write_text
+from .events import process_rank
 
 if TYPE_CHECKING:
-    from medssm_monai.visualize import Explanation
+    from ..visualize import Explanation
 
 __all__ = ["ExplanationReport"]
 
@@ -32,33 +32,34 @@ _COLUMNS = ("layer", "image", "label", "class", "correct", "peak", "weak", "over
 
 
 class ExplanationReport:
-    """
-    Ignite handler for a MONAI evaluator of a 2D classification: where the named layers speak for the predicted class.
+    """Ignite handler for a MONAI evaluator of a 2D classification: where the named layers speak for the predicted
+    class.
 
-    Takes the first images of each true class that the evaluation sees. When it is complete, `output_dir` gets
+    Takes the first images of each true class that the evaluation sees. When it is complete, ``output_dir`` gets
 
-    * `<layer>/sheet_class_<k>.png`: a contact sheet per class with true and predicted class, weak cases flagged, and
-      `<layer>/overlay_<i>.png`, one per image (`medssm_monai.visualize.save_explanations`);
-    * `scan <layer>/sheet_class_<k>.png` for each scan layer: from which tokens the selective scan took what it gave to
-      one token, the one where the Grad-CAM of the first layer peaks (red frame);
-    * `explanations.csv`: one row per layer and image; `explanations.md`: the sheets and the weak cases on one page.
+    * ``<layer>/sheet_class_<k>.png``: a contact sheet per class with true and predicted class, weak cases flagged, and
+      ``<layer>/overlay_<i>.png``, one per image (``medssm_monai.visualize.save_explanations``);
+    * ``scan <layer>/sheet_class_<k>.png`` for each scan layer: from which tokens the selective scan took what it gave
+      to one token, the one where the Grad-CAM of the first layer peaks (red frame);
+    * ``explanations.csv``: one row per layer and image; ``explanations.md``: the sheets and the weak cases on one page.
 
     Args:
         output_dir: folder; created when missing.
-        layers: names of layers whose output is a map, for example `["context_gate", "spectral_flow2"]`.
+        layers: names of layers whose output is a map, for example ``["context_gate", "spectral_flow2"]``.
         class_names: names of the classes in the order of the network's outputs.
-        scan_layers: names of Mamba mixers, for example `["blocks.6.mixer"]`; they need at least one entry in `layers`.
-        channel_dim: where the maps of `layers` have their channels, see `grad_cam`.
+        scan_layers: names of Mamba mixers, for example ``["blocks.6.mixer"]``; they need at least one entry in
+            ``layers``.
+        channel_dim: where the maps of ``layers`` have their channels, see ``grad_cam``.
         images_per_class: how many images of each true class.
-        threshold: share of the median peak below which an activation is weak, see `weak_activations`.
+        threshold: share of the median peak below which an activation is weak, see ``weak_activations``.
         mean, std: what the preprocessing subtracted and divided by (numbers, or one per channel), so that the pictures
             look like the images; values outside [0, 1] are cut.
-        report: page of the evaluation (`report.md`, written by a handler that stands earlier in the list) that the
-            sheets are added to; `None` leaves them on their own page.
+        report: page of the evaluation (``report.md``, written by a handler that stands earlier in the list) that the
+            sheets are added to; ``None`` leaves them on their own page.
 
     Raises:
-        FileNotFoundError: no `report` there when the evaluation is complete.
-        ValueError: no layers, `images_per_class` below one; a layer that the network does not have (when the
+        FileNotFoundError: no ``report`` there when the evaluation is complete.
+        ValueError: no layers, ``images_per_class`` below one; a layer that the network does not have (when the
             evaluation is complete), items without image, label and prediction.
         PermissionError: the folder is not writable (when the evaluation starts).
     """
@@ -109,7 +110,7 @@ class ExplanationReport:
                 self._kept.append((plain, number, int(pred.argmax()), name))
 
     def _finish(self, engine: Engine) -> None:
-        from medssm_monai.visualize import save_explanations, save_scan_sheets
+        from ..visualize import save_explanations, save_scan_sheets
 
         if not self._kept:
             raise ValueError("no images were evaluated, there is nothing to explain; check the data list.")
@@ -132,7 +133,7 @@ class ExplanationReport:
         logger.info("explained %d images, weak cases per layer %s; sheets in %s", len(images), weak, self.output_dir)
 
     def _maps(self, network: torch.nn.Module, images: torch.Tensor, layer: str, classes: list[int]) -> torch.Tensor:
-        from medssm_monai.visualize import grad_cam
+        from ..visualize import grad_cam
 
         parts = []
         for start in range(0, len(images), BATCH):
@@ -162,7 +163,8 @@ class ExplanationReport:
                 write_text(temporary, "\n".join([before, *self._page(cases, "##", folder)]))
 
     def _page(self, cases: dict[str, list[Explanation]], heading: str, place: str = "") -> list[str]:
-        """The sheets and the weak cases; `heading` is the mark of the title, `place` the folder as the page sees it."""
+        """The sheets and the weak cases; ``heading`` is the mark of the title, ``place`` the folder as the page sees
+        it."""
         lines = [
             f"{heading} Explanations",
             "",

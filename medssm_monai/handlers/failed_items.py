@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 
 from ignite.engine import Events
 
-from medssm_monai.utils import writable_folder
-from medssm_monai.utils.failures import Failure
-from medssm_monai.utils.growing_table import GrowingTable
-from medssm_monai.utils.shown_names import shown_name, shown_text
-from medssm_monai.utils.text_files import name_cell, printable
+from ..utils import writable_folder
+from ..utils.errors import Failure
+from ..utils.shown_names import shown_name, shown_text
+from ..utils.text_files import GrowingTable, name_cell, printable
 
 if TYPE_CHECKING:
-    from medssm_monai.engines import BulkEvaluator
+    from ..engines import BulkEvaluator
 
 __all__ = ["FailedItems", "NothingDoneError"]
 
@@ -31,15 +30,14 @@ class NothingDoneError(RuntimeError):
 
 
 class FailedItems:
-    """
-    Ignite handler for a `BulkEvaluator`: writes `file, stage, reason` of each item that fails, as it happens, and names
-    them all when the run is complete. Put it last in the list, behind handlers that may find failures.
+    """Ignite handler for a ``BulkEvaluator``: writes ``file, stage, reason`` of each item that fails, as it happens,
+    and names them all when the run is complete. Put it last in the list, behind handlers that may find failures.
 
     The table of an earlier run is kept under a dated name when this run has its first result or failure. A run without
     failures leaves no table.
 
     Args:
-        path: the table, usually `failed.csv` in the output folder.
+        path: the table, usually ``failed.csv`` in the output folder.
 
     Raises:
         NothingDoneError: no item was done (when the run is complete).

@@ -13,12 +13,11 @@ from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 from monai.utils import CommonKeys
 
-from medssm_monai.handlers.cases import case_label, choose_cases, write_case_pictures
-from medssm_monai.handlers.evaluation_report import EvaluationReport, gather_lists
-from medssm_monai.handlers.fusion_files import write_fusion_report, write_per_pair
-from medssm_monai.handlers.fusion_summary import FUSED, PLAIN_FUSIONS, FusedPair, summarise_fusion
-from medssm_monai.handlers.report_files import write_summary
-from medssm_monai.metrics import fusion_metric_names, fusion_metrics
+from ..metrics import fusion_metric_names, fusion_metrics
+from ..reports.cases import case_label, choose_cases, write_case_pictures
+from ..reports.fusion import FUSED, PLAIN_FUSIONS, FusedPair, summarise_fusion, write_fusion_report, write_per_pair
+from ..reports.summary import write_summary
+from .evaluation_report import EvaluationReport, gather_lists
 
 __all__ = ["FusionReport"]
 
@@ -28,33 +27,32 @@ Planes = list[list[torch.Tensor]]
 
 
 class FusionReport(EvaluationReport):
-    """
-    Ignite handler for a MONAI evaluator: scores every fused pair and the simplest fusions of the same pair, and writes
-    the report when the evaluation is complete.
+    """Ignite handler for a MONAI evaluator: scores every fused pair and the simplest fusions of the same pair, and
+    writes the report when the evaluation is complete.
 
-    Reads `pred` and `label` of each decollated item in `engine.state.output` after post-processing: `pred` is the fused
-    image `(1, *spatial)`, `label` the two sources `(2, *spatial)`, all in [0, 1]. Writes to `output_dir`, each file in
-    one step so that an interruption never leaves half of one:
+    Reads ``pred`` and ``label`` of each decollated item in ``engine.state.output`` after post-processing: ``pred`` is
+    the fused image ``(1, *spatial)``, ``label`` the two sources ``(2, *spatial)``, all in [0, 1]. Writes to
+    ``output_dir``, each file in one step so that an interruption never leaves half of one:
 
-    * `per_pair.csv`: one row per pair and fusion (fused, average, maximum, copy of A, copy of B);
-    * `summary.json`, `report.md`: mean, SD, median and bootstrap interval per row and metric, the same of the paired
-      differences fused minus row, seconds per pair, settings and versions;
-    * `cases/`, `cases.png`: source A, source B, fused and difference of the worst, median and best pairs (three planes
-      of volumes), in colour where the item carries the chroma of a source.
+    * ``per_pair.csv``: one row per pair and fusion (fused, average, maximum, copy of A, copy of B);
+    * ``summary.json``, ``report.md``: mean, SD, median and bootstrap interval per row and metric, the same of the
+      paired differences fused minus row, seconds per pair, settings and versions;
+    * ``cases/``, ``cases.png``: source A, source B, fused and difference of the worst, median and best pairs (three
+      planes of volumes), in colour where the item carries the chroma of a source.
 
-    The means of the fused images are also put into `engine.state.metrics` as `<name>_<metric>`, where a tracker
+    The means of the fused images are also put into ``engine.state.metrics`` as ``<name>_<metric>``, where a tracker
     attached after this handler finds them. Run distributed, all ranks' pairs are gathered, a pair that a sampler
     repeated counts once, and rank 0 writes.
 
     Args:
         output_dir: folder of the report; created when missing. Files of an earlier evaluation there are replaced.
-        name: name of the evaluation, for example `"test"`.
-        data_name: name of the data set; `"demo"` appears as "demo (synthetic)" wherever the report is read.
-        metrics: names of `medssm_monai.metrics.FUSION_METRICS`; `None` for all.
+        name: name of the evaluation, for example ``"test"``.
+        data_name: name of the data set; ``"demo"`` appears as "demo (synthetic)" wherever the report is read.
+        metrics: names of ``medssm_monai.metrics.FUSION_METRICS``; ``None`` for all.
         baselines: score the plain fusions too.
-        case_metric: metric that ranks the cases; computed also when `metrics` lacks it.
+        case_metric: metric that ranks the cases; computed also when ``metrics`` lacks it.
         case_count: worst, median and best pairs shown, that many of each; 0 writes no pictures.
-        sources: names of the two sources, for the report and its pictures, for example `("MRI", "CT")`.
+        sources: names of the two sources, for the report and its pictures, for example ``("MRI", "CT")``.
         only_best: for the validation during training: write only when the evaluator's key metric is the best so far.
         group: which pairs belong together (patient), so that intervals resample groups: a function from the file name
             of source A to the group, or a regular expression whose first bracket (or whole match) is the group.
@@ -62,9 +60,9 @@ class FusionReport(EvaluationReport):
         n_resamples: resamples of the bootstrap (95 %, seed 0).
 
     Raises:
-        ValueError: unknown metrics or other than two sources (at once); items that are no decollated dicts with `pred`
-            and `label`, shapes that do not fit, values outside [0, 1] (naming the file); `group` that fits no file
-            name.
+        ValueError: unknown metrics or other than two sources (at once); items that are no decollated dicts with
+            ``pred`` and ``label``, shapes that do not fit, values outside [0, 1] (naming the file); ``group`` that fits
+            no file name.
         PermissionError: the output folder is not writable (when the evaluation starts).
     """
 
@@ -173,7 +171,7 @@ class FusionReport(EvaluationReport):
         )
 
     def _write_cases(self, pictures: Mapping[str, Planes]) -> None:
-        from medssm_monai.visualize import fusion_panel
+        from ..visualize import fusion_panel
 
         panels = [
             fusion_panel(pictures[case["image"]], case_label(case, self.case_metric), self.sources)
@@ -184,8 +182,8 @@ class FusionReport(EvaluationReport):
 
 def _planes(a: torch.Tensor, b: torch.Tensor, fused: torch.Tensor, item: Mapping[str, Any]) -> Planes:
     """Planes of source A, source B, fused image (in colour where the item has chroma) and difference, float16."""
-    from medssm_monai.transforms import YCbCrToRGB
-    from medssm_monai.visualize import fusion_planes
+    from ..transforms import YCbCrToRGB
+    from ..visualize import fusion_planes
 
     chroma = {key: item.get(f"{key}_chroma") for key in ("image_a", "image_b")}
 

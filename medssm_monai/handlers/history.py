@@ -14,10 +14,10 @@ from typing import Any
 from ignite.engine import Engine, Events
 from monai.engines import Trainer
 
-from medssm_monai.handlers.events import average_train_loss, on_failure, process_rank, scalars
-from medssm_monai.utils import keep_previous, writable_folder
-from medssm_monai.utils.text_files import open_text
-from medssm_monai.utils.whole_file import replace_file
+from ..utils import keep_previous, writable_folder
+from ..utils.files import replace_file
+from ..utils.text_files import open_text
+from .events import average_train_loss, on_failure, process_rank, scalars
 
 __all__ = ["TrainingHistory", "read_history"]
 
@@ -33,22 +33,21 @@ def read_history(path: str | os.PathLike[str]) -> list[dict[str, float]]:
 
 
 class TrainingHistory:
-    """
-    Ignite handler that keeps `history.csv` and draws `curves.png`. Attach **one** instance to the trainer and to its
-    evaluator.
+    """Ignite handler that keeps ``history.csv`` and draws ``curves.png``. Attach **one** instance to the trainer and to
+    its evaluator.
 
     One row per epoch: epoch, seconds since the start, learning rate, mean training loss, the trainer's metrics and
     those of a validation in that epoch. The whole table is replaced after each epoch in one step, so that an
-    interruption leaves a readable file. The rows are part of a training's state (`state_dict`): a resumed training
+    interruption leaves a readable file. The rows are part of a training's state (``state_dict``): a resumed training
     goes on with those of its checkpoint, or with the table in its folder where the checkpoint has none. A training that
-    starts anew in the same folder keeps the old table under another name, `history_<time of its last change>.csv`.
+    starts anew in the same folder keeps the old table under another name, ``history_<time of its last change>.csv``.
     The curves mark the best epoch of the whole table by the evaluator's key metric.
 
     Args:
         output_dir: folder for both files.
         filename: name of the table.
-        curves: name of the picture drawn when training ends or fails; `None` draws none.
-        metrics: names of the metrics drawn; `None` draws the key metric and five others.
+        curves: name of the picture drawn when training ends or fails; ``None`` draws none.
+        metrics: names of the metrics drawn; ``None`` draws the key metric and five others.
 
     Raises:
         PermissionError: the folder is not writable (when training starts).
@@ -145,7 +144,7 @@ class TrainingHistory:
     def _draw(self, engine: Engine) -> None:
         if self.curves is None or not self.rows:
             return
-        from medssm_monai.visualize.curves import best_epoch, plot_curves
+        from ..visualize.curves import best_epoch, plot_curves
 
         key = self._key_metric
         best = None if key is None else best_epoch(self.rows, key, self._is_better)

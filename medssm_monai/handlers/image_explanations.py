@@ -10,32 +10,30 @@ import torch
 from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
 
-from medssm_monai.handlers.batch_files import decollated, item_file
-from medssm_monai.handlers.bulk_items import item_stage
-from medssm_monai.transforms.result_names import ResultNames
-from medssm_monai.utils import writable_folder
-from medssm_monai.utils.growing_table import GrowingTable
-from medssm_monai.utils.shown_names import shown_name
-from medssm_monai.utils.text_files import name_cell
+from ..engines.batch_items import decollated, item_file, item_stage
+from ..transforms.result_names import ResultNames
+from ..utils import writable_folder
+from ..utils.shown_names import shown_name
+from ..utils.text_files import GrowingTable, name_cell
 
 if TYPE_CHECKING:
-    from medssm_monai.visualize import ImageExplainer
+    from ..visualize import ImageExplainer
 
 __all__ = ["ImageExplanations"]
 
 
 class ImageExplanations:
-    """
-    Ignite handler for an evaluator of a 2D classification without labels: a picture per image, at the image's own size
-    with a colour legend, and `explanations.csv` with image, class, confidence, layer, peak and picture, each as it
-    comes.
+    """Ignite handler for an evaluator of a 2D classification without labels: a picture per image, at the image's own
+    size with a colour legend, and ``explanations.csv`` with image, class, confidence, layer, peak and picture, each as
+    it comes.
 
     Args:
         output_dir: folder; created when missing. The pictures have the names of the images.
         explainer: makes the explanations, of the predicted class.
 
     Raises:
-        ValueError: items without image and prediction; and what the explainer raises, which a `BulkEvaluator` records.
+        ValueError: items without image and prediction; and what the explainer raises, which a ``BulkEvaluator``
+            records.
         PermissionError: the folder is not writable (when the evaluation starts).
     """
 

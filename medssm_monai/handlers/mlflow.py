@@ -17,11 +17,12 @@ from typing import Any
 from ignite.engine import Engine, Events
 from monai.engines import Trainer
 
-from medssm_monai.data.demo import DEMO
-from medssm_monai.handlers.events import average_train_loss, loss_of, on_failure, process_rank, scalars
-from medssm_monai.handlers.mlflow_store import MLflowStore, StoreLostError, local_uri, resolve_tracking_uri, shown_uri
-from medssm_monai.utils import was_interrupted, writable_folder
-from medssm_monai.utils.shown_names import shown_text, shown_value
+from ..bundle import was_interrupted
+from ..data.demo.segmentation import DEMO
+from ..utils import writable_folder
+from ..utils.shown_names import shown_text, shown_value
+from .events import average_train_loss, loss_of, on_failure, process_rank, scalars
+from .mlflow_store import MLflowStore, StoreLostError, local_uri, resolve_tracking_uri, shown_uri
 
 __all__ = ["MLflowTracker", "flatten_params", "new_run_name", "resolve_tracking_uri"]
 
@@ -35,19 +36,18 @@ _TAG_LENGTH = 5000  # what every MLflow server takes
 
 
 def new_run_name(*parts: str) -> str:
-    """
-    `part_part_YYYYmmdd_HHMMSS_xxxxxx`: new at every start, so that no run or folder is shared by accident.
+    """``part_part_YYYYmmdd_HHMMSS_xxxxxx``: new at every start, so that no run or folder is shared by accident.
 
     Args:
         parts: what the run is about, for example variant and data set; characters that do not suit a folder's name
-            become `-`.
+            become ``-``.
     """
     about = [re.sub(r"[^0-9A-Za-z_.-]+", "-", str(part)).strip("-") for part in parts if part]
     return "_".join([*about, time.strftime("%Y%m%d_%H%M%S"), uuid.uuid4().hex[:6]])
 
 
 def flatten_params(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested settings as `{"optimizer.lr": "0.001"}`; characters that MLflow refuses in names become `_`."""
+    """Nested settings as ``{"optimizer.lr": "0.001"}``; characters that MLflow refuses in names become ``_``."""
     flat: dict[str, str] = {}
     for key, value in params.items():
         name = f"{prefix}{re.sub(r'[^0-9A-Za-z_. /-]', '_', str(key))}"
@@ -64,8 +64,7 @@ def _is_picture(file: Path) -> bool:
 
 
 class MLflowTracker:
-    """
-    Ignite handler that tracks a bundle's run in MLflow. Attach **one** instance to the trainer and to its evaluator
+    """Ignite handler that tracks a bundle's run in MLflow. Attach **one** instance to the trainer and to its evaluator
     (as the last handler of each); or to an evaluator alone.
 
     Opens the run on rank 0 only and only when an engine starts (building a config touches no database); gives every
@@ -75,36 +74,36 @@ class MLflowTracker:
 
     A tracking server that is not there when the run starts, or is lost while it runs, costs some seconds once, not the
     training: a warning says so, and the whole run, with what was logged before, is kept in the SQLite file in
-    `output_dir` instead. Nothing more is sent to that server in this run.
+    ``output_dir`` instead. Nothing more is sent to that server in this run.
 
-    MLflow's own usage telemetry is switched off, unless `MLFLOW_DISABLE_TELEMETRY` is set already.
+    MLflow's own usage telemetry is switched off, unless ``MLFLOW_DISABLE_TELEMETRY`` is set already.
 
     Files are named as :func:`~medssm_monai.utils.shown_names.shown_name` has them, in settings and errors too.
 
-    The evaluator's metrics are logged at the trainer's epoch, because MONAI's `ValidationHandler` sets it.
+    The evaluator's metrics are logged at the trainer's epoch, because MONAI's ``ValidationHandler`` sets it.
 
     Args:
-        output_dir: the run's output folder; holds `mlruns.db` and `mlruns/` unless `MLFLOW_TRACKING_URI` is set.
+        output_dir: the run's output folder; holds ``mlruns.db`` and ``mlruns/`` unless ``MLFLOW_TRACKING_URI`` is set.
         experiment_name: one experiment per bundle.
-        run_name: name of the run. `None` gives a new one per start; to resume, pass the old name: an unfinished or
+        run_name: name of the run. ``None`` gives a new one per start; to resume, pass the old name: an unfinished or
             failed run of that name is continued, next to a finished one a new run is opened.
-        data_name: what the run learns from, `"demo"` for the synthetic demo set or the data folder's name; becomes the
-            tag `data`.
+        data_name: what the run learns from, ``"demo"`` for the synthetic demo set or the data folder's name; becomes
+            the tag ``data``.
         params: settings to log as parameters, nested dicts allowed. Those that the run already has stay as they are.
         tags: further tags.
         artifacts: files, folders or glob patterns logged when the run ends, also after a failure (what exists then).
             A folder keeps its name and structure. Must not contain the tracking store itself.
-        tracking_uri: used when `MLFLOW_TRACKING_URI` is not set; `None` is the SQLite file in `output_dir`.
-        iteration_log: also log the loss of every iteration (as `train_loss_iteration`), not only epoch means.
-        pictures: also log pictures of patients: overlays, cases, explanations, whatever is no chart (`CHARTS`). `None`:
-            only those of the synthetic demo set. They stay in the run's folder in any case.
+        tracking_uri: used when ``MLFLOW_TRACKING_URI`` is not set; ``None`` is the SQLite file in ``output_dir``.
+        iteration_log: also log the loss of every iteration (as ``train_loss_iteration``), not only epoch means.
+        pictures: also log pictures of patients: overlays, cases, explanations, whatever is no chart (``CHARTS``).
+            ``None``: only those of the synthetic demo set. They stay in the run's folder in any case.
 
     Attributes:
         run_id: of the run that was opened last.
         kept_in: address of the store that it is in.
 
     Raises:
-        ValueError: `artifacts` contains the tracking store; or, when the run is opened, a folder as tracking URI.
+        ValueError: ``artifacts`` contains the tracking store; or, when the run is opened, a folder as tracking URI.
         PermissionError: the output folder is not writable (when the run is opened).
     """
 
@@ -296,7 +295,7 @@ class MLflowTracker:
             )
 
     def _close(self, status: str) -> None:
-        """Log the artifacts and end the run with `status`; nothing happens when no run is open."""
+        """Log the artifacts and end the run with ``status``; nothing happens when no run is open."""
         if self._store is None:
             return
         try:

@@ -10,8 +10,8 @@ from ignite.engine import Engine, Events
 from monai.engines import IterationEvents, SupervisedTrainer
 from monai.utils import CommonKeys
 
-from medssm_monai.handlers.batch_files import batch_files
-from medssm_monai.handlers.events import loss_of
+from ..engines.batch_items import batch_files
+from .events import loss_of
 
 __all__ = ["NaNGuard", "NonFiniteLossError"]
 
@@ -37,10 +37,9 @@ def _non_finite_parameters(network: torch.nn.Module | None) -> list[str]:
 
 
 class NaNGuard:
-    """
-    Ignite handler for a MONAI trainer: raises `NonFiniteLossError` at the first loss that is not finite.
+    """Ignite handler for a MONAI trainer: raises ``NonFiniteLossError`` at the first loss that is not finite.
 
-    It runs when the loss is there and before the backward pass (`IterationEvents.LOSS_COMPLETED`), so that the step
+    It runs when the loss is there and before the backward pass (``IterationEvents.LOSS_COMPLETED``), so that the step
     never reaches the weights and a checkpoint saved on the way out is not spoiled. Checkpoints, tables and tracked
     runs already written stay as they are. The check costs one host synchronisation per iteration.
 

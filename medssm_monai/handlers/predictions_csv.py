@@ -1,8 +1,7 @@
-"""Predictions of a classification as a table, one row per image."""
+"""The table of a classification's predictions, written while they are made."""
 
 from __future__ import annotations
 
-import csv
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -14,85 +13,39 @@ import torch
 from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
 
-from medssm_monai.handlers.batch_files import decollated, item_file
-from medssm_monai.handlers.bulk_items import item_stage
-from medssm_monai.handlers.evaluation_report import gather_lists
-from medssm_monai.handlers.events import process_rank, world_size
-from medssm_monai.metrics.predictions import class_probabilities
-from medssm_monai.utils import writable_folder
-from medssm_monai.utils.growing_table import GrowingTable
-from medssm_monai.utils.shown_names import shown_name
-from medssm_monai.utils.text_files import name_cell, open_text
-from medssm_monai.utils.typed_option import typed_option
-from medssm_monai.utils.whole_file import replace_file
+from ..engines.batch_items import decollated, item_file, item_stage
+from ..metrics.predictions import class_probabilities
+from ..reports.predictions_table import prediction_row
+from ..utils import writable_folder
+from ..utils.command_line import typed_option
+from ..utils.shown_names import shown_name
+from ..utils.text_files import GrowingTable
+from .evaluation_report import gather_lists
+from .events import process_rank, world_size
 
-__all__ = ["PredictionsCSV", "write_predictions"]
+__all__ = ["PredictionsCSV"]
 
 logger = logging.getLogger(__name__)
 
 
-def write_predictions(
-    path: str | os.PathLike[str],
-    files: Sequence[str],
-    probabilities: np.ndarray,
-    class_names: Sequence[str],
-    labels: Sequence[int] | np.ndarray | None = None,
-    weights: str | None = None,
-) -> None:
-    """
-    Write `image, [label,] class, confidence, [correct,] probability_<class>, ..., [weights]` in one step.
-
-    Args:
-        path: the table; an existing one is replaced.
-        files: one per row.
-        probabilities: `(N, K)`.
-        class_names: one per class.
-        labels: class numbers `(N,)` where they are known; adds `label` and `correct` (1 or 0).
-        weights: what the predictions were made with, the same in each row.
-    """
-    with replace_file(path) as temporary, open_text(temporary) as stream:
-        writer = csv.writer(stream)
-        for number, (file, values) in enumerate(zip(files, probabilities, strict=True)):
-            row = _row(file, values, class_names, None if labels is None else int(labels[number]), weights)
-            if number == 0:
-                writer.writerow(row)
-            writer.writerow(row.values())
-
-
-def _row(
-    file: str, values: np.ndarray, class_names: Sequence[str], label: int | None = None, weights: str | None = None
-) -> dict[str, Any]:
-    """One row of the table, with the columns as keys."""
-    chosen = int(values.argmax())
-    row: dict[str, Any] = {"image": name_cell(file)}
-    if label is not None:
-        row["label"] = name_cell(class_names[label])
-    row |= {"class": name_cell(class_names[chosen]), "confidence": f"{values[chosen]:.6f}"}
-    if label is not None:
-        row["correct"] = int(chosen == label)
-    row |= {f"probability_{name}": f"{value:.6f}" for name, value in zip(class_names, values, strict=True)}
-    return row if weights is None else {**row, "weights": name_cell(weights)}
-
-
 class PredictionsCSV:
-    """
-    Ignite handler for a MONAI evaluator without labels: one row per image with file, class, confidence and the
+    """Ignite handler for a MONAI evaluator without labels: one row per image with file, class, confidence and the
     probability of each class.
 
-    Reads `pred` of each decollated item, the class probabilities `(K,)` after post-processing (softmax). Each row is
-    written as soon as it is known, so that a run that is killed leaves a readable table of what it did; an earlier
-    table of that name is kept under another, `<stem>_<time of its last change>.csv`, when the first row is there. An
+    Reads ``pred`` of each decollated item, the class probabilities ``(K,)`` after post-processing (softmax). Each row
+    is written as soon as it is known, so that a run that is killed leaves a readable table of what it did; an earlier
+    table of that name is kept under another, ``<stem>_<time of its last change>.csv``, when the first row is there. An
     image that comes twice has one row. Run distributed, all ranks' images are gathered and rank 0 writes the table
     when the evaluation is complete.
 
     Args:
         path: the table.
-        class_names: names of the classes in the order of the network's outputs; `None` calls them `class_0`, ...
-        weights: what the predictions are made with; adds a column `weights` with this text.
+        class_names: names of the classes in the order of the network's outputs; ``None`` calls them ``class_0``, ...
+        weights: what the predictions are made with; adds a column ``weights`` with this text.
 
     Raises:
-        ValueError: two classes of one name (at once); items that are no decollated dicts with `pred`; probabilities
-            for another number of classes, or none at all (logits, NaN), naming the file, which a `BulkEvaluator`
+        ValueError: two classes of one name (at once); items that are no decollated dicts with ``pred``; probabilities
+            for another number of classes, or none at all (logits, NaN), naming the file, which a ``BulkEvaluator``
             records and goes on.
         PermissionError: the folder is not writable (when the evaluation starts).
     """
@@ -138,7 +91,7 @@ class PredictionsCSV:
 
     def _append(self, name: str, values: np.ndarray) -> None:
         names = self.class_names or [f"class_{number}" for number in range(len(values))]
-        self._table.append(_row(shown_name(name), values, names, weights=self.weights))
+        self._table.append(prediction_row(shown_name(name), values, names, weights=self.weights))
 
     def _finish(self, engine: Engine) -> None:
         if world_size() > 1:

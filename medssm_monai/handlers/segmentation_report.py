@@ -10,14 +10,13 @@ from typing import Any
 from ignite.engine import Engine
 from monai.utils import CommonKeys
 
-from medssm_monai.handlers.cases import case_label, choose_cases, write_case_pictures
-from medssm_monai.handlers.evaluation_report import EvaluationReport, gather_lists
-from medssm_monai.handlers.kept_picture import KeptPicture
-from medssm_monai.handlers.report_files import write_per_image, write_report, write_summary
-from medssm_monai.handlers.report_summary import ImageRecord, summarise
-from medssm_monai.metrics import confusion_counts, metric_names, segmentation_metrics
-from medssm_monai.metrics.maps import as_maps, normalise_map
-from medssm_monai.metrics.thresholds import e_measure_from_counts, threshold_counts
+from ..metrics import confusion_counts, metric_names, segmentation_metrics
+from ..metrics.overlap import as_maps, normalise_map
+from ..metrics.polyp import e_measure_from_counts, threshold_counts
+from ..reports.cases import KeptPicture, case_label, choose_cases, write_case_pictures
+from ..reports.segmentation import ImageRecord, summarise, write_per_image, write_report
+from ..reports.summary import write_summary
+from .evaluation_report import EvaluationReport, gather_lists
 
 __all__ = ["SegmentationReport"]
 
@@ -27,34 +26,34 @@ _HIGHER_IS_WORSE = ("mae", "hd95")
 
 
 class SegmentationReport(EvaluationReport):
-    """
-    Ignite handler for a MONAI evaluator: scores every image and writes the report when the evaluation is complete.
+    """Ignite handler for a MONAI evaluator: scores every image and writes the report when the evaluation is complete.
 
-    Reads `image`, `label` and `pred` of each decollated item in `engine.state.output` after post-processing: `pred` is
-    the foreground probability `(1, H, W)` in [0, 1], `label` `(1, H, W)` with 0 and 1. Writes to `output_dir`, each
-    file in one step so that an interruption never leaves half of one:
+    Reads ``image``, ``label`` and ``pred`` of each decollated item in ``engine.state.output`` after post-processing:
+    ``pred`` is the foreground probability ``(1, H, W)`` in [0, 1], ``label`` ``(1, H, W)`` with 0 and 1. Writes to
+    ``output_dir``, each file in one step so that an interruption never leaves half of one:
 
-    * `per_image.csv`: one row per image with its file, size, scores and pixel counts;
-    * `summary.json`, `report.md`: mean, SD, median and bootstrap interval per metric, scores pooled over all pixels,
-      the same per test set when items carry a `dataset` name, threshold, sizes, settings and versions;
-    * `overlays/`: the worst, median and best cases with the outlines of label and prediction, and `overlays.png`, all
-      on one sheet.
+    * ``per_image.csv``: one row per image with its file, size, scores and pixel counts;
+    * ``summary.json``, ``report.md``: mean, SD, median and bootstrap interval per metric, scores pooled over all
+      pixels, the same per test set when items carry a ``dataset`` name, threshold, sizes, settings and versions;
+    * ``overlays/``: the worst, median and best cases with the outlines of label and prediction, and ``overlays.png``,
+      all on one sheet.
 
-    The means are also put into `engine.state.metrics` as `<name>_<metric>` (and `<name>_pooled_dice`, ...), where a
-    tracker attached after this handler finds them. Run distributed, all ranks' images are gathered, an image that a
+    The means are also put into ``engine.state.metrics`` as ``<name>_<metric>`` (and ``<name>_pooled_dice``, ...), where
+    a tracker attached after this handler finds them. Run distributed, all ranks' images are gathered, an image that a
     sampler repeated counts once, and rank 0 writes.
 
     Args:
         output_dir: folder of the report; created when missing. Files of an earlier evaluation there are replaced.
-        name: name of the evaluation, for example `"test"`.
-        data_name: name of the data set; `"demo"` appears as "demo (synthetic)" wherever the report is read.
-        metrics: `"basic"`, `"polyp"` or a list of names (`medssm_monai.metrics.segmentation_metrics`).
-        threshold: a pixel is foreground when `pred >= threshold`. Choose it on validation data only.
+        name: name of the evaluation, for example ``"test"``.
+        data_name: name of the data set; ``"demo"`` appears as "demo (synthetic)" wherever the report is read.
+        metrics: ``"basic"``, ``"polyp"`` or a list of names (``medssm_monai.metrics.segmentation_metrics``).
+        threshold: a pixel is foreground when ``pred >= threshold``. Choose it on validation data only.
         case_count: worst, median and best cases shown, that many of each; the first metric of the list decides. 0
             writes no pictures.
         only_best: for the validation during training: write only when the evaluator's key metric is the best so far,
-            so that the report belongs to the best checkpoint. The means still go into `engine.state.metrics` each time.
-        spacing: pixel size in millimetres, for distances in mm; `None` gives pixels.
+            so that the report belongs to the best checkpoint. The means still go into ``engine.state.metrics`` each
+            time.
+        spacing: pixel size in millimetres, for distances in mm; ``None`` gives pixels.
         group: which images belong together (video sequence, patient): a function from the file name to the group, or
             a regular expression whose first bracket (or whole match) is the group. Intervals then resample groups.
         normalise: stretch maps to [0, 1] for the metrics that judge the map, as published polyp results do.
@@ -62,8 +61,9 @@ class SegmentationReport(EvaluationReport):
         n_resamples: resamples of the bootstrap (95 %, seed 0).
 
     Raises:
-        ValueError: unknown metric (at once); items that are no decollated dicts with `pred` and `label`, a prediction
-            outside [0, 1] or of another size than its label (naming the file); `group` that fits no file name.
+        ValueError: unknown metric (at once); items that are no decollated dicts with ``pred`` and ``label``, a
+            prediction outside [0, 1] or of another size than its label (naming the file); ``group`` that fits no file
+            name.
         PermissionError: the output folder is not writable (when the evaluation starts).
     """
 
@@ -107,7 +107,7 @@ class SegmentationReport(EvaluationReport):
         record.subset = source.get("dataset") if isinstance(source.get("dataset"), str) else None
         self._records.append(record)
         if self.case_count > 0 and CommonKeys.IMAGE in item:
-            from medssm_monai.visualize import to_rgb
+            from ..visualize import to_rgb
 
             picture = to_rgb(item[CommonKeys.IMAGE], record.size)
             self._pictures[name] = KeptPicture.pack(picture, label > 0.5, prob >= self.threshold)
@@ -156,7 +156,7 @@ class SegmentationReport(EvaluationReport):
         )
 
     def _write_overlays(self, pictures: Mapping[str, KeptPicture]) -> None:
-        from medssm_monai.visualize import overlay_contours, titled_panel
+        from ..visualize import overlay_contours, titled_panel
 
         panels, cases = [], self.summary["cases"]
         for case in cases:

@@ -12,13 +12,11 @@ import torch
 from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
 
-from medssm_monai.data.files import DICOM, NIFTI, file_stem
-from medssm_monai.handlers.batch_files import decollated, item_file
-from medssm_monai.handlers.bulk_items import item_stage
-from medssm_monai.utils import replace_file, writable_folder
-from medssm_monai.utils.growing_table import GrowingTable
-from medssm_monai.utils.shown_names import shown_name
-from medssm_monai.utils.text_files import name_cell
+from ..data.readers.files import DICOM, NIFTI, file_stem
+from ..engines.batch_items import decollated, item_file, item_stage
+from ..utils import replace_file, writable_folder
+from ..utils.shown_names import shown_name
+from ..utils.text_files import GrowingTable, name_cell
 
 __all__ = ["SegmentationTable", "pixel_area"]
 
@@ -27,24 +25,23 @@ PROBABILITY = "probability"
 
 
 class SegmentationTable:
-    """
-    Ignite handler for an evaluator of a segmentation without labels that saves its masks (`SaveImage2Dd`). For
+    """Ignite handler for an evaluator of a segmentation without labels that saves its masks (``SaveImage2Dd``). For
     each image, as it comes, a row of a table and a picture of the mask's outline on the image:
 
-    * `image`, `mask`: their files, the image's from the data folder on;
-    * `area_pixels`; `area_mm2` where the file knows its spacing, else an empty cell (PNG, JPEG, TIFF, BMP);
-    * `share` of the image, 0 to 1; `confidence`, the mean probability within the mask, empty without foreground;
-    * `overlay`: the picture, in the folder `overlays` beside the mask.
+    * ``image``, ``mask``: their files, the image's from the data folder on;
+    * ``area_pixels``; ``area_mm2`` where the file knows its spacing, else an empty cell (PNG, JPEG, TIFF, BMP);
+    * ``share`` of the image, 0 to 1; ``confidence``, the mean probability within the mask, empty without foreground;
+    * ``overlay``: the picture, in the folder ``overlays`` beside the mask.
 
     Args:
         path: the table.
-        load: transform that gives `{"image": ...}` from `{"image": file}` at the file's size, as the preprocessing
-            starts; `None` draws no pictures.
-        threshold: probability from which a pixel is foreground; False or `None`: 0.5.
-        weights: what the masks are made with; adds a column `weights` with this text.
+        load: transform that gives ``{"image": ...}`` from ``{"image": file}`` at the file's size, as the preprocessing
+            starts; ``None`` draws no pictures.
+        threshold: probability from which a pixel is foreground; False or ``None``: 0.5.
+        weights: what the masks are made with; adds a column ``weights`` with this text.
 
     Raises:
-        ValueError: items that are no decollated dicts with `probability` (of the foreground) and `saved_to`.
+        ValueError: items that are no decollated dicts with ``probability`` (of the foreground) and ``saved_to``.
         PermissionError: the folder is not writable (when the evaluation starts).
     """
 
@@ -93,7 +90,7 @@ class SegmentationTable:
         self._table.append(row if self.weights is None else {**row, "weights": name_cell(self.weights)})
 
     def _draw(self, file: str, saved: Path, mask: np.ndarray) -> Path:
-        from medssm_monai.visualize import overlay_contours, save_png
+        from ..visualize import overlay_contours, save_png
 
         image = torch.as_tensor(self.load({"image": file})["image"])
         target = saved.parent / OVERLAYS / f"{file_stem(saved)}.png"
@@ -104,8 +101,7 @@ class SegmentationTable:
 
 
 def pixel_area(meta: Mapping[str, Any]) -> float | None:
-    """
-    Area of a pixel in mm², from the metadata of `LoadImage2D`; `None` where the file does not know it.
+    """Area of a pixel in mm², from the metadata of ``LoadImage2D``; ``None`` where the file does not know it.
 
     DICOM files without spacing are read with 1 mm, so that exactly 1 mm both ways counts as unknown there.
     """

@@ -11,9 +11,9 @@ from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 from monai.utils import CommonKeys
 
-from medssm_monai.handlers.evaluation_report import gather_lists
-from medssm_monai.handlers.events import process_rank
-from medssm_monai.metrics.calibration import fit_temperature, negative_log_likelihood
+from ..metrics.calibration import fit_temperature, negative_log_likelihood
+from .evaluation_report import gather_lists
+from .events import process_rank
 
 __all__ = ["TemperatureFit"]
 
@@ -21,18 +21,17 @@ logger = logging.getLogger(__name__)
 
 
 class TemperatureFit:
-    """
-    Ignite handler for the evaluator of a training that fits the temperature to the logits of each validation.
+    """Ignite handler for the evaluator of a training that fits the temperature to the logits of each validation.
 
     No further pass over the data is needed. The logits are read as they leave the network, before post-processing.
-    After each validation `engine.state.metrics` holds `temperature`, `nll` (mean negative log likelihood in nats,
-    without it) and `nll_calibrated`. Run distributed, all ranks' logits are gathered.
+    After each validation ``engine.state.metrics`` holds ``temperature``, ``nll`` (mean negative log likelihood in nats,
+    without it) and ``nll_calibrated``. Run distributed, all ranks' logits are gathered.
 
-    Attach it before handlers that read `engine.state.metrics`: `BestModel(..., fitted=["temperature"])` writes it with
-    the best weights, so that both always belong together.
+    Attach it before handlers that read ``engine.state.metrics``: ``BestModel(..., fitted=["temperature"])`` writes it
+    with the best weights, so that both always belong together.
 
     Raises:
-        ValueError: a batch without labels or with logits that are no `(B, K)`; labels outside the range; logits that
+        ValueError: a batch without labels or with logits that are no ``(B, K)``; labels outside the range; logits that
             are not finite.
     """
 

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 
-from medssm_monai.handlers.checkpoints import (
+from ..utils import keep_previous
+from .checkpoints import (
     CheckpointError,
     checkpoint_path,
     checkpoints_in,
@@ -21,8 +22,7 @@ from medssm_monai.handlers.checkpoints import (
     unwrapped_network,
     write_checkpoint,
 )
-from medssm_monai.handlers.early_stop import EarlyStop
-from medssm_monai.utils import keep_previous
+from .early_stop import EarlyStop
 
 __all__ = ["TrainingState"]
 
@@ -37,7 +37,7 @@ class TrainingState:
     It is the last handler of an epoch: validation, best weights, early stopping, learning rate and history are through
     when the state is taken, so that a resumed training begins the next epoch as the uninterrupted one does, and an
     epoch that was interrupted is done again from its start. The state is that of the ``objects``, of the trainer's
-    counters and of its gradient scaler; random numbers are no part of it (`EpochSeed`).
+    counters and of its gradient scaler; random numbers are no part of it (``EpochSeed``).
 
     A checkpoint is written beside its place, read once, and put in place in one step; then those before the last
     ``keep`` are removed. The files hold tensors, numbers and text only and load with
@@ -45,8 +45,8 @@ class TrainingState:
 
     Args:
         save_dir: folder of the run.
-        objects: what to save beside the trainer, by name: the network (wrapped by `DistributedDataParallel` or not) and
-            whatever has ``state_dict`` and ``load_state_dict``. An ``EarlyStop`` among them ends a training at once
+        objects: what to save beside the trainer, by name: the network (wrapped by ``DistributedDataParallel`` or not)
+            and whatever has ``state_dict`` and ``load_state_dict``. An ``EarlyStop`` among them ends a training at once
             that is resumed after it had stopped.
         resume_from: a checkpoint of an earlier run, or that run's folder (the newest checkpoint that loads), or
             ``None``.

@@ -13,7 +13,7 @@ from monai.engines import IterationEvents
 from monai.networks.utils import one_hot
 from monai.utils import CommonKeys
 
-from medssm_monai.handlers.evaluation_report import gather_lists
+from .evaluation_report import gather_lists
 
 __all__ = ["ValidationLoss"]
 
@@ -31,9 +31,8 @@ BEFORE_POSTPROCESSING = _BeforePostprocessing()
 
 
 class ValidationLoss(Metric):
-    """
-    Ignite metric for a MONAI evaluator: the training's loss function on what the network gives, before post-processing,
-    averaged over the images of all ranks.
+    """Ignite metric for a MONAI evaluator: the training's loss function on what the network gives, before
+    post-processing, averaged over the images of all ranks.
 
     Hand it to the evaluator under ``additional_metrics``; it draws no random numbers and takes no part in choosing the
     best epoch. Predictions are taken as float32, also under mixed precision.

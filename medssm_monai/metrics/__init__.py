@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from medssm_monai.metrics.bootstrap import (
+from .bootstrap import (
     BootstrapInterval,
+    bootstrap_classification,
     bootstrap_interval,
     bootstrap_pooled,
     bootstrap_weighted,
 )
-from medssm_monai.metrics.calibration import (
-    expected_calibration_error,
-    fit_temperature,
-    negative_log_likelihood,
-    reliability_curve,
-)
-from medssm_monai.metrics.classification import (
+from .calibration import expected_calibration_error, fit_temperature, negative_log_likelihood, reliability_curve
+from .classification import (
     CLASSIFICATION_METRICS,
     PER_CLASS_METRICS,
+    ClassificationMetric,
     classification_metrics,
     confusion_matrix,
     per_class_metrics,
 )
-from medssm_monai.metrics.confusion import OVERLAP_METRICS, confusion_counts, overlap_scores
-from medssm_monai.metrics.cumulative import ClassificationMetric
-from medssm_monai.metrics.fusion import FUSION_METRICS, fusion_metric_names, fusion_metrics
-from medssm_monai.metrics.fusion_fsim import fsim
-from medssm_monai.metrics.fusion_score import FusionMetric
-from medssm_monai.metrics.fusion_similarity import qabf, ssim, vif
-from medssm_monai.metrics.fusion_statistics import (
+from .fusion import FUSION_METRICS, FusionMetric, fusion_metric_names, fusion_metrics
+from .fusion_fsim import fsim
+from .fusion_similarity import qabf, ssim, vif
+from .fusion_statistics import (
     entropy,
     mutual_information,
     normalised_mutual_information,
@@ -37,22 +31,19 @@ from medssm_monai.metrics.fusion_statistics import (
     spatial_frequency,
     standard_deviation,
 )
-from medssm_monai.metrics.hausdorff import hausdorff_distance_95
-from medssm_monai.metrics.resampled import bootstrap_classification
-from medssm_monai.metrics.s_measure import s_measure
-from medssm_monai.metrics.segmentation import METRIC_SETS, mean_absolute_error, metric_names, segmentation_metrics
-from medssm_monai.metrics.thresholds import dice_over_thresholds, e_measure, iou_over_thresholds
-from medssm_monai.metrics.weighted_f_measure import weighted_f_measure
+from .overlap import OVERLAP_METRICS, confusion_counts, hausdorff_distance_95, overlap_scores
+from .polyp import dice_over_thresholds, e_measure, iou_over_thresholds, s_measure, weighted_f_measure
+from .segmentation import METRIC_SETS, mean_absolute_error, metric_names, segmentation_metrics
 
 __all__ = [
+    "BootstrapInterval",
     "CLASSIFICATION_METRICS",
+    "ClassificationMetric",
     "FUSION_METRICS",
+    "FusionMetric",
     "METRIC_SETS",
     "OVERLAP_METRICS",
     "PER_CLASS_METRICS",
-    "BootstrapInterval",
-    "ClassificationMetric",
-    "FusionMetric",
     "bootstrap_classification",
     "bootstrap_interval",
     "bootstrap_pooled",

@@ -1,4 +1,4 @@
-"""Percentile bootstrap intervals over images, or over groups of images (video sequences, patients)."""
+"""Bootstrap intervals: of means over images, of pooled scores, and of classification metrics."""
 
 from __future__ import annotations
 
@@ -6,16 +6,27 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from medssm_monai.metrics.confusion import overlap_scores
+from .calibration import CALIBRATION_BINS, calibration_bins
+from .classification import CLASSIFICATION_METRICS, PER_CLASS_METRICS, average_over_classes
+from .overlap import overlap_scores
+from .predictions import Predictions, as_predictions
 
-__all__ = ["BootstrapInterval", "bootstrap_interval", "bootstrap_pooled", "bootstrap_weighted"]
+__all__ = [
+    "BootstrapInterval",
+    "bootstrap_classification",
+    "bootstrap_interval",
+    "bootstrap_pooled",
+    "bootstrap_weighted",
+    "weighted_areas",
+]
 
 _MAX_ELEMENTS = 2_000_000  # resampled values held in memory at once
 
 
 class BootstrapInterval(NamedTuple):
-    """A statistic with its interval: `estimate` of the sample as it is, `low` and `high` from the resamples."""
+    """A statistic with its interval: ``estimate`` of the sample as it is, ``low`` and ``high`` from the resamples."""
 
     estimate: float
     low: float
@@ -42,7 +53,8 @@ def _unit_rows(n: int, groups: Sequence[Hashable] | None) -> list[np.ndarray]:
 
 
 def _draws(units: int, n_resamples: int, seed: int, width: int | None = None) -> Iterator[np.ndarray]:
-    """Batches `(b, units)` of unit numbers drawn with replacement, `n_resamples` rows in all; `width` values a row."""
+    """Batches ``(b, units)`` of unit numbers drawn with replacement, ``n_resamples`` rows in all; ``width`` values a
+    row."""
     rng = np.random.default_rng(seed)
     batch = max(1, _MAX_ELEMENTS // (width or units))
     for start in range(0, n_resamples, batch):
@@ -67,12 +79,11 @@ def bootstrap_interval(
     seed: int = 0,
     groups: Sequence[Hashable] | None = None,
 ) -> BootstrapInterval:
-    """
-    Percentile bootstrap interval of a statistic of per-image values (Efron and Tibshirani, 1993, ch. 13).
+    """Percentile bootstrap interval of a statistic of per-image values (Efron and Tibshirani, 1993, ch. 13).
 
     Args:
         values: one value per image. NaN (undefined) values are left out together with their group entries.
-        statistic: takes an array and an `axis`, as `numpy.mean` and `numpy.median` do.
+        statistic: takes an array and an ``axis``, as ``numpy.mean`` and ``numpy.median`` do.
         n_resamples: how many resamples.
         confidence: coverage of the interval, between 0 and 1.
         seed: seed of the draws; the same seed gives the same interval.
@@ -117,15 +128,14 @@ def bootstrap_pooled(
     seed: int = 0,
     groups: Sequence[Hashable] | None = None,
 ) -> dict[str, BootstrapInterval]:
-    """
-    Scores pooled over all pixels of a data set, with intervals from resampling its images (or groups of images).
+    """Scores pooled over all pixels of a data set, with intervals from resampling its images (or groups of images).
 
     Args:
-        counts: `(images, 4)` pixel counts TP, FP, FN, TN per image (`confusion_counts`).
-        n_resamples, confidence, seed, groups: as in `bootstrap_interval`.
+        counts: ``(images, 4)`` pixel counts TP, FP, FN, TN per image (``confusion_counts``).
+        n_resamples, confidence, seed, groups: as in ``bootstrap_interval``.
 
     Returns:
-        one interval per name in `OVERLAP_METRICS`.
+        one interval per name in ``OVERLAP_METRICS``.
 
     Raises:
         ValueError: no images, wrong shape, unequal lengths, or parameters out of range.
@@ -143,7 +153,7 @@ def bootstrap_pooled(
 
 
 def _multiplicities(draw: np.ndarray, unit_of_row: np.ndarray, units: int) -> np.ndarray:
-    """How often each row is part of each resample `(b, rows)`, from drawn unit numbers `(b, units)`."""
+    """How often each row is part of each resample ``(b, rows)``, from drawn unit numbers ``(b, units)``."""
     offsets = np.arange(len(draw))[:, None] * units
     counts = np.bincount((draw + offsets).ravel(), minlength=len(draw) * units).reshape(len(draw), units)
     return counts[:, unit_of_row]
@@ -157,16 +167,15 @@ def bootstrap_weighted(
     seed: int = 0,
     groups: Sequence[Hashable] | None = None,
 ) -> dict[str, BootstrapInterval]:
-    """
-    Intervals of statistics of a whole sample (an area under a curve, a macro F1) that no mean over images gives.
+    """Intervals of statistics of a whole sample (an area under a curve, a macro F1) that no mean over images gives.
 
     A resample is passed as the number of times it holds each sample, so that a statistic sorts or counts once and
-    weighs then; the draws are those of `bootstrap_interval` with the same seed.
+    weighs then; the draws are those of ``bootstrap_interval`` with the same seed.
 
     Args:
-        statistics: takes integer weights `(b, n)`, one row per resample, and returns arrays `(b,)` by name.
+        statistics: takes integer weights ``(b, n)``, one row per resample, and returns arrays ``(b,)`` by name.
         n: number of samples.
-        n_resamples, confidence, seed, groups: as in `bootstrap_interval`.
+        n_resamples, confidence, seed, groups: as in ``bootstrap_interval``.
 
     Returns:
         one interval per name; resamples in which a statistic is NaN (a class was not drawn) are left out of its bounds,
@@ -190,3 +199,101 @@ def bootstrap_weighted(
         for name, values in statistics(_multiplicities(draw, unit_of_row, len(rows))).items():
             parts[name].append(values)
     return {name: _interval(estimates[name], np.concatenate(parts[name]), confidence) for name in estimates}
+
+
+def weighted_areas(score: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """ROC-AUC (trapezoidal rule) and average precision for each row of weights; NaN where they are undefined.
+
+    The same figures as ``sklearn.metrics.roc_auc_score`` and ``average_precision_score`` with ``sample_weight``, for
+    all resamples with one sort.
+
+    Args:
+        score: ``(n,)``, larger means rather positive.
+        positive: ``(n,)`` bool.
+        weights: ``(b, n)``, not negative.
+
+    Returns:
+        two arrays ``(b,)``.
+    """
+    order = np.argsort(-score, kind="stable")
+    last = np.flatnonzero(np.r_[np.diff(score[order]) != 0, True])  # of each run of equal scores
+    ordered = weights[:, order].astype(np.float64)
+    hits = np.cumsum(ordered * positive[order], axis=1)[:, last]  # true positives at each threshold (b, thresholds)
+    calls = np.cumsum(ordered, axis=1)[:, last]
+    alarms = calls - hits
+    new_hits, new_alarms = np.diff(hits, prepend=0.0), np.diff(alarms, prepend=0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        roc = (new_alarms * (hits - new_hits / 2)).sum(axis=1) / (hits[:, -1] * alarms[:, -1])
+        precision = np.where(calls > 0, hits / calls, 0.0)
+        average_precision = (new_hits * precision).sum(axis=1) / hits[:, -1]
+    return roc, average_precision
+
+
+class _Resampler:
+    """Everything about the samples that does not depend on the weights, and the figures for given weights."""
+
+    def __init__(self, data: Predictions, bins: int) -> None:
+        self.data = data
+        numbers = np.arange(data.num_classes)
+        label, predicted = (x[:, None] == numbers for x in (data.labels, data.classes))  # (n, K)
+        # Columns, so that one product with the weights counts everything: samples, predictions and hits per class.
+        self.counted = np.concatenate([label, predicted, label & predicted], axis=1).astype(np.float64)
+        self.positive = label
+        right = data.classes == data.labels
+        place = calibration_bins(data.confidences, bins)
+        self.gaps = np.where(place[:, None] == np.arange(bins), (right - data.confidences)[:, None], 0.0)  # (n, bins)
+
+    def __call__(self, weights: np.ndarray) -> dict[str, np.ndarray]:
+        """Figures ``(b,)`` by name: ``CLASSIFICATION_METRICS``, and ``(name, class)`` for those per class."""
+        total = weights.sum(axis=1).astype(np.float64)
+        table = self._per_class(weights, total)
+        figures: dict[Any, np.ndarray] = average_over_classes(table)
+        figures["accuracy"] = table.pop("hits").sum(axis=1) / total
+        figures["ece"] = np.abs(weights @ self.gaps).sum(axis=1) / total
+        chosen = {name: figures[name] for name in CLASSIFICATION_METRICS}
+        for name in PER_CLASS_METRICS:
+            chosen |= {(name, number): table[name][:, number] for number in range(self.data.num_classes)}
+        return chosen
+
+    def _per_class(self, weights: np.ndarray, total: np.ndarray) -> dict[str, np.ndarray]:
+        support, called, hits = np.split(weights @ self.counted, 3, axis=1)  # each (b, K)
+        absent = support == 0
+        negatives = total[:, None] - support
+        areas = [weighted_areas(p, y, weights) for p, y in zip(self.data.probabilities.T, self.positive.T, strict=True)]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            table = {
+                "precision": np.where(called > 0, hits / called, 0.0),
+                "sensitivity": hits / support,
+                "specificity": (negatives - called + hits) / negatives,
+                "f1": 2 * hits / (support + called),
+                "roc_auc": np.stack([roc for roc, _ in areas], axis=1),
+                "pr_auc": np.stack([pr for _, pr in areas], axis=1),
+            }
+        for name in ("precision", "f1"):
+            table[name] = np.where(absent, np.nan, table[name])
+        return {**table, "support": support, "hits": hits}
+
+
+def bootstrap_classification(
+    probabilities: ArrayLike,
+    labels: ArrayLike,
+    n_resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+    groups: Sequence[Hashable] | None = None,
+    bins: int = CALIBRATION_BINS,
+) -> dict[Any, BootstrapInterval]:
+    """Percentile bootstrap intervals of ``classification_metrics`` and of ``per_class_metrics``.
+
+    Args:
+        probabilities: ``(N, K)``, see ``as_predictions``, which raises on bad input.
+        labels: ``(N,)``, 0 to K - 1.
+        n_resamples, confidence, seed, groups: as in ``bootstrap_interval``; groups are patients or lesions.
+        bins: of the calibration error.
+
+    Returns:
+        an interval per name of ``CLASSIFICATION_METRICS`` and per pair ``(name of PER_CLASS_METRICS, class number)``. A
+        resample that lacks a class is averaged over the others, and left out of that class' own intervals.
+    """
+    data = as_predictions(probabilities, labels)
+    return bootstrap_weighted(_Resampler(data, bins), len(data.labels), n_resamples, confidence, seed, groups)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from medssm_monai.metrics.predictions import as_predictions, class_labels
+from .predictions import as_predictions, class_labels
 
 __all__ = [
     "CALIBRATION_BINS",
@@ -27,9 +27,8 @@ CALIBRATION_BINS = 15
 
 
 def calibration_bins(confidences: np.ndarray, bins: int = CALIBRATION_BINS) -> np.ndarray:
-    """
-    Bin number of each confidence: `bins` intervals of equal width over [0, 1], `((m - 1) / bins, m / bins]`, 0 in the
-    first (Guo et al., eq. 1).
+    """Bin number of each confidence: ``bins`` intervals of equal width over [0, 1], ``((m - 1) / bins, m / bins]``, 0
+    in the first (Guo et al., eq. 1).
 
     Raises:
         ValueError: fewer than one bin.
@@ -42,14 +41,13 @@ def calibration_bins(confidences: np.ndarray, bins: int = CALIBRATION_BINS) -> n
 def reliability_curve(
     probabilities: ArrayLike, labels: ArrayLike, bins: int = CALIBRATION_BINS
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """
-    Mean confidence, accuracy (both NaN in empty bins) and number of samples per bin, each `(bins,)`.
+    """Mean confidence, accuracy (both NaN in empty bins) and number of samples per bin, each ``(bins,)``.
 
-    Confidence is the probability of the predicted class; bins as in `calibration_bins`.
+    Confidence is the probability of the predicted class; bins as in ``calibration_bins``.
 
     Args:
-        probabilities: `(N, K)`, see `as_predictions`, which raises on bad input.
-        labels: `(N,)`, 0 to K - 1.
+        probabilities: ``(N, K)``, see ``as_predictions``, which raises on bad input.
+        labels: ``(N,)``, 0 to K - 1.
         bins: how many.
     """
     data = as_predictions(probabilities, labels)
@@ -62,15 +60,14 @@ def reliability_curve(
 
 
 def expected_calibration_error(probabilities: ArrayLike, labels: ArrayLike, bins: int = CALIBRATION_BINS) -> float:
-    """
-    Expected calibration error (Guo et al., eq. 3): mean over samples of |accuracy - confidence| of their bin.
+    """Expected calibration error (Guo et al., eq. 3): mean over samples of |accuracy - confidence| of their bin.
 
     Confidence is the probability of the predicted class; 15 bins of equal width unless stated, as in the paper. The
     figure depends on the number of bins and, with few samples, is biased upwards.
 
     Args:
-        probabilities: `(N, K)`, see `as_predictions`, which raises on bad input.
-        labels: `(N,)`, 0 to K - 1.
+        probabilities: ``(N, K)``, see ``as_predictions``, which raises on bad input.
+        labels: ``(N,)``, 0 to K - 1.
         bins: how many.
     """
     confidence, accuracy, count = reliability_curve(probabilities, labels, bins)
@@ -79,8 +76,7 @@ def expected_calibration_error(probabilities: ArrayLike, labels: ArrayLike, bins
 
 
 def check_temperature(temperature: float) -> float:
-    """
-    The temperature as a float.
+    """The temperature as a float.
 
     Raises:
         ValueError: not a positive finite number.
@@ -107,12 +103,11 @@ def _logits_and_labels(logits: Any, labels: Any) -> tuple[torch.Tensor, torch.Te
 
 
 def negative_log_likelihood(logits: Any, labels: Any, temperature: float = 1.0) -> float:
-    """
-    Mean negative log likelihood in nats of `softmax(logits / temperature)`.
+    """Mean negative log likelihood in nats of ``softmax(logits / temperature)``.
 
     Args:
-        logits: `(N, K)`; log probabilities will do, softmax leaves them as they are.
-        labels: `(N,)`, 0 to K - 1.
+        logits: ``(N, K)``; log probabilities will do, softmax leaves them as they are.
+        labels: ``(N,)``, 0 to K - 1.
         temperature: positive.
 
     Raises:
@@ -123,8 +118,7 @@ def negative_log_likelihood(logits: Any, labels: Any, temperature: float = 1.0) 
 
 
 def fit_temperature(logits: Any, labels: Any, max_iterations: int = 100) -> float:
-    """
-    Temperature that minimises the negative log likelihood of `softmax(logits / T)` (Guo et al., sec. 4.2).
+    """Temperature that minimises the negative log likelihood of ``softmax(logits / T)`` (Guo et al., sec. 4.2).
 
     LBFGS over log T, from T = 1, in float64. Fit it on validation data, never on the test part. The predicted classes
     do not change, and the likelihood of the data it was fitted to never gets worse.
@@ -134,8 +128,8 @@ def fit_temperature(logits: Any, labels: Any, max_iterations: int = 100) -> floa
     infinity).
 
     Args:
-        logits: `(N, K)` array or tensor; log probabilities will do.
-        labels: `(N,)`, 0 to K - 1.
+        logits: ``(N, K)`` array or tensor; log probabilities will do.
+        labels: ``(N,)``, 0 to K - 1.
         max_iterations: of LBFGS.
 
     Raises:

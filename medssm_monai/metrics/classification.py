@@ -1,4 +1,4 @@
-"""Metrics of a classification, from class probabilities and labels."""
+"""Classification metrics of a whole data set, and their cumulative form for MONAI's engines."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from monai.metrics import CumulativeIterationMetric
 from numpy.typing import ArrayLike
 
-from medssm_monai.metrics.calibration import CALIBRATION_BINS, expected_calibration_error
-from medssm_monai.metrics.predictions import Predictions, as_predictions
+from .calibration import CALIBRATION_BINS, expected_calibration_error
+from .predictions import Predictions, as_predictions
 
 __all__ = [
     "CLASSIFICATION_METRICS",
     "PER_CLASS_METRICS",
+    "ClassificationMetric",
     "average_over_classes",
     "classification_metrics",
     "confusion_matrix",
@@ -40,12 +43,11 @@ CLASSIFICATION_METRICS = (
 
 
 def confusion_matrix(probabilities: ArrayLike, labels: ArrayLike) -> np.ndarray:
-    """
-    Counts `(K, K)` int64: rows are labels, columns predicted classes (the largest probability); scikit-learn's.
+    """Counts ``(K, K)`` int64: rows are labels, columns predicted classes (the largest probability); scikit-learn's.
 
     Args:
-        probabilities: `(N, K)`, see `as_predictions`, which raises on bad input.
-        labels: `(N,)`, 0 to K - 1.
+        probabilities: ``(N, K)``, see ``as_predictions``, which raises on bad input.
+        labels: ``(N,)``, 0 to K - 1.
     """
     from sklearn.metrics import confusion_matrix as count
 
@@ -66,27 +68,26 @@ def _areas(data: Predictions, column: int) -> tuple[float, float]:
 
 
 def per_class_metrics(probabilities: ArrayLike, labels: ArrayLike) -> dict[str, np.ndarray]:
-    """
-    Figures of each class against the rest, one array `(K,)` per name.
+    """Figures of each class against the rest, one array ``(K,)`` per name.
 
     With TP, FP, FN, TN of the class against all others, the predicted class being the one of largest probability:
 
-    * `precision` TP / (TP + FP); 0 for a class of the labels that is never predicted (scikit-learn's convention);
-    * `sensitivity` (recall) TP / (TP + FN);
-    * `specificity` TN / (TN + FP);
-    * `f1` 2 TP / (2 TP + FP + FN);
-    * `roc_auc`: area under the ROC curve, trapezoidal rule, ties count half (`sklearn.metrics.roc_auc_score`);
-    * `pr_auc`: average precision, the sum of precision times the step in recall, not interpolated
-      (`sklearn.metrics.average_precision_score`);
-    * `support`: number of samples with that label, int64.
+    * ``precision`` TP / (TP + FP); 0 for a class of the labels that is never predicted (scikit-learn's convention);
+    * ``sensitivity`` (recall) TP / (TP + FN);
+    * ``specificity`` TN / (TN + FP);
+    * ``f1`` 2 TP / (2 TP + FP + FN);
+    * ``roc_auc``: area under the ROC curve, trapezoidal rule, ties count half (``sklearn.metrics.roc_auc_score``);
+    * ``pr_auc``: average precision, the sum of precision times the step in recall, not interpolated
+      (``sklearn.metrics.average_precision_score``);
+    * ``support``: number of samples with that label, int64.
 
-    A class without a sample among the labels has NaN in all but `support` (and `specificity`, which is defined without
-    it); a class that every sample belongs to has neither specificity nor ROC-AUC. `undefined_metrics` says so in
-    words.
+    A class without a sample among the labels has NaN in all but ``support`` (and ``specificity``, which is defined
+    without it); a class that every sample belongs to has neither specificity nor ROC-AUC. ``undefined_metrics`` says so
+    in words.
 
     Args:
-        probabilities: `(N, K)`, see `as_predictions`, which raises on bad input.
-        labels: `(N,)`, 0 to K - 1.
+        probabilities: ``(N, K)``, see ``as_predictions``, which raises on bad input.
+        labels: ``(N,)``, 0 to K - 1.
     """
     from sklearn.metrics import precision_recall_fscore_support
 
@@ -113,15 +114,14 @@ def per_class_metrics(probabilities: ArrayLike, labels: ArrayLike) -> dict[str, 
 
 
 def average_over_classes(table: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """
-    Averages of figures per class, over the last axis K: `<name>_macro`, `<name>_weighted`, `balanced_accuracy`,
-    `roc_auc`, `pr_auc`.
+    """Averages of figures per class, over the last axis K: ``<name>_macro``, ``<name>_weighted``,
+    ``balanced_accuracy``, ``roc_auc``, ``pr_auc``.
 
     Args:
-        table: `(..., K)` per name of `PER_CLASS_METRICS`, and `support`.
+        table: ``(..., K)`` per name of ``PER_CLASS_METRICS``, and ``support``.
 
     Returns:
-        arrays `(...)`. Macro is the plain mean over the classes that occur among the labels, weighted the mean with
+        arrays ``(...)``. Macro is the plain mean over the classes that occur among the labels, weighted the mean with
         the supports as weights; classes without samples, and undefined figures, take no part in either. The areas are
         those of the positive class, number 1, for K = 2, else their macro average.
     """
@@ -146,23 +146,23 @@ def average_over_classes(table: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 def classification_metrics(
     probabilities: ArrayLike, labels: ArrayLike, bins: int = CALIBRATION_BINS
 ) -> dict[str, float]:
-    """
-    All of `CLASSIFICATION_METRICS` of one set of samples.
+    """All of ``CLASSIFICATION_METRICS`` of one set of samples.
 
-    * `accuracy`: share of samples whose predicted class (largest probability) is the label;
-    * `balanced_accuracy`: mean sensitivity over the classes among the labels , the same as `sensitivity_macro`;
-    * `precision`, `sensitivity`, `specificity`, `f1`, each `_macro` (plain mean over classes) and `_weighted` (mean
-      weighted by the number of samples per class; the weighted sensitivity equals the accuracy), from the figures per
-      class of `per_class_metrics`. MedConvMamba's rows are the weighted ones, other published tables mostly macro.
-    * `roc_auc`, `pr_auc`: of the positive class (number 1) for two classes, else the macro average of one-vs-rest;
-    * `ece`: expected calibration error with `bins` bins of equal width (`expected_calibration_error`).
+    * ``accuracy``: share of samples whose predicted class (largest probability) is the label;
+    * ``balanced_accuracy``: mean sensitivity over the classes among the labels , the same as ``sensitivity_macro``;
+    * ``precision``, ``sensitivity``, ``specificity``, ``f1``, each ``_macro`` (plain mean over classes) and
+      ``_weighted`` (mean weighted by the number of samples per class; the weighted sensitivity equals the accuracy),
+      from the figures per class of ``per_class_metrics``. MedConvMamba's rows are the weighted ones, other published
+      tables mostly macro.
+    * ``roc_auc``, ``pr_auc``: of the positive class (number 1) for two classes, else the macro average of one-vs-rest;
+    * ``ece``: expected calibration error with ``bins`` bins of equal width (``expected_calibration_error``).
 
     Classes absent from the labels take no part in averages; a figure that is undefined is NaN, never an error;
-    `undefined_metrics` gives the reasons.
+    ``undefined_metrics`` gives the reasons.
 
     Args:
-        probabilities: `(N, K)`, see `as_predictions`, which raises on bad input.
-        labels: `(N,)`, 0 to K - 1.
+        probabilities: ``(N, K)``, see ``as_predictions``, which raises on bad input.
+        labels: ``(N,)``, 0 to K - 1.
         bins: of the calibration error.
     """
     data = as_predictions(probabilities, labels)
@@ -173,11 +173,10 @@ def classification_metrics(
 
 
 def undefined_metrics(labels: Any, class_names: Sequence[str]) -> list[str]:
-    """
-    Why figures are NaN, or an average covers fewer classes, in words for a report; empty when all classes occur.
+    """Why figures are NaN, or an average covers fewer classes, in words for a report; empty when all classes occur.
 
     Args:
-        labels: `(N,)` class numbers.
+        labels: ``(N,)`` class numbers.
         class_names: one name per class.
     """
     support = np.bincount(np.asarray(labels, dtype=np.int64), minlength=len(class_names))
@@ -194,3 +193,42 @@ def undefined_metrics(labels: Any, class_names: Sequence[str]) -> list[str]:
     if len(class_names) == 2 and support[1] == 0:
         reasons.append(f"no positive sample ({class_names[1]}): ROC-AUC and PR-AUC are undefined")
     return reasons
+
+
+class ClassificationMetric(CumulativeIterationMetric):
+    """One figure of ``classification_metrics`` over all samples since the last ``reset``, of all processes.
+
+    Takes class probabilities ``(N, K)`` and labels ``(N,)``, or lists of ``(K,)`` and scalar tensors, as decollated
+    batches hold them. Wrap it in ``monai.handlers.IgniteMetricHandler`` for an evaluator.
+
+    Args:
+        name: one of ``CLASSIFICATION_METRICS``, larger is better (all but ``ece``).
+
+    Raises:
+        ValueError: unknown name; when aggregated, what ``classification_metrics`` raises, and an undefined figure
+            (a class without a sample): no checkpoint can be chosen by it.
+    """
+
+    def __init__(self, name: str = "roc_auc") -> None:
+        super().__init__()
+        known = [metric for metric in CLASSIFICATION_METRICS if metric != "ece"]
+        if name not in known:
+            raise ValueError(f"a checkpoint is chosen by one of {', '.join(known)}, got {name!r}.")
+        self.name = name
+
+    def _compute_tensor(self, y_pred: torch.Tensor, y: torch.Tensor | None = None) -> list[torch.Tensor]:  # type: ignore[override]
+        if y is None:
+            raise ValueError("labels are needed to score a classification.")
+        return [y_pred.float(), y]
+
+    def aggregate(self) -> float:  # type: ignore[override]
+        """The figure, in [0, 1]."""
+        probabilities, labels = self.get_buffer()
+        value = classification_metrics(probabilities, labels)[self.name]
+        if value != value:
+            present = sorted(set(labels.flatten().tolist()))
+            raise ValueError(
+                f"{self.name} is undefined: the samples have the labels {present} only. Give every class a sample in "
+                "the validation part, or choose by accuracy."
+            )
+        return value

@@ -1,17 +1,18 @@
-"""All scores of a fused image by name, each name with its convention."""
+"""All fusion metrics by name, and their cumulative form for MONAI's engines."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 import torch
+from monai.metrics import CumulativeIterationMetric
 
-from medssm_monai.metrics import fusion_statistics as statistics
-from medssm_monai.metrics.fusion_fsim import fsim
-from medssm_monai.metrics.fusion_inputs import as_greys
-from medssm_monai.metrics.fusion_similarity import qabf, ssim, vif
+from . import fusion_statistics as statistics
+from .fusion_fsim import fsim
+from .fusion_similarity import qabf, ssim, vif
+from .fusion_statistics import as_greys
 
-__all__ = ["FUSION_METRICS", "fusion_metric_names", "fusion_metrics"]
+__all__ = ["FUSION_METRICS", "FusionMetric", "fusion_metric_names", "fusion_metrics"]
 
 Score = Callable[..., torch.Tensor]
 _CHUNK = 32  # slices of a volume that are scored at once
@@ -42,7 +43,6 @@ _BOTH: dict[str, Score] = {
     "qabf": qabf,
 }
 _SLICEWISE = ("ssim", "fsim", "vif", "sf", "qabf")
-
 FUSION_METRICS: tuple[str, ...] = (
     *("psnr_pooled", "psnr_mean", "psnr_sum", "ssim_mean", "ssim_sum", "entropy", "mi_mean", "mi_sum"),
     *("nmi_mean", "nmi_sum", "qmi_mean", "qmi_sum", "fsim_mean", "fsim_sum", "sf", "sd", "scd_mean", "scd_sum"),
@@ -139,3 +139,35 @@ def _told(sources: Sequence[torch.Tensor]) -> torch.Tensor:
     """Slices ``(B, Z)`` of the last axis in which none of the sources is constant."""
     spans = [source.flatten(1, 3).amax(1) - source.flatten(1, 3).amin(1) for source in sources]
     return torch.stack(spans).amin(0) > 0
+
+
+class FusionMetric(CumulativeIterationMetric):
+    """Mean of some of ``fusion_metrics`` over all pairs since the last ``reset``, of all processes.
+
+    Takes fused images ``(B, 1, *spatial)`` and their sources ``(B, 2, *spatial)``, or lists of both without batch axis,
+    as decollated batches hold them. Wrap it in ``monai.handlers.IgniteMetricHandler`` for an evaluator.
+
+    Args:
+        names: one name or several of ``FUSION_METRICS``, larger is better; several are averaged.
+
+    Raises:
+        ValueError: unknown names; when computed, what ``fusion_metrics`` raises; when aggregated, a figure that is
+            undefined for every pair: no checkpoint can be chosen by it.
+    """
+
+    def __init__(self, names: str | Sequence[str] = ("ssim_mean", "qabf")) -> None:
+        super().__init__()
+        self.names = fusion_metric_names([names] if isinstance(names, str) else names)
+
+    def _compute_tensor(self, y_pred: torch.Tensor, y: torch.Tensor | None = None) -> torch.Tensor:  # type: ignore[override]
+        if y is None:
+            raise ValueError("the sources are needed to score a fusion.")
+        scores = fusion_metrics(y_pred, y[:, :1], y[:, 1:], self.names)
+        return torch.stack([scores[name] for name in self.names], dim=1).float()  # (B, names)
+
+    def aggregate(self) -> float:  # type: ignore[override]
+        """The mean."""
+        value = float(self.get_buffer().nanmean())
+        if value != value:
+            raise ValueError(f"{', '.join(self.names)} is undefined for every pair; choose other metrics.")
+        return value

@@ -11,7 +11,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from medssm_monai.metrics.fusion_inputs import as_greys
+from .fusion_statistics import as_greys
 
 __all__ = ["fsim"]
 

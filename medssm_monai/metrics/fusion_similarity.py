@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from monai.metrics.regression import compute_ssim_and_cs
 
-from medssm_monai.metrics.fusion_inputs import as_greys
+from .fusion_statistics import as_greys
 
 __all__ = ["qabf", "ssim", "vif"]
 

@@ -13,19 +13,19 @@ _SUM_TOLERANCE = 1e-2  # half precision softmax over many classes stays below it
 
 
 class Predictions(NamedTuple):
-    """Checked input of the classification metrics: `probabilities` float64 `(N, K)`, `labels` int64 `(N,)`."""
+    """Checked input of the classification metrics: ``probabilities`` float64 ``(N, K)``, ``labels`` int64 ``(N,)``."""
 
     probabilities: np.ndarray
     labels: np.ndarray
 
     @property
     def classes(self) -> np.ndarray:
-        """Predicted class of each sample `(N,)`; the first of equal probabilities."""
+        """Predicted class of each sample ``(N,)``; the first of equal probabilities."""
         return self.probabilities.argmax(axis=1)
 
     @property
     def confidences(self) -> np.ndarray:
-        """Probability of the predicted class `(N,)`."""
+        """Probability of the predicted class ``(N,)``."""
         return self.probabilities.max(axis=1)
 
     @property
@@ -39,11 +39,10 @@ def _as_array(values: Any) -> np.ndarray:
 
 
 def class_labels(labels: Any, num_classes: int) -> np.ndarray:
-    """
-    Class numbers as int64 `(N,)`.
+    """Class numbers as int64 ``(N,)``.
 
     Args:
-        labels: `(N,)` or `(N, 1)` whole numbers 0 to `num_classes - 1`, of any number type.
+        labels: ``(N,)`` or ``(N, 1)`` whole numbers 0 to ``num_classes - 1``, of any number type.
         num_classes: K.
 
     Raises:
@@ -66,11 +65,10 @@ def class_labels(labels: Any, num_classes: int) -> np.ndarray:
 
 
 def class_probabilities(probabilities: Any, class_names: Sequence[str] | None = None) -> np.ndarray:
-    """
-    Class probabilities as float64 `(N, K)`.
+    """Class probabilities as float64 ``(N, K)``.
 
     Args:
-        probabilities: `(N, K)` array or tensor, K >= 2, each row in [0, 1] with sum 1 (softmax; two classes for a
+        probabilities: ``(N, K)`` array or tensor, K >= 2, each row in [0, 1] with sum 1 (softmax; two classes for a
             binary problem, the second one positive).
         class_names: when given, K must be their number.
 
@@ -104,12 +102,11 @@ def class_probabilities(probabilities: Any, class_names: Sequence[str] | None = 
 
 
 def as_predictions(probabilities: Any, labels: Any, class_names: Sequence[str] | None = None) -> Predictions:
-    """
-    Check probabilities and labels before anything is computed from them.
+    """Check probabilities and labels before anything is computed from them.
 
     Args:
-        probabilities: `(N, K)`, see `class_probabilities`.
-        labels: `(N,)` class numbers, 0 to K - 1, see `class_labels`.
+        probabilities: ``(N, K)``, see ``class_probabilities``.
+        labels: ``(N,)`` class numbers, 0 to K - 1, see ``class_labels``.
         class_names: when given, K must be their number.
 
     Raises:

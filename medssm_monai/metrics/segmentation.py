@@ -7,12 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from medssm_monai.metrics.confusion import OVERLAP_METRICS, confusion_counts, overlap_scores
-from medssm_monai.metrics.hausdorff import hausdorff_distance_95
-from medssm_monai.metrics.maps import as_maps, normalise_map
-from medssm_monai.metrics.s_measure import s_measure
-from medssm_monai.metrics.thresholds import e_measure_from_counts, threshold_counts
-from medssm_monai.metrics.weighted_f_measure import weighted_f_measure
+from .overlap import OVERLAP_METRICS, as_maps, confusion_counts, hausdorff_distance_95, normalise_map, overlap_scores
+from .polyp import e_measure_from_counts, s_measure, threshold_counts, weighted_f_measure
 
 __all__ = ["METRIC_SETS", "mean_absolute_error", "metric_names", "segmentation_metrics"]
 
@@ -32,8 +28,7 @@ METRIC_SETS: dict[str, tuple[str, ...]] = {
 
 
 def metric_names(metrics: str | Sequence[str] = "basic") -> tuple[str, ...]:
-    """
-    The metric names behind a set's name, or the given list after a check.
+    """The metric names behind a set's name, or the given list after a check.
 
     Raises:
         ValueError: unknown set or metric; the message lists what there is.
@@ -51,7 +46,7 @@ def metric_names(metrics: str | Sequence[str] = "basic") -> tuple[str, ...]:
 
 
 def mean_absolute_error(prob: Any, label: Any, normalise: bool = True) -> float:
-    """Mean of `|prob - label|` over all pixels, of the map stretched to [0, 1] unless `normalise` is off."""
+    """Mean of ``|prob - label|`` over all pixels, of the map stretched to [0, 1] unless ``normalise`` is off."""
     plane, truth = as_maps(prob, label)
     return float(np.abs((normalise_map(plane, truth) if normalise else plane) - truth).mean())
 
@@ -64,20 +59,19 @@ def segmentation_metrics(
     spacing: float | Sequence[float] | None = None,
     normalise: bool = True,
 ) -> dict[str, float]:
-    """
-    Score one image.
+    """Score one image.
 
-    `dice`, `iou`, `iou_mean`, `sensitivity`, `specificity`, `accuracy` and `hd95` judge the mask `prob >= threshold`;
-    `dice_over_thresholds`, `iou_over_thresholds`, `e_measure` (mean over 256 thresholds), `e_measure_max`,
-    `s_measure`, `weighted_f_measure` and `mae` judge the map itself, as PraNet's toolbox does. What empty masks give
-    is stated at each function.
+    ``dice``, ``iou``, ``iou_mean``, ``sensitivity``, ``specificity``, ``accuracy`` and ``hd95`` judge the mask ``prob
+    >= threshold``; ``dice_over_thresholds``, ``iou_over_thresholds``, ``e_measure`` (mean over 256 thresholds),
+    ``e_measure_max``, ``s_measure``, ``weighted_f_measure`` and ``mae`` judge the map itself, as PraNet's toolbox does.
+    What empty masks give is stated at each function.
 
     Args:
-        prob: foreground probability `(1, H, W)` or `(H, W)` in [0, 1].
+        prob: foreground probability ``(1, H, W)`` or ``(H, W)`` in [0, 1].
         label: ground truth of the same size, values 0 and 1.
-        metrics: `"basic"`, `"polyp"`, or a list of names.
-        threshold: a pixel is foreground when `prob >= threshold`.
-        spacing: pixel size in millimetres for `hd95`; `None` gives pixels.
+        metrics: ``"basic"``, ``"polyp"``, or a list of names.
+        threshold: a pixel is foreground when ``prob >= threshold``.
+        spacing: pixel size in millimetres for ``hd95``; ``None`` gives pixels.
         normalise: stretch the map to [0, 1] for the metrics that judge the map (the published convention).
 
     Returns:

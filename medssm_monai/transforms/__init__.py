@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .channel_first import ToChannelFirst, ToChannelFirstD, ToChannelFirstd, ToChannelFirstDict
-from .colour import (
+from .color import (
     ExtractLuminanceD,
     ExtractLuminanced,
     ExtractLuminanceDict,
@@ -13,17 +13,25 @@ from .colour import (
     RGBToYCbCr,
     YCbCrToRGB,
 )
-from .colour_jitter import RandColourJitter, RandColourJitterD, RandColourJitterd, RandColourJitterDict
+from .color_jitter import RandColourJitter, RandColourJitterD, RandColourJitterd, RandColourJitterDict
 from .cutmix import AreaCutMix, AreaCutMixD, AreaCutMixd, AreaCutMixDict
-from .load2d import LoadImage2D, LoadImage2DD, LoadImage2Dd, LoadImage2DDict
-from .load3d import LoadImage3D, LoadImage3DD, LoadImage3Dd, LoadImage3DDict
+from .load import (
+    LoadImage2D,
+    LoadImage2DD,
+    LoadImage2Dd,
+    LoadImage2DDict,
+    LoadImage3D,
+    LoadImage3DD,
+    LoadImage3Dd,
+    LoadImage3DDict,
+)
 from .meta import CopyMetaD, CopyMetad, CopyMetaDict
 from .pair_geometry import MatchPairD, MatchPaird, MatchPairDict
 from .perspective import RandPerspective, RandPerspectiveD, RandPerspectived, RandPerspectiveDict
 from .prepare_batch import PrepareBatchTransform
 from .resize import LargeResize, LargeResizeD, LargeResized, LargeResizeDict
-from .save2d import SaveImage2D, SaveImage2DD, SaveImage2Dd, SaveImage2DDict
 from .save_fused import SaveImageFused, SaveImageFusedD, SaveImageFusedd, SaveImageFusedDict
+from .save_segmentation import SaveImage2D, SaveImage2DD, SaveImage2Dd, SaveImage2DDict
 from .split_pair import SplitPairD, SplitPaird, SplitPairDict
 from .temperature import TemperatureScaleD, TemperatureScaled, TemperatureScaleDict
 from .unit_range import ToUnitRange, ToUnitRangeD, ToUnitRanged, ToUnitRangeDict
@@ -67,14 +75,14 @@ __all__ = [
     "RecombineColourD",
     "RecombineColourDict",
     "RecombineColourd",
-    "SaveImageFused",
-    "SaveImageFusedD",
-    "SaveImageFusedDict",
-    "SaveImageFusedd",
     "SaveImage2D",
     "SaveImage2DD",
     "SaveImage2DDict",
     "SaveImage2Dd",
+    "SaveImageFused",
+    "SaveImageFusedD",
+    "SaveImageFusedDict",
+    "SaveImageFusedd",
     "SplitPairD",
     "SplitPairDict",
     "SplitPaird",

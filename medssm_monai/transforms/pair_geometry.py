@@ -13,7 +13,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, ResampleToMatch
 from monai.utils import ensure_tuple_rep
 
-from ..data.files import RASTER
+from ..data.readers.files import RASTER
 from ..utils.shown_names import shown_name
 
 __all__ = ["MatchPairD", "MatchPairDict", "MatchPaird"]

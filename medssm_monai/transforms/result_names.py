@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from ..data.files import file_stem
+from ..data.readers.files import file_stem
 from ..utils.shown_names import shown_name
 from ..utils.text_files import printable
 

@@ -16,9 +16,9 @@ from monai.transforms import MapTransform, SaveImaged
 from monai.utils import optional_import
 from PIL import Image
 
-from ..data.files import RASTER, file_stem
+from ..data.readers.files import RASTER, file_stem
 from ..utils import writable_folder
-from .save2d import SaveImage2D
+from .save_segmentation import SaveImage2D
 
 nib, _ = optional_import("nibabel")
 

@@ -8,7 +8,7 @@ from typing import Any
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
-from medssm_monai.metrics.calibration import check_temperature
+from ..metrics.calibration import check_temperature
 
 __all__ = ["TemperatureScaleD", "TemperatureScaleDict", "TemperatureScaled"]
 

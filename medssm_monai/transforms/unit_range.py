@@ -12,8 +12,8 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import Transform
 
-from ..data.image_reader import to_channels
-from ..data.intensity import DECLARED_RANGE, FULL_RANGE, IntensityRange, full_range_of_type, to_unit_range
+from ..data.readers.image import to_channels
+from ..data.readers.intensity import DECLARED_RANGE, FULL_RANGE, IntensityRange, full_range_of_type, to_unit_range
 from .each_key import EachKeyd
 
 __all__ = ["ToUnitRange", "ToUnitRangeD", "ToUnitRangeDict", "ToUnitRanged"]

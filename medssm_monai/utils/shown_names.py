@@ -26,10 +26,8 @@ __all__ = [
 
 FULL_NAMES = "MEDSSM_FULL_NAMES"
 """Environment variable: 1 leaves file names as they are."""
-
 DATA_FOLDER = "(data folder)"
 """What the data folder itself is called."""
-
 KEPT = 64
 _folders: dict[Path, str] = {}  # folder -> what it is called; the one given last at the end
 

@@ -1,12 +1,17 @@
-"""Text that goes into files: tables and pages are written in one way, whatever names they hold."""
+"""Tables and pages: written in one way, whatever names they hold, and tables that grow row by row."""
 
 from __future__ import annotations
 
+import csv
 import os
 import re
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TextIO
 
-__all__ = ["markdown_text", "name_cell", "open_text", "printable", "write_text"]
+from .files import keep_previous
+
+__all__ = ["GrowingTable", "markdown_text", "name_cell", "open_text", "printable", "write_text"]
 
 MARKS = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", **{mark: f"\\{mark}" for mark in "\\`*|~$@"}})
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -57,3 +62,39 @@ def markdown_text(value: Any) -> str:
     text = re.sub(r"^\s*\[|\](?=[\[(:]|\s*$)", lambda found: found[0].replace("[", r"\[").replace("]", r"\]"), text)
     text = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)  # within a word it is no emphasis
     return text.replace("://", ":\\//").replace("www.", "www\\.")  # no links of their own
+
+
+class GrowingTable:
+    """CSV table to which each row is written when it is known.
+
+    A table of an earlier run is kept under a dated name (:func:`~medssm_monai.utils.keep_previous`) as soon as there
+    is something new to write, not before: a run that fails at its start leaves it where it was.
+
+    Args:
+        path: the table; its folder must exist.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.restart()
+
+    def restart(self) -> None:
+        """The next row belongs to a new run."""
+        self.rows = 0
+        self._kept = False
+
+    def put_aside(self) -> None:
+        """Keep the table of an earlier run under its dated name, once."""
+        if not self._kept:
+            keep_previous(self.path)
+            self._kept = True
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Write one row, with the keys as header before the first; it is in the file when this returns."""
+        self.put_aside()
+        with open_text(self.path, "a" if self.rows else "w") as stream:
+            writer = csv.writer(stream)
+            if not self.rows:
+                writer.writerow(row)
+            writer.writerow(row.values())
+        self.rows += 1

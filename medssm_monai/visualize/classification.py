@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from medssm_monai.metrics.calibration import CALIBRATION_BINS, expected_calibration_error, reliability_curve
-from medssm_monai.metrics.classification import confusion_matrix, per_class_metrics
-from medssm_monai.metrics.predictions import Predictions, as_predictions
-from medssm_monai.visualize.palette import curve_style
+from ..metrics.calibration import CALIBRATION_BINS, expected_calibration_error, reliability_curve
+from ..metrics.classification import confusion_matrix, per_class_metrics
+from ..metrics.predictions import Predictions, as_predictions
+from .palette import curve_style
 
 __all__ = ["plot_confusion_matrix", "plot_pr_curves", "plot_reliability", "plot_roc_curves"]
 
@@ -46,13 +46,12 @@ def plot_confusion_matrix(
     path: str | os.PathLike[str],
     class_names: Sequence[str] | None = None,
 ) -> None:
-    """
-    Draw the counts (rows are labels, columns predicted classes), coloured by their share of the row.
+    """Draw the counts (rows are labels, columns predicted classes), coloured by their share of the row.
 
     Args:
-        probabilities: `(N, K)`, see `as_predictions`, which raises on bad input.
-        labels: `(N,)`, 0 to K - 1.
-        path: picture file; the suffix (`.png`, `.svg`, ...) chooses the format.
+        probabilities: ``(N, K)``, see ``as_predictions``, which raises on bad input.
+        labels: ``(N,)``, 0 to K - 1.
+        path: picture file; the suffix (``.png``, ``.svg``, ...) chooses the format.
         class_names: one per class.
     """
     data = as_predictions(probabilities, labels, class_names)
@@ -81,13 +80,12 @@ def plot_roc_curves(
     path: str | os.PathLike[str],
     class_names: Sequence[str] | None = None,
 ) -> None:
-    """
-    Draw sensitivity over 1 - specificity: of the positive class for K = 2, else of each class against the rest.
+    """Draw sensitivity over 1 - specificity: of the positive class for K = 2, else of each class against the rest.
 
     A class for which the curve is undefined (no sample of it, or of nothing else) is named in the legend.
 
     Args:
-        probabilities, labels, path, class_names: as in `plot_confusion_matrix`.
+        probabilities, labels, path, class_names: as in ``plot_confusion_matrix``.
     """
     from sklearn.metrics import roc_curve
 
@@ -111,13 +109,12 @@ def plot_pr_curves(
     path: str | os.PathLike[str],
     class_names: Sequence[str] | None = None,
 ) -> None:
-    """
-    Draw precision over sensitivity: of the positive class for K = 2, else of each class against the rest.
+    """Draw precision over sensitivity: of the positive class for K = 2, else of each class against the rest.
 
     Steps, not interpolated, as the average precision in the legend; a class without samples is named there.
 
     Args:
-        probabilities, labels, path, class_names: as in `plot_confusion_matrix`.
+        probabilities, labels, path, class_names: as in ``plot_confusion_matrix``.
     """
     from sklearn.metrics import precision_recall_curve
 
@@ -161,12 +158,11 @@ def plot_reliability(
     path: str | os.PathLike[str],
     bins: int = CALIBRATION_BINS,
 ) -> None:
-    """
-    Draw accuracy over confidence in bins of equal width (a calibrated classifier lies on the diagonal), and below it
+    """Draw accuracy over confidence in bins of equal width (a calibrated classifier lies on the diagonal), and below it
     how many samples each bin holds.
 
     Args:
-        probabilities, labels, path: as in `plot_confusion_matrix`.
+        probabilities, labels, path: as in ``plot_confusion_matrix``.
         bins: number of bins.
     """
     confidence, accuracy, count = reliability_curve(probabilities, labels, bins)

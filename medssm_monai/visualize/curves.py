@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from medssm_monai.visualize.palette import curve_style
+from .palette import curve_style
 
 __all__ = ["best_epoch", "plot_curves"]
 
@@ -23,13 +23,12 @@ _FEW = 30  # epochs up to which every one gets a marker
 def best_epoch(
     rows: Rows, key_metric: str, is_better: Callable[[float, float], bool] = lambda new, best: new > best
 ) -> tuple[int, float] | None:
-    """
-    The epoch that a training keeps, and its key metric: the first of equal ones; `None` without a validated epoch.
+    """The epoch that a training keeps, and its key metric: the first of equal ones; ``None`` without a validated epoch.
 
     Args:
-        rows: one mapping per epoch with `epoch` and numbers.
+        rows: one mapping per epoch with ``epoch`` and numbers.
         key_metric: name of the metric that decides.
-        is_better: compares a new value with the best so far, as `metric_cmp_fn` of a MONAI evaluator.
+        is_better: compares a new value with the best so far, as ``metric_cmp_fn`` of a MONAI evaluator.
     """
     found: tuple[int, float] | None = None
     for row in rows:
@@ -72,19 +71,18 @@ def plot_curves(
     best: tuple[int, float] | None = None,
     title: str | None = None,
 ) -> None:
-    """
-    Draw losses (left) and metrics (right) over epochs and save them as a picture.
+    """Draw losses (left) and metrics (right) over epochs and save them as a picture.
 
     A curve that runs on another one is not drawn twice: the legend names both, or says how many are alike. Uses
     matplotlib's Agg canvas directly: no display, and the process-wide backend stays as it is.
 
     Args:
-        rows: one mapping per epoch with `epoch` and any numbers; a row without a number leaves it out of that curve.
-        path: picture file; the suffix (`.png`, `.svg`, ...) chooses the format.
-        metrics: names on the right; `None` takes the key metric and others that are neither losses nor of another
-            scale (`lr`, `seconds`, `temperature`, `nll`), six curves in all.
+        rows: one mapping per epoch with ``epoch`` and any numbers; a row without a number leaves it out of that curve.
+        path: picture file; the suffix (``.png``, ``.svg``, ...) chooses the format.
+        metrics: names on the right; ``None`` takes the key metric and others that are neither losses nor of another
+            scale (``lr``, ``seconds``, ``temperature``, ``nll``), six curves in all.
         key_metric: name of the metric that chooses the checkpoint: drawn first, and thicker.
-        best: epoch and key metric of the kept checkpoint (`best_epoch`), marked in both panels.
+        best: epoch and key metric of the kept checkpoint (``best_epoch``), marked in both panels.
         title: above both panels.
 
     Raises:

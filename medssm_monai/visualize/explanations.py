@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from medssm_monai.visualize.grad_cam import weak_activations
-from medssm_monai.visualize.heatmap import overlay_heatmap
-from medssm_monai.visualize.overlay import contact_sheet, save_png, titled_panel, to_rgb
+from .grad_cam import weak_activations
+from .heatmap import overlay_heatmap
+from .overlay import contact_sheet, save_png, titled_panel, to_rgb
 
 __all__ = ["Explanation", "save_explanations"]
 
@@ -44,20 +44,19 @@ def save_explanations(
     reference: float | None = None,
     per_class: int = 12,
 ) -> list[Explanation]:
-    """
-    Write `overlay_0000.png`, ... and, for each true class with images, `sheet_class_0.png`, ... into a folder.
+    """Write ``overlay_0000.png``, ... and, for each true class with images, ``sheet_class_0.png``, ... into a folder.
 
-    Each map is coloured by its own peak; a weak one (see `weak_activations`) by the lowest peak that is not weak, so
+    Each map is coloured by its own peak; a weak one (see ``weak_activations``) by the lowest peak that is not weak, so
     that it looks as weak as it is. On the sheets weak cases have an orange frame and say so.
 
     Args:
         folder: made when it is not there.
-        images: `(N, C, H, W)`.
-        maps: `(N, 1, H, W)` from `grad_cam`, not normalised, all of one layer.
-        labels, predictions: class indices `(N,)` or `(N, 1)`.
-        class_names: one per class; `None`: the numbers.
-        names: one per image, for the titles; `None`: the numbers.
-        threshold, reference: see `weak_activations`.
+        images: ``(N, C, H, W)``.
+        maps: ``(N, 1, H, W)`` from ``grad_cam``, not normalised, all of one layer.
+        labels, predictions: class indices ``(N,)`` or ``(N, 1)``.
+        class_names: one per class; ``None``: the numbers.
+        names: one per image, for the titles; ``None``: the numbers.
+        threshold, reference: see ``weak_activations``.
         per_class: images on a sheet, the first ones of each class.
 
     Returns:

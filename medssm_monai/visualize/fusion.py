@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from medssm_monai.visualize.overlay import contact_sheet, titled_panel, to_rgb
+from .overlay import contact_sheet, titled_panel, to_rgb
 
 __all__ = ["fusion_panel", "fusion_planes"]
 
@@ -15,11 +15,10 @@ SMALLEST = 192  # pixels; smaller pictures are enlarged by a whole factor
 
 
 def fusion_planes(images: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
-    """
-    The planes that are shown of a fusion.
+    """The planes that are shown of a fusion.
 
     Args:
-        images: `(C, H, W)` or `(C, X, Y, Z)`, one spatial shape, values of the first two >= 0.
+        images: ``(C, H, W)`` or ``(C, X, Y, Z)``, one spatial shape, values of the first two >= 0.
 
     Returns:
         for 2D images one list with all of them; for volumes three: all images cut across the last, the middle and the
@@ -37,7 +36,7 @@ def fusion_planes(images: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
 
 
 def _signed(difference: torch.Tensor) -> tuple[np.ndarray, float]:
-    """`(1, H, W)` around zero as a picture, zero mid-grey; and the value that stands for white."""
+    """``(1, H, W)`` around zero as a picture, zero mid-grey; and the value that stands for white."""
     peak = max(float(difference.abs().max()), 1e-3)
     return to_rgb((difference / peak + 1) / 2), peak
 
@@ -50,17 +49,16 @@ def _enlarged(picture: np.ndarray) -> np.ndarray:
 def fusion_panel(
     planes: Sequence[Sequence[torch.Tensor]], title: str, sources: Sequence[str] = ("source A", "source B")
 ) -> np.ndarray:
-    """
-    One row per plane: source A, source B, fused, difference, each with its name, under a title.
+    """One row per plane: source A, source B, fused, difference, each with its name, under a title.
 
     Args:
-        planes: per plane source A, source B and fused image as they are shown, `(1, H, W)` or RGB `(3, H, W)` in
-            [0, 1], and the difference fused minus maximum of the sources of the grey images `(1, H, W)`; grey is 0.
+        planes: per plane source A, source B and fused image as they are shown, ``(1, H, W)`` or RGB ``(3, H, W)`` in
+            [0, 1], and the difference fused minus maximum of the sources of the grey images ``(1, H, W)``; grey is 0.
         title: text above.
-        sources: names of the sources, for example `("MRI", "CT")`.
+        sources: names of the sources, for example ``("MRI", "CT")``.
 
     Returns:
-        uint8 `(height, width, 3)`.
+        uint8 ``(height, width, 3)``.
     """
     rows = []
     for number, (*shown, difference) in enumerate(planes):

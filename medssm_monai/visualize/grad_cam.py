@@ -12,7 +12,7 @@ from monai.visualize import GradCAM, ModelWithHooks
 from monai.visualize.visualizer import default_upsampler
 from torch import nn
 
-from medssm_monai.visualize.evaluation_mode import evaluation_mode, find_layer
+from .evaluation_mode import evaluation_mode, find_layer
 
 __all__ = ["grad_cam", "weak_activations"]
 

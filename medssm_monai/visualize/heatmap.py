@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from monai.visualize import blend_images
 
-from medssm_monai.visualize.overlay import to_rgb
+from .overlay import to_rgb
 
 __all__ = ["overlay_heatmap"]
 
@@ -24,20 +24,19 @@ def overlay_heatmap(
     min_size: int = 320,
     mark: Sequence[int] | None = None,
 ) -> np.ndarray:
-    """
-    Lay a heat map over an image, in the colours of viridis: dark violet is nothing, yellow the peak.
+    """Lay a heat map over an image, in the colours of viridis: dark violet is nothing, yellow the peak.
 
     Args:
-        image: `(C, H, W)` or `(H, W)`, see `to_rgb`.
-        heatmap: `(1, h, w)` or `(h, w)`, not negative. A map coarser than the image (tokens of a scan) is enlarged:
+        image: ``(C, H, W)`` or ``(H, W)``, see ``to_rgb``.
+        heatmap: ``(1, h, w)`` or ``(h, w)``, not negative. A map coarser than the image (tokens of a scan) is enlarged:
             each value fills its own part of the image.
-        peak: value shown in yellow, and above; `None`: the map's own maximum.
+        peak: value shown in yellow, and above; ``None``: the map's own maximum.
         alpha: weight of the colour against the image, 0 to 1.
         min_size: images with a smaller longer side are enlarged by a whole factor.
         mark: row and column in the heat map that gets a red frame.
 
     Returns:
-        uint8 `(H * f, W * f, 3)` with the whole factor `f >= 1`.
+        uint8 ``(H * f, W * f, 3)`` with the whole factor ``f >= 1``.
 
     Raises:
         ValueError: a heat map that is no 2D map or holds values below zero or not finite.

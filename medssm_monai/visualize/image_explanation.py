@@ -13,13 +13,13 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Invertd, Transform
 
-from medssm_monai.data.files import file_stem
-from medssm_monai.transforms import CopyMetad
-from medssm_monai.utils import replace_file, writable_folder
-from medssm_monai.utils.text_files import printable
-from medssm_monai.visualize.grad_cam import grad_cam
-from medssm_monai.visualize.heatmap import overlay_heatmap
-from medssm_monai.visualize.overlay import save_png, to_rgb
+from ..data.readers.files import file_stem
+from ..transforms import CopyMetad
+from ..utils import replace_file, writable_folder
+from ..utils.text_files import printable
+from .grad_cam import grad_cam
+from .heatmap import overlay_heatmap
+from .overlay import save_png, to_rgb
 
 __all__ = ["ImageExplainer", "ImageExplanation"]
 
@@ -31,14 +31,13 @@ BACKGROUND, TEXT = (24, 24, 24), (255, 255, 255)
 
 @dataclass(frozen=True)
 class ImageExplanation:
-    """
-    Attributes:
-        source: file of the image, `"array"` for pixels in memory.
-        image: uint8 `(H, W, 3)`, the image at the size of its file.
-        heatmap: float32 `(H, W)`, not negative: Grad-CAM in units of the class's logit, at the same size.
-        layer: the layer that was asked.
-        label, class_name, confidence: number, name and probability of the class that is explained.
-        predicted: name of the predicted class.
+    """Attributes:
+    source: file of the image, ``"array"`` for pixels in memory.
+    image: uint8 ``(H, W, 3)``, the image at the size of its file.
+    heatmap: float32 ``(H, W)``, not negative: Grad-CAM in units of the class's logit, at the same size.
+    layer: the layer that was asked.
+    label, class_name, confidence: number, name and probability of the class that is explained.
+    predicted: name of the predicted class.
     """
 
     source: str
@@ -57,11 +56,11 @@ class ImageExplanation:
 
     @property
     def overlay(self) -> np.ndarray:
-        """uint8 `(H, W, 3)`: the heat map on the image, dark violet is nothing, yellow the peak."""
+        """uint8 ``(H, W, 3)``: the heat map on the image, dark violet is nothing, yellow the peak."""
         return overlay_heatmap(self.image.transpose(2, 0, 1) / 255.0, self.heatmap, min_size=1)
 
     def picture(self) -> np.ndarray:
-        """uint8 `(height, width, 3)`: image and overlay side by side, with class, file and colour legend."""
+        """uint8 ``(height, width, 3)``: image and overlay side by side, with class, file and colour legend."""
         from matplotlib import colormaps
         from PIL import Image, ImageDraw, ImageFont
 
@@ -94,11 +93,10 @@ class ImageExplanation:
         ]
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """
-        Write the picture.
+        """Write the picture.
 
         Args:
-            path: a picture file, or a folder, where it is called `<name of the image>_explained.png`.
+            path: a picture file, or a folder, where it is called ``<name of the image>_explained.png``.
 
         Raises:
             ValueError: the image itself.
@@ -115,16 +113,15 @@ class ImageExplanation:
 
 
 class ImageExplainer:
-    """
-    Explains the prediction of a 2D classification by Grad-CAM of one layer, in two steps: `activation` runs the
-    network, `explanation` brings the map to the size of the file.
+    """Explains the prediction of a 2D classification by Grad-CAM of one layer, in two steps: ``activation`` runs the
+    network, ``explanation`` brings the map to the size of the file.
 
     Args:
-        layer: name of a layer whose output is a map, see `grad_cam`.
-        load: transform that gives `{"image": ...}` from `{"image": file or array}`, as the preprocessing starts.
+        layer: name of a layer whose output is a map, see ``grad_cam``.
+        load: transform that gives ``{"image": ...}`` from ``{"image": file or array}``, as the preprocessing starts.
         preprocessing: what made the network's input; its spatial steps are inverted for the heat map.
         class_names: in the order of the network's outputs.
-        channel_dim: where the layer's map has its channels, see `grad_cam`.
+        channel_dim: where the layer's map has its channels, see ``grad_cam``.
     """
 
     def __init__(
@@ -141,8 +138,7 @@ class ImageExplainer:
         self._invert = Invertd("heat", transform=preprocessing, orig_keys="image", nearest_interp=False)
 
     def number_of(self, class_name: str | int | None, probabilities: Any) -> int:
-        """
-        Number of a class, by default the most probable one.
+        """Number of a class, by default the most probable one.
 
         Raises:
             ValueError: no such class.
@@ -156,8 +152,7 @@ class ImageExplainer:
         raise ValueError(f"no class {class_name!r}; the classes are {', '.join(self.class_names)}.")
 
     def activation(self, network: torch.nn.Module, image: torch.Tensor, label: int) -> torch.Tensor:
-        """
-        Grad-CAM map `(1, h, w)` of the network's input `(C, h, w)`, on its device.
+        """Grad-CAM map ``(1, h, w)`` of the network's input ``(C, h, w)``, on its device.
 
         Raises:
             ValueError: a volume; a layer that the network lacks or that gives no map.
@@ -170,14 +165,13 @@ class ImageExplainer:
     def explanation(
         self, source: Any, item: Mapping[str, Any], activation: torch.Tensor, probabilities: Any, label: int
     ) -> ImageExplanation:
-        """
-        The map on the image.
+        """The map on the image.
 
         Args:
-            source: the file, or the pixels, that `load` takes.
-            item: the preprocessed item, whose `image` knows what was done to it.
-            activation: of `activation`.
-            probabilities: `(K,)`.
+            source: the file, or the pixels, that ``load`` takes.
+            item: the preprocessed item, whose ``image`` knows what was done to it.
+            activation: of ``activation``.
+            probabilities: ``(K,)``.
             label: the class that is explained.
         """
         values = np.asarray(probabilities, dtype=np.float64).reshape(-1)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from medssm_monai.utils.text_files import printable
+from ..utils.text_files import printable
 
 __all__ = [
     "LABEL_COLOUR",
@@ -28,16 +28,15 @@ _LEGEND = (("label", LABEL_COLOUR), ("prediction", PREDICTION_COLOUR), ("both", 
 
 
 def to_rgb(image: Any, size: tuple[int, int] | None = None) -> np.ndarray:
-    """
-    Bring an image into the form of a picture.
+    """Bring an image into the form of a picture.
 
     Args:
-        image: `(C, H, W)` with one channel (grey) or at least three (the first three are RGB), or `(H, W)`; tensor or
-            array. Values in [0, 1] are taken as they are; any other range is stretched to it.
-        size: height and width of the picture when the image has another size than its masks; `None` keeps the size.
+        image: ``(C, H, W)`` with one channel (grey) or at least three (the first three are RGB), or ``(H, W)``; tensor
+            or array. Values in [0, 1] are taken as they are; any other range is stretched to it.
+        size: height and width of the picture when the image has another size than its masks; ``None`` keeps the size.
 
     Returns:
-        uint8 `(H, W, 3)`.
+        uint8 ``(H, W, 3)``.
 
     Raises:
         ValueError: any other shape.
@@ -69,7 +68,7 @@ def _as_mask(mask: Any, shape: tuple[int, int], name: str) -> np.ndarray:
 
 
 def _outline(mask: np.ndarray, width: int) -> np.ndarray:
-    """Foreground pixels within `width` of the background; the image border counts as background."""
+    """Foreground pixels within ``width`` of the background; the image border counts as background."""
     from scipy.ndimage import binary_erosion
 
     return mask & ~binary_erosion(mask, iterations=width)
@@ -78,18 +77,17 @@ def _outline(mask: np.ndarray, width: int) -> np.ndarray:
 def overlay_contours(
     image: Any, label: Any | None = None, pred: Any | None = None, min_size: int = 320, width: int = 2
 ) -> np.ndarray:
-    """
-    Draw the outline of the label (cyan) and of the prediction (yellow) on an image; white where both run together.
+    """Draw the outline of the label (cyan) and of the prediction (yellow) on an image; white where both run together.
 
     Args:
-        image: `(C, H, W)` or `(H, W)`, see `to_rgb`.
-        label: mask `(1, H, W)` or `(H, W)`, foreground above 0.5; `None` draws none.
-        pred: prediction mask or probability, drawn at 0.5; `None` draws none.
+        image: ``(C, H, W)`` or ``(H, W)``, see ``to_rgb``.
+        label: mask ``(1, H, W)`` or ``(H, W)``, foreground above 0.5; ``None`` draws none.
+        pred: prediction mask or probability, drawn at 0.5; ``None`` draws none.
         min_size: images with a smaller longer side are enlarged by a whole factor, so that outlines hide little.
         width: outline width in pixels of the picture.
 
     Returns:
-        uint8 `(H * f, W * f, 3)` with the whole factor `f >= 1`.
+        uint8 ``(H * f, W * f, 3)`` with the whole factor ``f >= 1``.
 
     Raises:
         ValueError: a mask of another size than the image.
@@ -111,17 +109,16 @@ def overlay_contours(
 def titled_panel(
     pictures: Sequence[np.ndarray], title: str, legend: bool = True, captions: Sequence[str] = ()
 ) -> np.ndarray:
-    """
-    Put pictures of equal height side by side under lines of text (shortened to the width).
+    """Put pictures of equal height side by side under lines of text (shortened to the width).
 
     Args:
-        pictures: uint8 `(H, W, 3)` each.
+        pictures: uint8 ``(H, W, 3)`` each.
         title: text above; none when empty.
         legend: a line that names the outline colours.
         captions: a line with one text over each picture.
 
     Returns:
-        uint8 `(H + text, sum of W + gaps, 3)`.
+        uint8 ``(H + text, sum of W + gaps, 3)``.
 
     Raises:
         ValueError: another number of captions than pictures.
@@ -159,15 +156,14 @@ def titled_panel(
 
 
 def contact_sheet(pictures: Sequence[np.ndarray], columns: int = 2) -> np.ndarray:
-    """
-    Arrange pictures in rows on one sheet, in order; cells are as large as the largest picture.
+    """Arrange pictures in rows on one sheet, in order; cells are as large as the largest picture.
 
     Args:
-        pictures: uint8 `(H, W, 3)` each, at least one.
+        pictures: uint8 ``(H, W, 3)`` each, at least one.
         columns: pictures per row.
 
     Raises:
-        ValueError: no pictures, or `columns` below one.
+        ValueError: no pictures, or ``columns`` below one.
     """
     if not pictures or columns < 1:
         raise ValueError(f"a sheet needs pictures and columns >= 1, got {len(pictures)} and {columns}.")
@@ -182,7 +178,7 @@ def contact_sheet(pictures: Sequence[np.ndarray], columns: int = 2) -> np.ndarra
 
 
 def save_png(picture: np.ndarray, path: str | os.PathLike[str]) -> None:
-    """Write a uint8 picture `(H, W, 3)` or `(H, W)` to a file."""
+    """Write a uint8 picture ``(H, W, 3)`` or ``(H, W)`` to a file."""
     from PIL import Image
 
     Image.fromarray(picture).save(path)

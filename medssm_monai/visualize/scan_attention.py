@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medssm_monai.networks.blocks import SelectiveCore
-from medssm_monai.networks.layers import visiting_table
-from medssm_monai.ops.backends.common import decay_and_input
-from medssm_monai.visualize.evaluation_mode import evaluation_mode, find_layer
+from ..networks.blocks import SelectiveCore
+from ..networks.layers import visiting_table
+from ..ops.backends.common import decay_and_input
+from .evaluation_mode import evaluation_mode, find_layer
 
 __all__ = ["MAX_TOKENS", "ScanCoefficients", "capture_scans", "scan_attention"]
 
@@ -130,8 +130,8 @@ def scan_attention(
 ) -> Tensor:
     """How much a Mamba mixer's scan lets each output token depend on each input token, from its own coefficients.
 
-    ``α[t, s] = Σ_d |Σ_n C[t, n] · exp(Σ_{k=s+1..t} Δ_k A_n) · B̄[s, n]|``: the scan read as attention, channels added up
-    by modulus, before the gate, without the skip ``D``. Several directions: their mean (Decision).
+    ``α[t, s] = Σ_d |Σ_n C[t, n] · exp(Σ_{k=s+1..t} Δ_k A_n) · B̄[s, n]|``: the scan read as attention, channels added
+    up by modulus, before the gate, without the skip ``D``. Several directions: their mean (Decision).
 
     Args:
         network: network with a mixer of this package; runs in evaluation mode and is left as it was.

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from medssm_monai.networks.blocks import SelectiveCore
-from medssm_monai.visualize.evaluation_mode import evaluation_mode, find_layer
-from medssm_monai.visualize.heatmap import overlay_heatmap
-from medssm_monai.visualize.overlay import contact_sheet, save_png, titled_panel
-from medssm_monai.visualize.scan_attention import capture_scans
+from ..networks.blocks import SelectiveCore
+from .evaluation_mode import evaluation_mode, find_layer
+from .heatmap import overlay_heatmap
+from .overlay import contact_sheet, save_png, titled_panel
+from .scan_attention import capture_scans
 
 __all__ = ["peak_token", "save_scan_sheets"]
 
@@ -39,18 +39,17 @@ def save_scan_sheets(
     names: Sequence[str],
     per_class: int = 12,
 ) -> list[Path]:
-    """
-    Write `sheet_class_0.png`, ...: each image beside what the selective scan of a layer gave to one of its tokens.
+    """Write ``sheet_class_0.png``, ...: each image beside what the selective scan of a layer gave to one of its tokens.
 
     The token is the one where the image's heat map peaks; it has a red frame. Bright tokens are those whose input
-    weighs most in its output (`ScanCoefficients.attention`), coloured by the image's own maximum.
+    weighs most in its output (``ScanCoefficients.attention``), coloured by the image's own maximum.
 
     Args:
         folder: made when it is not there.
         network: runs in evaluation mode, image by image, and is left as it was.
-        images: `(N, C, H, W)`, as the network takes them.
-        pictures: the same images for display, `(N, C, H, W)` in [0, 1].
-        maps: heat maps `(N, 1, H, W)`.
+        images: ``(N, C, H, W)``, as the network takes them.
+        pictures: the same images for display, ``(N, C, H, W)`` in [0, 1].
+        maps: heat maps ``(N, 1, H, W)``.
         layer: name of a Mamba mixer.
         labels, predictions: class numbers.
         class_names, names: of the classes and the images, for the titles.

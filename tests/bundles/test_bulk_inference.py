@@ -11,7 +11,7 @@ import pytest
 from monai.bundle import ConfigWorkflow
 from PIL import Image
 
-from ..apps.tiny_bundles import CLASSES, CLINICAL_FMAMBA, MAMBA_MIS, MEDCONVMAMBA, MEDSPECTRALNET, copy_bundle
+from ..bundle.tiny_bundles import CLASSES, CLINICAL_FMAMBA, MAMBA_MIS, MEDCONVMAMBA, MEDSPECTRALNET, copy_bundle
 from .bundle_runs import program
 
 LATIN = b"gr\xfcn".decode("utf-8", "surrogateescape")

@@ -16,7 +16,7 @@ from monai.bundle import ConfigWorkflow
 
 from medssm_monai.data import ImageReadError
 
-from ..apps.tiny_bundles import CLINICAL_FMAMBA, MAMBA_MIS, MEDCONVMAMBA, MEDSPECTRALNET, VOLUMES, copy_bundle
+from ..bundle.tiny_bundles import CLINICAL_FMAMBA, MAMBA_MIS, MEDCONVMAMBA, MEDSPECTRALNET, VOLUMES, copy_bundle
 from .bundle_runs import BUNDLES, CLASSIFIERS, REPOSITORY, command_line, every_bundle, failing
 
 TINY = {tiny.bundle: tiny for tiny in (MAMBA_MIS, MEDCONVMAMBA, MEDSPECTRALNET, CLINICAL_FMAMBA)}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from medssm_monai.data import DatalistError, classification_datalists
-from medssm_monai.data import medmnist as medmnist_module
+from medssm_monai.data.datalists import medmnist as medmnist_module
 
 from .builders import truncate
 from .class_builders import npz_arrays, save_classes, save_isic, save_npz

@@ -12,7 +12,7 @@ import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
 from medssm_monai.data import classification_datalists, write_split
-from medssm_monai.data.medmnist_facts import MEDMNIST
+from medssm_monai.data.datalists.medmnist_facts import MEDMNIST
 
 from .builders import names, picture, save
 from .class_builders import npz_arrays, save_classes, save_isic, save_npz

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
-from medssm_monai.data import demo as demo_module
 from medssm_monai.data import demo_sample, is_demo, prepare_demo, segmentation_datalists
-from medssm_monai.data.demo import DEMO_COUNTS, DEMO_SIZE
+from medssm_monai.data.demo import segmentation as demo_module
+from medssm_monai.data.demo.segmentation import DEMO_COUNTS, DEMO_SIZE
 
 SMALL = {"demo_size": 32, "demo_counts": (6, 3, 2)}
 

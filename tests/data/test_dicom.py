@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from medssm_monai.data import ImageReadError, Reader2D
-from medssm_monai.data.dicom import displayed, reader_inverts
+from medssm_monai.data.readers.dicom import displayed, reader_inverts
 from medssm_monai.transforms import LoadImage2D
 
 from .dicom_files import save_dicom

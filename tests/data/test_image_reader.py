@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from medssm_monai.data import ImageReadError, Reader2D
-from medssm_monai.data.image_reader import read_pixels
+from medssm_monai.data.readers.image import read_pixels
 
 from .builders import picture, save, square_mask, truncate
 

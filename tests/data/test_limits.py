@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from medssm_monai.data import DatalistError, ImageReadError, TooLargeError, segmentation_datalists
-from medssm_monai.data.check import image_problem
-from medssm_monai.data.limits import MAX_PIXELS_VARIABLE, check_memory, open_raster
-from medssm_monai.data.splits import read_split
-from medssm_monai.data.tables import read_table
-from medssm_monai.data.volume import read_volume
+from medssm_monai.data.datalists.checks import image_problem
+from medssm_monai.data.datalists.splits import read_split
+from medssm_monai.data.datalists.tables import read_table
+from medssm_monai.data.readers.limits import MAX_PIXELS_VARIABLE, check_memory, open_raster
+from medssm_monai.data.readers.volume import read_volume
 from medssm_monai.transforms import LoadImage2D, LoadImage3D
 
 from .builders import picture, save, save_pairs, truncate
@@ -267,7 +267,7 @@ def test_extensions_of_nifti_without_end(tmp_path, offset):
 
 
 def test_an_array_packed_as_no_images_are(tmp_path, monkeypatch):
-    monkeypatch.setattr("medssm_monai.data.limits.SMALL", 1 << 20)
+    monkeypatch.setattr("medssm_monai.data.readers.limits.SMALL", 1 << 20)
     np.savez_compressed(tmp_path / "bomb.npz", images=np.zeros((40, 256, 256), np.uint8))
     with pytest.raises(TooLargeError, match="'images': too large, .* bytes would unpack to"):
         LoadImage2D()(f"{tmp_path}/bomb.npz/images/0")
@@ -286,7 +286,7 @@ def test_colours_and_long_values_of_volumes_count(tmp_path, monkeypatch):
 
 
 def test_a_list_that_is_none_by_its_size(tmp_path, monkeypatch):
-    monkeypatch.setattr("medssm_monai.data.limits.MAX_TEXT", 1 << 10)
+    monkeypatch.setattr("medssm_monai.data.readers.limits.MAX_TEXT", 1 << 10)
     (tmp_path / "list.csv").write_text("image\n" + "a.png\n" * 1000)
     (tmp_path / "split.json").write_text(" " * 5000)
     for read, name in ((read_table, "list.csv"), (read_split, "split.json")):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from medssm_monai.data import ImageReadError
-from medssm_monai.data.nifti import nifti_facts
-from medssm_monai.data.volume import is_volume, read_volume
+from medssm_monai.data.readers.nifti import nifti_facts
+from medssm_monai.data.readers.volume import is_volume, read_volume
 from medssm_monai.transforms import LoadImage2D, SaveImage2D
 
 from .builders import picture, save, square_mask

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from medssm_monai.data import DatalistError, classification_datalists, fusion_datalists, image_datalist, pair_datalist
-from medssm_monai.data.check import image_problem
-from medssm_monai.data.volume import read_volume
+from medssm_monai.data.datalists.checks import image_problem
+from medssm_monai.data.readers.volume import read_volume
 
 from .builders import names, picture, save
 from .dicom_files import save_dicom

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from medssm_monai.data import DatalistError, classification_datalists, image_datalist, pair_datalist
-from medssm_monai.data.tables import read_table
+from medssm_monai.data.datalists.tables import read_table
 
 from .builders import picture, save
 from .class_builders import save_isic

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from medssm_monai.data import ImageReadError
-from medssm_monai.data.volume import is_volume
+from medssm_monai.data.readers.volume import is_volume
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from medssm_monai.apps import ClassificationTask, FusionTask, SegmentationTask
+from medssm_monai.bundle import ClassificationTask, FusionTask, SegmentationTask
 from medssm_monai.export.checks import agreement, compare, relative_error
 
 SEGMENTATION = SegmentationTask(threshold=0.5)

@@ -15,7 +15,7 @@ from medssm_monai.export import FORMATS, export_bundle
 from medssm_monai.export.__main__ import _parser, main
 from medssm_monai.export.source import open_source
 
-from ..apps.tiny_bundles import MEDSPECTRALNET, copy_bundle
+from ..bundle.tiny_bundles import MEDSPECTRALNET, copy_bundle
 from ..bundles.bundle_runs import MEDCONVMAMBA
 
 TINY = {"network_args": {"embed_dim": 16, "depth": 1, "d_state": 2}, "image_size": [32, 32], "in_channels": 3}

@@ -18,7 +18,7 @@ from scipy.special import softmax
 
 from medssm_monai.handlers import BestModel, ClassificationReport, PredictionsCSV, TemperatureFit
 from medssm_monai.metrics import classification_metrics, fit_temperature, per_class_metrics
-from medssm_monai.metrics.cumulative import ClassificationMetric
+from medssm_monai.metrics.classification import ClassificationMetric
 
 NAMES = ["normal", "bacterial", "viral"]
 
@@ -35,7 +35,7 @@ class LogitsInTheImage(torch.nn.Module):
 
 
 def samples(n: int = 30, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Logits `(n, 3)` float32 and labels, some of which the logits get wrong."""
+    """Logits ``(n, 3)`` float32 and labels, some of which the logits get wrong."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 3
     return (rng.normal(size=(n, 3)) + 1.5 * np.eye(3)[labels]).astype(np.float32), labels

@@ -17,7 +17,7 @@ BUNDLE = Path("bundles") / "thing"
 
 @pytest.fixture
 def bundle(tmp_path, monkeypatch, caplog) -> Path:
-    """A bundle's folder below the current one, run by `python -m monai.bundle`, whose lines are caught."""
+    """A bundle's folder below the current one, run by ``python -m monai.bundle``, whose lines are caught."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(closing, "run_by_monai", lambda: True)
     monkeypatch.setattr(closing, "python_name", lambda: "python")

@@ -11,8 +11,8 @@ from monai.engines import SupervisedEvaluator
 from PIL import Image
 
 from medssm_monai.handlers import SegmentationReport
-from medssm_monai.handlers.kept_picture import KeptPicture
 from medssm_monai.metrics import METRIC_SETS, segmentation_metrics
+from medssm_monai.reports.cases import KeptPicture
 
 from .engines_for_tests import brightness_net, evaluator, write_images
 

@@ -10,7 +10,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.data import MetaTensor
 
-from medssm_monai.data.files import DICOM, NIFTI, RASTER
+from medssm_monai.data.readers.files import DICOM, NIFTI, RASTER
 from medssm_monai.handlers import SegmentationTable
 from medssm_monai.handlers.segmentation_table import pixel_area
 

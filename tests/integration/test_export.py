@@ -54,7 +54,7 @@ SUBJECTS = (
 @pytest.fixture(scope="module", params=SUBJECTS, ids=str)
 def export(request, real_data, tmp_path_factory):
     """The bundle exported once, as a user does it: subject, folder of the files, what the program said."""
-    require()  # without the extra `onnx` this is an error that says how to install it
+    require()  # without the extra ``onnx`` this is an error that says how to install it
     subject = request.param
     out = tmp_path_factory.mktemp(subject.bundle)
     words = ["-m", "medssm_monai.export", str(REPOSITORY / "bundles" / subject.bundle), "--output_dir", str(out)]

@@ -10,7 +10,7 @@ from monai.fl.client import MonaiAlgo
 from monai.fl.utils.constants import ExtraItems
 from monai.fl.utils.exchange_object import ExchangeObject
 
-from medssm_monai.utils import write_model_settings
+from medssm_monai.bundle import write_model_settings
 
 from ..bundles.bundle_runs import every_bundle
 

@@ -28,7 +28,7 @@ import pytest
 import requests
 from PIL import Image
 
-from ..apps.tiny_bundles import CLINICAL_FMAMBA, MAMBA_MIS, MEDSPECTRALNET, copy_bundle
+from ..bundle.tiny_bundles import CLINICAL_FMAMBA, MAMBA_MIS, MEDSPECTRALNET, copy_bundle
 from .label_server import LabelServer, label_python, parts
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]

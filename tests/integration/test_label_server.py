@@ -23,7 +23,7 @@ from PIL import Image
 
 import medssm_monai
 
-from ..apps.tiny_bundles import BUNDLES, CLINICAL_FMAMBA, MAMBA_MIS, MEDSPECTRALNET, VOLUMES, copy_bundle
+from ..bundle.tiny_bundles import BUNDLES, CLINICAL_FMAMBA, MAMBA_MIS, MEDSPECTRALNET, VOLUMES, copy_bundle
 from .label_server import LabelServer, label_python, parts
 
 pytestmark = [pytest.mark.integration, pytest.mark.realdata, pytest.mark.timeout(3600)]

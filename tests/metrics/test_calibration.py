@@ -8,12 +8,7 @@ import torch
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
-from medssm_monai.metrics import (
-    expected_calibration_error,
-    fit_temperature,
-    negative_log_likelihood,
-    reliability_curve,
-)
+from medssm_monai.metrics import expected_calibration_error, fit_temperature, negative_log_likelihood, reliability_curve
 
 
 def logits_at_temperature(temperature: float, n: int = 20000, k: int = 4) -> tuple[np.ndarray, np.ndarray]:

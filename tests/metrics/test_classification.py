@@ -16,8 +16,8 @@ from medssm_monai.metrics import (
     confusion_matrix,
     per_class_metrics,
 )
+from medssm_monai.metrics.bootstrap import weighted_areas
 from medssm_monai.metrics.classification import undefined_metrics
-from medssm_monai.metrics.resampled import weighted_areas
 
 # Eight samples of three classes: predictions 0 0 0 1 1 1 2 0, labels 0 0 1 1 1 2 2 2.
 HAND_PROB = np.array(

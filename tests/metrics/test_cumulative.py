@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
-from medssm_monai.metrics.cumulative import ClassificationMetric
+from medssm_monai.metrics.classification import ClassificationMetric
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from medssm_monai.data.medmnist_facts import MEDMNIST, MedMNISTFacts
+from medssm_monai.data.datalists.medmnist_facts import MEDMNIST, MedMNISTFacts
 from tests.data.class_builders import save_classes, save_isic, save_npz
 
 prepare_data = pytest.importorskip("prepare_data")

@@ -5,8 +5,8 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Activationsd, Compose
 
+from medssm_monai.bundle import read_model_settings, write_model_settings
 from medssm_monai.transforms import TemperatureScaled
-from medssm_monai.utils import read_model_settings, write_model_settings
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1, 2.5])

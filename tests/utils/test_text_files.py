@@ -6,8 +6,7 @@ import csv
 
 import pytest
 
-from medssm_monai.utils.growing_table import GrowingTable
-from medssm_monai.utils.text_files import markdown_text, name_cell, open_text, printable, write_text
+from medssm_monai.utils.text_files import GrowingTable, markdown_text, name_cell, open_text, printable, write_text
 
 LATIN = b"gr\xfcn \xe9t\xe9.png".decode("utf-8", "surrogateescape")
 

@@ -18,7 +18,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from ...utils.bundles import BUNDLES_VARIABLE, find_bundle, list_bundles
+from ...bundle.find import BUNDLES_VARIABLE, find_bundle, list_bundles
 from .options import GROUPS, Limits, ServerOptions, use_options
 from .uploads import private_uploads
 

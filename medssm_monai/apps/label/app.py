@@ -22,7 +22,7 @@ from monailabel.tasks.activelearning.random import Random
 
 import medssm_monai
 
-from ...utils.bundles import list_bundles
+from ...bundle.find import list_bundles
 from .datastore import StudyDatastore
 from .desk import Busy, Desk, TookTooLong
 from .errors import BAD_INPUT, NOT_FOUND, answered

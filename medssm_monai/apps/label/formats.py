@@ -9,9 +9,9 @@ from pathlib import Path
 
 import itk
 
-from ...data import volume
-from ...data.files import NOT_IMAGES, SUFFIXES, file_kind, natural_key
-from ...data.limits import check_size
+from ...data.readers import volume
+from ...data.readers.files import NOT_IMAGES, SUFFIXES, file_kind, natural_key
+from ...data.readers.limits import check_size
 
 __all__ = [
     "CLASS_SUFFIX",
@@ -55,7 +55,7 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def image_kind(path: Path) -> str | None:
-    """:func:`~medssm_monai.data.files.file_kind`, ``"nrrd"``, or None for a file that is no image."""
+    """:func:`~medssm_monai.data.readers.files.file_kind`, ``"nrrd"``, or None for a file that is no image."""
     return NRRD if path.name.lower().endswith(NRRD_SUFFIXES) else file_kind(path)
 
 
@@ -84,7 +84,7 @@ def label_names(folder: Path) -> list[str]:
 
 
 def is_volume(path: Path) -> bool:
-    """:func:`~medssm_monai.data.volume.is_volume`, which NRRD files are asked too.
+    """:func:`~medssm_monai.data.readers.volume.is_volume`, which NRRD files are asked too.
 
     Raises:
         ImageReadError: a damaged NIfTI file.

@@ -15,11 +15,11 @@ from typing import Any
 from fastapi import HTTPException
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
-from ...data.files import RASTER
-from ...utils import describe_weights
+from ...bundle import describe_weights
+from ...bundle.predictions import ClassificationPrediction, FusionPrediction, SegmentationPrediction
+from ...bundle.predictor import Predictor
+from ...data.readers.files import RASTER
 from ...utils.shown_names import shown_text
-from ..predictions import ClassificationPrediction, FusionPrediction, SegmentationPrediction
-from ..predictor import Predictor
 from .audit import note
 from .errors import BAD_INPUT, NO_MODEL, NOT_FOUND, answered
 from .formats import NRRD, image_kind, provide, split_name

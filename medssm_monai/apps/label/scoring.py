@@ -25,7 +25,7 @@ def score_key(model: str) -> str:
 
 
 class DropoutScoring(ScoringMethod):
-    """Monte Carlo dropout on every image without a final label (:meth:`medssm_monai.apps.Predictor.uncertainty`).
+    """Monte Carlo dropout on every image without a final label (:meth:`medssm_monai.bundle.Predictor.uncertainty`).
 
     Images that these weights have scored before are passed over, as are images that cannot be predicted or were removed
     meanwhile, which the answer names. Params of a request: ``simulation_size`` (samples, default 8), ``dropout``

@@ -7,10 +7,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from ...bundle.find import find_bundle
+from ...bundle.predictor import Predictor, load
 from ...utils import file_sha256
-from ...utils.bundles import find_bundle
 from ...utils.shown_names import remember_place
-from ..predictor import Predictor, load
 
 __all__ = ["ServedModel"]
 

@@ -16,10 +16,10 @@ from monai.bundle import ConfigParser
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.train import TrainTask
 
-from ...utils import publish_weights
-from ...utils.checkpoint_choice import TRAINED
-from ...utils.literal import command_word
-from ...utils.settings_schema import SETTING_RULES, check_settings
+from ...bundle import publish_weights
+from ...bundle.config import command_word
+from ...bundle.settings_schema import SETTING_RULES, check_settings
+from ...bundle.weights import TRAINED
 from .formats import is_volume
 from .requests import plain_overrides
 from .served import ServedModel

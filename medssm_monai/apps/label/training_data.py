@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ...data.files import natural_key
+from ...data.readers.files import natural_key
 from ...transforms import LoadImage2D
 from .formats import CLASS_SUFFIX, IMAGE_SUFFIXES, image_kind, provide
 from .requests import config_text

@@ -14,7 +14,7 @@ from medssm_monai.data import ImageReadError
 from medssm_monai.utils import shown_names
 from medssm_monai.utils.shown_names import remember_data
 
-from ..tiny_bundles import MAMBA_MIS, copy_bundle
+from ...bundle.tiny_bundles import MAMBA_MIS, copy_bundle
 
 pytest.importorskip("fastapi")
 

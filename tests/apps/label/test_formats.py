@@ -21,7 +21,7 @@ from medssm_monai.apps.label.formats import (
 )
 from medssm_monai.apps.label.training_data import unusable, write_masks
 from medssm_monai.data import ImageReadError, segmentation_datalists
-from medssm_monai.data.image_reader import read_pixels
+from medssm_monai.data.readers.image import read_pixels
 from medssm_monai.transforms import LoadImage2D
 
 MASK = np.zeros((20, 24), np.uint8)

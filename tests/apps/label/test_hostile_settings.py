@@ -12,7 +12,7 @@ import pytest
 
 from medssm_monai.apps.label.served import ServedModel
 
-from ..tiny_bundles import MAMBA_MIS, copy_bundle
+from ...bundle.tiny_bundles import MAMBA_MIS, copy_bundle
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from monai.bundle import ConfigParser
 
 from medssm_monai.apps.label.requests import is_handed_over, plain_overrides
 
-from ..tiny_bundles import BUNDLES
+from ...bundle.tiny_bundles import BUNDLES
 
 NAMES = ("mamba_mis", "medconvmamba", "medspectralnet", "clinical_fmamba")
 

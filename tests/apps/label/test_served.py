@@ -11,7 +11,7 @@ import torch
 from medssm_monai.apps.label.__main__ import main
 from medssm_monai.apps.label.served import ServedModel
 
-from ..tiny_bundles import CLINICAL_FMAMBA, MAMBA_MIS, copy_bundle
+from ...bundle.tiny_bundles import CLINICAL_FMAMBA, MAMBA_MIS, copy_bundle
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
 

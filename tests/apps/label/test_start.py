@@ -17,7 +17,7 @@ from medssm_monai.apps.label.__main__ import (
     server_options,
 )
 
-from ..tiny_bundles import MAMBA_MIS, copy_bundle
+from ...bundle.tiny_bundles import MAMBA_MIS, copy_bundle
 
 
 def options(*arguments):

@@ -1,0 +1,64 @@
+"""Bundles: finding one, its config, settings, weights and runs, what its commands show, and prediction from Python."""
+
+from __future__ import annotations
+
+from .checkpoint import (
+    load_weights,
+    read_weights,
+    require_fitting_images,
+    require_fitting_weights,
+    require_same_classes,
+    start_from,
+)
+from .console import show_root_cause, tidy_console
+from .find import BUNDLES_VARIABLE, bundle_config, bundle_places, find_bundle, find_bundle_root, list_bundles
+from .interruption import end_on_signals, was_interrupted
+from .known_keys import require_known_keys, unknown_keys
+from .predictions import ClassificationPrediction, FusionPrediction, SegmentationPrediction
+from .predictor import Predictor, load
+from .publish import publish_weights
+from .runs import claim_run, release_run, site_run_name
+from .settings import read_model_settings, update_model_settings, write_model_settings
+from .tasks import ClassificationTask, FusionTask, SegmentationTask
+from .weights import choose_checkpoint, describe_weights, other_weights, require_weights, weights_hint
+
+__all__ = [
+    "BUNDLES_VARIABLE",
+    "ClassificationPrediction",
+    "ClassificationTask",
+    "FusionPrediction",
+    "FusionTask",
+    "Predictor",
+    "SegmentationPrediction",
+    "SegmentationTask",
+    "bundle_config",
+    "bundle_places",
+    "choose_checkpoint",
+    "claim_run",
+    "describe_weights",
+    "end_on_signals",
+    "find_bundle",
+    "find_bundle_root",
+    "list_bundles",
+    "load",
+    "load_weights",
+    "other_weights",
+    "publish_weights",
+    "read_model_settings",
+    "read_weights",
+    "release_run",
+    "require_fitting_images",
+    "require_fitting_weights",
+    "require_known_keys",
+    "require_same_classes",
+    "require_weights",
+    "show_root_cause",
+    "site_run_name",
+    "start_from",
+    "tidy_console",
+    "unknown_keys",
+    "update_model_settings",
+    "was_interrupted",
+    "weights_hint",
+    "write_model_settings",
+]

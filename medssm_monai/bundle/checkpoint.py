@@ -1,0 +1,256 @@
+"""Whether a checkpoint fits the network and the data it is to be used with, said before anything runs."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn as nn
+
+from ..data.readers.files import NIFTI, RASTER, file_kind
+from ..data.readers.image import ImageReadError
+from ..data.readers.volume import is_volume
+from .settings import settings_file
+from .weights import MEND, describe_weights_file, require_weights, weights_hint
+
+__all__ = [
+    "dimensions_of",
+    "flat_state_dict",
+    "load_weights",
+    "read_weights",
+    "require_fitting_images",
+    "require_fitting_weights",
+    "require_same_classes",
+    "start_from",
+]
+
+logger = logging.getLogger(__name__)
+WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net")
+PARALLEL, COMPILED = "module", "_orig_mod"
+
+
+def flat_state_dict(saved: Any, name: str) -> dict[str, torch.Tensor]:
+    """Names and tensors of a network out of what a file held.
+
+    Taken off, with one line in the log: an entry such as ``"state_dict"`` or ``"model"`` around the weights (of a
+    training's checkpoint, for instance), ``module.`` before every name (``DataParallel``, ``DistributedDataParallel``)
+    and ``_orig_mod.`` (``torch.compile``), also one inside the other.
+
+    Args:
+        saved: what ``torch.load`` gave.
+        name: of the file, for messages.
+
+    Raises:
+        ValueError: no weights in it.
+    """
+    state, taken_off = saved, []
+    while not _is_flat(state):
+        entries = state if isinstance(state, Mapping) else {}
+        entry = next((key for key in WRAPPERS if isinstance(entries.get(key), Mapping)), None)
+        if entry is None:
+            raise ValueError(
+                f"{name}: no flat state dict (names and tensors), nor one in an entry "
+                f"{', '.join(map(repr, WRAPPERS))}; give the model.pt of a training."
+            )
+        state = entries[entry]
+        taken_off.append(f"the entry {entry!r}")
+    names = {key: key for key in state}
+    if any(COMPILED in key.split(".") for key in names):
+        names = {key: ".".join(part for part in new.split(".") if part != COMPILED) for key, new in names.items()}
+        taken_off.append(f"{COMPILED!r} (torch.compile)")
+    while names and all(new.startswith(f"{PARALLEL}.") for new in names.values()):
+        names = {key: new.removeprefix(f"{PARALLEL}.") for key, new in names.items()}
+        taken_off.append(f"{PARALLEL!r} (DataParallel)")
+    if taken_off:
+        logger.info("%s: taken off around the weights: %s", name, ", ".join(taken_off))
+    return {new: state[key] for key, new in names.items()}
+
+
+def _is_flat(state: Any) -> bool:
+    return isinstance(state, Mapping) and all(
+        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
+    )
+
+
+SHOWN = 4
+
+
+def read_weights(ckpt_path: str | os.PathLike) -> dict[str, torch.Tensor]:
+    """Names and tensors of a network, read with ``torch.load(..., weights_only=True)``: no code in the file can run.
+    What other programs put around them is taken off (:func:`flat_state_dict`).
+
+    Raises:
+        ValueError: damaged, pickled objects, or another content.
+    """
+    name = os.fspath(ckpt_path)
+    try:
+        saved = torch.load(name, map_location="cpu", weights_only=True)
+    except Exception as error:  # no archive, a truncated one, pickled objects: PyTorch raises many kinds
+        raise ValueError(
+            f"{name}: no weights that can be loaded ({type(error).__name__}); train or copy it again."
+        ) from None
+    return flat_state_dict(saved, name)
+
+
+def load_weights(
+    network: nn.Module, ckpt_path: str | os.PathLike, num_classes: int | None = None, mend: str = MEND
+) -> str:
+    """Read a checkpoint into a network, all of it or nothing. One line of the log says which weights these are.
+
+    Args:
+        network, ckpt_path, num_classes: as :func:`require_fitting_weights` takes them.
+        mend: what to do where there are no weights.
+
+    Returns:
+        That line (:func:`~.weights.describe_weights_file`).
+
+    Raises:
+        FileNotFoundError: no weights; the message names others that lie there.
+        ValueError: as :func:`require_fitting_weights` does.
+    """
+    path = require_weights(ckpt_path, mend=mend)
+    saved = read_weights(path)
+    _compare(path, saved, network, num_classes)
+    network.load_state_dict(saved)
+    described = describe_weights_file(path, path)
+    logger.info("weights: %s", described)
+    return described
+
+
+def require_fitting_weights(ckpt_path: str | os.PathLike, network: nn.Module, num_classes: int | None = None) -> None:
+    """Compare names and shapes of saved weights with those of a network.
+
+    Args:
+        ckpt_path: file that :func:`read_weights` reads.
+        network: of a classification network the last parameter belongs to the layer that gives the logits.
+        num_classes: how many classes the settings of a classification name; None for other networks.
+
+    Raises:
+        ValueError: the file holds no state dict, weights for another number of classes, or another network's.
+    """
+    _compare(os.fspath(ckpt_path), read_weights(ckpt_path), network, num_classes)
+
+
+def _compare(name: str, saved: Mapping[str, torch.Tensor], network: nn.Module, num_classes: int | None) -> None:
+    own = network.state_dict()
+    last = next(reversed(own))
+    others = {key for key in own.keys() & saved.keys() if own[key].shape != saved[key].shape}
+    same_body = last in others and saved[last].shape[1:] == own[last].shape[1:] and own.keys() == saved.keys()
+    wrong = sorted((own.keys() ^ saved.keys()) | others)
+    if not wrong:
+        return
+    settings = settings_file(name)
+    if num_classes is not None and same_body:
+        reason = f"its weights are for {saved[last].shape[0]} classes, but {num_classes} classes are named"
+        mend = "give the checkpoint that was trained for these classes"
+    else:
+        reason = f"its weights are another network's; {_some(wrong)} are missing, unknown or of another shape"
+        mend = "name the overlay it was trained with"
+    if settings.is_file():
+        raise ValueError(f"{name}: {reason}. Restore the settings file (.json) beside it, or {mend}.")
+    raise ValueError(
+        f"{name}: there is no {settings.name} beside it, the settings it was trained with: copy it along with the "
+        f"weights, or {mend}. Without it {reason}."
+    )
+
+
+def start_from(network: nn.Module, ckpt_path: str | os.PathLike | None) -> nn.Module:
+    """Give a network the weights that its training starts from; None leaves it as it is initialised.
+
+    Weights of another shape, those of the last layer where the classes are others, start afresh, with a warning that
+    names them.
+
+    Returns:
+        ``network``.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no flat state dict, other names than the network's, or no weight of the same shape.
+    """
+    if ckpt_path is None:
+        return network
+    name = require_weights(ckpt_path, "weights to start from", "Name a model.pt of a training in --init_from.")
+    saved, own = read_weights(name), network.state_dict()
+    unknown = sorted(own.keys() ^ saved.keys())
+    fitting = {key: value for key, value in saved.items() if key in own and own[key].shape == value.shape}
+    if unknown or not fitting:
+        raise ValueError(
+            f"{name}: cannot start from another network's weights ({_some(unknown or sorted(own))} differ). Give the "
+            "settings that it was trained with, in the file .json beside it, or leave init_from out."
+        )
+    network.load_state_dict(fitting, strict=False)
+    logger.info("the training starts from %s", describe_weights_file(name, name))
+    others = sorted(own.keys() - fitting.keys())
+    if others:
+        logger.warning("%s: %s have another shape here and start afresh", name, _some(others))
+    return network
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+
+
+def require_same_classes(found: Sequence[str], expected: Sequence[str], ckpt_path: str | os.PathLike) -> None:
+    """Compare the classes of the data with those of a checkpoint, in label order.
+
+    Raises:
+        ValueError: naming both, the weights that were taken and the others that are there.
+    """
+    if list(found) != list(expected):
+        raise ValueError(
+            f"the data have the classes {list(found)}, {os.fspath(ckpt_path)} was trained for {list(expected)}. Give "
+            "the data or the checkpoint that belong together; names in another order go into --datalists#class_names. "
+            f"{weights_hint(ckpt_path)}"
+        )
+
+
+IMAGE_KEYS = ("image", "image_a")
+
+
+def dimensions_of(source: Any) -> int | None:
+    """2 for a picture or one NIfTI slice, 3 for a NIfTI volume or a series folder, None where only reading can tell:
+    single DICOM files, images within ``.npz`` files, arrays, damaged or missing files."""
+    if not isinstance(source, (str, os.PathLike)):
+        return None
+    path = Path(source)
+    if path.is_dir():
+        return 3
+    kind = file_kind(path)
+    if kind == RASTER and path.is_file():
+        return 2
+    try:
+        return (3 if is_volume(path) else 2) if kind == NIFTI else None
+    except ImageReadError:
+        return None
+
+
+def require_fitting_images(
+    items: Iterable[Mapping[str, Any]], spatial_dims: int, ckpt_path: str | os.PathLike[str]
+) -> None:
+    """Compare images with the dimensions of the weights; the first that fits, or may fit, ends the search.
+
+    Args:
+        items: of a datalist, with ``image``, or with ``image_a`` of pairs.
+        spatial_dims: what the weights were trained for.
+        ckpt_path: the weights, for the message.
+
+    Raises:
+        ImageReadError: none of the images fits; the message names the weights that were taken and others that there
+            are.
+    """
+    first = None
+    for item in items:
+        source = next((item[key] for key in IMAGE_KEYS if key in item), None)
+        found = dimensions_of(source)
+        if found is None or found == spatial_dims:
+            return
+        first = first or (source, found)
+    if first is not None:
+        raise ImageReadError(
+            f"{first[0]}: the image has {first[1]} dimensions, the weights are for images of {spatial_dims}. "
+            f"{weights_hint(ckpt_path)}"
+        )

@@ -1,0 +1,161 @@
+"""What a bundle predicts, by kind: segmentation, classification, fusion. All of it knows the geometry of its image."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..reports.predictions_table import write_predictions
+from ..transforms import SaveImage2D, SaveImageFused
+from ..utils import writable_folder
+
+__all__ = ["ClassificationPrediction", "FusionPrediction", "SegmentationPrediction"]
+
+
+@dataclass(frozen=True)
+class _Prediction:
+    """Attributes:
+    source: file the prediction belongs to, ``"array"`` for pixels in memory; of a pair that of source A.
+    meta: metadata of that image as it was loaded.
+    weights: one line about the weights that predicted it (:func:`medssm_monai.bundle.describe_weights`).
+    """
+
+    source: str
+    meta: Mapping[str, Any] = field(repr=False)
+    weights: str = field(default="", kw_only=True, repr=False)
+
+    @property
+    def affine(self) -> np.ndarray:
+        """``(4, 4)`` of the file, for arrays in the file's own axis order; the identity for pictures."""
+        return np.asarray(self.meta.get("file_affine", self.meta.get("affine")), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class SegmentationPrediction(_Prediction):
+    """Foreground of one 2D image, at the size of the file.
+
+    Attributes:
+        probability: ``(H, W)`` float32 in [0, 1]; rows first.
+        threshold: probability from which a pixel belongs to the mask.
+        class_names: name of the foreground.
+    """
+
+    probability: np.ndarray = field(repr=False)
+    threshold: float
+    class_names: tuple[str, ...]
+
+    @property
+    def mask(self) -> np.ndarray:
+        """``(H, W)`` uint8, 1 is foreground."""
+        return (self.probability >= self.threshold).astype(np.uint8)
+
+    @property
+    def confidence(self) -> float | None:
+        """Mean probability within the mask; None for an empty mask."""
+        inside = self.probability[self.mask > 0]
+        return float(inside.mean()) if inside.size else None
+
+    def save(self, path: str | os.PathLike[str], probability: bool = False) -> Path:
+        """Write the mask, or its probability, in the geometry of the image.
+
+        Args:
+            path: a file (``.png`` for pictures, ``.nii`` or ``.nii.gz`` for NIfTI and DICOM), or a folder, where it
+                gets the name of the image.
+            probability: 0 to 255 (PNG) or 0 to 1 (NIfTI) instead of the mask.
+
+        Raises:
+            ValueError: a suffix that cannot hold this geometry, or the image itself.
+        """
+        values = torch.from_numpy(self.probability)[None]
+        threshold = None if probability else self.threshold
+        return _save(path, self.source, lambda folder: SaveImage2D(folder, threshold)(values, self.meta))
+
+
+@dataclass(frozen=True)
+class ClassificationPrediction(_Prediction):
+    """Class of one image.
+
+    Attributes:
+        probabilities: ``(K,)`` float64, calibrated by the temperature that was stored with the weights.
+        class_names: in the order of the probabilities.
+    """
+
+    probabilities: np.ndarray
+    class_names: tuple[str, ...]
+
+    @property
+    def label(self) -> int:
+        """Number of the most probable class."""
+        return int(self.probabilities.argmax())
+
+    @property
+    def class_name(self) -> str:
+        """Name of the most probable class."""
+        return self.class_names[self.label]
+
+    @property
+    def confidence(self) -> float:
+        """Probability of the most probable class."""
+        return float(self.probabilities.max())
+
+    def by_class(self) -> dict[str, float]:
+        """Probability of each class by name."""
+        return {name: float(p) for name, p in zip(self.class_names, self.probabilities, strict=True)}
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write a CSV table of one row: image, class, confidence and the probability of each class."""
+        target = Path(path)
+        writable_folder(target.parent)
+        write_predictions(target, [self.source], self.probabilities[None], self.class_names)
+        return target
+
+
+@dataclass(frozen=True)
+class FusionPrediction(_Prediction):
+    """Two images fused into one, in the geometry of source A.
+
+    Attributes:
+        image: float32 in [0, 1]: ``(H, W)``, ``(H, W, 3)`` where a source has colour, ``(X, Y, Z)`` for volumes.
+    """
+
+    image: np.ndarray = field(repr=False)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the fused image to a file (``.png`` for pictures, ``.nii`` or ``.nii.gz`` for NIfTI and DICOM) or into
+        a folder, where it is called ``<name of source A>_fused``.
+
+        Raises:
+            ValueError: a suffix that cannot hold this geometry, or the image itself.
+        """
+        colour = self.image.ndim == 3 and "file_size" in self.meta
+        values = torch.from_numpy(np.moveaxis(self.image, -1, 0).copy() if colour else self.image[None])
+        return _save(path, self.source, lambda folder: SaveImageFused(folder)(values, self.meta))
+
+
+def _save(path: str | os.PathLike[str], source: str, write: Callable[[Path], Path]) -> Path:
+    """Let ``write`` make its file in a folder; under another name where ``path`` is one; not over ``source``."""
+    target = Path(path)
+    if target.is_dir() or not target.suffix:
+        return write(target)
+    if target.exists() and os.path.exists(source) and os.path.samefile(target, source):
+        raise ValueError(f"{target} is the image itself; give the result another name.")
+    writable_folder(target.parent)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".saving-") as folder:
+        made = write(Path(folder))
+        kind = ".png" if made.suffix == ".png" else ".nii.gz"
+        if not target.name.lower().endswith((".png",) if kind == ".png" else (".nii", ".nii.gz")):
+            raise ValueError(f"{target}: this result has the geometry of a {kind} file; end the name in {kind}.")
+        if target.suffix.lower() != made.suffix:  # compressed or not
+            import nibabel
+
+            image, made = nibabel.load(made), Path(folder) / f"as{'.nii' if made.suffix == '.gz' else '.nii.gz'}"
+            nibabel.save(image, made)
+        os.replace(made, target)
+    return target

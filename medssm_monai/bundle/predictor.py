@@ -1,0 +1,314 @@
+"""Prediction from Python: a bundle's own inference config, built once, asked for one image after the other."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from monai.inferers import Inferer
+from monai.transforms import Compose
+from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
+
+from ..data.readers.arrays import is_array
+from ..utils import unwrapped
+from .checkpoint import load_weights, require_fitting_images
+from .config import read_inference_config
+from .find import find_bundle
+from .tasks import ClassificationTask, FusionTask, SegmentationTask
+from .weights import describe_weights, require_weights
+
+if TYPE_CHECKING:
+    from ..visualize import ImageExplanation
+
+__all__ = ["Predictor", "load"]
+
+logger = logging.getLogger(__name__)
+Image = str | os.PathLike | np.ndarray | torch.Tensor
+Task = SegmentationTask | ClassificationTask | FusionTask
+
+
+def load(
+    bundle: str | os.PathLike[str],
+    *,
+    ckpt_path: str | os.PathLike[str] | None = None,
+    device: str | torch.device | None = None,
+    **overrides: Any,
+) -> Predictor:
+    """A bundle's predictor: preprocessing, network, inferer and post-processing of its ``inference.yaml``.
+
+    Nothing is built and no weights are read before the first prediction.
+
+    Args:
+        bundle: ``"mamba_mis"``, ``"medconvmamba"``, ``"medspectralnet"``, ``"clinical_fmamba"``, or a bundle's folder;
+            :func:`~medssm_monai.bundle.find_bundle` says where names are looked for.
+        ckpt_path: weights; default those the bundle itself would take, of your last training or shipped with it.
+        device: default ``"cuda:0"`` where there is one, else ``"cpu"``.
+        overrides: other values for keys of ``inference.yaml``, such as ``threshold=0.3``; texts are taken as they are.
+
+    Raises:
+        FileNotFoundError: no such bundle.
+        ValueError: a key that the bundle's ``inference.yaml`` lacks, a device that is not there, or a bundle without
+            ``prediction``.
+
+    Example::
+
+        predictor = medssm_monai.load("mamba_mis")
+        prediction = predictor.predict("lesion.jpg")
+        prediction.mask.sum(), prediction.save("mask.png")
+    """
+    settings = dict(overrides)
+    if ckpt_path is not None:
+        settings["ckpt_path"] = os.fspath(ckpt_path)
+    if device is not None:
+        settings["device"] = device
+    return Predictor(find_bundle(bundle), settings)
+
+
+@dataclass(frozen=True)
+class _Pipeline:
+    """The parts of an inference config that a prediction passes, weights loaded."""
+
+    weights: str
+    device: torch.device
+    amp: bool
+    preprocessing: Compose
+    network: nn.Module
+    inferer: Inferer
+    postprocessing: Compose
+
+
+class Predictor:
+    """What :func:`load` returns. May be used by several threads at once.
+
+    Args:
+        root: the bundle's folder.
+        overrides: other values for keys of its ``inference.yaml``.
+
+    Attributes:
+        root: the bundle's folder.
+    """
+
+    def __init__(self, root: Path, overrides: Mapping[str, Any] | None = None) -> None:
+        self.root = Path(root)
+        self._parser = read_inference_config(self.root, dict(overrides or {}))
+        self._building = threading.RLock()
+        self._transforming = threading.Lock()  # MONAI's Invertd changes flags of the transforms while it works
+        self._sampling = threading.Lock()
+        self._built: _Pipeline | None = None
+        self._noisy: nn.Module | None = None
+        self._explaining = threading.Lock()
+        self._watched: nn.Module | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the bundle."""
+        return self.root.name
+
+    @property
+    def task(self) -> Task:
+        """What the bundle takes and predicts; builds no network."""
+        return self._content("prediction")
+
+    @property
+    def kind(self) -> str:
+        """``"segmentation"``, ``"classification"`` or ``"fusion"``."""
+        return self.task.kind
+
+    @property
+    def ckpt_path(self) -> str:
+        """File of the weights that are used, whether it is there or not."""
+        return str(self._content("ckpt_path"))
+
+    @property
+    def weights(self) -> str:
+        """One line about the weights: which file, whose, trained on what (:func:`~.weights.describe_weights`).
+        Once the network is built, those that it holds."""
+        built = self._built
+        return describe_weights(self.ckpt_path, self.ckpt_path) if built is None else built.weights
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings that the weights were trained with."""
+        return dict(self._content("model_settings"))
+
+    @property
+    def network(self) -> nn.Module:
+        """The network with its weights, in evaluation mode."""
+        return self._pipeline().network
+
+    def predict(self, source: Image | Sequence[Any] | Mapping[str, Any]) -> Any:
+        """Predict one image, or a list of them.
+
+        Args:
+            source: a file (whatever the bundle's loader reads), a NumPy array ``(H, W)`` or ``(H, W, C)``, a tensor
+                ``(C, H, W)`` (see :func:`~medssm_monai.data.readers.arrays.array_pixels`; volumes have one axis
+                more), or a list of such. A fusion takes pairs: a tuple ``(a, b)``, a dict with ``image_a`` and
+                ``image_b``, or a list of such.
+
+        Returns:
+            :class:`SegmentationPrediction`, :class:`ClassificationPrediction` or :class:`FusionPrediction`; for a list
+            a list of them.
+
+        Raises:
+            FileNotFoundError: no weights, or no such image.
+            ImageReadError: an image that cannot be read, or of another number of dimensions or channels.
+            ValueError: weights that do not load or belong to another network; a source of the wrong form; NaN.
+        """
+        if isinstance(source, list):
+            return [self.predict(one) for one in source]
+        pipeline = self._pipeline()
+        item = self._prepare(pipeline, source)
+        return replace(self.task.result(self._finish(pipeline, item, pipeline.network)), weights=pipeline.weights)
+
+    def uncertainty(self, source: Any, samples: int = 8, dropout: float = 0.1, seed: int = 0) -> dict[str, float]:
+        """How unsure the network is about one image, by Monte Carlo dropout (Gal & Ghahramani, ICML 2016).
+
+        The image is predicted ``samples`` times with every dropout layer active, on a copy of the network.
+
+        Args:
+            source: one image or pair, see :meth:`predict`.
+            samples: 2 or more.
+            dropout: probability in every dropout layer, above 0 and below 1.
+            seed: the same seed gives the same result on one machine.
+
+        Returns:
+            ``epistemic``: mutual information between prediction and weights (Houlsby et al., 2011), what more labels
+            could mend, and ``entropy`` of the mean prediction; both from 0 to 1 (of equal probabilities), in a
+            segmentation the mean over the pixels. Of a fusion ``epistemic`` alone, the standard deviation of the fused
+            image, mean over the pixels.
+
+        Raises:
+            ValueError: bad arguments, or a network without dropout layers; and what :meth:`predict` raises.
+        """
+        if samples < 2 or not 0 < dropout < 1:
+            raise ValueError(f"samples must be 2 or more and dropout in (0, 1), got {samples} and {dropout}.")
+        pipeline = self._pipeline()
+        item = self._prepare(pipeline, source)
+        with self._sampling, torch.random.fork_rng(_cuda(pipeline.device)):
+            network = self._with_dropout(pipeline.network, dropout)
+            torch.manual_seed(seed)
+            drawn = (self._finish(pipeline, item, network)[self.task.output] for _ in range(samples))
+            return self.task.uncertainty(torch.as_tensor(values).double().numpy() for values in drawn)
+
+    def explain(self, source: Image, class_name: str | int | None = None) -> ImageExplanation:
+        """Where an image speaks for its class: Grad-CAM of the layer that ``explain_layer`` names.
+
+        Args:
+            source: one image, see :meth:`predict`.
+            class_name: name or number of another class than the predicted one.
+
+        Returns:
+            an :class:`~medssm_monai.visualize.ImageExplanation`: ``heatmap`` and ``overlay`` at the size of the file,
+            class and confidence; ``save(path)`` writes the picture.
+
+        Raises:
+            ValueError: no classification of 2D images, no such class or layer; and what :meth:`predict` raises.
+        """
+        if self.kind != ClassificationTask.kind or "explanation" not in self._parser.config:
+            raise ValueError(
+                f"{self.name} has nothing to explain: explain() shows where an image speaks for its class, in bundles "
+                f"for classification whose inference.yaml has a key 'explanation'; this one does {self.kind}."
+            )
+        pipeline = self._pipeline()
+        explainer = self._content("explanation")
+        (image,) = self._images(source)
+        item = self._prepare(pipeline, source)
+        probabilities = self.task.result(self._finish(pipeline, item, pipeline.network)).probabilities
+        label = explainer.number_of(class_name, probabilities)
+        with self._explaining:
+            if self._watched is None:
+                self._watched = _twin(pipeline.network)
+            activation = explainer.activation(self._watched, item["image"].to(pipeline.device), label)
+        with self._transforming, unwrapped():
+            return explainer.explanation(image, item, activation, probabilities, label)
+
+    def _content(self, key: str) -> Any:
+        with self._building, unwrapped():
+            return self._parser.get_parsed_content(key)
+
+    def _pipeline(self) -> _Pipeline:
+        with self._building:
+            if self._built is None:
+                self._built = self._build()
+            return self._built
+
+    def _build(self) -> _Pipeline:
+        config = self.root / "configs" / "train.yaml"
+        mend = (
+            f"Train first: python -m monai.bundle run training --config_file {config}; or name a file with ckpt_path."
+        )
+        path = require_weights(self.ckpt_path, f"trained weights of {self.name}", mend)
+        network = self._content("network")
+        classes = len(self.task.class_names) if self.kind == ClassificationTask.kind else None
+        weights = load_weights(network, path, classes)
+        parts = {key: self._content(key) for key in ("device", "amp", "preprocessing", "inferer", "postprocessing")}
+        logger.info("%s runs on %s", self.name, parts["device"])
+        return _Pipeline(weights=weights, network=network.eval(), **parts)
+
+    def _prepare(self, pipeline: _Pipeline, source: Any) -> dict[str, Any]:
+        """Preprocessed item of one image or pair."""
+        item = dict(zip(self.task.keys, self._images(source), strict=True))
+        if "spatial_dims" in self.settings:  # the bundle has networks for pictures and for volumes
+            require_fitting_images([item], int(self.settings["spatial_dims"]), self.ckpt_path)
+        with self._transforming, unwrapped():
+            return dict(pipeline.preprocessing(item))
+
+    def _images(self, source: Any) -> list[Any]:
+        keys = self.task.keys
+        if isinstance(source, Mapping):
+            missing = [key for key in keys if key not in source]
+            if missing:
+                raise ValueError(f"{self.name} takes {' and '.join(keys)}; {' and '.join(missing)} not given.")
+            images = [source[key] for key in keys]
+        else:
+            images = list(source) if isinstance(source, tuple) else [source]
+        if len(images) != len(keys):
+            wanted = "one image" if len(keys) == 1 else f"a pair, the tuple ({', '.join(keys)})"
+            raise ValueError(f"{self.name} takes {wanted}, got {len(images)} image(s).")
+        return [_checked(image) for image in images]
+
+    def _finish(self, pipeline: _Pipeline, item: Mapping[str, Any], network: nn.Module) -> dict[str, Any]:
+        """Item with ``pred`` in the geometry of the file."""
+        amp = pipeline.amp and pipeline.device.type == "cuda"
+        with torch.no_grad(), torch.autocast(pipeline.device.type, enabled=amp):
+            pred = pipeline.inferer(item["image"][None].to(pipeline.device), network)[0].float().cpu()
+        with self._transforming, unwrapped():
+            return dict(pipeline.postprocessing({**item, "pred": pred}))
+
+    def _with_dropout(self, network: nn.Module, probability: float) -> nn.Module:
+        """The copy of the network whose dropout layers, and no others, are in training mode."""
+        if self._noisy is None:
+            self._noisy = copy.deepcopy(network)
+        layers = [module for module in self._noisy.modules() if isinstance(module, _DropoutNd)]
+        if not layers:
+            raise ValueError(f"{type(network).__name__} has no dropout layer: its uncertainty cannot be sampled.")
+        for layer in layers:
+            layer.p = probability
+            layer.train()
+        return self._noisy
+
+
+def _checked(image: Any) -> Any:
+    if is_array(image):
+        return image
+    if not isinstance(image, (str, os.PathLike)):
+        raise ValueError(f"an image is a file name, an array or a tensor, got {type(image).__name__}.")
+    return os.fspath(image)
+
+
+def _twin(network: nn.Module) -> nn.Module:
+    """A copy with hooks of its own and the same weights, so that Grad-CAM sees no other thread's images."""
+    return copy.deepcopy(network, {id(value): value for value in (*network.parameters(), *network.buffers())})
+
+
+def _cuda(device: torch.device) -> list[torch.device]:
+    return [device] if device.type == "cuda" else []

@@ -1,0 +1,98 @@
+"""What the settings beside a checkpoint may be, whoever has written them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from .argument_rules import (
+    Rule,
+    either,
+    names,
+    number,
+    numbers,
+    plain,
+    require_affordable,
+    text,
+    whole,
+    wholes,
+    word,
+    wrong_argument,
+)
+
+__all__ = ["SETTING_RULES", "check_settings"]
+
+MOST_PIXELS = 2**24
+"""Pixels or voxels that images may be resized to, 4096 x 4096 or 256 x 256 x 256."""
+SIDE = 16384
+SIZES = ("image_size", "roi_size")
+SETTING_RULES: dict[str, Rule] = {
+    "variant": word(),
+    "spatial_dims": whole(2, 3),
+    "in_channels": whole(1, 64),
+    "channels": wholes(1, 64, 2, 2),
+    "image_size": either(whole(1, SIDE), wholes(1, SIDE, 2, 3)),
+    "roi_size": either(whole(1, SIDE), wholes(1, SIDE, 2, 3)),
+    "patch_size": whole(1, 512),
+    "mean": either(number(-1e9, 1e9), numbers(-1e9, 1e9, 1, 64)),
+    "std": either(number(1e-9, 1e9), numbers(1e-9, 1e9, 1, 64)),
+    "network_args": Rule(lambda value: isinstance(value, dict), "an object with the network's further arguments"),
+    "class_names": names(2, 10_000),
+    "sources": names(2, 2),
+    "temperature": number(1e-6, 1e6),
+    "weights_sha256": Rule(
+        lambda value: isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None,
+        "64 hexadecimal digits",
+    ),
+    "trained_on": either(Rule(lambda value: value is None, "null"), text()),
+}
+"""Setting -> what it may be. Other keys, of bundles of your own, may hold :data:`OTHER`."""
+OTHER = either(plain(), names(0, 10_000))
+SHOWN = 80
+RESTORE = "Restore the file that belongs to the weights."
+
+
+def check_settings(settings: Mapping[str, Any], file: object, mend: str = RESTORE) -> None:
+    """Refuse settings that no training would have written.
+
+    Args:
+        settings: content of the file.
+        file: its name, for the error.
+        mend: what to do, for the error.
+
+    Raises:
+        ValueError: naming the file, the key, its value and what is expected there.
+    """
+    for key, value in settings.items():
+        rule = SETTING_RULES.get(key, OTHER)
+        if not rule.fits(value):
+            raise ValueError(_message(file, key, value, rule.expected, mend))
+    for key in SIZES:
+        _check_size(settings, key, file, mend)
+    wrong = wrong_argument(settings.get("variant", ""), settings.get("network_args", {}))
+    if wrong is not None:
+        raise ValueError(_message(file, f"network_args, {wrong[0]}", wrong[1], wrong[2], mend))
+    try:
+        require_affordable(settings)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error} {mend}") from error
+
+
+def _check_size(settings: Mapping[str, Any], key: str, file: object, mend: str) -> None:
+    size = settings.get(key)
+    if size is None:
+        return
+    axes = settings.get("spatial_dims", 2)
+    sides = [size] * axes if isinstance(size, int) else size
+    if "spatial_dims" in settings and len(sides) != axes:
+        raise ValueError(_message(file, key, size, f"{axes} whole numbers, as spatial_dims is {axes}", mend))
+    if math.prod(sides) > MOST_PIXELS:
+        raise ValueError(_message(file, key, size, f"sides whose product is at most {MOST_PIXELS:,}", mend))
+
+
+def _message(file: object, key: str, value: Any, expected: str, mend: str) -> str:
+    shown = repr(value)
+    shown = shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}…"
+    return f"{file}: {key} is {shown}; expected {expected}. {mend}"

@@ -1,0 +1,124 @@
+"""What a bundle takes and how its output is read, by kind.
+
+A bundle's ``inference.yaml`` names one of these tasks as its ``prediction``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..metrics.predictions import class_probabilities
+from .predictions import ClassificationPrediction, FusionPrediction, SegmentationPrediction
+
+__all__ = ["ClassificationTask", "FusionTask", "SegmentationTask"]
+
+EPSILON = 1e-12
+
+
+def _reference(item: Mapping[str, Any]) -> dict[str, Any]:
+    meta = dict(item["image"].meta)
+    return {"source": str(meta.get("filename_or_obj", "")), "meta": meta}
+
+
+def _entropy(p: np.ndarray, axis: int) -> np.ndarray:
+    """Entropy of probabilities along an axis, as a share of that of equal probabilities."""
+    return -(p * np.log(p + EPSILON)).sum(axis) / np.log(p.shape[axis])
+
+
+def _uncertainty(samples: Iterable[np.ndarray]) -> dict[str, float]:
+    """Of class probabilities ``(K, ...)``, one sample after the other: many of a large image would not lie in memory at
+    once; see :meth:`~medssm_monai.bundle.Predictor.uncertainty`."""
+    count, mean, each = 0, np.float64(0), 0.0
+    for count, sample in enumerate(samples, start=1):
+        mean = mean + (sample - mean) / count
+        each += (float(_entropy(sample, 0).mean()) - each) / count
+    total = float(_entropy(np.asarray(mean), 0).mean())
+    return {"entropy": total, "epistemic": max(total - each, 0.0)}
+
+
+class SegmentationTask:
+    """Segmentation of one foreground in a 2D image.
+
+    Args:
+        threshold: probability from which a pixel is foreground.
+        class_names: name of the foreground.
+    """
+
+    kind = "segmentation"
+    keys = ("image",)
+    output = "probability"
+
+    def __init__(self, threshold: float = 0.5, class_names: Sequence[str] = ("foreground",)) -> None:
+        self.threshold, self.class_names = float(threshold or 0.5), tuple(class_names)
+
+    def result(self, item: Mapping[str, Any]) -> SegmentationPrediction:
+        """Prediction of a post-processed item, ``probability`` being ``(1, H, W)``."""
+        probability = torch.as_tensor(item["probability"]).float().numpy()[0].clip(0, 1)
+        return SegmentationPrediction(
+            **_reference(item), probability=probability, threshold=self.threshold, class_names=self.class_names
+        )
+
+    def uncertainty(self, samples: Iterable[np.ndarray]) -> dict[str, float]:
+        """Mean over the pixels; every sample is ``(1, H, W)``."""
+        foreground = (sample[0].astype(np.float64).clip(0, 1) for sample in samples)
+        return _uncertainty(np.stack([1 - values, values]) for values in foreground)
+
+
+class ClassificationTask:
+    """Classification of an image.
+
+    Args:
+        class_names: in the order of the network's outputs.
+    """
+
+    kind = "classification"
+    keys = ("image",)
+    output = "pred"
+
+    def __init__(self, class_names: Sequence[str]) -> None:
+        self.class_names = tuple(map(str, class_names))
+
+    def result(self, item: Mapping[str, Any]) -> ClassificationPrediction:
+        """Prediction of a post-processed item, ``pred`` being class probabilities ``(K,)``."""
+        values = torch.as_tensor(item["pred"]).double().reshape(1, -1)
+        (probabilities,) = class_probabilities(values, self.class_names)
+        return ClassificationPrediction(**_reference(item), probabilities=probabilities, class_names=self.class_names)
+
+    def uncertainty(self, samples: Iterable[np.ndarray]) -> dict[str, float]:
+        """Every sample is ``(K,)``."""
+        return _uncertainty(sample.reshape(-1).astype(np.float64) for sample in samples)
+
+
+class FusionTask:
+    """Fusion of two registered images.
+
+    Args:
+        sources: names of source A and B: folders, or endings of file names that start with ``_``.
+    """
+
+    kind = "fusion"
+    keys = ("image_a", "image_b")
+    output = "pred"
+    class_names = ()
+
+    def __init__(self, sources: Sequence[str] = ("source_a", "source_b")) -> None:
+        self.sources = tuple(sources)
+
+    def result(self, item: Mapping[str, Any]) -> FusionPrediction:
+        """Prediction of a post-processed item, ``pred`` being ``(C, *spatial)``."""
+        values = torch.as_tensor(item["pred"]).float().numpy().clip(0, 1)
+        picture = values.ndim == 3 and len(values) == 3
+        return FusionPrediction(**_reference(item), image=np.moveaxis(values, 0, -1) if picture else values[0])
+
+    def uncertainty(self, samples: Iterable[np.ndarray]) -> dict[str, float]:
+        """Standard deviation of the fused image, mean over the pixels; every sample is ``(C, *spatial)``."""
+        count, mean, squares = 0, np.float64(0), np.float64(0)
+        for count, sample in enumerate(samples, start=1):  # Welford's sums
+            before = sample - mean
+            mean = mean + before / count
+            squares = squares + before * (sample - mean)
+        return {"epistemic": float(np.sqrt(squares / count).mean())}

@@ -1,0 +1,135 @@
+"""Datalists of images or registered pairs without labels and parts, for inference."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from monai.config import PathLike
+
+from ...utils.command_line import typed_option
+from ...utils.shown_names import remember_data
+from ..errors import DatalistError, Problem
+from ..readers.files import file_stem
+from ..readers.series import item_problem, list_items
+from .checks import raise_for
+from .fusion import match_sources
+from .segmentation_layouts import IMAGE_FOLDERS
+from .tables import is_table, listed_file, listed_images, read_table
+
+__all__ = ["image_datalist", "pair_datalist"]
+
+
+def _from_folder(folder: Path, volumes: bool) -> list[Path]:
+    found = list_items(folder, volumes)
+    for name in IMAGE_FOLDERS:
+        if not found and (folder / name).is_dir():
+            found = list_items(folder / name, volumes)
+    if not found:
+        raise DatalistError([Problem("no images", str(folder))])
+    return found
+
+
+def image_datalist(source: PathLike | Sequence[PathLike], spatial_dims: int = 2) -> list[dict[str, str]]:
+    """Items ``{"image": path, "name": stem}`` for inference.
+
+    Args:
+        source: a folder (its own images, else those of its ``images/``, in natural order), one image file, a table of
+            images (:func:`~.tables.listed_images`: column ``image``, ``path``, ``file`` or ``filename``, or no header;
+            relative paths count from its folder), or a list of image files.
+        spatial_dims: 3 takes folders of a DICOM series as items too.
+
+    Raises:
+        FileNotFoundError: ``source`` does not exist.
+        DatalistError: no images found, or files that do not exist or are no images, all of them at once.
+    """
+    source = typed_option(source, "dataset_dir")
+    volumes = spatial_dims == 3
+    if isinstance(source, Sequence) and not isinstance(source, str):
+        paths = [Path(str(entry)).expanduser().absolute() for entry in source]
+        if paths:
+            remember_data(os.path.commonpath([path.parent for path in paths]))
+    else:
+        if not str(source).strip():
+            raise FileNotFoundError("no input given; name an image file, a folder of images or a CSV file.")
+        root = Path(str(source)).expanduser()
+        if not root.exists():
+            raise FileNotFoundError(f"{root} does not exist (working folder {Path.cwd()}); correct the path.")
+        root = root.absolute()
+        remember_data(root)
+        if root.is_dir():
+            paths = _from_folder(root, volumes)
+        else:
+            paths = (
+                listed_images(read_table(root, "one image path per line, or a column image"))
+                if is_table(root)
+                else [root]
+            )
+    if not paths:
+        raise DatalistError("the list of images is empty; name at least one image file.")
+    problems = [problem for path in paths if (problem := item_problem(path, volumes)) is not None]
+    if problems:
+        raise DatalistError(problems)
+    return [{"image": str(path), "name": file_stem(path)} for path in paths]
+
+
+COLUMNS = ("image_a", "image_b")
+
+
+def pair_datalist(source: PathLike, sources: Sequence[str], spatial_dims: int = 2) -> list[dict[str, str]]:
+    """Items ``{"image_a": path, "image_b": path, "name": name, "folder": subfolder}`` for inference.
+
+    Args:
+        source: a folder of pairs, or a table (CSV) with the columns ``image_a`` and ``image_b`` (relative paths count
+            from its folder).
+        sources: two folder names or two endings, see :func:`~medssm_monai.data.fusion_datalists`; CSV files
+            need none.
+        spatial_dims: 3 takes folders of a DICOM series as images too.
+
+    Raises:
+        FileNotFoundError: ``source`` does not exist.
+        DatalistError: images without partner, two files of one name, files that do not exist or are no images, all of
+            them at once; a CSV file without the columns or without rows.
+    """
+    source, volumes = str(typed_option(source, "dataset_dir")), spatial_dims == 3
+    root = Path(source).expanduser()
+    if not source.strip() or not root.exists():
+        raise FileNotFoundError(
+            f"{source!r} does not exist (working folder {Path.cwd()}); name a folder with the sources "
+            f"{' and '.join(map(str, sources))}, or a CSV file with the columns image_a and image_b."
+        )
+    root = root.absolute()
+    remember_data(root)
+    if root.is_file():
+        return _from_table(root, volumes)
+    sources = [str(source) for source in sources]
+    pairs, problems = match_sources(root, sources, volumes)
+    raise_for(problems + _problems(pairs, volumes))
+    for pair in pairs:  # endings: pairs of different subfolders may share a name
+        parent = Path(pair["image_a"]).parent
+        pair["folder"] = parent.relative_to(root).as_posix() if sources[0].startswith("_") else ""
+    return pairs
+
+
+def _problems(pairs: Sequence[dict[str, str]], volumes: bool) -> list[Problem]:
+    found = (item_problem(Path(pair[column]), volumes) for pair in pairs for column in COLUMNS)
+    return [problem for problem in found if problem is not None]
+
+
+def _from_table(path: Path, volumes: bool) -> list[dict[str, str]]:
+    if not is_table(path):
+        raise DatalistError(f"{path} is no CSV file; fusion takes a folder of pairs or a CSV file that lists them.")
+    table = read_table(path, "the columns image_a and image_b")
+    columns = [table.column([name]) for name in COLUMNS]
+    rows = [[*row, *[""] * (len(table.rows[0]) - len(row))] for row in table.rows[1:]]
+    if None in columns or not rows or any(not row[column] for row in rows for column in columns):
+        raise DatalistError(
+            f"{table} needs the columns image_a and image_b, both filled in every row; its header is "
+            f"{table.rows[0][:8]}."
+        )
+    files = [[listed_file(row[column], table) for column in columns] for row in rows]
+    remember_data(path, [file for both in files for file in both])
+    pairs = [dict(zip(COLUMNS, map(str, both), strict=True)) for both in files]
+    raise_for(_problems(pairs, volumes))
+    return [{**pair, "name": file_stem(Path(pair["image_a"])), "folder": ""} for pair in pairs]

@@ -1,0 +1,165 @@
+"""Public folder layouts of 2D segmentation data, one function each, as lists of image and mask pairs."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...utils.shown_names import shown_name
+from ..errors import DatalistError, Problem
+from ..readers.files import match_pairs, natural_key
+
+__all__ = ["LAYOUTS", "Parts", "detect_layout", "isic_layout", "plain_layout", "pranet_layout"]
+
+logger = logging.getLogger(__name__)
+Pairs = list[dict[str, str]]
+IMAGE_FOLDERS = ("images", "image")
+MASK_FOLDERS = ("masks", "mask", "labels", "label")
+ISIC_IMAGES = (
+    r"ISIC-2017_{part}(_v2)?_Data(_\d+)?",
+    r"ISIC[-_]?2018_Task1-2_{part}_Input(_\d+)?",
+    r"ISBI2016_ISIC_Part1_{part}_Data(_\d+)?",
+)
+ISIC_MASKS = (
+    r"ISIC-2017_{part}(_v2)?_Part1_GroundTruth(_\d+)?",
+    r"ISIC[-_]?2018_Task1_{part}_GroundTruth(_\d+)?",
+    r"ISBI2016_ISIC_Part1_{part}_GroundTruth(_\d+)?",
+)
+
+
+@dataclass
+class Parts:
+    """Pairs of the three parts, what was found wrong on the way, and the rule of the split in words; without a rule the
+    training part is still to be split."""
+
+    training: Pairs = field(default_factory=list)
+    validation: Pairs = field(default_factory=list)
+    test: Pairs = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    rule: str = ""
+
+    def add(self, part: str, image_dir: Path, mask_dir: Path, **extra: str) -> None:
+        """Append the pairs of two folders to a part, each with the ``extra`` entries."""
+        pairs, problems = match_pairs(image_dir, mask_dir)
+        getattr(self, part).extend({**pair, **extra} for pair in pairs)
+        self.problems.extend(problems)
+
+
+def _subfolder(root: Path, names: tuple[str, ...]) -> Path | None:
+    """First subfolder with one of the names, upper or lower case."""
+    folders = {path.name.lower(): path for path in sorted(root.iterdir()) if path.is_dir()} if root.is_dir() else {}
+    return next((folders[name.lower()] for name in names if name.lower() in folders), None)
+
+
+def _image_mask_folders(root: Path) -> tuple[Path, Path]:
+    image_dir, mask_dir = _subfolder(root, IMAGE_FOLDERS), _subfolder(root, MASK_FOLDERS)
+    if image_dir is None or mask_dir is None:
+        present = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+        raise DatalistError(
+            f"{root} needs one folder named {' or '.join(IMAGE_FOLDERS)} and one named {' or '.join(MASK_FOLDERS)}; "
+            f"its subfolders are {present or 'none'}. Rename them or point dataset_dir elsewhere."
+        )
+    return image_dir, mask_dir
+
+
+def plain_layout(root: Path) -> Parts:
+    """``images/`` and ``masks/`` (or ``labels/``) with equal stems, all in the training part and without a rule: the
+    parts are still to be drawn."""
+    parts = Parts()
+    parts.add("training", *_image_mask_folders(root))
+    return parts
+
+
+def cut_pranet_validation(pairs: Pairs) -> tuple[Pairs, Pairs]:
+    """Training and validation part of PraNet's training set, a tenth for validation.
+
+    Names that are plain numbers are frames of the ClinicDB videos: their last tenth is cut as one block, so that
+    neighbouring frames stay on one side. Of the other names (Kvasir stills) every 10th in natural order is taken.
+    """
+    frames = [pair for pair in pairs if pair["name"].isdecimal()]
+    stills = [pair for pair in pairs if not pair["name"].isdecimal()]
+    cut = len(frames) - len(frames) // 10
+    validation = stills[::10] + frames[cut:]
+    chosen = {pair["name"] for pair in validation}
+    return [pair for pair in pairs if pair["name"] not in chosen], validation
+
+
+def pranet_layout(root: Path) -> Parts:
+    """PraNet's polyp layout: ``TrainDataset/{image,mask}`` and ``TestDataset/<name>/{images,masks}``.
+
+    Test items carry ``"dataset"``: the name of their test set. Validation: see :func:`cut_pranet_validation`.
+    """
+    parts = Parts(rule="a tenth of TrainDataset for validation, TestDataset for test")
+    train, test = _subfolder(root, ("TrainDataset",)), _subfolder(root, ("TestDataset",))
+    if train is not None:
+        parts.add("training", *_image_mask_folders(train))
+        parts.training, parts.validation = cut_pranet_validation(parts.training)
+    for folder in sorted(test.iterdir(), key=lambda path: natural_key(path.name)) if test is not None else ():
+        if folder.is_dir() and not folder.name.startswith("."):
+            parts.add("test", *_image_mask_folders(folder), dataset=folder.name)
+    return parts
+
+
+def _isic_folders(root: Path, part: str) -> tuple[Path | None, Path | None]:
+    def find(patterns: tuple[str, ...]) -> Path | None:
+        rules = [re.compile(pattern.format(part=part), re.IGNORECASE) for pattern in patterns]
+        folders = sorted(path for path in root.iterdir() if path.is_dir())
+        return next((folder for folder in folders if any(rule.fullmatch(folder.name) for rule in rules)), None)
+
+    return find(ISIC_IMAGES), find(ISIC_MASKS)
+
+
+def isic_layout(root: Path) -> Parts:
+    """ISIC 2016, 2017 and 2018 segmentation folders, as unpacked from the challenge archives.
+
+    With one of the Validation and Test sets at hand, it is the test part, and every 10th training image in sorted
+    order (the first included) is the validation part. With both at hand the official three parts are used.
+    """
+    parts = Parts()
+    found = {}
+    for part in ("Training", "Validation", "Test"):
+        images, masks = _isic_folders(root, part)
+        if images is not None and masks is not None:
+            found[part] = (images, masks)
+        elif images is not None:
+            logger.info("%s: no ground truth beside it, left out", shown_name(images))
+    if "Training" in found:
+        parts.add("training", *found["Training"])
+    if "Test" in found and "Validation" in found:
+        parts.add("validation", *found["Validation"])
+        parts.add("test", *found["Test"])
+        parts.rule = "the official Training, Validation and Test sets"
+        return parts
+    parts.rule = "every 10th training image in sorted order for validation, the other official set for test"
+    parts.validation = parts.training[::10]
+    parts.training = [pair for index, pair in enumerate(parts.training) if index % 10]
+    for part in ("Test", "Validation"):
+        if part in found:
+            parts.add("test", *found[part])
+    return parts
+
+
+LAYOUTS: dict[str, Callable[[Path], Parts]] = {"pranet": pranet_layout, "isic": isic_layout, "plain": plain_layout}
+
+
+def detect_layout(root: Path) -> str:
+    """Name of the layout that a folder shows.
+
+    Raises:
+        DatalistError: none of the layouts is recognised.
+    """
+    if _subfolder(root, ("TrainDataset", "TestDataset")) is not None:
+        return "pranet"
+    if any(None not in _isic_folders(root, part) for part in ("Training", "Validation", "Test")):
+        return "isic"
+    if _subfolder(root, IMAGE_FOLDERS) is not None and _subfolder(root, MASK_FOLDERS) is not None:
+        return "plain"
+    present = sorted(path.name for path in root.iterdir())[:20]
+    raise DatalistError(
+        f"{root}: no known layout. Expected TrainDataset/ and TestDataset/ (PraNet), ISIC-2017_Training_Data/ and "
+        "ISIC-2017_Training_Part1_GroundTruth/ or their 2018 names (ISIC), or images/ and masks/ (plain); found "
+        f"{present or 'an empty folder'}. Point dataset_dir at the folder that holds them."
+    )

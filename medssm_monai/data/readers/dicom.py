@@ -1,0 +1,197 @@
+"""Single DICOM images through ITK: stored values become displayed values, every step exactly once.
+
+ITK (GDCM) applies rescale slope and intercept, palettes, planar configuration and YCbCr itself. Whether it also turns
+MONOCHROME1 (small values are bright) into MONOCHROME2 depends on its version, and the tag stays MONOCHROME1 either way;
+so it is asked once, with a file of two pixels. Windows (VOI LUT) are not applied by either.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import tempfile
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monai.data import ITKReader
+from monai.utils import optional_import
+
+from ..errors import ImageReadError
+from .dicom_headers import MARK, UNCOMPRESSED, check_streams, object_without_pixels, transfer_syntax
+from .limits import check_size
+
+__all__ = ["DicomError", "check_dicom_volume", "displayed", "full_range_of", "read_dicom", "reader_inverts"]
+
+itk, _ = optional_import("itk")
+PIXEL_DATA = b"\xe0\x7f\x10\x00"  # (7FE0,0010), little endian
+PHOTOMETRIC, BITS_ALLOCATED, BITS_STORED, SIGNED = "0028|0004", "0028|0100", "0028|0101", "0028|0103"
+SAMPLES = "0028|0002"
+CUT_OFF = "the file is truncated or damaged (fewer pixels than its header says); copy or export it again"
+INTERCEPT, SLOPE = "0028|1052", "0028|1053"
+
+
+class DicomError(OSError):
+    """A DICOM file that gives no picture; the message says why, without the file's name."""
+
+
+def _element(group: int, element: int, vr: str, value: bytes) -> bytes:
+    head = struct.pack("<HH", group, element) + vr.encode()
+    return head + (struct.pack("<HI", 0, len(value)) if vr == "OW" else struct.pack("<H", len(value))) + value
+
+
+@cache
+def reader_inverts() -> bool:
+    """Whether the installed ITK hands MONOCHROME1 over as MONOCHROME2: 10 and 20 stored with eight bits."""
+    uid = b"1.2.826.0.1.3680043.10.1\0\0"[:24]
+    meta = _element(2, 2, "UI", b"1.2.840.10008.5.1.4.1.1.7\0") + _element(2, 3, "UI", uid)
+    meta += _element(2, 0x10, "UI", b"1.2.840.10008.1.2.1\0")
+    image = _element(8, 0x16, "UI", b"1.2.840.10008.5.1.4.1.1.7\0") + _element(8, 0x18, "UI", uid)
+    numbers = ((2, 1), (0x10, 1), (0x11, 2), (0x100, 8), (0x101, 8), (0x102, 7), (0x103, 0))
+    found = {tag: _element(0x28, tag, "US", struct.pack("<H", number)) for tag, number in numbers}
+    found[4] = _element(0x28, 4, "CS", b"MONOCHROME1 ")
+    image += b"".join(found[tag] for tag in sorted(found)) + _element(0x7FE0, 0x10, "OW", bytes([10, 20]))
+    head = b"\0" * 128 + b"DICM" + _element(2, 0, "UL", struct.pack("<I", len(meta)))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "two_pixels.dcm"
+        path.write_bytes(head + meta + image)
+        values, _ = ITKReader().get_data(ITKReader().read(str(path)))
+    first, second = np.asarray(values).ravel().tolist()
+    return first > second
+
+
+def _number(meta: Mapping[str, Any], tag: str, otherwise: float) -> float:
+    try:
+        return float(str(meta.get(tag, "")).strip())
+    except ValueError:
+        return otherwise
+
+
+def displayed(values: np.ndarray, meta: Mapping[str, Any], inverted_by_reader: bool) -> np.ndarray:
+    """Values in which large is bright.
+
+    Args:
+        values: as the reader gives them, rescaled, float32.
+        meta: tags of the file as ITK names them (``0028|0004``).
+        inverted_by_reader: what :func:`reader_inverts` says.
+
+    Stored values run from 0 to 2^bits - 1 (signed ones from -2^(bits-1)); MONOCHROME1 turns that range over.
+    """
+    if str(meta.get(PHOTOMETRIC, "")).strip() != "MONOCHROME1" or inverted_by_reader:
+        return values
+    bits = int(_number(meta, BITS_STORED, 8))
+    lowest_and_highest = -1 if _number(meta, SIGNED, 0) else 2**bits - 1  # their sum
+    slope, intercept = _number(meta, SLOPE, 1), _number(meta, INTERCEPT, 0)
+    return np.float32(slope * lowest_and_highest + 2 * intercept) - values
+
+
+def full_range_of(array: np.ndarray, meta: Mapping[str, Any], colour: bool) -> float | None:
+    """Value that stands for 1.0 in a file of eight bits or fewer; None for others (and for rescaled ones)."""
+    if array.dtype != np.uint8:
+        return None
+    return 255.0 if colour else 2.0 ** min(int(_number(meta, BITS_STORED, 8)), 8) - 1
+
+
+def _no_image(path: Path) -> str:
+    """Why GDCM does not take a file."""
+    content = path.read_bytes()
+    if not content:
+        return "the file is empty; copy or export it again"
+    if content[128:132] != MARK:
+        return "no DICOM file (it lacks the mark DICM); give it the suffix of what it is, or export it again"
+    what = object_without_pixels(path)
+    if what is not None:
+        return f"holds no pixels: a DICOM {what}; leave it out"
+    if PIXEL_DATA in content:
+        return CUT_OFF
+    return "holds no pixels: it is another kind of DICOM object, or ends before them; leave it out or copy it again"
+
+
+def read_dicom(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
+    """Array (x, y, ...[, colour]) and tags, as MONAI's ``ITKReader`` gives them, of a file that is looked at first.
+
+    Raises:
+        TooLargeError: above the limit of pixels; nothing is decoded.
+        DicomError: no DICOM file, no pixels in it, truncated, or bits that ITK cannot decode.
+    """
+    header = _opened(path)
+    if header is None:
+        raise DicomError(_no_image(path))
+    check_size(path, [side for axis, side in enumerate(_sides(header)) if axis < 2 or side > 1][::-1])
+    if _is_cut_off(path, header):
+        raise DicomError(CUT_OFF)
+    reader = ITKReader(pixel_type=itk.SS) if _signed_bytes(header) else ITKReader()
+    try:
+        array, meta = reader.get_data(reader.read(str(path)))
+    except Exception as error:  # itk's kinds: RuntimeError, TemplateTypeError
+        raise DicomError(_undecoded(header, error)) from error
+    return np.asarray(array), meta
+
+
+def _signed_bytes(header: Any) -> bool:
+    return header.GetComponentTypeAsString(header.GetComponentType()) == "char" and header.GetNumberOfComponents() == 1
+
+
+def _undecoded(header: Any, error: Exception) -> str:
+    tags = header.GetMetaDataDictionary()
+    told = {key: str(tags[key]).strip() for key in (PHOTOMETRIC, BITS_ALLOCATED, BITS_STORED) if tags.HasKey(key)}
+    allocated, stored = told.get(BITS_ALLOCATED, "?"), told.get(BITS_STORED, "?")
+    kind = f"{told.get(PHOTOMETRIC, '?')}, {stored} of {allocated} bits"
+    reason = str(error).strip().splitlines()
+    if type(error).__name__ == "TemplateTypeError" or "logic behavior" in str(error):
+        return f"ITK cannot decode pixels stored so ({kind}); export it with 8 or 16 bits, grey or 8-bit colour"
+    return f"cannot be decoded ({kind}; {reason[-1] if reason else type(error).__name__}); copy or export it again"
+
+
+def _opened(path: Path) -> Any:
+    """ITK's reader of a file, its header read; None for a file that it does not take.
+
+    Raises:
+        TooLargeError: a compressed picture inside is above the limit.
+    """
+    check_streams(path)
+    header = itk.GDCMImageIO.New()
+    if not header.CanReadFile(str(path)):
+        return None
+    header.SetFileName(str(path))
+    header.ReadImageInformation()
+    return header
+
+
+def _sides(header: Any) -> list[int]:
+    """x, y, frames."""
+    return [header.GetDimensions(axis) for axis in range(header.GetNumberOfDimensions())]
+
+
+def _is_cut_off(path: Path, header: Any) -> bool:
+    """Whether a file without compression is smaller than the pixels of its header: ITK would make up the rest."""
+    tags = header.GetMetaDataDictionary()
+    told = {key: str(tags[key]) for key in (SAMPLES, BITS_ALLOCATED, PHOTOMETRIC) if tags.HasKey(key)}
+    if transfer_syntax(path) not in UNCOMPRESSED or "42" in told.get(PHOTOMETRIC, ""):  # 4:2:2, 4:2:0
+        return False
+    bits = math.prod(_sides(header)) * int(_number(told, SAMPLES, 1)) * int(_number(told, BITS_ALLOCATED, 8))
+    return path.stat().st_size < bits // 8
+
+
+def check_dicom_volume(path: Path) -> None:
+    """Look at the headers of a volume, one file or a folder of slices, before anything is decoded; files that are no
+    DICOM images are passed over.
+
+    Raises:
+        TooLargeError: all pixels together are above the limit of voxels.
+        ImageReadError: a file with fewer pixels than its header says.
+    """
+    folder = path.is_dir()
+    total, largest = 0, (0, 0)
+    for file in sorted(file for file in path.iterdir() if file.is_file()) if folder else [path]:
+        header = _opened(file)
+        if header is None:
+            continue
+        sides = _sides(header)
+        total += math.prod(sides[2:])
+        largest = max(largest, (sides[0], sides[1]), key=math.prod)
+        check_size(path, (*largest, total), 3, header.GetNumberOfComponents(), header.GetComponentSize())
+        if _is_cut_off(file, header):
+            raise ImageReadError(f"{file}: {CUT_OFF}.")

@@ -1,0 +1,35 @@
+"""Reports of evaluations: what is kept of each item, the figures of the data set, and the files and pages to read.
+
+Free of Ignite; :mod:`medssm_monai.handlers` fills them during an evaluation.
+"""
+
+from __future__ import annotations
+
+from .cases import KeptPicture, case_label, choose_cases, write_case_pictures
+from .classification import ClassifiedImage, summarise_classification, write_classification_report, write_pictures
+from .fusion import FusedPair, summarise_fusion, write_fusion_report, write_per_pair
+from .predictions_table import prediction_row, write_predictions
+from .segmentation import ImageRecord, summarise, write_per_image, write_report
+from .summary import write_summary
+
+__all__ = [
+    "ClassifiedImage",
+    "FusedPair",
+    "ImageRecord",
+    "KeptPicture",
+    "case_label",
+    "choose_cases",
+    "prediction_row",
+    "summarise",
+    "summarise_classification",
+    "summarise_fusion",
+    "write_case_pictures",
+    "write_classification_report",
+    "write_fusion_report",
+    "write_per_image",
+    "write_per_pair",
+    "write_pictures",
+    "write_predictions",
+    "write_report",
+    "write_summary",
+]

@@ -1,0 +1,60 @@
+"""Predictions of a classification as a table, one row per image."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..utils.files import replace_file
+from ..utils.text_files import name_cell, open_text
+
+__all__ = ["write_predictions"]
+
+logger = logging.getLogger(__name__)
+
+
+def write_predictions(
+    path: str | os.PathLike[str],
+    files: Sequence[str],
+    probabilities: np.ndarray,
+    class_names: Sequence[str],
+    labels: Sequence[int] | np.ndarray | None = None,
+    weights: str | None = None,
+) -> None:
+    """Write ``image, [label,] class, confidence, [correct,] probability_<class>, ..., [weights]`` in one step.
+
+    Args:
+        path: the table; an existing one is replaced.
+        files: one per row.
+        probabilities: ``(N, K)``.
+        class_names: one per class.
+        labels: class numbers ``(N,)`` where they are known; adds ``label`` and ``correct`` (1 or 0).
+        weights: what the predictions were made with, the same in each row.
+    """
+    with replace_file(path) as temporary, open_text(temporary) as stream:
+        writer = csv.writer(stream)
+        for number, (file, values) in enumerate(zip(files, probabilities, strict=True)):
+            row = prediction_row(file, values, class_names, None if labels is None else int(labels[number]), weights)
+            if number == 0:
+                writer.writerow(row)
+            writer.writerow(row.values())
+
+
+def prediction_row(
+    file: str, values: np.ndarray, class_names: Sequence[str], label: int | None = None, weights: str | None = None
+) -> dict[str, Any]:
+    """One row of the table, with the columns as keys."""
+    chosen = int(values.argmax())
+    row: dict[str, Any] = {"image": name_cell(file)}
+    if label is not None:
+        row["label"] = name_cell(class_names[label])
+    row |= {"class": name_cell(class_names[chosen]), "confidence": f"{values[chosen]:.6f}"}
+    if label is not None:
+        row["correct"] = int(chosen == label)
+    row |= {f"probability_{name}": f"{value:.6f}" for name, value in zip(class_names, values, strict=True)}
+    return row if weights is None else {**row, "weights": name_cell(weights)}

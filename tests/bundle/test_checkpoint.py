@@ -1,0 +1,72 @@
+"""Checkpoints that do not fit are named before they are loaded."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn as nn
+
+from medssm_monai.bundle import require_fitting_weights, require_same_classes, start_from
+
+
+def _network(classes=2, width=4):
+    return nn.Sequential(nn.Linear(3, width), nn.Linear(width, classes))
+
+
+def _save(content, path):
+    torch.save(content, path)
+    return path
+
+
+def test_weights_that_fit(tmp_path):
+    require_fitting_weights(_save(_network().state_dict(), tmp_path / "model.pt"), _network(), 2)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (_network(classes=5).state_dict(), r"model.pt.*for 5 classes, but 2"),
+        (_network(width=6).state_dict(), r"another network's; 0\.bias, 0\.weight, 1\.weight are"),
+        (nn.Linear(3, 2).state_dict(), r"another network's.* and 2 more"),
+        ({"weights": _network().state_dict()}, "no flat state dict.*'state_dict'"),
+        ({"model": {"best": 0.7}}, "no flat state dict"),
+        ([1, 2], "no flat state dict"),
+    ],
+    ids=["classes", "width", "layers", "unknown entry", "no tensors", "list"],
+)
+def test_weights_that_do_not_fit(tmp_path, content, message):
+    with pytest.raises(ValueError, match=message):
+        require_fitting_weights(_save(content, tmp_path / "model.pt"), _network(), 2)
+
+
+def test_a_file_that_is_no_checkpoint(tmp_path):
+    (tmp_path / "model.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(ValueError, match="no weights that can be loaded"):
+        require_fitting_weights(tmp_path / "model.pt", _network(), 2)
+
+
+def test_classes_in_another_order_are_other_classes():
+    require_same_classes(["a", "b"], ("a", "b"), "model.pt")
+    with pytest.raises(ValueError, match=r"\['b', 'a'\], model.pt was trained for \['a', 'b'\]"):
+        require_same_classes(["b", "a"], ["a", "b"], "model.pt")
+
+
+def test_training_starts_from_weights_and_a_head_for_other_classes_afresh(tmp_path, caplog):
+    first, other = _network(), _network(classes=5)
+    path = _save(first.state_dict(), tmp_path / "model.pt")
+    head = other[1].weight.clone()
+    assert start_from(other, path) is other
+    assert torch.equal(other[0].weight, first[0].weight)
+    assert torch.equal(other[1].weight, head)
+    assert "1.bias, 1.weight have another shape here and start afresh" in caplog.text
+    same = start_from(_network(), path)
+    assert all(torch.equal(a, b) for a, b in zip(same.parameters(), first.parameters(), strict=True))
+    assert start_from(other, None) is other
+
+
+@pytest.mark.parametrize("content", [nn.Linear(3, 2).state_dict(), [1]], ids=["another network", "list"])
+def test_training_starts_from_no_other_networks_weights(tmp_path, content):
+    with pytest.raises(ValueError, match="model.pt: (cannot start from another|no flat state dict)"):
+        start_from(_network(), _save(content, tmp_path / "model.pt"))
+    with pytest.raises(FileNotFoundError, match="weights to start from not found.*--init_from"):
+        start_from(_network(), tmp_path / "nowhere.pt")
