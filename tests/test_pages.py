@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
 from functools import cache
@@ -103,6 +104,32 @@ def test_the_page_of_a_bundle_names_configs_that_exist(name):
     }
     missing = [file for file in named if file not in there and not (ROOT / "bundles" / name / file).exists()]
     assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=shown)
+def test_names_of_the_package_exist(page):
+    if page.name == "CHANGELOG.md":  # also of names that were
+        return
+    text = page.read_text(encoding="utf-8")
+    names = {name.removesuffix(".NAME") for name in re.findall(r"(?<![\w/])medssm_monai(?:\.\w+)+", text)}
+    assert sorted(name for name in names if not exists(name)) == []
+
+
+def exists(name: str) -> bool:
+    """Whether a dotted name is a module, or something in one."""
+    folder, _, last = name.rpartition(".")
+    if module_file(name).is_file() or (ROOT.joinpath(*name.split(".")) / "__init__.py").is_file():
+        return True
+    return bool(folder) and hasattr(importlib.import_module(folder), last)
+
+
+def test_places_named_in_contributing_exist():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    places = {
+        place for place in re.findall(r"`([\w./]+/[\w./]*)`", text) if "NAME" not in place and "eval/" not in place
+    }
+    roots = (ROOT, ROOT / "medssm_monai", ROOT / "bundles" / "mamba_mis", ROOT / "bundles" / "medconvmamba")
+    assert sorted(place for place in places if not any((root / place).exists() for root in roots)) == []
 
 
 def test_there_are_commands():
