@@ -1,4 +1,4 @@
-"""What ``benchmark_scan.py`` compares: the package's backends, the sequential loop, a parallel scan in PyTorch."""
+"""What ``benchmarks.scan`` compares: the package's backends, the sequential loop, a parallel scan in PyTorch."""
 
 from __future__ import annotations
 

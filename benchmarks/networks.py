@@ -1,8 +1,8 @@
 """Times every registered network against itself on the sequential scan and against MONAI's networks at the same input.
 
-    python scripts/benchmark_networks.py                             # CPU, 128 x 128, batch 4
-    python scripts/benchmark_networks.py --names mamba_mis_s --size 256 --batch 1 --json networks.json
-    python scripts/benchmark_networks.py --device cuda --batch 16
+    python -m benchmarks.networks                             # CPU, 128 x 128, batch 4
+    python -m benchmarks.networks --names mamba_mis_s --size 256 --batch 1 --json networks.json
+    python -m benchmarks.networks --device cuda --batch 16
 
 One row per network: parameters, multiply-accumulates of all convolutions and matrix products for one image, time of a
 batch and images per second (median of interleaved repeats, each round runs every network once), share of the time spent
@@ -19,20 +19,19 @@ import json
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_type_hints
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import torch
+from torch import nn
 
-import torch  # noqa: E402
-from _comparison_networks import COMPARISONS  # noqa: E402
-from torch import nn  # noqa: E402
+from medssm_monai import get_network, register
+from medssm_monai.networks.complexity import Complexity, count_complexity
+from medssm_monai.ops import use_backend
 
-from medssm_monai import get_network, register  # noqa: E402
-from medssm_monai.networks.complexity import Complexity, count_complexity  # noqa: E402
-from medssm_monai.ops import use_backend  # noqa: E402
+from .comparison_networks import COMPARISONS
+from .timing import high_water, timed
 
 INFERENCE, TRAINING = "inference", "training step"
 LOOP = " (sequential loop)"
@@ -77,17 +76,6 @@ def step(net: nn.Module, x: torch.Tensor, kind: str, backend: str) -> Callable[[
     return inference if kind == INFERENCE else training
 
 
-def timed(function: Callable[[], None], device: str) -> float:
-    """Seconds of one call."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    function()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
 def scan_share(function: Callable[[], None]) -> float:
     """Part of one call's time that the profiler finds inside the scan's own operators, forward and backward."""
     with torch.profiler.profile() as profiler:
@@ -107,7 +95,7 @@ def peak_memory(name: str, kind: str, options: argparse.Namespace) -> int:
         before = torch.cuda.memory_allocated()
         function()
         return torch.cuda.max_memory_allocated() - before
-    words = [sys.executable, __file__, "--peak-of", name, "--kind", kind]
+    words = [sys.executable, "-m", "benchmarks.networks", "--peak-of", name, "--kind", kind]
     words += ["--size", str(options.size), "--batch", str(options.batch), "--threads", str(options.threads)]
     return int(subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()[-1])
 
@@ -120,17 +108,6 @@ def peak_here(name: str, kind: str, options: argparse.Namespace) -> int:
     before = high_water()
     step(net, x, kind, backend_of(name))()
     return high_water() - before
-
-
-def high_water() -> int:
-    """Peak resident bytes of this process."""
-    status = Path("/proc/self/status")
-    if status.exists():  # not getrusage here: Linux hands a parent's peak on to the programs that it starts
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def images(name: str, options: argparse.Namespace) -> torch.Tensor:

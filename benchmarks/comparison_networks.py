@@ -1,4 +1,4 @@
-"""MONAI's networks as yardsticks of ``benchmark_networks.py``: three input channels, two classes or one mask."""
+"""MONAI's networks as yardsticks of ``benchmarks.networks``: three input channels, two classes or one mask."""
 
 from __future__ import annotations
 

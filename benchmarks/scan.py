@@ -1,16 +1,16 @@
 """Times the selective scan of every backend side by side: sequential loop, parallel scan, the machine's own limits.
 
-    python scripts/benchmark_scan.py                                  # CPU, all shapes, batch 1 and 8
-    python scripts/benchmark_scan.py --shapes a c --batch 1 --json scan.json
-    python scripts/benchmark_scan.py --instructions avx2              # as on a processor without AVX-512
-    python scripts/benchmark_scan.py --candidates native --shapes short long --batch 1     # growth with the length
-    python scripts/benchmark_scan.py --device cuda --dtype bfloat16 --directions 4
+    python -m benchmarks.scan                                        # CPU, all shapes, batch 1 and 8
+    python -m benchmarks.scan --shapes a c --batch 1 --json scan.json
+    python -m benchmarks.scan --instructions avx2                    # as on a processor without AVX-512
+    python -m benchmarks.scan --candidates native --shapes short long --batch 1           # growth with the length
+    python -m benchmarks.scan --device cuda --dtype bfloat16 --directions 4
 
 One row per candidate: median of interleaved repeats (each round runs every candidate once), so that a busy machine
 slows all alike; ratios are taken within the run. A candidate that takes less than half a second runs untimed for 50 ms
 before each timed call: else it pays for what the candidate before it did to caches, threads and memory. The floor is
 the larger of two times measured in the same run: the bytes that must move over the bandwidth of a triad, and the
-exponentials over the rate of a vectorised exponential on as many threads. "extra memory" is the peak above the inputs
+exponentials over the rate of a vectorized exponential on as many threads. "extra memory" is the peak above the inputs
 during forward and backward, on the CPU measured in a fresh process. Shapes are (channels E, tokens L, states N).
 """
 
@@ -26,11 +26,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import torch
+from torch import Tensor
 
-import torch  # noqa: E402
-from _scan_candidates import CANDIDATES, DISCRETIZATION, make_arguments  # noqa: E402
-from torch import Tensor  # noqa: E402
+from .scan_candidates import CANDIDATES, DISCRETIZATION, make_arguments
+from .scan_exponentials import rate
+from .timing import high_water, timed
 
 SHAPES = {"a": (384, 784, 16), "b": (768, 784, 16), "c": (32, 4096, 32), "d": (16, 65536, 32), "e": (64, 32768, 16)}
 SHAPES |= {"short": (16, 1 << 14, 16), "long": (16, 1 << 17, 16)}  # how the cost grows with the length
@@ -39,17 +40,7 @@ AVX2 = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,+bmi
 FORWARD, TRAINING = "forward", "forward+backward"
 BRIEF = 0.5  # seconds
 WARM_UP = 0.05  # seconds
-
-
-def timed(function: Callable[[], object], device: str) -> float:
-    """Seconds of one call."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    function()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
+PROGRAM = (sys.executable, "-m", "benchmarks.scan")
 
 
 def warm_up(function: Callable[[], object], device: str) -> None:
@@ -91,14 +82,12 @@ def bandwidth(device: str) -> float:
 
 
 def exponential_rate(device: str, threads: int) -> float:
-    """Exponentials per second: vectorised and from cache on the CPU, ``torch.exp`` on a GPU."""
+    """Exponentials per second: vectorized and from cache on the CPU, ``torch.exp`` on a GPU."""
     if device == "cuda":
         x = torch.zeros(1 << 22, device=device)
         y = torch.empty_like(x)
         times = [timed(lambda: torch.exp(x, out=y), device) for _ in range(20)]
         return x.numel() / min(times)
-    from _scan_exponentials import rate
-
     return rate(threads)
 
 
@@ -121,15 +110,10 @@ def extra_memory(name: str, shape: str, batch: int, options: argparse.Namespace)
         torch.cuda.reset_peak_memory_stats()
         run()
         return (torch.cuda.max_memory_allocated() - before) / 1e6
-    command = [sys.executable, __file__, "--memory-of", name, "--shapes", shape, "--batch", str(batch)]
+    command = [*PROGRAM, "--memory-of", name, "--shapes", shape, "--batch", str(batch)]
     command += ["--threads", str(options.threads), "--dtype", options.dtype, "--directions", str(options.directions)]
     done = subprocess.run(command, capture_output=True, text=True)
     return float(done.stdout) if done.returncode == 0 else None
-
-
-def _peak_kb() -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
 def print_memory(options: argparse.Namespace) -> None:
@@ -141,9 +125,9 @@ def print_memory(options: argparse.Namespace) -> None:
     leaves = [x.requires_grad_() for x in given]
     out_gradient = torch.ones_like(leaves[0])
     Path("/proc/self/clear_refs").write_text("5")
-    before = _peak_kb()
+    before = high_water()
     torch.autograd.backward(scan(*leaves), out_gradient)
-    print((_peak_kb() - before) * 1024 / 1e6)
+    print((high_water() - before) / 1e6)
 
 
 def measure(shape: str, batch: int, kind: str, options: argparse.Namespace, limits: tuple[float, float]) -> list[dict]:
@@ -211,7 +195,7 @@ def main() -> int:
     """Measure, print the table, write the JSON."""
     options = parse()
     if options.instructions == "avx2" and "NUMBA_CPU_NAME" not in os.environ:
-        return subprocess.call([sys.executable, *sys.argv], env={**os.environ, **AVX2})
+        return subprocess.call([*PROGRAM, *sys.argv[1:]], env={**os.environ, **AVX2})
     torch.set_num_threads(options.threads)
     DISCRETIZATION[0] = options.discretization
     if options.memory_of:

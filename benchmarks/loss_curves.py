@@ -1,6 +1,6 @@
 """Do scan backends train alike? Losses of the first steps of Mamba-MIS-S on the synthetic demo images, compared.
 
-    python scripts/compare_loss_curves.py --steps 20
+    python -m benchmarks.loss_curves --steps 20
 
 Every row is a training from the same start on the same batches; the table gives the largest relative difference of
 the losses so far. Two rows are yardsticks: ``double`` computes everything in float64, and ``nudged`` is the native scan
@@ -11,18 +11,14 @@ two backends differ, the difference is amplified rounding and says nothing about
 from __future__ import annotations
 
 import argparse
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import torch
+from monai.losses import DiceCELoss
+from torch import Tensor
 
-import torch  # noqa: E402
-from monai.losses import DiceCELoss  # noqa: E402
-from torch import Tensor  # noqa: E402
-
-from medssm_monai.data import demo_sample  # noqa: E402
-from medssm_monai.networks.nets import mamba_mis_s  # noqa: E402
-from medssm_monai.ops import use_backend  # noqa: E402
+from medssm_monai.data import demo_sample
+from medssm_monai.networks.nets import mamba_mis_s
+from medssm_monai.ops import use_backend
 
 IMAGES, BATCH, SIZE = 96, 8, 64
 ROUNDING = 6e-8
@@ -42,7 +38,7 @@ def demo_images() -> tuple[Tensor, Tensor]:
 
 
 def losses(images: Tensor, masks: Tensor, steps: int, backend: str, dtype: torch.dtype, nudge: float) -> Tensor:
-    """Training losses with the bundle's loss, optimiser and gradient clipping."""
+    """Training losses with the bundle's loss, optimizer and gradient clipping."""
     torch.manual_seed(0)
     net = mamba_mis_s(img_size=SIZE)
     with torch.no_grad():
