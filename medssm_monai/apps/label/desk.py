@@ -70,5 +70,5 @@ class Desk(Generic[Result]):
             self._taken -= 1
 
     def _drop(self, future: Future) -> None:
-        if not future.canceled() and future.exception() is None:
+        if not future.cancelled() and future.exception() is None:
             self.forget(future.result())
