@@ -43,6 +43,7 @@ RENAMED = Path(__file__).with_name("renamed.json")
 DIGESTS = "digests.json"
 DOTTED = re.compile(r"\bmedssm_monai(?:\.\w+)+")
 BACKENDS = ("reference", "blocked", "native")
+SECTIONS = ("faces", "configs", "names", "networks", "scans", "trainings")
 RESULTS = ("model.pt", "history.csv", "summary.json")
 OF_ONE_RUN = re.compile(r"time|seconds|written|date|version|hash|python|platform|host", re.IGNORECASE)
 
@@ -75,7 +76,7 @@ def faces() -> Iterable[tuple[str, Any]]:
 
 
 def configs() -> Iterable[tuple[str, Any]]:
-    """Every value of the bundles' configs, and whether each name of ours in them can be found."""
+    """Every value of the bundles' configs."""
     for bundle in BUNDLES:
         for file in sorted((bundle.folder / "configs").glob("*.yaml")):
             if file.name in (
@@ -83,10 +84,14 @@ def configs() -> Iterable[tuple[str, Any]]:
                 "settings.yaml",
             ):  # a plan of trainings, and facts: no configs of MONAI's
                 continue
-            config = ConfigParser.load_config_file(str(file))
-            yield from _leaves(f"{bundle.name}/{file.name}", config)
-            for name in sorted(set(DOTTED.findall(json.dumps(config)))):
-                yield f"{bundle.name}/{file.name} finds {name}", _exists(name)
+            yield from _leaves(f"{bundle.name}/{file.name}", ConfigParser.load_config_file(str(file)))
+
+
+def names(further: Iterable[str] = ()) -> Iterable[tuple[str, Any]]:
+    """Whether each name of ours that stands in a config, or stood in one, can be found."""
+    found = set(DOTTED.findall(json.dumps(dict(configs()))))
+    for name in sorted(found | set(further)):
+        yield name, _exists(name)
 
 
 def _leaves(name: str, value: Any) -> Iterable[tuple[str, Any]]:
@@ -154,6 +159,7 @@ def trainings(folder: Path, record: bool) -> Iterable[tuple[str, Any]]:
                 shutil.copytree(out, kept)
             again = Path(place) / "again"
             shutil.copytree(kept, again)
+            shutil.rmtree(again / "first" / "validation")  # the report of the first two epochs
             _train(bundle, again, max_epochs=3, resume_from=str(again / "first"))
             yield from _results(f"{bundle.name} resumed", again / "first")
 
@@ -213,27 +219,28 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=("record", "compare"))
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--sections", nargs="+", default=("faces", "configs", "networks", "scans", "trainings"))
+    parser.add_argument("--sections", nargs="+", default=SECTIONS)
     options = parser.parse_args(arguments)
     logging.disable(logging.WARNING)
     record = options.action == "record"
     options.folder.mkdir(parents=True, exist_ok=True)
     store = options.folder / DIGESTS
+    known = json.loads(store.read_text()) if store.is_file() else {}
+    table = json.loads(RENAMED.read_text()) if RENAMED.is_file() and not record else {"names": {}, "recast": []}
+    before = json.loads(renamed(json.dumps(known), table["names"]))
     sections: dict[str, Callable[[], Iterable[tuple[str, Any]]]] = {
         "faces": faces,
         "configs": configs,
+        "names": lambda: names(before.get("names", ())),
         "networks": networks,
         "scans": scans,
         "trainings": lambda: trainings(options.folder.absolute(), record),
     }
     found = {name: dict(sections[name]()) for name in options.sections}
-    known = json.loads(store.read_text()) if store.is_file() else {}
     if record:
         store.write_text(json.dumps({**known, **found}, indent=1, default=str))
         print("\n".join(f"{name}: {len(entries)} recorded" for name, entries in found.items()))
         return 0
-    table = json.loads(RENAMED.read_text()) if RENAMED.is_file() else {"names": {}, "recast": []}
-    before = json.loads(renamed(json.dumps({name: known[name] for name in found}), table["names"]))
     different = 0
     print(f"{'section':<12}{'compared':>10}{'equal':>8}{'recast':>8}{'gone':>6}{'differ':>8}{'new':>6}")
     for name, entries in found.items():
