@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from .arguments import state_dtype
 from .backends import BACKENDS, Backend, Request
-from .backends.common import state_dtype
 from .tracing import is_exporting
 
 __all__ = ["BACKEND_ENV", "available_backends", "backend_for", "choose", "use_backend"]

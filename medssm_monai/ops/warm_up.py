@@ -34,7 +34,7 @@ def warm_up(device: str | torch.device = "cpu") -> str:
 
 
 def _kept_in() -> Path | None:
-    from .backends.native.kernels import cache_directory
+    from .backends.native.compile import cache_directory
 
     return cache_directory()
 
