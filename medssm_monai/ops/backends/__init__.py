@@ -67,7 +67,7 @@ class Backend:
         Returns:
             Output, of the shape and dtype of ``args.u``, and the last state ``(B, G, E, N)`` in the state dtype.
         """
-        from .. import backends  # this package, whose attributes import: torch.compile traces that, not import_module
+        from .. import backends  # this package: torch.compile traces its attributes, ``import_module`` it does not
 
         return getattr(backends, self.name).scan(args)
 
