@@ -86,8 +86,9 @@ def selective_scan(
         torch.Size([2, 8, 50])
     """
     with fixed_sizes():
-        given = [plain(x) for x in (u, delta, A, B, C, D, z, delta_bias)]
-        args = validated(*given, order, delta_softplus, discretization)
+        plain_u = plain(u)
+        rest = (plain(D), plain(z), plain(delta_bias), order, delta_softplus, discretization)
+        args = validated(plain_u, plain(delta), plain(A), plain(B), plain(C), *rest)
         higher_order = torch.compiler.is_exporting()
         request = Request(
             u.device.type, args.state_dtype, args.needs_grad, is_exporting(), args.discretization, higher_order
@@ -98,6 +99,6 @@ def selective_scan(
             y, last = chosen.scan(args)
         if u.dim() == 3:
             y, last = y.flatten(1, 2), last.flatten(1, 2)
-        if given[0] is not u:
+        if plain_u is not u:
             y = y.view_as(u)  # passes through the subclass, which adds what it carries
     return (y, last) if return_last_state else y

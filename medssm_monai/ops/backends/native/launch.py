@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ...arguments import ScanArguments
 from .backward import backward_kernel
 from .forward import forward_kernel
-from .records import STATES, empty_backward, empty_forward, input_sizes, input_tensors, make_params, padded
-from .reduce import add_partial_sums, empty_partial_sums
+from .records import CHANNEL_MULTIPLE, STATES, TILE, input_sizes, input_tensors, make_params, padded
+from .reduce import add_partial_sums
 from .thread_pool import run_units, thread_count
 from .tiles import WEIGHTS, accumulator_bytes, weight_bytes
 from .vector import LANES
 
-__all__ = ["run_backward", "run_forward"]
+__all__ = ["empty_backward", "empty_forward", "run_backward", "run_forward"]
 
 
 def _state_parts(states: int, blocks: int, threads: int) -> int:
@@ -41,13 +42,29 @@ class _PartialSums:
         """Give the kernel memory for ``result``."""
         self.first[name] = result
         if parts > 1:
-            memory, self.first[name] = empty_partial_sums(parts, result)
+            memory = torch.empty(parts, result.numel())
+            self.first[name] = memory[0].as_strided(result.shape, result.stride())
             self._pending.append((memory, result))
 
     def add(self) -> None:
         """Add up all partial sums."""
         for memory, result in self._pending:
             add_partial_sums(memory, result)
+
+
+def empty_forward(args: ScanArguments, save: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """``out``, ``pre`` (output before the gate), the packed last state and the packed states at the tiles' beginnings.
+
+    ``pre`` and the states between tiles are empty unless ``save``.
+    """
+    batch, groups, channels, length = args.u.shape
+    state = (padded(args.A.shape[-1], STATES), padded(channels, CHANNEL_MULTIPLE))
+    return (
+        torch.empty_like(args.u),
+        torch.empty_like(args.u) if save and args.z is not None else args.u.new_empty(0),
+        args.u.new_empty(batch, groups, *state),
+        args.u.new_empty((batch, groups, -(-length // TILE), *state) if save else 0),
+    )
 
 
 def run_forward(args: ScanArguments, coef: Tensor | None, save: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -80,6 +97,30 @@ def run_forward(args: ScanArguments, coef: Tensor | None, save: bool) -> tuple[T
             pre.copy_(out)
         out.mul_(F.silu(args.z))
     return out, pre, last, bounds
+
+
+def _like_weights(x: Tensor) -> Tensor:
+    """Memory for dB or dC ``(B, G, N, L)``, by tokens or by states as ``x`` is; dense even where ``x`` is expanded."""
+    batch, groups, states, length = x.shape
+    if x.stride(-1) == 1:
+        return x.new_empty(batch, groups, states, length)
+    return x.new_empty(batch, groups, length, states).transpose(-1, -2)
+
+
+def empty_backward(args: ScanArguments, coef: Tensor | None) -> tuple[Tensor, ...]:
+    """Gradients of ``args.tensors`` and ``coef``; empty tensors where there is nothing to differentiate."""
+    new = args.u.new_empty
+    return (
+        torch.empty_like(args.u),
+        torch.empty_like(args.delta),
+        new(args.A.shape),
+        _like_weights(args.B),
+        _like_weights(args.C),
+        new((0,) if args.D is None else args.D.shape),
+        new(0) if args.z is None else torch.empty_like(args.z),
+        new(args.A.shape[:-1]),
+        new((0,) if coef is None else coef.shape),
+    )
 
 
 def _sums_over_tokens(

@@ -1,8 +1,8 @@
 """The native scan as an operator of ``torch.library``: ``torch.compile`` and ``torch.export`` see one node.
 
-Importing this module registers two operators and nothing more; Numba is imported when one of them first runs. An
-operator takes a flat list: the fields of :class:`~medssm_monai.ops.arguments.ScanArguments`, then ``coef``, the factor
-``(G, E, N)`` of the output of every (channel, state) where B or C is constant in time.
+Importing this module registers two operators and nothing more; Numba is imported when one of them first runs or is
+traced. An operator takes a flat list: the fields of :class:`~medssm_monai.ops.arguments.ScanArguments`, then ``coef``,
+the factor ``(G, E, N)`` of the output of every (channel, state) where B or C is constant in time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from ...arguments import SCHEMA, ScanArguments
-from .records import empty_backward, empty_forward
 
 __all__ = ["scan_backward", "scan_forward"]
 
@@ -25,7 +24,7 @@ __all__ = ["scan_backward", "scan_forward"]
     schema=f"({SCHEMA}, Tensor? coef, bool save) -> (Tensor, Tensor, Tensor, Tensor)",
 )
 def scan_forward(*flat: Any) -> tuple[Tensor, ...]:
-    """Output, and what the backward pass needs; see :func:`~.records.empty_forward`."""
+    """Output, and what the backward pass needs; see :func:`~.launch.empty_forward`."""
     from .launch import run_forward
 
     *args, coef, save = flat
@@ -34,6 +33,8 @@ def scan_forward(*flat: Any) -> tuple[Tensor, ...]:
 
 @scan_forward.register_fake
 def _(*flat):
+    from .launch import empty_forward
+
     *args, _, save = flat
     return empty_forward(ScanArguments(*args), save)
 
@@ -45,7 +46,7 @@ def _(*flat):
     schema=f"(Tensor dout, Tensor? dlast, {SCHEMA}, Tensor? coef, Tensor pre, Tensor bounds) -> Tensor[]",
 )
 def scan_backward(dout: Tensor, dlast: Tensor | None, *flat: Any) -> list[Tensor]:
-    """Gradients; see :func:`~.records.empty_backward`."""
+    """Gradients; see :func:`~.launch.empty_backward`."""
     from .launch import run_backward
 
     *args, coef, pre, bounds = flat
@@ -54,6 +55,8 @@ def scan_backward(dout: Tensor, dlast: Tensor | None, *flat: Any) -> list[Tensor
 
 @scan_backward.register_fake
 def _(dout, dlast, *flat):
+    from .launch import empty_backward
+
     *args, coef, _, _ = flat
     return list(empty_backward(ScanArguments(*args), coef))
 

@@ -1,28 +1,14 @@
-"""What kernels are given and what they give: their argument record, and the tensors that a launch returns.
-
-Nothing here needs Numba: ``torch.compile`` asks for the results' shapes without running a kernel.
-"""
+"""The argument record of the kernels: sizes, and for every tensor its address and byte strides."""
 
 from __future__ import annotations
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ...arguments import ScanArguments
 
-__all__ = [
-    "CHANNEL_MULTIPLE",
-    "STATES",
-    "TILE",
-    "empty_backward",
-    "empty_forward",
-    "input_sizes",
-    "input_tensors",
-    "make_params",
-    "padded",
-]
+__all__ = ["CHANNEL_MULTIPLE", "STATES", "TILE", "input_sizes", "input_tensors", "make_params", "padded"]
 
 TILE = 64  # tokens; the states between tiles are kept for the backward pass
 STATES = 4  # rows of the state that a sweep over a tile holds in registers
@@ -98,42 +84,3 @@ def input_tensors(args: ScanArguments, coef: Tensor | None) -> dict[str, Tensor 
     tensors = {"u": args.u, "delta": args.delta, "B": args.B, "C": args.C, "order": args.order}
     weights = {"A": args.A, "D": args.D, "bias": args.delta_bias, "coef": coef}
     return tensors | {name: _packed(x) for name, x in weights.items()}
-
-
-def empty_forward(args: ScanArguments, save: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """``out``, ``pre`` (output before the gate), the packed last state and the packed states at the tiles' beginnings.
-
-    ``pre`` and the states between tiles are empty unless ``save``.
-    """
-    batch, groups, channels, length = args.u.shape
-    state = (padded(args.A.shape[-1], STATES), padded(channels, CHANNEL_MULTIPLE))
-    return (
-        torch.empty_like(args.u),
-        torch.empty_like(args.u) if save and args.z is not None else args.u.new_empty(0),
-        args.u.new_empty(batch, groups, *state),
-        args.u.new_empty((batch, groups, -(-length // TILE), *state) if save else 0),
-    )
-
-
-def _like_weights(x: Tensor) -> Tensor:
-    """Memory for dB or dC ``(B, G, N, L)``, by tokens or by states as ``x`` is; dense even where ``x`` is expanded."""
-    batch, groups, states, length = x.shape
-    if x.stride(-1) == 1:
-        return x.new_empty(batch, groups, states, length)
-    return x.new_empty(batch, groups, length, states).transpose(-1, -2)
-
-
-def empty_backward(args: ScanArguments, coef: Tensor | None) -> tuple[Tensor, ...]:
-    """Gradients of ``args.tensors`` and ``coef``; empty tensors where there is nothing to differentiate."""
-    new = args.u.new_empty
-    return (
-        torch.empty_like(args.u),
-        torch.empty_like(args.delta),
-        new(args.A.shape),
-        _like_weights(args.B),
-        _like_weights(args.C),
-        new((0,) if args.D is None else args.D.shape),
-        new(0) if args.z is None else torch.empty_like(args.z),
-        new(args.A.shape[:-1]),
-        new((0,) if coef is None else coef.shape),
-    )

@@ -7,7 +7,6 @@ something else, a sum of 20 us was seen to take 20 ms.
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numba import float32, njit
 from torch import Tensor
 
@@ -15,7 +14,7 @@ from .compile import compiled
 from .thread_pool import run_units, thread_count
 from .vector import LANES, load, load_number, store, store_number, take_one
 
-__all__ = ["add_kernel", "add_partial_sums", "empty_partial_sums"]
+__all__ = ["add_kernel", "add_partial_sums"]
 
 _BLOCK = 4096  # numbers per unit of work
 
@@ -61,9 +60,3 @@ def add_partial_sums(parts: Tensor, target: Tensor | None = None) -> Tensor:
     params = np.array([target.data_ptr(), parts.data_ptr(), parts.shape[0], size], np.int64)
     run_units(add_kernel(), params, 0, -(-size // _BLOCK), thread_count(size))
     return target
-
-
-def empty_partial_sums(count: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Memory for ``count`` partial sums of a dense tensor, and the first with the strides of ``like``."""
-    memory = torch.empty(count, like.numel())
-    return memory, memory[0].as_strided(like.shape, like.stride())
