@@ -145,15 +145,11 @@ def validated(
     groups = _groups(u, B, C, order)
     batch, length, channels = u.shape[0], u.shape[-1], u.shape[-2] // (1 if u.dim() == 4 else groups)
 
-    def tokens(name: str, x: Tensor | None) -> Tensor | None:
-        if x is None:
-            return None
+    def tokens(name: str, x: Tensor) -> Tensor:
         _expect(name, x, tuple(u.shape), "that of u")
         return x if x.dim() == 4 else x.unflatten(1, (groups, channels))
 
-    def per_channel(name: str, x: Tensor | None, tail: tuple[int, ...] = ()) -> Tensor | None:
-        if x is None:
-            return None
+    def per_channel(name: str, x: Tensor, tail: tuple[int, ...] = ()) -> Tensor:
         if x.dim() == 2 + len(tail):
             _expect(name, x, (groups, channels, *tail), "(G, E" + ", N)" * bool(tail) + ")" * (not tail))
             return x
@@ -181,9 +177,9 @@ def validated(
         per_channel("A", A, (states,)),
         weights("B", B),
         weights("C", C),
-        per_channel("D", D),
-        tokens("z", z),
-        per_channel("delta_bias", delta_bias),
+        None if D is None else per_channel("D", D),
+        None if z is None else tokens("z", z),
+        None if delta_bias is None else per_channel("delta_bias", delta_bias),
         None if order is None else _order(order, groups, length, u.device),
         delta_softplus,
         discretization,

@@ -33,7 +33,8 @@ def scan(args: ScanArguments) -> tuple[Tensor, Tensor]:
     """See :meth:`~medssm_monai.ops.backends.Backend.scan`."""
     batch, groups, channels, length = args.u.shape
     states = args.A.shape[-1]
-    u, delta, A, B, C, D, z, bias = (None if x is None else x.float() for x in args.tensors)
+    u, delta, A, B, C = (x.float() for x in (args.u, args.delta, args.A, args.B, args.C))
+    D, z, bias = (None if x is None else x.float() for x in (args.D, args.z, args.delta_bias))
     B, C, coef = _constant_weights(B, C, (batch, groups, states, length))
     order = None if args.order is None else args.order.to(torch.int32).contiguous()
     wide = ScanArguments(u, delta, A, B, C, D, z, bias, order, args.delta_softplus, args.discretization)

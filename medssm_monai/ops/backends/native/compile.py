@@ -56,11 +56,10 @@ def _announce(kernel: str, seconds: int, directory: Path | None) -> None:
 
 def _compile(function: Callable[..., None], example: np.ndarray, seconds: int = 0) -> Kernel:
     directory = cache_directory()
-    options = {"nogil": True, "error_model": "numpy"}
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(directory or before)
     try:
-        kernel = numba.njit(cache=directory is not None, **options)(function)
+        kernel = numba.njit(nogil=True, error_model="numpy", cache=directory is not None)(function)
     finally:
         numba.config.CACHE_DIR = before
     if seconds and (directory is None or not any(directory.rglob(f"*.{function.__name__}-*.nbi"))):

@@ -26,7 +26,8 @@ __all__ = ["scan"]
 
 def scan(args: ScanArguments) -> tuple[Tensor, Tensor]:
     """See :meth:`~medssm_monai.ops.backends.Backend.scan`."""
-    A, D, bias = (None if x is None else x.contiguous() for x in (args.A, args.D, args.delta_bias))
+    A = args.A.contiguous()
+    D, bias = (None if x is None else x.contiguous() for x in (args.D, args.delta_bias))
     order = None if args.order is None else args.order.to(torch.int32).contiguous()
     dense = args._replace(A=A, D=D, delta_bias=bias, order=order)
     out, last, _ = scan_forward(*dense, args.needs_grad)

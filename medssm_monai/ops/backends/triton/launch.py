@@ -68,7 +68,6 @@ def _kernel_arguments(
     args: ScanArguments, tile: Tiling, dout: Tensor | None = None
 ) -> tuple[Inputs, Strides, dict[str, int]]:
     """Inputs and strides as the kernels name them, and the compile-time options."""
-    strided = (args.u, args.delta, args.B, args.C, args.z, dout)
     options = {
         "SOFTPLUS": args.delta_softplus,
         "ZOH": args.discretization == "zoh",
@@ -79,7 +78,8 @@ def _kernel_arguments(
         "BLOCK_N": tile.states,
         "num_warps": tile.warps,
     }
-    strides = Strides(*(None if x is None else tuple(x.stride()) for x in strided))
+    optional = (None if x is None else x.stride() for x in (args.z, dout))
+    strides = Strides(args.u.stride(), args.delta.stride(), args.B.stride(), args.C.stride(), *optional)
     scattered = 1 if args.order is not None or args.u.stride(-1) != 1 else None
     return Inputs(*args[:9], scattered), strides, options
 
