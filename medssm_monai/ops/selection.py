@@ -79,8 +79,9 @@ def _automatic(request: Request) -> Backend:
 
 
 def choose(request: Request, name: str | None = None) -> Backend:
-    """The backend for a request: ``name`` if given, else :func:`use_backend`, else the environment, else the best
-    that fits.
+    """The backend for a request.
+
+    ``name`` if given, else that of :func:`use_backend`, else of the environment, else the best that fits.
 
     Raises:
         ValueError: the forced name is unknown.

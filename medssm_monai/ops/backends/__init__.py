@@ -1,12 +1,13 @@
 """What a scan backend is, and the list of them.
 
-Every backend is one module beside this file, of the backend's name, with a function ``scan(args)`` (see
-:meth:`Backend.scan`). What a backend can do is declared here, as data, so that choosing one imports nothing.
+Every backend is one module beside this file, of the backend's name, with a function ``scan`` (see
+:data:`ScanFunction`). What a backend can do is declared here, as data, so that choosing one imports nothing.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -17,14 +18,21 @@ from torch import Tensor
 
 from ..arguments import ScanArguments
 
-__all__ = ["BACKENDS", "Backend", "Request"]
+__all__ = ["BACKENDS", "Backend", "Request", "ScanFunction"]
+
+ScanFunction = Callable[[ScanArguments], tuple[Tensor, Tensor]]
+"""``scan(args) -> (out, last_state)``: the output, of the shape and dtype of ``args.u``, and the state after the last
+token, ``(B, G, E, N)`` in the state dtype."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a call needs from a backend: device type, dtype of the state, gradients, an exporter at work, the rule
-    that turns steps into decays and inputs; and whether that exporter is ``torch.export``, which also records
-    higher-order operators (``torch.onnx.export(dynamo=True)`` is one with it, ``torch.jit.trace`` is not)."""
+    """What a call needs from a backend.
+
+    Device type, dtype of the state, gradients, an exporter at work, the rule that turns steps into decays and inputs;
+    and whether that exporter is ``torch.export``, which also records higher-order operators
+    (``torch.onnx.export(dynamo=True)`` is one with it, ``torch.jit.trace`` is not).
+    """
 
     device: str
     dtype: torch.dtype
@@ -61,15 +69,12 @@ class Backend:
     discretizations: frozenset[str] = frozenset({"euler", "zoh"})
     interpreted: bool = False
 
-    def scan(self, args: ScanArguments) -> tuple[Tensor, Tensor]:
-        """Compute the scan; imports the backend's module on first use.
-
-        Returns:
-            Output, of the shape and dtype of ``args.u``, and the last state ``(B, G, E, N)`` in the state dtype.
-        """
+    @property
+    def scan(self) -> ScanFunction:
+        """Computes the scan; the backend's module is imported on first use."""
         from .. import backends  # this package: torch.compile traces its attributes, ``import_module`` it does not
 
-        return getattr(backends, self.name).scan(args)
+        return getattr(backends, self.name).scan
 
     def refuses(self, request: Request, by_name: bool = False) -> str | None:
         """Why this backend cannot serve ``request``, which asks for it ``by_name`` or not, or None if it can."""

@@ -64,7 +64,7 @@ def _segment(
 
 
 def scan(args: ScanArguments) -> tuple[Tensor, Tensor]:
-    """See :meth:`~medssm_monai.ops.backends.Backend.scan`."""
+    """See :data:`~medssm_monai.ops.backends.ScanFunction`."""
     x, step, A, B, C = prepare(args)
     length = x.shape[-1]
     h = x.new_zeros(*x.shape[:-1], A.shape[-1])

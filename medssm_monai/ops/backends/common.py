@@ -44,11 +44,10 @@ def prepare(args: ScanArguments) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor
 
 
 def decay_and_input(delta: Tensor, A: Tensor, discretization: str) -> tuple[Tensor, Tensor]:
-    """``exp(delta A)`` and the factor in front of ``B u``: ``delta`` (Euler) or ``(exp(delta A) - 1) / A``
-    (zero-order hold).
+    """``exp(delta A)`` and the factor in front of ``B u``.
 
-    The zero-order hold uses ``expm1`` and, where ``|delta A|`` is so small that ``A`` may be 0, the limit ``delta (1
-    + delta A / 2)``.
+    The factor is ``delta`` (Euler) or ``(exp(delta A) - 1) / A`` (zero-order hold), which uses ``expm1`` and, where
+    ``|delta A|`` is so small that ``A`` may be 0, the limit ``delta (1 + delta A / 2)``.
     """
     x = delta * A
     if discretization == "euler":

@@ -54,7 +54,7 @@ def _merged(x: Tensor | None, order: Tensor | None, dtype: torch.dtype) -> Tenso
 
 
 def scan(args: ScanArguments) -> tuple[Tensor, Tensor]:
-    """See :meth:`~medssm_monai.ops.backends.Backend.scan`.
+    """See :data:`~medssm_monai.ops.backends.ScanFunction`.
 
     ``delta``, ``z`` and varying ``B``, ``C`` take the dtype of ``u``, the others float32: the kernel asks for it.
 

@@ -12,7 +12,7 @@ __all__ = ["scan"]
 
 
 def scan(args: ScanArguments) -> tuple[Tensor, Tensor]:
-    """See :meth:`~medssm_monai.ops.backends.Backend.scan`."""
+    """See :data:`~medssm_monai.ops.backends.ScanFunction`."""
     x, step, A, B, C = prepare(args)
     length = x.shape[-1]
     tokens = zip(*(v.expand(*v.shape[:-1], length).unbind(-1) for v in (x, step, B, C)), strict=True)

@@ -41,7 +41,7 @@ def _chain(decay: Tensor, own: Tensor) -> Tensor:
 
 
 def scan(args: ScanArguments) -> tuple[Tensor, Tensor]:
-    """See :meth:`~medssm_monai.ops.backends.Backend.scan`."""
+    """See :data:`~medssm_monai.ops.backends.ScanFunction`."""
     from torch._higher_order_ops.scan import scan as scan_operator  # loads the compiler: only when needed
 
     x, step, A, B, C = prepare(args)

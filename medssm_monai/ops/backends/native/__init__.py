@@ -1,6 +1,6 @@
 """Fused scan for CPUs, forward and backward, compiled by Numba on first use: no ``(B, E, L, N)`` array ever exists.
 
-Vectors run over channels, the state of a tile of tokens stays in registers, exponentials are vectorised; the backward
+Vectors run over channels, the state of a tile of tokens stays in registers, exponentials are vectorized; the backward
 pass starts from the states between tiles. Threads share samples, groups, channel blocks and, where there are few
 channels, parts of the state.
 
@@ -30,7 +30,7 @@ def _constant_weights(B: Tensor, C: Tensor, shape: tuple[int, int, int, int]) ->
 
 
 def scan(args: ScanArguments) -> tuple[Tensor, Tensor]:
-    """See :meth:`~medssm_monai.ops.backends.Backend.scan`."""
+    """See :data:`~medssm_monai.ops.backends.ScanFunction`."""
     batch, groups, channels, length = args.u.shape
     states = args.A.shape[-1]
     u, delta, A, B, C = (x.float() for x in (args.u, args.delta, args.A, args.B, args.C))

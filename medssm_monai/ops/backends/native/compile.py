@@ -22,11 +22,11 @@ Kernel = Callable[[np.ndarray, int, int, int], None]
 
 
 def cache_directory() -> Path | None:
-    """Where machine code is kept: ``NUMBA_CACHE_DIR``, beside this file, or the user's cache, the first that can be
-    written; None if there is none.
+    """Where machine code is kept; None if there is no folder for it.
 
-    The last part of the name is a digest of the kernels' source: Numba itself only notices a change of the file that
-    holds the outermost function.
+    ``NUMBA_CACHE_DIR``, beside this file, or the user's cache: the first that can be written. The last part of the
+    name is a digest of the kernels' source: Numba itself only notices a change of the file that holds the outermost
+    function.
     """
     here = Path(__file__).parent
     digest = hashlib.sha256(numba.__version__.encode())
@@ -79,8 +79,8 @@ def compiled(
     Args:
         function: a kernel in plain Python; its name without ``_units`` is the name of the pass.
         example: returns ``params`` of the kernel's type, of any content.
-        seconds: how long compiling takes with an empty cache, on an idle core of an AMD EPYC server; from 1 on the
-            user is told beforehand.
+        seconds: how long compiling takes with an empty cache, on an idle core of an AMD EPYC server; from 1 on a
+            warning says so beforehand.
     """
     kernels: list[Kernel] = []
 

@@ -68,8 +68,10 @@ def empty_forward(args: ScanArguments, save: bool) -> tuple[Tensor, Tensor, Tens
 
 
 def run_forward(args: ScanArguments, coef: Tensor | None, save: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Launch the forward kernel: float32 on the CPU, ``order`` contiguous int32; returns what :func:`empty_forward`
-    names."""
+    """Launch the forward kernel; returns what :func:`empty_forward` names.
+
+    ``args``: float32 on the CPU, B and C varying, ``order`` contiguous int32.
+    """
     if args.order is not None:
         _check_positions(args.order)
     out, pre, last, bounds = empty_forward(args, save)
@@ -139,8 +141,10 @@ def _sums_over_tokens(
 
 
 def _backward_chunks(args: ScanArguments, threads: int, blocks: int) -> int:
-    """In how many chunks the channel blocks of a sample are split: one per thread, up to four if the memory for their
-    partial dB and dC stays below that of ``u``."""
+    """In how many chunks the channel blocks of a sample are split.
+
+    One per thread, up to four if the memory for their partial dB and dC stays below that of ``u``.
+    """
     samples = args.u.shape[0] * args.u.shape[1]
     affordable = args.u.shape[2] // (2 * args.A.shape[-1])
     wanted = max(-(-threads // samples), min(-(-4 * threads // samples), affordable))

@@ -25,7 +25,7 @@ __all__ = ["scan"]
 
 
 def scan(args: ScanArguments) -> tuple[Tensor, Tensor]:
-    """See :meth:`~medssm_monai.ops.backends.Backend.scan`."""
+    """See :data:`~medssm_monai.ops.backends.ScanFunction`."""
     A = args.A.contiguous()
     D, bias = (None if x is None else x.contiguous() for x in (args.D, args.delta_bias))
     order = None if args.order is None else args.order.to(torch.int32).contiguous()

@@ -27,8 +27,11 @@ __all__ = ["backward_kernel"]
 
 @triton.jit
 def _weight_gradient(pointer, total, value, states, n, sizes, program, columns, has_step, CONSTANT: tl.constexpr):
-    """Takes ``value`` (E, T) into the gradient of B or C: into ``total`` (E, N) where the weight is constant in time,
-    else, summed over this program's channels, into row ``n`` of its partial sum in memory."""
+    """Takes ``value`` (E, T) into the gradient of B or C.
+
+    Into ``total`` (E, N) where the weight is constant in time, else, summed over this program's channels, into row
+    ``n`` of its partial sum in memory.
+    """
     if CONSTANT:
         total = add_at(total, states, n, tl.sum(value, 1))
     else:
@@ -40,11 +43,11 @@ def _weight_gradient(pointer, total, value, states, n, sizes, program, columns, 
 
 @triton.jit
 def _store_tokens(inputs, strides, dout, grads, sizes, program, columns, has_step, sums, SOFTPLUS: tl.constexpr):
-    """Takes a tile's ``sums`` over states, of y, du and ddelta, through skip, gate and softplus; stores the gradients
-    that belong to tokens.
+    """Stores the gradients that belong to tokens.
 
-    Returns this tile's parts (E,) of the gradients of D and the bias. Inputs are read again rather than kept in
-    registers while the states are walked.
+    Takes a tile's ``sums`` over states, of y, du and ddelta, through skip, gate and softplus. Returns this tile's
+    parts (E,) of the gradients of D and the bias. Inputs are read again rather than kept in registers while the states
+    are walked.
     """
     sample, group, rows, has_row = program
     y, du, ddelta = sums
@@ -227,8 +230,11 @@ def backward_kernel(
     BLOCK_T: tl.constexpr,
     BLOCK_N: tl.constexpr,
 ):
-    """Grid (B G, channel blocks, spans). ``bounds``: states before the tiles; ``starts``: (B, G, spans, E, N), the
-    gradient of the state at the first token after each span, or None: 0."""
+    """Grid (B G, channel blocks, spans).
+
+    ``bounds``: states before the tiles; ``starts``: (B, G, spans, E, N), the gradient of the state at the first token
+    after each span, or None: 0.
+    """
     program = this_program(sizes, BLOCK_E)
     sample, group, _, _ = program
     _, cells, has_cell = state_cells(sizes, program, BLOCK_N)
