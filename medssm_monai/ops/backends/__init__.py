@@ -7,6 +7,7 @@ Every backend is one module beside this file, of the backend's name, with a func
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -72,9 +73,8 @@ class Backend:
     @property
     def scan(self) -> ScanFunction:
         """Computes the scan; the backend's module is imported on first use."""
-        from .. import backends  # this package: torch.compile traces its attributes, ``import_module`` it does not
-
-        return getattr(backends, self.name).scan
+        this = sys.modules[__name__]  # torch.compile traces a module's attributes, ``import_module`` it does not
+        return getattr(this, self.name).scan
 
     def refuses(self, request: Request, by_name: bool = False) -> str | None:
         """Why this backend cannot serve ``request``, which asks for it ``by_name`` or not, or None if it can."""

@@ -25,8 +25,8 @@ def _constant_weights(B: Tensor, C: Tensor, shape: tuple[int, int, int, int]) ->
     coef = None
     if constants:
         coef = constants[0] if len(constants) == 1 else constants[0] * constants[1]
-    ones = B.new_ones(1).expand(shape)
-    return ones if B.dim() == 3 else B, ones if C.dim() == 3 else C, coef
+    ones = B.new_ones(1)
+    return ones.expand(shape) if B.dim() == 3 else B, ones.expand(shape) if C.dim() == 3 else C, coef
 
 
 def scan(args: ScanArguments) -> tuple[Tensor, Tensor]:
