@@ -7,11 +7,10 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor
 
+from .arguments import plain, validated
 from .backends import Request
-from .backends.common import state_dtype
 from .selection import choose
 from .tracing import fixed_sizes, is_exporting
-from .validation import DISCRETIZATIONS, canonical, plain
 
 __all__ = ["selective_scan"]
 
@@ -86,21 +85,20 @@ def selective_scan(
         >>> selective_scan(u, delta, A, B, C).shape
         torch.Size([2, 8, 50])
     """
-    if discretization not in DISCRETIZATIONS:
-        raise ValueError(f"unknown discretization {discretization!r}; expected one of {DISCRETIZATIONS}")
     with fixed_sizes():
-        args = canonical(*(plain(x) for x in (u, delta, A, B, C, D, z, delta_bias)), order)
-        needs_grad = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in args)
-        dtype = state_dtype(u, delta, A, B, C)
+        plain_u = plain(u)
+        rest = (plain(D), plain(z), plain(delta_bias), order, delta_softplus, discretization)
+        args = validated(plain_u, plain(delta), plain(A), plain(B), plain(C), *rest)
+        higher_order = torch.compiler.is_exporting()
         request = Request(
-            u.device.type, dtype, needs_grad, is_exporting(), discretization, torch.compiler.is_exporting()
+            u.device.type, args.state_dtype, args.needs_grad, is_exporting(), args.discretization, higher_order
         )
         chosen = choose(request, backend)
         autocast_on = u.device.type != "meta" and torch.is_autocast_enabled(u.device.type)
         with torch.autocast(u.device.type, enabled=False) if autocast_on else nullcontext():
-            y, last = chosen.scan(*args, delta_softplus, discretization)
+            y, last = chosen.scan(args)
         if u.dim() == 3:
             y, last = y.flatten(1, 2), last.flatten(1, 2)
-        if plain(u) is not u:
+        if plain_u is not u:
             y = y.view_as(u)  # passes through the subclass, which adds what it carries
     return (y, last) if return_last_state else y

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from .arguments import state_dtype
 from .backends import BACKENDS, Backend, Request
-from .backends.common import state_dtype
 from .tracing import is_exporting
 
 __all__ = ["BACKEND_ENV", "available_backends", "backend_for", "choose", "use_backend"]
@@ -79,8 +79,9 @@ def _automatic(request: Request) -> Backend:
 
 
 def choose(request: Request, name: str | None = None) -> Backend:
-    """The backend for a request: ``name`` if given, else :func:`use_backend`, else the environment, else the best
-    that fits.
+    """The backend for a request.
+
+    ``name`` if given, else that of :func:`use_backend`, else of the environment, else the best that fits.
 
     Raises:
         ValueError: the forced name is unknown.

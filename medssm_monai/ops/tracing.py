@@ -1,4 +1,4 @@
-"""Is somebody recording the operators that run?"""
+"""Whether the operators that run are being recorded."""
 
 from __future__ import annotations
 

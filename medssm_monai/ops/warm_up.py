@@ -29,12 +29,14 @@ def warm_up(device: str | torch.device = "cpu") -> str:
     for dtype in DTYPES:
         u, delta, b, c = (torch.rand(1, size, 32, device=device).to(dtype).requires_grad_() for size in (8, 8, 4, 4))
         a = (-torch.rand(8, 4, device=device)).requires_grad_()
-        selective_scan(u, delta, a, b, c).float().sum().backward()
+        y = selective_scan(u, delta, a, b, c)
+        assert isinstance(y, torch.Tensor)
+        y.float().sum().backward()
     return backend_for(torch.empty(1, device=device))
 
 
 def _kept_in() -> Path | None:
-    from .backends.native.kernels import cache_directory
+    from .backends.native.compile import cache_directory
 
     return cache_directory()
 

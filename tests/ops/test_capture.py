@@ -91,7 +91,7 @@ def test_trace(model: tuple) -> None:
 
 @needs_native
 def test_operator_registration_is_sound() -> None:
-    from medssm_monai.ops.backends.native.library import scan_forward
+    from medssm_monai.ops.backends.native.operator import scan_forward
 
     generator = torch.Generator().manual_seed(0)
     u, z = (torch.randn(2, 1, 20, 70, generator=generator, requires_grad=True) for _ in range(2))
@@ -99,7 +99,7 @@ def test_operator_registration_is_sound() -> None:
     A = (-torch.rand(1, 20, 6, generator=generator)).requires_grad_()
     B, C = (torch.randn(2, 1, 6, 70, generator=generator, requires_grad=True) for _ in range(2))
     D = torch.ones(1, 20, requires_grad=True)
-    torch.library.opcheck(scan_forward, (u, delta, A, B, C, D, z, None, None, None, True, False, True))
+    torch.library.opcheck(scan_forward, (u, delta, A, B, C, D, z, None, None, True, "euler", None, True))
     torch.library.opcheck(
-        scan_forward, tuple(x.detach() for x in (u, delta, A, B, C, D, z)) + (None, None, None, True, True, False)
+        scan_forward, tuple(x.detach() for x in (u, delta, A, B, C, D, z)) + (None, None, True, "zoh", None, False)
     )

@@ -27,9 +27,9 @@ FULL = {"skip": True, "gate": True, "bias": True, "softplus": True}
 @pytest.fixture
 def many_threads(monkeypatch: pytest.MonkeyPatch):
     """Split even the smallest scan over the threads that torch is told to use."""
-    from medssm_monai.ops.backends.native import threads
+    from medssm_monai.ops.backends.native import thread_pool
 
-    monkeypatch.setattr(threads, "_WORK_PER_THREAD", 1)
+    monkeypatch.setattr(thread_pool, "_WORK_PER_THREAD", 1)
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
@@ -216,14 +216,15 @@ def test_warm_up_without_a_place_to_keep_the_result(monkeypatch: pytest.MonkeyPa
 
 
 def test_cache_directory_when_the_package_is_read_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from medssm_monai.ops.backends.native import kernels
+    from medssm_monai.ops.backends.native import compile as compiling
+    from medssm_monai.ops.backends.native import forward, records
 
-    package = Path(kernels.__file__).parent
-    monkeypatch.setattr(kernels.numba.config, "CACHE_DIR", "")
-    monkeypatch.setattr(kernels, "user_cache", lambda: tmp_path)
-    real = kernels.is_writable
-    monkeypatch.setattr(kernels, "is_writable", lambda d: package not in d.parents and real(d))
-    assert kernels.cache_directory().is_relative_to(tmp_path)
-    monkeypatch.setattr(kernels, "user_cache", lambda: None)
-    assert kernels.cache_directory() is None
-    assert callable(kernels._compile(kernels.forward_units, kernels.make_params({}, {})))  # works without a cache too
+    package = Path(compiling.__file__).parent
+    monkeypatch.setattr(compiling.numba.config, "CACHE_DIR", "")
+    monkeypatch.setattr(compiling, "user_cache", lambda: tmp_path)
+    real = compiling.is_writable
+    monkeypatch.setattr(compiling, "is_writable", lambda d: package not in d.parents and real(d))
+    assert compiling.cache_directory().is_relative_to(tmp_path)
+    monkeypatch.setattr(compiling, "user_cache", lambda: None)
+    assert compiling.cache_directory() is None
+    assert callable(compiling._compile(forward.forward_units, records.make_params({}, {})))  # works without a cache too

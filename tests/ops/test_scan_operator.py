@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.export import Dim
 
 from medssm_monai.ops import backend_for, selective_scan, use_backend
+from medssm_monai.ops.arguments import validated
 from medssm_monai.ops.backends import BACKENDS, scan_operator
-from medssm_monai.ops.validation import canonical
 
 from .scan_cases import Case, errors, expected, make_inputs
 from .test_selective_scan import CASES
@@ -77,8 +77,8 @@ def as_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_arithmetic_equals_the_oracle(as_a_loop: None, case: Case) -> None:
     inputs, order = make_inputs(case)
-    args = canonical(*(inputs[name] for name in inputs), order)
-    y, state = scan_operator.scan(*args, case.softplus, case.discretization)
+    args = validated(*(inputs[name] for name in inputs), order, case.softplus, case.discretization)
+    y, state = scan_operator.scan(args)
     wanted = {name: expected(case)[name] for name in ("y", "state")}
     for name, error in errors({"y": y.flatten(1, 2), "state": state.flatten(1, 2)}, wanted).items():
         assert error <= 1e-12, (name, error)

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from medssm_monai.ops import selective_scan
+from medssm_monai.ops.arguments import ScanArguments
 from medssm_monai.ops.backends import BACKENDS, Request
 from medssm_monai.ops.backends.triton import launch
-from medssm_monai.ops.backends.triton.records import Call
 
 from .scan_cases import usable
 
@@ -103,9 +103,10 @@ def compile_all(dtype: torch.dtype, full: bool, order: bool, constant: bool, zoh
     B = A if constant else tokens(states)
     table = torch.zeros(groups, length, dtype=torch.int32) if order else None
     u, optional = tokens(channels), full or None
-    call = Call(u, u, A, B, B, optional and D, optional and u, optional and D, table, full, zoh)
-    out, state, bounds = launch.run_forward(call, True)
-    launch.run_backward(call, out, state, bounds)
+    rule = "zoh" if zoh else "euler"
+    args = ScanArguments(u, u, A, B, B, optional and D, optional and u, optional and D, table, full, rule)
+    out, state, bounds = launch.run_forward(args, True)
+    launch.run_backward(args, out, state, bounds)
 
 
 VARIANTS = {

@@ -19,10 +19,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from medssm_monai.ops import backend_for, selective_scan, use_backend
+from medssm_monai.ops.arguments import ScanArguments
 from medssm_monai.ops.backends.triton import launch
 from medssm_monai.ops.backends.triton.maths import exp, hold, hold_slope, sigmoid, softplus
 from medssm_monai.ops.backends.triton.operator import scan_forward
-from medssm_monai.ops.backends.triton.records import Call
 
 from .scan_cases import Case, errors, expected, make_inputs, run
 from .test_selective_scan import FORWARD, GRADIENT, OPTIONS
@@ -121,8 +121,8 @@ def test_few_programs_split_the_tokens_and_many_do_not(monkeypatch: pytest.Monke
     spans = {}
     for channels in (16, 4000, 16000):
         u = torch.empty(1, 2, channels, 1000, device="meta")
-        call = Call(u, u, u.new_empty(2, channels, 16), u, u, None, None, None, None, False, False)
-        sizes = launch._sizes(call, launch.tiling(channels, 1000, 16))
+        args = ScanArguments(u, u, u.new_empty(2, channels, 16), u, u, None, None, None, None, False, "euler")
+        sizes = launch._sizes(args, launch.tiling(channels, 1000, 16))
         spans[channels] = sizes.spans
         assert (sizes.spans - 1) * sizes.per_span < sizes.tiles <= sizes.spans * sizes.per_span  # no span is empty
     assert spans == {16: 16, 4000: 1, 16000: 1}
@@ -184,10 +184,10 @@ def test_nothing_of_batch_channels_tokens_states_is_stored() -> None:
     u, delta = (torch.rand(batch, 1, channels, length, device=DEVICE) for _ in range(2))
     B, C = (torch.rand(batch, 1, states, length, device=DEVICE) for _ in range(2))
     A = -torch.rand(1, channels, states, device=DEVICE)
-    call = Call(u, delta, A, B, C, None, None, None, None, False, False)
+    args = ScanArguments(u, delta, A, B, C, None, None, None, None, False, "euler")
     with Watch():
-        out, last, bounds = launch.run_forward(call, True)
-        launch.run_backward(call, out, last, bounds)
+        out, last, bounds = launch.run_forward(args, True)
+        launch.run_backward(args, out, last, bounds)
     assert max(sizes) == u.nbytes  # 1/16 of (B, E, L, N)
 
 
@@ -208,9 +208,9 @@ def test_only_gradients_that_are_wanted_come_back() -> None:
 def test_inference_keeps_no_states_and_gives_no_gradient() -> None:
     u, delta, B, C = (torch.rand(1, 1, 4, 20, device=DEVICE) for _ in range(4))
     A = -torch.rand(1, 4, 4, device=DEVICE)
-    assert scan_forward(u, delta, A, B, C, None, None, None, None, False, False, False)[2].numel() == 0
+    assert scan_forward(u, delta, A, B, C, None, None, None, None, False, "euler", False)[2].numel() == 0
     with pytest.raises(RuntimeError, match="save=False"):
-        scan_forward(u.requires_grad_(), delta, A, B, C, None, None, None, None, False, False, False)
+        scan_forward(u.requires_grad_(), delta, A, B, C, None, None, None, None, False, "euler", False)
 
 
 def test_operator_registration_is_sound() -> None:
@@ -223,7 +223,7 @@ def test_operator_registration_is_sound() -> None:
     order = order.int().to(DEVICE)
     leaves = [x.requires_grad_() for x in (u, delta, A, B, C, D, z, bias)]
     tests = ("test_schema", "test_autograd_registration", "test_faketensor")
-    torch.library.opcheck(scan_forward, (*leaves, order, True, True, True), test_utils=tests)
+    torch.library.opcheck(scan_forward, (*leaves, order, True, "zoh", True), test_utils=tests)
 
 
 def test_compile_without_graph_breaks_and_with_gradients() -> None:

@@ -12,7 +12,7 @@ import torch
 import torch.nn as nn
 
 from ...ops import selective_scan
-from ...ops.validation import DISCRETIZATIONS
+from ...ops.arguments import DISCRETIZATIONS
 from ..layers import ScanOrder, StackedLinear, resolve_scan_orders, visiting_table
 
 __all__ = ["DirectionalS6", "SelectiveCore", "merge_directions"]

@@ -1,35 +1,39 @@
 """What a scan backend is, and the list of them.
 
-Every backend is one module beside this file with a function ``scan`` of one signature (see :data:`ScanFunction`).
-What a backend can do is declared here, as data, so that choosing one imports nothing.
+Every backend is one module beside this file, of the backend's name, with a function ``scan`` (see
+:data:`ScanFunction`). What a backend can do is declared here, as data, so that choosing one imports nothing.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
+from types import ModuleType
 
 import torch
+from torch import Tensor
+
+from ..arguments import ScanArguments
 
 __all__ = ["BACKENDS", "Backend", "Request", "ScanFunction"]
 
-ScanFunction = Callable[..., tuple[torch.Tensor, torch.Tensor]]
-"""``scan(u, delta, A, B, C, D, z, delta_bias, order, delta_softplus, discretization) -> (out, last_state)``.
-
-``u``, ``delta``, ``z``: ``(B, G, E, L)``, any strides, any floating dtypes; ``A``: ``(G, E, N)``; ``B``, ``C``: ``(B,
-G, N, L)`` or constant ``(G, E, N)``; ``D``, ``delta_bias``: ``(G, E)`` or None; ``order``: ``(G, L)`` integers or
-None. ``out`` has the shape and dtype of ``u``; ``last_state`` is ``(B, G, E, N)`` in the state dtype. The shapes were
-checked before: a backend does not repeat that.
-"""
+ScanFunction = Callable[[ScanArguments], tuple[Tensor, Tensor]]
+"""``scan(args) -> (out, last_state)``: the output, of the shape and dtype of ``args.u``, and the state after the last
+token, ``(B, G, E, N)`` in the state dtype."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a call needs from a backend: device type, dtype of the state, gradients, an exporter at work, the rule
-    that turns steps into decays and inputs; and whether that exporter is ``torch.export``, which also records
-    higher-order operators (``torch.onnx.export(dynamo=True)`` is one with it, ``torch.jit.trace`` is not)."""
+    """What a call needs from a backend.
+
+    Device type, dtype of the state, gradients, an exporter at work, the rule that turns steps into decays and inputs;
+    and whether that exporter is ``torch.export``, which also records higher-order operators
+    (``torch.onnx.export(dynamo=True)`` is one with it, ``torch.jit.trace`` is not).
+    """
 
     device: str
     dtype: torch.dtype
@@ -44,8 +48,7 @@ class Backend:
     """One way to compute the scan.
 
     Attributes:
-        name: what :func:`~medssm_monai.ops.use_backend` and the environment variable call it.
-        scan: computes the scan, see :data:`ScanFunction`; imports the backend's module on first use.
+        name: what :func:`~medssm_monai.ops.use_backend`, the environment variable and its module are called.
         devices: device types it runs on, or None for every device.
         dtypes: dtypes of the state it computes in.
         differentiable: whether gradients flow through it.
@@ -58,7 +61,6 @@ class Backend:
     """
 
     name: str
-    scan: ScanFunction
     devices: frozenset[str] | None = None
     dtypes: frozenset[torch.dtype] = frozenset({torch.float32, torch.float64})
     differentiable: bool = True
@@ -67,6 +69,12 @@ class Backend:
     missing: str | None = None
     discretizations: frozenset[str] = frozenset({"euler", "zoh"})
     interpreted: bool = False
+
+    @property
+    def scan(self) -> ScanFunction:
+        """Computes the scan; the backend's module is imported on first use."""
+        this = sys.modules[__name__]  # torch.compile traces a module's attributes, ``import_module`` it does not
+        return getattr(this, self.name).scan
 
     def refuses(self, request: Request, by_name: bool = False) -> str | None:
         """Why this backend cannot serve ``request``, which asks for it ``by_name`` or not, or None if it can."""
@@ -88,56 +96,18 @@ def _without(package: str) -> str | None:
     return None if find_spec(package) else f"the package {package!r} is not installed (pip install {package})"
 
 
-def _native(*args: object) -> tuple[torch.Tensor, torch.Tensor]:
-    from .native import scan
-
-    return scan(*args)
-
-
-def _triton(*args: object) -> tuple[torch.Tensor, torch.Tensor]:
-    from .triton import scan
-
-    return scan(*args)
-
-
-def _mamba_ssm(*args: object) -> tuple[torch.Tensor, torch.Tensor]:
-    from .mamba_ssm import scan
-
-    return scan(*args)
-
-
-def _scan_operator(*args: object) -> tuple[torch.Tensor, torch.Tensor]:
-    from .scan_operator import scan
-
-    return scan(*args)
-
-
-def _blocked(*args: object) -> tuple[torch.Tensor, torch.Tensor]:
-    from .blocked import scan
-
-    return scan(*args)
-
-
-def _reference(*args: object) -> tuple[torch.Tensor, torch.Tensor]:
-    from .reference import scan
-
-    return scan(*args)
-
-
 # In order of preference: the automatic choice takes the first that serves the call.
 BACKENDS: dict[str, Backend] = {
     backend.name: backend
     for backend in (
         Backend(
             "native",
-            _native,
             devices=frozenset({"cpu"}),
             dtypes=frozenset({torch.float32}),
             missing=_without("numba"),
         ),
         Backend(
             "triton",
-            _triton,
             devices=frozenset({"cuda"}),
             dtypes=frozenset({torch.float32}),
             missing=_without("triton"),
@@ -145,14 +115,20 @@ BACKENDS: dict[str, Backend] = {
         ),
         Backend(
             "mamba_ssm",
-            _mamba_ssm,
             devices=frozenset({"cuda"}),
             dtypes=frozenset({torch.float32}),
             missing=_without("mamba_ssm") or _without("selective_scan_cuda"),
             discretizations=frozenset({"euler"}),
         ),
-        Backend("scan_operator", _scan_operator, differentiable=False, exportable=True, higher_order=True),
-        Backend("blocked", _blocked, exportable=True),
-        Backend("reference", _reference, exportable=True),
+        Backend("scan_operator", differentiable=False, exportable=True, higher_order=True),
+        Backend("blocked", exportable=True),
+        Backend("reference", exportable=True),
     )
 }
+
+
+def __getattr__(name: str) -> ModuleType:
+    """The module of a backend, imported when it is first asked for."""
+    if name in BACKENDS:
+        return import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

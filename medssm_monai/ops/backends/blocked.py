@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from ..arguments import ScanArguments
 from ..tracing import is_capturing
 from .common import advance, finish, prepare
 
@@ -62,34 +63,21 @@ def _segment(
     return y[..., :length], h[..., -1]
 
 
-def scan(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    delta_bias: Tensor | None,
-    order: Tensor | None,
-    delta_softplus: bool,
-    discretization: str,
-) -> tuple[Tensor, Tensor]:
+def scan(args: ScanArguments) -> tuple[Tensor, Tensor]:
     """See :data:`~medssm_monai.ops.backends.ScanFunction`."""
-    x, step, A_, B_, C_ = prepare(u, delta, A, B, C, delta_bias, order, delta_softplus)
+    x, step, A, B, C = prepare(args)
     length = x.shape[-1]
-    h = x.new_zeros(*x.shape[:-1], A_.shape[-1])
+    h = x.new_zeros(*x.shape[:-1], A.shape[-1])
     recompute = torch.is_grad_enabled() and not is_capturing() and length > SEGMENT
     if not recompute:
-        y, h = _segment(x, step, A_, B_, C_, h, discretization)
-        return finish(y, u, D, z, order, u.dtype), h
+        y, h = _segment(x, step, A, B, C, h, args.discretization)
+        return finish(y, args), h
 
     outputs = []
     for begin in range(0, length, SEGMENT):
         tokens = slice(begin, begin + SEGMENT)
-        B_part, C_part = (v if v.shape[-1] == 1 else v[..., tokens] for v in (B_, C_))
-        y, h = checkpoint(
-            _segment, x[..., tokens], step[..., tokens], A_, B_part, C_part, h, discretization, use_reentrant=False
-        )
+        B_part, C_part = (v if v.shape[-1] == 1 else v[..., tokens] for v in (B, C))
+        parts = (x[..., tokens], step[..., tokens], A, B_part, C_part)
+        y, h = checkpoint(_segment, *parts, h, args.discretization, use_reentrant=False)
         outputs.append(y)
-    return finish(torch.cat(outputs, -1), u, D, z, order, u.dtype), h
+    return finish(torch.cat(outputs, -1), args), h

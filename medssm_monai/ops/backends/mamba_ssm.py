@@ -13,6 +13,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..arguments import ScanArguments
+
 __all__ = ["MAX_STATES", "scan"]
 
 MAX_STATES = 256  # of the package's kernel
@@ -44,26 +46,14 @@ def _upstream():
 
 
 def _merged(x: Tensor | None, order: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    """``(B, G, K, L)`` by position -> by scan step, in the kernel's dtype."""
+    """``(B, G, K, L)`` by position to the same by scan step, in the kernel's dtype."""
     if x is None:
         return None
     x = x.to(dtype)
     return x if order is None else x.gather(-1, order[None, :, None].expand(x.shape))
 
 
-def scan(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    delta_bias: Tensor | None,
-    order: Tensor | None,
-    delta_softplus: bool,
-    discretization: str,
-) -> tuple[Tensor, Tensor]:
+def scan(args: ScanArguments) -> tuple[Tensor, Tensor]:
     """See :data:`~medssm_monai.ops.backends.ScanFunction`.
 
     ``delta``, ``z`` and varying ``B``, ``C`` take the dtype of ``u``, the others float32: the kernel asks for it.
@@ -72,37 +62,38 @@ def scan(
         RuntimeError: the package cannot be imported, or a gradient of the last state is wanted.
         ValueError: not Euler's rule, or more states than the kernel takes.
     """
-    if discretization != "euler":
-        raise ValueError(f"the kernel of mamba-ssm knows the discretization 'euler' only, got {discretization!r}")
-    if A.shape[-1] > MAX_STATES:
-        raise ValueError(f"the kernel of mamba-ssm takes at most {MAX_STATES} states, got {A.shape[-1]}")
+    if args.discretization != "euler":
+        raise ValueError(f"the kernel of mamba-ssm knows the discretization 'euler' only, got {args.discretization!r}")
+    if args.A.shape[-1] > MAX_STATES:
+        raise ValueError(f"the kernel of mamba-ssm takes at most {MAX_STATES} states, got {args.A.shape[-1]}")
     kernel = _upstream()
-    order = None if order is None else order.long()
+    order = None if args.order is None else args.order.long()
+    dtype, channels = args.u.dtype, args.u.shape[1:3]
 
     def tokens(x: Tensor | None) -> Tensor | None:
-        x = _merged(x, order, u.dtype)
+        x = _merged(x, order, dtype)
         return None if x is None else x.flatten(1, 2)  # (B, G E, L)
 
     def per_channel(x: Tensor | None) -> Tensor | None:
         return None if x is None else x.float().flatten(0, 1)  # (G E, ...)
 
-    def weights(x: Tensor) -> Tensor:
-        return per_channel(x) if x.dim() == 3 else _merged(x, order, u.dtype)
+    def weights(x: Tensor) -> Tensor | None:
+        return per_channel(x) if x.dim() == 3 else _merged(x, order, dtype)
 
     out, last = kernel(
-        tokens(u),
-        tokens(delta),
-        per_channel(A),
-        weights(B),
-        weights(C),
-        per_channel(D),
-        tokens(z),
-        per_channel(delta_bias),
-        delta_softplus,
+        tokens(args.u),
+        tokens(args.delta),
+        per_channel(args.A),
+        weights(args.B),
+        weights(args.C),
+        per_channel(args.D),
+        tokens(args.z),
+        per_channel(args.delta_bias),
+        args.delta_softplus,
         True,
     )
-    out = out.unflatten(1, u.shape[1:3])
+    out = out.unflatten(1, channels)
     if order is not None:
         out = out.gather(-1, order.argsort(-1)[None, :, None].expand(out.shape))
-    last = last.float().unflatten(1, u.shape[1:3])
-    return out.to(u.dtype), _NoGradient.apply(last) if last.requires_grad else last
+    last = last.float().unflatten(1, channels)
+    return out.to(dtype), _NoGradient.apply(last) if last.requires_grad else last

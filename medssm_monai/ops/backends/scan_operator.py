@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..arguments import ScanArguments
 from .common import advance, decay_and_input, finish, prepare
 
 __all__ = ["scan"]
@@ -39,23 +40,12 @@ def _chain(decay: Tensor, own: Tensor) -> Tensor:
     return F.pad(own[..., :-1], (1, 0))
 
 
-def scan(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    delta_bias: Tensor | None,
-    order: Tensor | None,
-    delta_softplus: bool,
-    discretization: str,
-) -> tuple[Tensor, Tensor]:
+def scan(args: ScanArguments) -> tuple[Tensor, Tensor]:
     """See :data:`~medssm_monai.ops.backends.ScanFunction`."""
     from torch._higher_order_ops.scan import scan as scan_operator  # loads the compiler: only when needed
 
-    x, step, A_, B_, C_ = prepare(u, delta, A, B, C, delta_bias, order, delta_softplus)
+    x, step, A, B, C = prepare(args)
+    discretization = args.discretization
     length = x.shape[-1]
     size = math.isqrt(length)
     count = -(-length // size)
@@ -65,21 +55,21 @@ def scan(
         return F.pad(v, (0, count * size - length)).unflatten(-1, (count, size))
 
     xs, steps = blocks(x), blocks(step)  # (B, G, E, K, S)
-    varying = {name: blocks(v) for name, v in (("B", B_), ("C", C_)) if v.shape[-1] == length}  # (B, G, 1, N, K, S)
-    constant = {name: v for name, v in (("B", B_), ("C", C_)) if name not in varying}  # (1, G, E, N, 1)
+    varying = {name: blocks(v) for name, v in (("B", B), ("C", C)) if v.shape[-1] == length}  # (B, G, 1, N, K, S)
+    constant = {name: v for name, v in (("B", B), ("C", C)) if name not in varying}  # (1, G, E, N, 1)
 
-    _, factor = decay_and_input(steps[..., None, :, :], A_[..., None, None], discretization)
-    weight = torch.exp(_later_steps(steps)[..., None, :, :] * A_[..., None, None])  # (B, G, E, N, K, S)
+    _, factor = decay_and_input(steps[..., None, :, :], A[..., None, None], discretization)
+    weight = torch.exp(_later_steps(steps)[..., None, :, :] * A[..., None, None])  # (B, G, E, N, K, S)
     inputs = varying["B"] if "B" in varying else constant["B"][..., None]
     own = (weight * factor * inputs * xs[..., None, :, :]).sum(-1)  # (B, G, E, N, K)
-    decay = torch.exp(steps.sum(-1)[..., None, :] * A_[..., None])
+    decay = torch.exp(steps.sum(-1)[..., None, :] * A[..., None])
 
     def token(h: Tensor, now: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         now = constant | now
-        h = advance(h, now["step"], A_, now["B"] * now["x"][..., None, :], discretization)
+        h = advance(h, now["step"], A, now["B"] * now["x"][..., None, :], discretization)
         return h, (h * now["C"]).sum(-2)  # (B, G, E, N, K), (B, G, E, K)
 
     by_token = {name: v.movedim(-1, 0) for name, v in (varying | {"x": xs, "step": steps}).items()}
     h, y = scan_operator(token, _chain(decay, own), by_token)  # y: (S, B, G, E, K)
     y = y.movedim(0, -1).flatten(-2)[..., :length]
-    return finish(y, u, D, z, order, u.dtype), h[..., -1]
+    return finish(y, args), h[..., -1]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from numba import njit
 
 from .backward_sweep import sweeps
+from .compile import compiled
 from .forward import prepare_step, read_weights
 from .maths import constant, one_minus_exp, sigmoid
-from .params import STATES, TILE
-from .places import DELTA, DS, DY, TILE_BYTES, TOKENS, WEIGHTS, P, U, Y
-from .tiles import fill_offsets, read_tile, write_tile
+from .records import STATES, TILE, make_params
+from .tiles import DELTA, DS, DY, TILE_BYTES, TOKENS, WEIGHTS, P, U, Y, fill_offsets, read_tile, write_tile
 from .vector import LANES, ROW, load, store, sum_folded, take_one
 
-__all__ = ["backward_units"]
+__all__ = ["backward_kernel"]
 
 
 @njit(error_model="numpy", nogil=True)
@@ -42,7 +42,7 @@ def _output_gradient(p, scratch, part, b, g, e, valid, order, first, count):
 
 
 @njit(error_model="numpy", nogil=True)
-def _all_states(p, scratch, c_place, acc, acc_step, b, g, e, tile, count, n_first, n_last):
+def _all_states(p, scratch, c_planes, acc, acc_step, b, g, e, tile, count, n_first, n_last):
     """Both sweeps for all rows of the state in ``[n_first, n_last)``."""
     channels = p.blocks * LANES
     step = 4 * channels
@@ -58,7 +58,7 @@ def _all_states(p, scratch, c_place, acc, acc_step, b, g, e, tile, count, n_firs
         rows = (bound + row, p.A + weight + row, p.coef + weight + row, grads)
         to_b = acc + i // STATES * ROW
         sums = (to_b, to_b + TILE * acc_step, acc_step)
-        sweeps(p.zoh, scaled, count, scratch, sums, rows, step, scratch + WEIGHTS + at, c_place + at)
+        sweeps(p.zoh, scaled, count, scratch, sums, rows, step, scratch + WEIGHTS + at, c_planes + at)
 
 
 @njit(error_model="numpy", nogil=True)
@@ -105,8 +105,8 @@ def _write_sums(scratch, source, acc_step, target, state_step, token_step, order
         for t in range(count):
             store(scratch + Y + t * ROW, sum_folded(source + t * acc_step + n // STATES * ROW))
         valid = min(LANES, states - n)
-        place = target + n * state_step
-        write_tile(scratch + Y, place, state_step, token_step, scratch + TOKENS, count, valid, order)
+        address = target + n * state_step
+        write_tile(scratch + Y, address, state_step, token_step, scratch + TOKENS, count, valid, order)
 
 
 @njit(error_model="numpy", nogil=True)
@@ -119,12 +119,12 @@ def _clear_sums(p, part, b, g, first_block, last_block, n_first, n_last):
         if part == 0:
             store(p.dD + total, constant(0.0))
         for n in range(n_first, n_last):
-            place = 4 * (((b * p.groups + g) * p.padded_states + n) * channels + e)
-            store(p.dA + place, constant(0.0))
+            entry = 4 * (((b * p.groups + g) * p.padded_states + n) * channels + e)
+            store(p.dA + entry, constant(0.0))
             if p.dcoef != 0:
-                store(p.dcoef + place, constant(0.0))
+                store(p.dcoef + entry, constant(0.0))
             if not p.has_dlast:
-                store(p.dlast + place, constant(0.0))
+                store(p.dlast + entry, constant(0.0))
 
 
 @njit(error_model="numpy", nogil=True)
@@ -133,8 +133,8 @@ def _unit(p, scratch, unit):
     states_per_part = p.padded_states // p.parts
     planes = (states_per_part + LANES - 1) // LANES
     acc_step = planes * (LANES // STATES) * ROW
-    c_place = scratch + WEIGHTS + planes * TILE_BYTES
-    acc = c_place + planes * TILE_BYTES
+    c_planes = scratch + WEIGHTS + planes * TILE_BYTES
+    acc = c_planes + planes * TILE_BYTES
     blocks_per_chunk = (p.blocks + p.chunks - 1) // p.chunks
     tiles = (p.length + TILE - 1) // TILE
     part = unit % p.parts
@@ -157,7 +157,7 @@ def _unit(p, scratch, unit):
         first = tile * TILE
         count = min(TILE, p.length - first)
         read_weights(scratch, scratch + WEIGHTS, from_b, p.B_c, p.B_t, order, first, count, states)
-        read_weights(scratch, c_place, from_c, p.C_c, p.C_t, order, first, count, states)
+        read_weights(scratch, c_planes, from_c, p.C_c, p.C_t, order, first, count, states)
         for row in range(2 * TILE * acc_step // ROW):
             store(acc + row * ROW, constant(0.0))
         for block in range(first_block, last_block):
@@ -168,7 +168,7 @@ def _unit(p, scratch, unit):
             for t in range(count):
                 store(scratch + P + t * ROW, constant(0.0))
                 store(scratch + DS + t * ROW, constant(0.0))
-            _all_states(p, scratch, c_place, acc, acc_step, b, g, e, tile, count, n_first, n_last)
+            _all_states(p, scratch, c_planes, acc, acc_step, b, g, e, tile, count, n_first, n_last)
             _write_gradients(p, scratch, part, b, g, e, valid, order, first, count)
         _write_sums(scratch, acc, acc_step, to_b, p.dB_c, p.dB_t, order, first, count, states)
         acc_c = acc + TILE * acc_step
@@ -176,10 +176,13 @@ def _unit(p, scratch, unit):
 
 
 def backward_units(params, scratch, counters, units):
-    """Take units, each once whichever thread asks, until all are done; compiled by :mod:`.kernels`."""
+    """Take units, each once whichever thread asks, until all are done; compiled by :func:`.compile.compiled`."""
     p = params[0]
     unit = take_one(counters)
     while unit < units:
         _unit(p, scratch, unit)
         take_one(counters + 8)
         unit = take_one(counters)
+
+
+backward_kernel = compiled(backward_units, example=lambda: make_params({}, {}), seconds=20)

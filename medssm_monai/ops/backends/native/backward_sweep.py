@@ -17,7 +17,7 @@ from numba import njit
 
 from .forward import away_from_zero, four, load_four
 from .maths import LOG2_E, constant, exp2, expm1_derivative, inline, power_and_rest
-from .places import DECAY, DELTA, DS, DY, H, P, W, X
+from .tiles import DECAY, DELTA, DS, DY, H, P, W, X
 from .vector import ROW, fold_four, load, splat_at, store
 
 __all__ = ["sweeps"]
@@ -25,18 +25,18 @@ __all__ = ["sweeps"]
 
 def _make_replay(zoh):
     @inline
-    def advance(h, delta, x, a, a_inverse, b, place):
-        store(place + H, h)
+    def advance(h, delta, x, a, a_inverse, b, address):
+        store(address + H, h)
         if zoh:
             p, r = power_and_rest(delta * a)
             pr = p * r
             decay = pr + p
             w = (pr + (p - constant(1.0))) * a_inverse
-            store(place + W, w)
+            store(address + W, w)
             x = x * w
         else:
             decay = exp2(delta * a)
-        store(place + DECAY, decay)
+        store(address + DECAY, decay)
         return decay * h + x * b
 
     @njit(error_model="numpy", nogil=True)
@@ -56,29 +56,29 @@ def _make_replay(zoh):
         b = four(b_row, 4)
         for t in range(count):
             row = scratch + t * ROW
-            place = scratch + 4 * t * ROW
+            address = scratch + 4 * t * ROW
             delta, x = load(row + DELTA), load(row + X)
             at = t * ROW
-            h0 = advance(h0, delta, x, a0, i0, splat_at(b[0] + at), place)
-            h1 = advance(h1, delta, x, a1, i1, splat_at(b[1] + at), place + ROW)
-            h2 = advance(h2, delta, x, a2, i2, splat_at(b[2] + at), place + 2 * ROW)
-            h3 = advance(h3, delta, x, a3, i3, splat_at(b[3] + at), place + 3 * ROW)
+            h0 = advance(h0, delta, x, a0, i0, splat_at(b[0] + at), address)
+            h1 = advance(h1, delta, x, a1, i1, splat_at(b[1] + at), address + ROW)
+            h2 = advance(h2, delta, x, a2, i2, splat_at(b[2] + at), address + 2 * ROW)
+            h3 = advance(h3, delta, x, a3, i3, splat_at(b[3] + at), address + 3 * ROW)
 
     return replay
 
 
 def _make_pull(zoh, scaled):
     @inline
-    def pull(sums, a, k, b_place, c_place, tile, place):
+    def pull(sums, a, k, b_address, c_address, tile, address):
         """One state row, one token.
 
         Returns the gradients of state, ``A`` and factor, the token's vectors, and what the lanes add to dB and dC.
         """
         dh, da, dk = sums
         delta, x, dy, p, s = tile
-        b, c = splat_at(b_place), splat_at(c_place)
-        decay = load(place + DECAY)
-        ah = decay * load(place + H)
+        b, c = splat_at(b_address), splat_at(c_address)
+        decay = load(address + DECAY)
+        ah = decay * load(address + H)
         dyk = dy
         if scaled:
             dyk = dy * k
@@ -89,7 +89,7 @@ def _make_pull(zoh, scaled):
         p = p + gh * a
         wx = x
         if zoh:
-            w = load(place + W)
+            w = load(address + W)
             wx = w * x
             dhbx = dhb * x
             p = p + dhbx * decay
@@ -133,13 +133,13 @@ def _make_pull_back(zoh, scaled):
         s0, s1, s2, s3 = start(grads, 0, step), start(grads, 1, step), start(grads, 2, step), start(grads, 3, step)
         for i in range(count):
             t = count - 1 - i
-            row, place = scratch + t * ROW, scratch + 4 * t * ROW
+            row, address = scratch + t * ROW, scratch + 4 * t * ROW
             b, c = four(b_row + t * ROW, 4), four(c_row + t * ROW, 4)
             v = (load(row + DELTA), load(row + X), load(row + DY), load(row + P), load(row + DS))
-            s0, v, b0, c0 = pull(s0, a0, k[0], b[0], c[0], v, place)
-            s1, v, b1, c1 = pull(s1, a1, k[1], b[1], c[1], v, place + ROW)
-            s2, v, b2, c2 = pull(s2, a2, k[2], b[2], c[2], v, place + 2 * ROW)
-            s3, v, b3, c3 = pull(s3, a3, k[3], b[3], c[3], v, place + 3 * ROW)
+            s0, v, b0, c0 = pull(s0, a0, k[0], b[0], c[0], v, address)
+            s1, v, b1, c1 = pull(s1, a1, k[1], b[1], c[1], v, address + ROW)
+            s2, v, b2, c2 = pull(s2, a2, k[2], b[2], c[2], v, address + 2 * ROW)
+            s3, v, b3, c3 = pull(s3, a3, k[3], b[3], c[3], v, address + 3 * ROW)
             to_b, to_c = acc[0] + t * acc[2], acc[1] + t * acc[2]
             store(to_b, load(to_b) + fold_four(b0, b1, b2, b3))
             store(to_c, load(to_c) + fold_four(c0, c1, c2, c3))
@@ -162,9 +162,9 @@ _back_zoh, _back_zoh_scaled = _make_pull_back(True, False), _make_pull_back(True
 def sweeps(zoh, scaled, count, scratch, acc, rows, step, b, c):
     """Both sweeps over a tile, in the variant that the call needs.
 
-    ``acc``: places of partial dB and dC, bytes per token; ``rows``: places of the state at the beginning, of ``A``, of
-    the factors, and of the gradients of state, ``A`` and factors; ``step``: bytes between their rows; ``b``, ``c``:
-    places of B and C.
+    ``acc``: addresses of partial dB and dC, bytes per token; ``rows``: addresses of the state at the beginning, of
+    ``A``, of the factors, and of the gradients of state, ``A`` and factors; ``step``: bytes between their rows; ``b``,
+    ``c``: addresses of B and C.
     """
     if zoh:
         _replay_zoh(count, scratch, rows[1], rows[0], step, b)

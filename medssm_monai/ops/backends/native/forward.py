@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from numba import njit
 
+from .compile import compiled
 from .maths import LOG2_E, constant, exp2, inline, power_and_rest, sigmoid, softplus
-from .params import STATES, TILE
-from .places import DELTA, TILE_BYTES, TOKENS, WEIGHTS, U, X, Y
-from .tiles import fill_offsets, read_tile, write_tile
+from .records import STATES, TILE, make_params
+from .tiles import DELTA, TILE_BYTES, TOKENS, WEIGHTS, U, X, Y, fill_offsets, read_tile, write_tile
 from .vector import LANES, ROW, load, maximum, select_less, splat_at, store, take_one
 
-__all__ = ["away_from_zero", "forward_units", "four", "load_four", "prepare_step", "read_weights", "store_four"]
+__all__ = ["away_from_zero", "forward_kernel", "four", "load_four", "prepare_step", "read_weights", "store_four"]
 
 
 @inline
@@ -91,13 +91,13 @@ _sweep_zoh, _sweep_zoh_scaled = _make_sweep(True, False), _make_sweep(True, True
 
 
 @njit(error_model="numpy", nogil=True)
-def read_weights(scratch, place, source, state_step, token_step, order, first, count, states):
+def read_weights(scratch, target, source, state_step, token_step, order, first, count, states):
     """B or C of one tile into planes of ``LANES`` states, token-major; states beyond ``states`` become 0."""
     fill_offsets(scratch + TOKENS, order, first, count, token_step)
     for n in range(0, states, LANES):
         valid = min(LANES, states - n)
-        read_tile(place, source + n * state_step, state_step, token_step, scratch + TOKENS, count, valid, order)
-        place += TILE_BYTES
+        read_tile(target, source + n * state_step, state_step, token_step, scratch + TOKENS, count, valid, order)
+        target += TILE_BYTES
 
 
 @njit(error_model="numpy", nogil=True)
@@ -125,14 +125,14 @@ def prepare_step(p, scratch, b, g, e, valid, order, first, count):
 
 
 @njit(error_model="numpy", nogil=True)
-def _sweep_states(p, scratch, c_place, g, e, count, n_first, n_last, h_row):
+def _sweep_states(p, scratch, c_planes, g, e, count, n_first, n_last, h_row):
     """All rows of the state in ``[n_first, n_last)`` over the tile; adds their output to ``Y``."""
     step = 4 * p.blocks * LANES
     weight = 4 * (g * p.padded_states * p.blocks * LANES + e)
     for n in range(n_first, n_last, STATES):
         i = n - n_first
         at = i // LANES * TILE_BYTES + 4 * (i % LANES)
-        b, c = scratch + WEIGHTS + at, c_place + at
+        b, c = scratch + WEIGHTS + at, c_planes + at
         a, h, k = p.A + weight + n * step, h_row + n * step, p.coef + weight + n * step
         if p.zoh and p.coef != 0:
             _sweep_zoh_scaled(count, scratch, a, h, k, step, b, c)
@@ -170,7 +170,7 @@ def _write_output(p, scratch, part, b, g, e, valid, order, first, count):
 
 
 @njit(error_model="numpy", nogil=True)
-def _one_block(p, scratch, c_place, part, b, g, e, n_first, n_last, order, first, count):
+def _one_block(p, scratch, c_planes, part, b, g, e, n_first, n_last, order, first, count):
     """One tile of one block of channels."""
     channels = p.blocks * LANES
     step = 4 * channels
@@ -188,7 +188,7 @@ def _one_block(p, scratch, c_place, part, b, g, e, n_first, n_last, order, first
     prepare_step(p, scratch, b, g, e, valid, order, first, count)
     for t in range(count):
         store(scratch + Y + t * ROW, constant(0.0))
-    _sweep_states(p, scratch, c_place, g, e, count, n_first, n_last, h_row)
+    _sweep_states(p, scratch, c_planes, g, e, count, n_first, n_last, h_row)
     _write_output(p, scratch, part, b, g, e, valid, order, first, count)
 
 
@@ -196,7 +196,7 @@ def _one_block(p, scratch, c_place, part, b, g, e, n_first, n_last, order, first
 def _unit(p, scratch, unit):
     """One part of the state of one chunk of channel blocks of one sample and group."""
     states_per_part = p.padded_states // p.parts
-    c_place = scratch + WEIGHTS + (states_per_part + LANES - 1) // LANES * TILE_BYTES
+    c_planes = scratch + WEIGHTS + (states_per_part + LANES - 1) // LANES * TILE_BYTES
     blocks_per_chunk = (p.blocks + p.chunks - 1) // p.chunks
     part = unit % p.parts
     chunk = unit // p.parts % p.chunks
@@ -213,17 +213,20 @@ def _unit(p, scratch, unit):
     for first in range(0, p.length, TILE):
         count = min(TILE, p.length - first)
         read_weights(scratch, scratch + WEIGHTS, from_b, p.B_c, p.B_t, order, first, count, states)
-        read_weights(scratch, c_place, from_c, p.C_c, p.C_t, order, first, count, states)
+        read_weights(scratch, c_planes, from_c, p.C_c, p.C_t, order, first, count, states)
         for block in range(first_block, last_block):
             e = block * LANES
-            _one_block(p, scratch, c_place, part, b, g, e, n_first, n_last, order, first, count)
+            _one_block(p, scratch, c_planes, part, b, g, e, n_first, n_last, order, first, count)
 
 
 def forward_units(params, scratch, counters, units):
-    """Take units, each once whichever thread asks, until all are done; compiled by :mod:`.kernels`."""
+    """Take units, each once whichever thread asks, until all are done; compiled by :func:`.compile.compiled`."""
     p = params[0]
     unit = take_one(counters)
     while unit < units:
         _unit(p, scratch, unit)
         take_one(counters + 8)
         unit = take_one(counters)
+
+
+forward_kernel = compiled(forward_units, example=lambda: make_params({}, {}), seconds=15)

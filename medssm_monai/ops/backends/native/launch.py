@@ -1,22 +1,24 @@
-"""Turns tensors into kernel launches: output buffers, shares of the work, sums of partial results in fixed order."""
+"""From tensors to launches: output buffers, division of the work, partial sums added up in fixed order."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .kernels import forward_kernel
-from .outputs import Inputs, empty_forward
-from .params import STATES, make_params, padded
-from .places import WEIGHTS, weight_bytes
-from .shares import add_shares, empty_shares
-from .threads import run_units, thread_count
+from ...arguments import ScanArguments
+from .backward import backward_kernel
+from .forward import forward_kernel
+from .records import CHANNEL_MULTIPLE, STATES, TILE, input_sizes, input_tensors, make_params, padded
+from .reduce import add_partial_sums
+from .thread_pool import run_units, thread_count
+from .tiles import WEIGHTS, accumulator_bytes, weight_bytes
 from .vector import LANES
 
-__all__ = ["run_forward", "state_parts"]
+__all__ = ["empty_backward", "empty_forward", "run_backward", "run_forward"]
 
 
-def state_parts(states: int, blocks: int, threads: int) -> int:
+def _state_parts(states: int, blocks: int, threads: int) -> int:
     """In how many parts the state is split so that there is work for all threads."""
     sweeps = padded(states, STATES) // STATES
     return next((p for p in range(1, sweeps + 1) if sweeps % p == 0 and blocks * p >= threads), sweeps)
@@ -29,33 +31,161 @@ def _check_positions(order: Tensor) -> None:
         raise ValueError(f"order must hold positions 0..{table.shape[-1] - 1}, got {table.min()}..{table.max()}")
 
 
-def run_forward(x: Inputs, flags: dict[str, int], save: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Launch the forward kernel; see :func:`empty_forward` for what comes back."""
-    if x.order is not None:
-        _check_positions(x.order)
-    out, pre, last, bounds = empty_forward(x, save)
-    samples = x.u.shape[0] * x.u.shape[1]
-    threads = thread_count(x.u.numel() * x.A.shape[-1])
+class _PartialSums:
+    """Tensors that a kernel writes: each in ``parts`` partial sums to be added up, or directly where there is one."""
+
+    def __init__(self) -> None:
+        self.first: dict[str, Tensor] = {}
+        self._pending: list[tuple[Tensor, Tensor]] = []
+
+    def put(self, name: str, result: Tensor, parts: int) -> None:
+        """Give the kernel memory for ``result``."""
+        self.first[name] = result
+        if parts > 1:
+            memory = torch.empty(parts, result.numel())
+            self.first[name] = memory[0].as_strided(result.shape, result.stride())
+            self._pending.append((memory, result))
+
+    def add(self) -> None:
+        """Add up all partial sums."""
+        for memory, result in self._pending:
+            add_partial_sums(memory, result)
+
+
+def empty_forward(args: ScanArguments, save: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """``out``, ``pre`` (output before the gate), the packed last state and the packed states at the tiles' beginnings.
+
+    ``pre`` and the states between tiles are empty unless ``save``.
+    """
+    batch, groups, channels, length = args.u.shape
+    state = (padded(args.A.shape[-1], STATES), padded(channels, CHANNEL_MULTIPLE))
+    return (
+        torch.empty_like(args.u),
+        torch.empty_like(args.u) if save and args.z is not None else args.u.new_empty(0),
+        args.u.new_empty(batch, groups, *state),
+        args.u.new_empty((batch, groups, -(-length // TILE), *state) if save else 0),
+    )
+
+
+def run_forward(args: ScanArguments, coef: Tensor | None, save: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Launch the forward kernel; returns what :func:`empty_forward` names.
+
+    ``args``: float32 on the CPU, B and C varying, ``order`` contiguous int32.
+    """
+    if args.order is not None:
+        _check_positions(args.order)
+    out, pre, last, bounds = empty_forward(args, save)
+    samples, states = args.u.shape[0] * args.u.shape[1], args.A.shape[-1]
+    threads = thread_count(args.u.numel() * states)
     blocks = last.shape[-1] // LANES
-    parts = state_parts(x.A.shape[-1], samples * blocks, threads)
+    parts = _state_parts(states, samples * blocks, threads)
     # Chunks share one read of B and C: enough of them for all threads, and not so many blocks that their states leave
     # the cache.
     chunks = min(blocks, max(-(-4 * threads // samples), -(-blocks // 8)))
     chunks = -(-blocks // -(-blocks // chunks))  # none of them empty
-    split = parts > 1
-    memory, share = empty_shares(parts, out) if split else (None, out)
-    sizes = {"blocks": blocks, "parts": parts, "chunks": chunks, "out_p": out.numel() * 4}
-    tensors = {"out": share, "last": last, "bounds": bounds if save else None}
-    if not split:
-        tensors |= {"z": x.z, "pre": pre if pre.numel() else None}
-    params = make_params(x.sizes(flags) | sizes, kept := x.tensors() | tensors)
+    partial = _PartialSums()
+    partial.put("out", out, parts)
+    sizes = input_sizes(args) | {"blocks": blocks, "parts": parts, "chunks": chunks, "out_p": out.numel() * 4}
+    tensors = {**partial.first, "last": last, "bounds": bounds if save else None}
+    if parts == 1:
+        tensors |= {"z": args.z, "pre": pre if pre.numel() else None}
+    params = make_params(sizes, kept := input_tensors(args, coef) | tensors)
     scratch = WEIGHTS + weight_bytes(last.shape[-2] // parts)
     run_units(forward_kernel(), params, scratch, samples * chunks * parts, threads)
     del kept  # the kernels know addresses only: the packed copies had to live until here
-    if split:
-        add_shares(memory, out)
-        if x.z is not None:
-            if save:
-                pre.copy_(out)
-            out.mul_(F.silu(x.z))
+    partial.add()
+    if parts > 1 and args.z is not None:
+        if save:
+            pre.copy_(out)
+        out.mul_(F.silu(args.z))
     return out, pre, last, bounds
+
+
+def _like_weights(x: Tensor) -> Tensor:
+    """Memory for dB or dC ``(B, G, N, L)``, by tokens or by states as ``x`` is; dense even where ``x`` is expanded."""
+    batch, groups, states, length = x.shape
+    if x.stride(-1) == 1:
+        return x.new_empty(batch, groups, states, length)
+    return x.new_empty(batch, groups, length, states).transpose(-1, -2)
+
+
+def empty_backward(args: ScanArguments, coef: Tensor | None) -> tuple[Tensor, ...]:
+    """Gradients of ``args.tensors`` and ``coef``; empty tensors where there is nothing to differentiate."""
+    new = args.u.new_empty
+    return (
+        torch.empty_like(args.u),
+        torch.empty_like(args.delta),
+        new(args.A.shape),
+        _like_weights(args.B),
+        _like_weights(args.C),
+        new((0,) if args.D is None else args.D.shape),
+        new(0) if args.z is None else torch.empty_like(args.z),
+        new(args.A.shape[:-1]),
+        new((0,) if coef is None else coef.shape),
+    )
+
+
+def _sums_over_tokens(
+    args: ScanArguments, coef: Tensor | None, bounds: Tensor, parts: int, dlast: Tensor | None
+) -> dict[str, Tensor]:
+    """Packed memory for sums over tokens; ``dlast`` also carries the gradient of the state from tile to tile."""
+    state = bounds.shape[:2] + bounds.shape[3:]
+    new = args.u.new_empty
+    sums = {"dA": new(state), "dlast": new(state), "dD": new(state[0], state[1], state[3])}
+    sums["dbias"] = new(parts, state[0], state[1], state[3])
+    if coef is not None:
+        sums["dcoef"] = new(state)
+    if dlast is not None:
+        sums["dlast"].copy_(dlast)
+    return sums
+
+
+def _backward_chunks(args: ScanArguments, threads: int, blocks: int) -> int:
+    """In how many chunks the channel blocks of a sample are split.
+
+    One per thread, up to four if the memory for their partial dB and dC stays below that of ``u``.
+    """
+    samples = args.u.shape[0] * args.u.shape[1]
+    affordable = args.u.shape[2] // (2 * args.A.shape[-1])
+    wanted = max(-(-threads // samples), min(-(-4 * threads // samples), affordable))
+    return -(-blocks // -(-blocks // min(blocks, wanted)))  # none of them empty
+
+
+def run_backward(
+    args: ScanArguments, coef: Tensor | None, dout: Tensor, dlast: Tensor | None, pre: Tensor, bounds: Tensor
+) -> tuple[Tensor, ...]:
+    """Launch the backward kernel; returns what :func:`empty_backward` names.
+
+    ``dlast``: gradient of the packed last state; ``pre``, ``bounds``: from the forward pass.
+    """
+    samples, (states, channels) = args.u.shape[0] * args.u.shape[1], (args.A.shape[-1], args.u.shape[2])
+    padded_states, padded_channels = bounds.shape[-2:]
+    threads = thread_count(args.u.numel() * states)
+    blocks = padded_channels // LANES
+    parts = _state_parts(states, samples * blocks, threads)
+    chunks = _backward_chunks(args, threads, blocks)
+
+    du, ddelta, dA, dB, dC, dD, dz, dbias, dcoef = empty_backward(args, coef)
+    sums = _sums_over_tokens(args, coef, bounds, parts, dlast)
+    partial = _PartialSums()
+    for name, result, count in (("du", du, parts), ("ddelta", ddelta, parts), ("dB", dB, chunks), ("dC", dC, chunks)):
+        partial.put(name, result, count)
+    sizes = input_sizes(args) | {"has_dlast": int(dlast is not None)}
+    sizes |= {"blocks": blocks, "parts": parts, "chunks": chunks, "weights_s": dB.numel() * 4}
+    sizes |= {"ddelta_p": ddelta.numel() * 4, "du_p": du.numel() * 4, "dbias_p": sums["dD"].numel() * 4}
+    tensors = {"dout": dout, "bounds": bounds, **sums, **partial.first}
+    if args.z is not None:
+        tensors |= {"z": args.z, "dz": dz, "pre": pre}
+    params = make_params(sizes, kept := input_tensors(args, coef) | tensors)
+    scratch = WEIGHTS + weight_bytes(padded_states // parts) + accumulator_bytes(padded_states // parts)
+    run_units(backward_kernel(), params, scratch, samples * chunks * parts, threads)
+    del kept  # the kernels know addresses only: the packed copies had to live until here
+
+    partial.add()
+    for name, result in (("dA", dA), ("dcoef", dcoef)):
+        if result.numel():
+            result.copy_(add_partial_sums(sums[name])[:, :states, :channels].transpose(-1, -2))
+    for name, result in (("dD", dD), ("dbias", dbias)):
+        if result.numel():
+            result.copy_(add_partial_sums(sums[name].flatten(0, -3))[:, :channels])
+    return du, ddelta, dA, dB, dC, dD, dz, dbias, dcoef

@@ -2,6 +2,9 @@
 
 Channel-last tensors are read vector by vector, channel-first ones in square blocks that are transposed in registers;
 everything else (scan orders on channel-first data, odd strides, the last channels or tokens) number by number.
+
+Also the layout of the scratch memory of one thread: what lies how many bytes from its beginning. A tile of B or C has
+states in place of channels.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 from numba import njit
 
 from .maths import constant, inline
-from .params import TILE
+from .records import STATES, TILE
 from .vector import (
     LANES,
     ROW,
@@ -23,7 +26,45 @@ from .vector import (
     transpose_block,
 )
 
-__all__ = ["TILE", "fill_offsets", "read_tile", "write_tile"]
+__all__ = [
+    "DECAY",
+    "DELTA",
+    "DS",
+    "DY",
+    "TILE_BYTES",
+    "TOKENS",
+    "WEIGHTS",
+    "H",
+    "P",
+    "U",
+    "W",
+    "X",
+    "Y",
+    "accumulator_bytes",
+    "fill_offsets",
+    "read_tile",
+    "weight_bytes",
+    "write_tile",
+]
+
+TILE_BYTES = TILE * ROW
+
+DELTA, U, X, Y = (i * TILE_BYTES for i in range(4))  # step, input, what B multiplies, output
+DY, P, DS = (i * TILE_BYTES for i in range(4, 7))  # gradients of the output, of the step, and their sum over states
+# state, exp(delta A), zero-order weight: STATES rows a token
+H, DECAY, W = ((7 + STATES * i) * TILE_BYTES for i in range(3))
+TOKENS = (7 + 3 * STATES) * TILE_BYTES  # byte offsets of the tile's tokens in a tensor
+WEIGHTS = TOKENS + 8 * TILE  # planes of B, then of C: LANES states for every token
+
+
+def weight_bytes(states: int) -> int:
+    """Size of the planes of B and C together."""
+    return 2 * -(-states // LANES) * TILE_BYTES
+
+
+def accumulator_bytes(states: int) -> int:
+    """Size of the partial sums of dB and dC together: (token, STATES states, lanes folded together)."""
+    return 2 * TILE * -(-states // LANES) * (LANES // STATES) * ROW
 
 
 @inline

@@ -1,11 +1,11 @@
 """A vector type for Numba kernels: ``LANES`` float32 numbers in one register (two registers on narrower processors).
 
-Numba has no vector type, and the loops of a scan are too tangled for LLVM's loop vectoriser: values that live across
+Numba has no vector type, and the loops of a scan are too tangled for LLVM's loop vectorizer: values that live across
 tokens would go through memory. With this type a kernel reads like its formula (``h = exp2(x) * h + b``) and every
 local variable is a register.
 
 Addresses are plain ``int64`` byte addresses, so that one kernel serves any strides. All operations allow contraction
-to fused multiply-add, but no reassociation: results do not depend on what the optimiser felt like.
+to fused multiply-add, but no reassociation: results do not depend on the optimizer's choices.
 """
 
 from __future__ import annotations

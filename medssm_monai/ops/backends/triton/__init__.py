@@ -18,30 +18,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ...arguments import ScanArguments
 from .operator import scan_forward
 
 __all__ = ["scan"]
 
 
-def scan(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    delta_bias: Tensor | None,
-    order: Tensor | None,
-    delta_softplus: bool,
-    discretization: str,
-) -> tuple[Tensor, Tensor]:
+def scan(args: ScanArguments) -> tuple[Tensor, Tensor]:
     """See :data:`~medssm_monai.ops.backends.ScanFunction`."""
-    given = (u, delta, A, B, C, D, z, delta_bias)
-    save = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in given)
-    A, D, delta_bias = (None if x is None else x.contiguous() for x in (A, D, delta_bias))
-    if order is not None:
-        order = order.to(torch.int32).contiguous()
-    zoh = discretization == "zoh"
-    out, last, _ = scan_forward(u, delta, A, B, C, D, z, delta_bias, order, delta_softplus, zoh, save)
+    A = args.A.contiguous()
+    D, bias = (None if x is None else x.contiguous() for x in (args.D, args.delta_bias))
+    order = None if args.order is None else args.order.to(torch.int32).contiguous()
+    dense = args._replace(A=A, D=D, delta_bias=bias, order=order)
+    out, last, _ = scan_forward(*dense, args.needs_grad)
     return out, last

@@ -5,11 +5,11 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .arguments import (
+from .maths import compose, exp, hold, hold_slope, sigmoid
+from .tiles import (
     add_at,
     by_state,
     output_gradient,
-    part,
     per_channel,
     pick,
     place,
@@ -17,56 +17,59 @@ from .arguments import (
     raw_steps,
     state_cells,
     step_sizes,
+    this_program,
     tile,
     weight,
 )
-from .maths import compose, exp, hold, hold_slope, sigmoid
 
 __all__ = ["backward_kernel"]
 
 
 @triton.jit
-def _weight_gradient(pointer, total, value, states, n, sizes, who, columns, has_step, CONSTANT: tl.constexpr):
-    """Takes ``value`` (E, T) into the gradient of B or C: into ``total`` (E, N) where the weight is constant in time,
-    else, summed over this program's channels, into row ``n`` of its share in memory."""
+def _weight_gradient(pointer, total, value, states, n, sizes, program, columns, has_step, CONSTANT: tl.constexpr):
+    """Takes ``value`` (E, T) into the gradient of B or C.
+
+    Into ``total`` (E, N) where the weight is constant in time, else, summed over this program's channels, into row
+    ``n`` of its partial sum in memory.
+    """
     if CONSTANT:
         total = add_at(total, states, n, tl.sum(value, 1))
     else:
-        share = (who[0] * sizes.groups + who[1]) * tl.num_programs(1) + tl.program_id(1)
-        row = pointer + (share * sizes.states + n) * sizes.length
+        part = (program.sample * sizes.groups + program.group) * tl.num_programs(1) + tl.program_id(1)
+        row = pointer + (part * sizes.states + n) * sizes.length
         tl.store(row + columns, tl.sum(value, 0), mask=has_step)
     return total
 
 
 @triton.jit
-def _store_tokens(inputs, strides, dout, grads, sizes, who, columns, has_step, sums, SOFTPLUS: tl.constexpr):
-    """Takes a tile's ``sums`` over states, of y, du and ddelta, through skip, gate and softplus; stores the gradients
-    that belong to tokens.
+def _store_tokens(inputs, strides, dout, grads, sizes, program, columns, has_step, sums, SOFTPLUS: tl.constexpr):
+    """Stores the gradients that belong to tokens.
 
-    Returns this tile's parts (E,) of the gradients of D and the bias. Inputs are read again rather than kept in
-    registers while the states are walked.
+    Takes a tile's ``sums`` over states, of y, du and ddelta, through skip, gate and softplus. Returns this tile's
+    parts (E,) of the gradients of D and the bias. Inputs are read again rather than kept in registers while the states
+    are walked.
     """
-    sample, group, rows, has_row = who
+    sample, group, rows, has_row = program
     y, du, ddelta = sums
     target = (sample * sizes.groups + group) * sizes.channels + rows
     target = target[:, None] * sizes.length + columns[None, :]
     kept = has_row[:, None] & has_step[None, :]
     dD = tl.zeros((rows.shape[0],), tl.float32)
     if inputs.D is not None:
-        D = per_channel(inputs.D, sizes, who)
-        u = tile(inputs.u, strides.u, who, columns, has_step, inputs.scattered is not None)
-        dy = output_gradient(dout, inputs, strides, who, columns, has_step)
+        D = per_channel(inputs.D, sizes, program)
+        u = tile(inputs.u, strides.u, program, columns, has_step, inputs.scattered is not None)
+        dy = output_gradient(dout, inputs, strides, program, columns, has_step)
         y += D * u
         du += D * dy
         dD = tl.sum(dy * u, 1)
     if inputs.z is not None:
-        z = tile(inputs.z, strides.z, who, columns, has_step, inputs.scattered is not None)
+        z = tile(inputs.z, strides.z, program, columns, has_step, inputs.scattered is not None)
         gate = sigmoid(z)
         slope = gate * (1.0 + z * (1.0 - gate))
-        dz = tile(dout, strides.dout, who, columns, has_step, inputs.scattered is not None) * y * slope
+        dz = tile(dout, strides.dout, program, columns, has_step, inputs.scattered is not None) * y * slope
         tl.store(grads.z + target, dz, mask=kept)
     if SOFTPLUS:
-        ddelta *= sigmoid(raw_steps(inputs, strides, sizes, who, columns, has_step))
+        ddelta *= sigmoid(raw_steps(inputs, strides, sizes, program, columns, has_step))
     tl.store(grads.u + target, du, mask=kept)
     tl.store(grads.delta + target, ddelta, mask=kept)
     return dD, tl.sum(tl.where(kept, ddelta, 0.0), 1)
@@ -77,7 +80,7 @@ def _store_totals(
     inputs,
     grads,
     sizes,
-    who,
+    program,
     dA,
     dB,
     dC,
@@ -87,20 +90,20 @@ def _store_totals(
     CONSTANT_C: tl.constexpr,
     BLOCK_N: tl.constexpr,
 ):
-    """Stores this program's share of what is summed over its tokens."""
-    sample, group, rows, has_row = who
-    _, cells, has_cell = state_cells(sizes, who, BLOCK_N)
-    share = ((sample * sizes.groups + group) * sizes.spans + tl.program_id(2)) * sizes.channels
-    cells += share * sizes.states
+    """Stores this program's partial sums over its tokens."""
+    sample, group, rows, has_row = program
+    _, cells, has_cell = state_cells(sizes, program, BLOCK_N)
+    part = ((sample * sizes.groups + group) * sizes.spans + tl.program_id(2)) * sizes.channels
+    cells += part * sizes.states
     tl.store(grads.A + cells, dA, mask=has_cell)
     if CONSTANT_B:
         tl.store(grads.B + cells, dB, mask=has_cell)
     if CONSTANT_C:
         tl.store(grads.C + cells, dC, mask=has_cell)
     if inputs.D is not None:
-        tl.store(grads.D + share + rows, dD, mask=has_row)
+        tl.store(grads.D + part + rows, dD, mask=has_row)
     if inputs.bias is not None:
-        tl.store(grads.bias + share + rows, dbias, mask=has_row)
+        tl.store(grads.bias + part + rows, dbias, mask=has_row)
 
 
 @triton.jit
@@ -124,7 +127,7 @@ def _one_state(
     inputs,
     strides,
     sizes,
-    who,
+    program,
     tokens,
     columns,
     has_step,
@@ -140,9 +143,9 @@ def _one_state(
     """
     u, delta, later, dy = tokens
     n, entering, leaving = state
-    A = by_state(inputs.A, sizes, who, n)[:, None]
-    B = weight(inputs.B, strides.B, who, n, columns, has_step, CONSTANT_B)
-    C = weight(inputs.C, strides.C, who, n, columns, has_step, CONSTANT_C)
+    A = by_state(inputs.A, sizes, program, n)[:, None]
+    B = weight(inputs.B, strides.B, program, n, columns, has_step, CONSTANT_B)
+    C = weight(inputs.C, strides.C, program, n, columns, has_step, CONSTANT_C)
     x = delta * A
     decay = exp(x)
     factor = delta
@@ -167,7 +170,7 @@ def _one_tile(
     bounds,
     grads,
     sizes,
-    who,
+    program,
     index,
     totals,
     SOFTPLUS: tl.constexpr,
@@ -179,34 +182,34 @@ def _one_tile(
     BLOCK_N: tl.constexpr,
 ):
     """Tile ``index`` of the backward pass. ``totals``: what :func:`backward_kernel` carries from tile to tile."""
-    sample, group, rows, has_row = who
+    sample, group, rows, has_row = program
     carry, dA, dB, dC, dD, dbias = totals
     states = tl.arange(0, BLOCK_N)
     steps = index * BLOCK_T + tl.arange(0, BLOCK_T)
     has_step, has_next = steps < sizes.length, steps + 1 < sizes.length
-    columns = positions(inputs, sizes, who, steps, has_step)
-    next_columns = positions(inputs, sizes, who, steps + 1, has_next)
-    u = tile(inputs.u, strides.u, who, columns, has_step, inputs.scattered is not None)
-    delta = step_sizes(inputs, strides, sizes, who, columns, has_step, SOFTPLUS)
-    later = step_sizes(inputs, strides, sizes, who, next_columns, has_next, SOFTPLUS)
-    tokens = (u, delta, later, output_gradient(dout, inputs, strides, who, columns, has_step))
+    columns = positions(inputs, sizes, program, steps, has_step)
+    next_columns = positions(inputs, sizes, program, steps + 1, has_next)
+    u = tile(inputs.u, strides.u, program, columns, has_step, inputs.scattered is not None)
+    delta = step_sizes(inputs, strides, sizes, program, columns, has_step, SOFTPLUS)
+    later = step_sizes(inputs, strides, sizes, program, next_columns, has_next, SOFTPLUS)
+    tokens = (u, delta, later, output_gradient(dout, inputs, strides, program, columns, has_step))
     row = ((sample * sizes.groups + group) * sizes.tiles + index) * sizes.channels + rows
     y = tl.zeros((BLOCK_E, BLOCK_T), tl.float32)
     du, ddelta = y, y
     for n in range(sizes.states):
         state = (n, tl.load(bounds + row * sizes.states + n, mask=has_row, other=0.0), pick(carry, states, n))
         y_n, du_n, ddelta_n, dA_n, dB_n, dC_n, dh = _one_state(
-            inputs, strides, sizes, who, tokens, columns, has_step, state, ZOH, CONSTANT_B, CONSTANT_C
+            inputs, strides, sizes, program, tokens, columns, has_step, state, ZOH, CONSTANT_B, CONSTANT_C
         )
         y += y_n
         du += du_n
         ddelta += ddelta_n
         dA = add_at(dA, states, n, tl.sum(dA_n, 1))
-        dB = _weight_gradient(grads.B, dB, dB_n, states, n, sizes, who, columns, has_step, CONSTANT_B)
-        dC = _weight_gradient(grads.C, dC, dC_n, states, n, sizes, who, columns, has_step, CONSTANT_C)
+        dB = _weight_gradient(grads.B, dB, dB_n, states, n, sizes, program, columns, has_step, CONSTANT_B)
+        dC = _weight_gradient(grads.C, dC, dC_n, states, n, sizes, program, columns, has_step, CONSTANT_C)
         carry = place(carry, states, n, tl.sum(tl.where((steps == index * BLOCK_T)[None, :], dh, 0.0), 1))
     sums = (y, du, ddelta)
-    dD_here, dbias_here = _store_tokens(inputs, strides, dout, grads, sizes, who, columns, has_step, sums, SOFTPLUS)
+    dD_here, dbias_here = _store_tokens(inputs, strides, dout, grads, sizes, program, columns, has_step, sums, SOFTPLUS)
     return carry, dA, dB, dC, dD + dD_here, dbias + dbias_here
 
 
@@ -227,19 +230,22 @@ def backward_kernel(
     BLOCK_T: tl.constexpr,
     BLOCK_N: tl.constexpr,
 ):
-    """Grid (B G, channel blocks, spans). ``bounds``: states before the tiles; ``starts``: (B, G, spans, E, N), the
-    gradient of the state at the first token after each span, or None: 0."""
-    who = part(sizes, BLOCK_E)
-    sample, group, _, _ = who
-    _, cells, has_cell = state_cells(sizes, who, BLOCK_N)
+    """Grid (B G, channel blocks, spans).
+
+    ``bounds``: states before the tiles; ``starts``: (B, G, spans, E, N), the gradient of the state at the first token
+    after each span, or None: 0.
+    """
+    program = this_program(sizes, BLOCK_E)
+    sample, group, _, _ = program
+    _, cells, has_cell = state_cells(sizes, program, BLOCK_N)
     span = tl.program_id(2)
     carry = tl.zeros((BLOCK_E, BLOCK_N), tl.float32)
     dA, dB, dC = carry, carry, carry
     dD = tl.zeros((BLOCK_E,), tl.float32)
     dbias = dD
     if starts is not None:
-        share = (sample * sizes.groups + group) * sizes.spans + span
-        carry = tl.load(starts + share * (sizes.channels * sizes.states) + cells, mask=has_cell, other=0.0)
+        part = (sample * sizes.groups + group) * sizes.spans + span
+        carry = tl.load(starts + part * (sizes.channels * sizes.states) + cells, mask=has_cell, other=0.0)
     first = span * sizes.per_span
     end = tl.minimum(first + sizes.per_span, sizes.tiles)
     for back in range(end - first):
@@ -251,7 +257,7 @@ def backward_kernel(
             bounds,
             grads,
             sizes,
-            who,
+            program,
             end - 1 - back,
             totals,
             SOFTPLUS,
@@ -262,4 +268,4 @@ def backward_kernel(
             BLOCK_T,
             BLOCK_N,
         )
-    _store_totals(inputs, grads, sizes, who, dA, dB, dC, dD, dbias, CONSTANT_B, CONSTANT_C, BLOCK_N)
+    _store_totals(inputs, grads, sizes, program, dA, dB, dC, dD, dbias, CONSTANT_B, CONSTANT_C, BLOCK_N)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .arguments import by_state, part, per_channel, pick, place, positions, state_cells, step_sizes, tile, weight
 from .maths import compose, exp, hold, sigmoid
+from .tiles import by_state, per_channel, pick, place, positions, state_cells, step_sizes, this_program, tile, weight
 
 __all__ = ["forward_kernel"]
 
@@ -27,10 +27,10 @@ def forward_kernel(
     BLOCK_N: tl.constexpr,
 ):
     """Grid (B G, channel blocks, spans). ``starts``: (B, G, spans, E, N), the state before each span, or None: 0."""
-    who = part(sizes, BLOCK_E)
-    sample, group, rows, has_row = who
+    program = this_program(sizes, BLOCK_E)
+    sample, group, rows, has_row = program
     pair = sample * sizes.groups + group
-    states, cells, has_cell = state_cells(sizes, who, BLOCK_N)
+    states, cells, has_cell = state_cells(sizes, program, BLOCK_N)
     block = sizes.channels * sizes.states  # states of one sample, group and moment
     span = tl.program_id(2)
     if starts is None:
@@ -43,14 +43,14 @@ def forward_kernel(
             tl.store(outputs.bounds + (pair * sizes.tiles + index) * block + cells, carry, mask=has_cell)
         steps = index * BLOCK_T + local
         has_step = steps < sizes.length
-        columns = positions(inputs, sizes, who, steps, has_step)
-        u = tile(inputs.u, strides.u, who, columns, has_step, inputs.scattered is not None)
-        delta = step_sizes(inputs, strides, sizes, who, columns, has_step, SOFTPLUS)
+        columns = positions(inputs, sizes, program, steps, has_step)
+        u = tile(inputs.u, strides.u, program, columns, has_step, inputs.scattered is not None)
+        delta = step_sizes(inputs, strides, sizes, program, columns, has_step, SOFTPLUS)
         y = tl.zeros((BLOCK_E, BLOCK_T), tl.float32)
         for n in range(sizes.states):
-            B = weight(inputs.B, strides.B, who, n, columns, has_step, CONSTANT_B)
-            C = weight(inputs.C, strides.C, who, n, columns, has_step, CONSTANT_C)
-            x = delta * by_state(inputs.A, sizes, who, n)[:, None]
+            B = weight(inputs.B, strides.B, program, n, columns, has_step, CONSTANT_B)
+            C = weight(inputs.C, strides.C, program, n, columns, has_step, CONSTANT_C)
+            x = delta * by_state(inputs.A, sizes, program, n)[:, None]
             decay = exp(x)
             factor = delta
             if ZOH:
@@ -60,9 +60,9 @@ def forward_kernel(
             y += C * h
             carry = place(carry, states, n, tl.sum(tl.where(local[None, :] == BLOCK_T - 1, h, 0.0), 1))
         if inputs.D is not None:
-            y += per_channel(inputs.D, sizes, who) * u
+            y += per_channel(inputs.D, sizes, program) * u
         if inputs.z is not None:
-            z = tile(inputs.z, strides.z, who, columns, has_step, inputs.scattered is not None)
+            z = tile(inputs.z, strides.z, program, columns, has_step, inputs.scattered is not None)
             y *= z * sigmoid(z)
         where = (pair * sizes.channels + rows)[:, None] * sizes.length + columns[None, :]
         tl.store(outputs.out + where, y, mask=has_row[:, None] & has_step[None, :])

@@ -1,5 +1,8 @@
-"""Functions of one number, and the composition of scan steps, for the kernels: built on ``exp2`` alone, so that no
-target needs a device library, and accurate in relative terms where the textbook formula cancels."""
+"""Functions of one number, and the composition of scan steps, for the kernels.
+
+Built on ``exp2`` alone, so that no target needs a device library, and accurate in relative terms where the textbook
+formula cancels.
+"""
 
 from __future__ import annotations
 

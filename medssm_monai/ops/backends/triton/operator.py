@@ -1,86 +1,71 @@
 """The Triton scan as an operator of ``torch.library``: ``torch.compile`` and ``torch.export`` see one node.
 
-Importing this module registers two operators and nothing more; Triton is imported when one of them first runs.
+Importing this module registers two operators and nothing more; Triton is imported when one of them first runs. An
+operator takes a flat list: the fields of :class:`~medssm_monai.ops.arguments.ScanArguments`.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from ...arguments import SCHEMA, ScanArguments
 from .launch import empty_backward, empty_forward, run_backward, run_forward
-from .records import Call
 
 __all__ = ["scan_backward", "scan_forward"]
 
 
-@torch.library.custom_op("medssm::triton_scan", mutates_args=())
-def scan_forward(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    bias: Tensor | None,
-    order: Tensor | None,
-    softplus: bool,
-    zoh: bool,
-    save: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+@torch.library.custom_op(
+    "medssm::triton_scan", mutates_args=(), schema=f"({SCHEMA}, bool save) -> (Tensor, Tensor, Tensor)"
+)
+def scan_forward(*flat: Any) -> tuple[Tensor, ...]:
     """Output, last state, and what the backward pass needs; see :func:`~.launch.empty_forward`."""
-    return run_forward(Call(u, delta, A, B, C, D, z, bias, order, softplus, zoh), save)
+    *args, save = flat
+    return run_forward(ScanArguments(*args), save)
 
 
 @scan_forward.register_fake
-def _(u, delta, A, B, C, D, z, bias, order, softplus, zoh, save):
-    return empty_forward(u, A, save)
+def _(*flat):
+    *args, save = flat
+    return empty_forward(ScanArguments(*args), save)
 
 
-@torch.library.custom_op("medssm::triton_scan_backward", mutates_args=())
-def scan_backward(
-    dout: Tensor,
-    dlast: Tensor | None,
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    bias: Tensor | None,
-    order: Tensor | None,
-    bounds: Tensor,
-    softplus: bool,
-    zoh: bool,
-) -> list[Tensor]:
+@torch.library.custom_op(
+    "medssm::triton_scan_backward",
+    mutates_args=(),
+    schema=f"(Tensor dout, Tensor? dlast, {SCHEMA}, Tensor bounds) -> Tensor[]",
+)
+def scan_backward(dout: Tensor, dlast: Tensor | None, *flat: Any) -> list[Tensor]:
     """Gradients; see :func:`~.launch.empty_backward`."""
-    return run_backward(Call(u, delta, A, B, C, D, z, bias, order, softplus, zoh), dout, dlast, bounds)
+    *args, bounds = flat
+    return run_backward(ScanArguments(*args), dout, dlast, bounds)
 
 
 @scan_backward.register_fake
-def _(dout, dlast, u, delta, A, B, C, D, z, bias, order, bounds, softplus, zoh):
-    return empty_backward(Call(u, delta, A, B, C, D, z, bias, order, softplus, zoh))
+def _(dout, dlast, *flat):
+    *args, _ = flat
+    return empty_backward(ScanArguments(*args))
 
 
 def _save(ctx, inputs, output):
-    *tensors, ctx.softplus, ctx.zoh, save = inputs
+    *tensors, ctx.softplus, ctx.discretization, save = inputs
     if not save:
         raise RuntimeError("the Triton scan was called for inference (save=False) but its gradient is wanted")
     bounds = output[2]
     ctx.mark_non_differentiable(bounds)
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(*tensors, bounds)
-    ctx.given = [isinstance(x, Tensor) for x in tensors[:8]]
 
 
 def _gradient(ctx, dout, dlast, _dbounds):
-    tensors = ctx.saved_tensors
+    *tensors, bounds = ctx.saved_tensors
+    args = ScanArguments(*tensors, ctx.softplus, ctx.discretization)
     if dout is None:
-        dout = torch.zeros_like(tensors[0])
-    grads = scan_backward(dout, dlast, *tensors, ctx.softplus, ctx.zoh)
-    return (*(g if given else None for g, given in zip(grads, ctx.given, strict=True)), *[None] * 4)
+        dout = torch.zeros_like(args.u)
+    grads = scan_backward(dout, dlast, *args, bounds)
+    return *(None if x is None else grad for grad, x in zip(grads, args.tensors, strict=True)), *[None] * 4
 
 
 scan_forward.register_autograd(_gradient, setup_context=_save)

@@ -1,30 +1,14 @@
-"""What a scan is given and gives, by name: the records that launches and kernels share."""
+"""What kernels are given and what they give, by name: the records that launches and kernels share."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
-__all__ = ["Call", "Gradients", "Inputs", "Outputs", "Sizes", "Strides", "Tiling"]
+__all__ = ["Gradients", "Inputs", "Outputs", "Program", "Sizes", "Strides", "Tiling"]
 
 Stride = tuple[int, ...]
-
-
-class Call(NamedTuple):
-    """The inputs of one scan and its options."""
-
-    u: Tensor
-    delta: Tensor
-    A: Tensor
-    B: Tensor
-    C: Tensor
-    D: Tensor | None
-    z: Tensor | None
-    bias: Tensor | None
-    order: Tensor | None
-    softplus: bool
-    zoh: bool
 
 
 class Tiling(NamedTuple):
@@ -83,7 +67,7 @@ class Outputs(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """Contiguous results. What several programs contribute to has an axis of their shares, summed afterwards."""
+    """Contiguous results. What several programs contribute to has an axis of partial sums, added up afterwards."""
 
     u: Tensor  # (B, G, E, L)
     delta: Tensor  # (B, G, E, L)
@@ -93,3 +77,12 @@ class Gradients(NamedTuple):
     C: Tensor  # as B
     D: Tensor | None  # (B, G, spans, E)
     bias: Tensor | None  # (B, G, spans, E)
+
+
+class Program(NamedTuple):
+    """What of the scan one program computes; inside kernels only."""
+
+    sample: Any
+    group: Any
+    rows: Any  # (E,): channels
+    has_row: Any  # (E,): which of them exist

@@ -9,20 +9,31 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .arguments import by_state, output_gradient, part, pick, place, positions, state_cells, step_sizes, tile, weight
 from .maths import exp, hold
+from .tiles import (
+    by_state,
+    output_gradient,
+    pick,
+    place,
+    positions,
+    state_cells,
+    step_sizes,
+    this_program,
+    tile,
+    weight,
+)
 
 __all__ = ["adjoint_span_kernel", "carry_kernel", "state_span_kernel"]
 
 
 @triton.jit
-def _store_span(ends, totals, sizes, who, carry, sum_delta, BLOCK_N: tl.constexpr):
+def _store_span(ends, totals, sizes, program, carry, sum_delta, BLOCK_N: tl.constexpr):
     """What a span does alone: ends (B, G, spans, E, N), totals (B, G, spans, E)."""
-    sample, group, rows, has_row = who
-    _, cells, has_cell = state_cells(sizes, who, BLOCK_N)
-    share = ((sample * sizes.groups + group) * sizes.spans + tl.program_id(2)) * sizes.channels
-    tl.store(ends + share * sizes.states + cells, carry, mask=has_cell)
-    tl.store(totals + share + rows, sum_delta, mask=has_row)
+    sample, group, rows, has_row = program
+    _, cells, has_cell = state_cells(sizes, program, BLOCK_N)
+    part = ((sample * sizes.groups + group) * sizes.spans + tl.program_id(2)) * sizes.channels
+    tl.store(ends + part * sizes.states + cells, carry, mask=has_cell)
+    tl.store(totals + part + rows, sum_delta, mask=has_row)
 
 
 @triton.jit
@@ -41,25 +52,25 @@ def state_span_kernel(
     BLOCK_N: tl.constexpr,
 ):
     """State after each span entered with 0, and the sum of its steps. Grid as the forward kernel's."""
-    who = part(sizes, BLOCK_E)
-    states, _, _ = state_cells(sizes, who, BLOCK_N)
+    program = this_program(sizes, BLOCK_E)
+    states, _, _ = state_cells(sizes, program, BLOCK_N)
     span = tl.program_id(2)
     carry = tl.zeros((BLOCK_E, BLOCK_N), tl.float32)
     sum_delta = tl.zeros((BLOCK_E,), tl.float32)
     for index in range(span * sizes.per_span, tl.minimum((span + 1) * sizes.per_span, sizes.tiles)):
         steps = index * BLOCK_T + tl.arange(0, BLOCK_T)
         has_step = steps < sizes.length
-        columns = positions(inputs, sizes, who, steps, has_step)
-        u = tile(inputs.u, strides.u, who, columns, has_step, inputs.scattered is not None)
-        delta = step_sizes(inputs, strides, sizes, who, columns, has_step, SOFTPLUS)
+        columns = positions(inputs, sizes, program, steps, has_step)
+        u = tile(inputs.u, strides.u, program, columns, has_step, inputs.scattered is not None)
+        delta = step_sizes(inputs, strides, sizes, program, columns, has_step, SOFTPLUS)
         after = (steps + 1 < sizes.length) & (steps + 1 < (index + 1) * BLOCK_T)
-        next_columns = positions(inputs, sizes, who, steps + 1, after)
-        later = step_sizes(inputs, strides, sizes, who, next_columns, after, SOFTPLUS)
+        next_columns = positions(inputs, sizes, program, steps + 1, after)
+        later = step_sizes(inputs, strides, sizes, program, next_columns, after, SOFTPLUS)
         later = tl.cumsum(later, 1, reverse=True)  # sum of the tile's steps after each token
         total = tl.sum(delta, 1)
         for n in range(sizes.states):
-            A = by_state(inputs.A, sizes, who, n)
-            B = weight(inputs.B, strides.B, who, n, columns, has_step, CONSTANT_B)
+            A = by_state(inputs.A, sizes, program, n)
+            B = weight(inputs.B, strides.B, program, n, columns, has_step, CONSTANT_B)
             factor = delta
             if ZOH:
                 x = delta * A[:, None]
@@ -67,7 +78,7 @@ def state_span_kernel(
             gained = tl.sum(exp(later * A[:, None]) * factor * B * u, 1)
             carry = place(carry, states, n, exp(total * A) * pick(carry, states, n) + gained)
         sum_delta += total
-    _store_span(ends, totals, sizes, who, carry, sum_delta, BLOCK_N)
+    _store_span(ends, totals, sizes, program, carry, sum_delta, BLOCK_N)
 
 
 @triton.jit
@@ -90,8 +101,8 @@ def adjoint_span_kernel(
 
     The total sums the steps from the span's second token to the first token after it.
     """
-    who = part(sizes, BLOCK_E)
-    states, _, _ = state_cells(sizes, who, BLOCK_N)
+    program = this_program(sizes, BLOCK_E)
+    states, _, _ = state_cells(sizes, program, BLOCK_N)
     carry = tl.zeros((BLOCK_E, BLOCK_N), tl.float32)
     sum_delta = tl.zeros((BLOCK_E,), tl.float32)
     first = tl.program_id(2) * sizes.per_span
@@ -100,21 +111,21 @@ def adjoint_span_kernel(
         index = end - 1 - back
         steps = index * BLOCK_T + tl.arange(0, BLOCK_T)
         has_step = steps < sizes.length
-        columns = positions(inputs, sizes, who, steps, has_step)
-        dy = output_gradient(dout, inputs, strides, who, columns, has_step)
+        columns = positions(inputs, sizes, program, steps, has_step)
+        dy = output_gradient(dout, inputs, strides, program, columns, has_step)
         inner = has_step & (steps > index * BLOCK_T)
-        earlier = step_sizes(inputs, strides, sizes, who, columns, inner, SOFTPLUS)
+        earlier = step_sizes(inputs, strides, sizes, program, columns, inner, SOFTPLUS)
         earlier = tl.cumsum(earlier, 1)  # sum of the steps from the tile's second token to this one
         after = steps + 1 < sizes.length
-        next_columns = positions(inputs, sizes, who, steps + 1, after)
-        total = tl.sum(step_sizes(inputs, strides, sizes, who, next_columns, after, SOFTPLUS), 1)
+        next_columns = positions(inputs, sizes, program, steps + 1, after)
+        total = tl.sum(step_sizes(inputs, strides, sizes, program, next_columns, after, SOFTPLUS), 1)
         for n in range(sizes.states):
-            A = by_state(inputs.A, sizes, who, n)
-            C = weight(inputs.C, strides.C, who, n, columns, has_step, CONSTANT_C)
+            A = by_state(inputs.A, sizes, program, n)
+            C = weight(inputs.C, strides.C, program, n, columns, has_step, CONSTANT_C)
             gained = tl.sum(exp(earlier * A[:, None]) * C * dy, 1)
             carry = place(carry, states, n, exp(total * A) * pick(carry, states, n) + gained)
         sum_delta += total
-    _store_span(ends, totals, sizes, who, carry, sum_delta, BLOCK_N)
+    _store_span(ends, totals, sizes, program, carry, sum_delta, BLOCK_N)
 
 
 @triton.jit
@@ -125,10 +136,10 @@ def carry_kernel(
 
     ``first``: (B, G, E, N), what enters the first span walked (the last with ``REVERSE``), or None: 0.
     """
-    who = part(sizes, BLOCK_E)
-    sample, group, rows, has_row = who
+    program = this_program(sizes, BLOCK_E)
+    sample, group, rows, has_row = program
     pair = sample * sizes.groups + group
-    _, cells, has_cell = state_cells(sizes, who, BLOCK_N)
+    _, cells, has_cell = state_cells(sizes, program, BLOCK_N)
     block = sizes.channels * sizes.states
     A = tl.load(A + group * block + cells, mask=has_cell, other=0.0).to(tl.float32)
     if first is None:

@@ -1,33 +1,64 @@
-"""Checks the arguments of a scan and brings them to the one form that backends take."""
+"""The arguments of a scan as one record, and the checks that make it: what every backend takes."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-__all__ = ["DISCRETIZATIONS", "Canonical", "canonical", "plain"]
+__all__ = ["DISCRETIZATIONS", "SCHEMA", "ScanArguments", "plain", "state_dtype", "validated"]
 
 DISCRETIZATIONS = ("euler", "zoh")
 
+SCHEMA = (
+    "Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor? D, Tensor? z, Tensor? delta_bias, Tensor? order, "
+    "bool delta_softplus, str discretization"
+)
+"""The fields of :class:`ScanArguments` as ``torch.library`` writes them."""
 
-class Canonical(NamedTuple):
-    """Scan arguments with an explicit group axis; see :data:`~medssm_monai.ops.backends.ScanFunction`."""
+
+def state_dtype(*tensors: Tensor) -> torch.dtype:
+    """Dtype of the state: float64 if any input is float64, else float32 (half precisions are widened)."""
+    return torch.float64 if any(x.dtype == torch.float64 for x in tensors) else torch.float32
+
+
+class ScanArguments(NamedTuple):
+    """Arguments of a scan with an explicit group axis, checked: backends do not repeat that.
+
+    Tensors have any strides and any floating dtypes, ``order`` holds integers.
+    """
 
     u: Tensor  # (B, G, E, L)
     delta: Tensor  # (B, G, E, L)
     A: Tensor  # (G, E, N)
-    B: Tensor  # (B, G, N, L) or (G, E, N)
-    C: Tensor  # (B, G, N, L) or (G, E, N)
+    B: Tensor  # (B, G, N, L) or, constant in time, (G, E, N)
+    C: Tensor  # (B, G, N, L) or, constant in time, (G, E, N)
     D: Tensor | None  # (G, E)
     z: Tensor | None  # (B, G, E, L)
     delta_bias: Tensor | None  # (G, E)
     order: Tensor | None  # (G, L)
+    delta_softplus: bool
+    discretization: str
+
+    @property
+    def tensors(self) -> tuple[Tensor | None, ...]:
+        """What gradients can be asked for: ``u, delta, A, B, C, D, z, delta_bias``."""
+        return self[:8]
+
+    @property
+    def needs_grad(self) -> bool:
+        """Whether gradients are recorded."""
+        return torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in self.tensors)
+
+    @property
+    def state_dtype(self) -> torch.dtype:
+        """Dtype of the state, see :func:`state_dtype`."""
+        return state_dtype(self.u, self.delta, self.A, self.B, self.C)
 
 
-def plain(x: object) -> object:
+def plain(x: Any) -> Any:
     """A tensor without the subclass that only annotates it, such as MONAI's ``MetaTensor``; anything else as it is."""
     kind = type(x)
     if kind is Tensor or not isinstance(x, Tensor) or isinstance(x, Parameter):
@@ -61,7 +92,7 @@ def _expect(name: str, x: Tensor, shape: tuple[int, ...], meaning: str) -> None:
 
 
 def _groups(u: Tensor, B: Tensor, C: Tensor, order: Tensor | None) -> int:
-    """Number of groups G, and a check that everybody who names one agrees."""
+    """Number of groups G, and a check that all tensors that have such an axis agree."""
     named = {"u": u.shape[1]} if u.dim() == 4 else {}
     named |= {name: x.shape[1] for name, x in (("B", B), ("C", C)) if x.dim() == 4}
     if order is not None and order.dim() == 2:
@@ -85,7 +116,7 @@ def _order(order: Tensor, groups: int, length: int, device: torch.device) -> Ten
     return order.expand(groups, length)
 
 
-def canonical(
+def validated(
     u: Tensor,
     delta: Tensor,
     A: Tensor,
@@ -94,14 +125,18 @@ def canonical(
     D: Tensor | None,
     z: Tensor | None,
     delta_bias: Tensor | None,
-    order: Tensor | None,
-) -> Canonical:
+    order: Tensor | None = None,
+    delta_softplus: bool = False,
+    discretization: str = "euler",
+) -> ScanArguments:
     """Check shapes, dtypes and devices; give every tensor its group axis by views only.
 
     Raises:
         TypeError: not a tensor, complex, or an integer dtype.
-        ValueError: a shape that does not fit, an empty axis, or mixed devices.
+        ValueError: a shape that does not fit, an empty axis, mixed devices, or an unknown discretization.
     """
+    if discretization not in DISCRETIZATIONS:
+        raise ValueError(f"unknown discretization {discretization!r}; expected one of {DISCRETIZATIONS}")
     _check_kinds({"u": u, "delta": delta, "A": A, "B": B, "C": C, "D": D, "z": z, "delta_bias": delta_bias})
     if u.dim() not in (3, 4):
         raise ValueError(f"u must have shape (B, E, L) or (B, G, E, L), got {tuple(u.shape)}")
@@ -110,15 +145,11 @@ def canonical(
     groups = _groups(u, B, C, order)
     batch, length, channels = u.shape[0], u.shape[-1], u.shape[-2] // (1 if u.dim() == 4 else groups)
 
-    def tokens(name: str, x: Tensor | None) -> Tensor | None:
-        if x is None:
-            return None
+    def tokens(name: str, x: Tensor) -> Tensor:
         _expect(name, x, tuple(u.shape), "that of u")
         return x if x.dim() == 4 else x.unflatten(1, (groups, channels))
 
-    def per_channel(name: str, x: Tensor | None, tail: tuple[int, ...] = ()) -> Tensor | None:
-        if x is None:
-            return None
+    def per_channel(name: str, x: Tensor, tail: tuple[int, ...] = ()) -> Tensor:
         if x.dim() == 2 + len(tail):
             _expect(name, x, (groups, channels, *tail), "(G, E" + ", N)" * bool(tail) + ")" * (not tail))
             return x
@@ -140,14 +171,16 @@ def canonical(
         _expect(name, x, (batch, x.shape[1], states, length), "(B, G, N, L)")
         return x.expand(batch, groups, states, length)
 
-    return Canonical(
+    return ScanArguments(
         tokens("u", u),
         tokens("delta", delta),
         per_channel("A", A, (states,)),
         weights("B", B),
         weights("C", C),
-        per_channel("D", D),
-        tokens("z", z),
-        per_channel("delta_bias", delta_bias),
+        None if D is None else per_channel("D", D),
+        None if z is None else tokens("z", z),
+        None if delta_bias is None else per_channel("delta_bias", delta_bias),
         None if order is None else _order(order, groups, length, u.device),
+        delta_softplus,
+        discretization,
     )

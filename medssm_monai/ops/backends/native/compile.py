@@ -1,0 +1,94 @@
+"""Compiles kernels on first use and keeps the machine code on disk. Knows no kernel: each compiles itself with this."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numba
+import numpy as np
+
+from ....utils.user_cache import is_writable, user_cache
+
+__all__ = ["Kernel", "cache_directory", "compiled"]
+
+_log = logging.getLogger(__name__)
+_lock = threading.RLock()
+Kernel = Callable[[np.ndarray, int, int, int], None]
+
+
+def cache_directory() -> Path | None:
+    """Where machine code is kept; None if there is no folder for it.
+
+    ``NUMBA_CACHE_DIR``, beside this file, or the user's cache: the first that can be written. The last part of the
+    name is a digest of the kernels' source: Numba itself only notices a change of the file that holds the outermost
+    function.
+    """
+    here = Path(__file__).parent
+    digest = hashlib.sha256(numba.__version__.encode())
+    for source in sorted(here.glob("*.py")):
+        digest.update(source.read_bytes())
+    roots = [Path(numba.config.CACHE_DIR)] if numba.config.CACHE_DIR else []
+    roots.append(here / "__pycache__")
+    name = f"scan-{digest.hexdigest()[:16]}"
+    for root in roots:
+        if is_writable(root / name):
+            return root / name
+    cache = user_cache()
+    return cache / name if cache is not None and is_writable(cache / name) else None
+
+
+def _announce(kernel: str, seconds: int, directory: Path | None) -> None:
+    """Say that the program waits. A warning, since in plain Python, without logging set up, others are not seen."""
+    _log.warning(
+        "compiling the selective scan (%s pass) for this processor, about %d s, longer on a busy machine; %s",
+        kernel,
+        seconds,
+        f"once: the result is kept in {directory}"
+        if directory
+        else "again in every process, since there is no folder to keep it: set NUMBA_CACHE_DIR to one of your own",
+    )
+
+
+def _compile(function: Callable[..., None], example: np.ndarray, seconds: int = 0) -> Kernel:
+    directory = cache_directory()
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(directory or before)
+    try:
+        kernel = numba.njit(nogil=True, error_model="numpy", cache=directory is not None)(function)
+    finally:
+        numba.config.CACHE_DIR = before
+    if seconds and (directory is None or not any(directory.rglob(f"*.{function.__name__}-*.nbi"))):
+        _announce(function.__name__.removesuffix("_units"), seconds, directory)
+    start = time.perf_counter()
+    counters = np.zeros(2, np.int64)
+    kernel(example, 0, counters.ctypes.data, 0)  # no units: compiles or loads, computes nothing
+    _log.debug("%s ready after %.2f s", function.__name__, time.perf_counter() - start)
+    return kernel
+
+
+def compiled(
+    function: Callable[..., None], example: Callable[[], np.ndarray], seconds: int = 0
+) -> Callable[[], Kernel]:
+    """``function(params, scratch, counters, units)``, to be compiled when the result is first called.
+
+    Args:
+        function: a kernel in plain Python; its name without ``_units`` is the name of the pass.
+        example: returns ``params`` of the kernel's type, of any content.
+        seconds: how long compiling takes with an empty cache, on an idle core of an AMD EPYC server; from 1 on a
+            warning says so beforehand.
+    """
+    kernels: list[Kernel] = []
+
+    def kernel() -> Kernel:
+        if not kernels:
+            with _lock:
+                if not kernels:
+                    kernels.append(_compile(function, example(), seconds))
+        return kernels[0]
+
+    return kernel
