@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from medssm_monai.ops.backends.native.maths import constant, exp2
-from medssm_monai.ops.backends.native.threads import run_units
+from medssm_monai.ops.backends.native.thread_pool import run_units
 from medssm_monai.ops.backends.native.vector import LANES, ROW, load, store, take_one
 
 __all__ = ["rate"]
