@@ -32,7 +32,7 @@ class Inputs(NamedTuple):
     z: Tensor | None  # (B, G, E, L)
     bias: Tensor | None  # (G, E)
     order: Tensor | None  # (G, L), int32
-    scattered: int | None  # 1 where neighbouring steps do not lie side by side in memory
+    scattered: int | None  # 1 where neighboring steps do not lie side by side in memory
 
 
 class Strides(NamedTuple):

@@ -76,7 +76,7 @@ def _every_fourth(x):
 def tile(pointer, stride, program, columns, has_step, SCATTERED: tl.constexpr):
     """(E, T) values in float32, 0 where there is no channel or step.
 
-    Triton gives a thread neighbouring tokens only where it knows that they lie side by side; with one token per
+    Triton gives a thread neighboring tokens only where it knows that they lie side by side; with one token per
     thread a scan over tokens costs five times as many exchanges between threads. So where they are ``SCATTERED``,
     through an order table or because channels lie side by side, four loads are joined into four tokens per thread:
     each tile is loaded once and scanned once per state.
