@@ -140,9 +140,9 @@ def read_note(venv: Path) -> dict:
     return {}
 
 
-def write_note(venv: Path, **note: object) -> dict:
+def write_note(note: dict) -> dict:
     """Leave and return what :func:`read_note` reads; ``digest`` is empty until everything is installed."""
-    (venv / NOTE).write_text(json.dumps(note, indent=2), encoding="utf-8")
+    (Path(note["venv"]) / NOTE).write_text(json.dumps(note, indent=2), encoding="utf-8")
     return note
 
 
@@ -162,7 +162,7 @@ def make(environment: Environment, python: str) -> dict:
         if venv.exists():
             shutil.rmtree(venv)
         venv.mkdir(parents=True)
-        note = write_note(venv, venv=str(venv), python=version)
+        note = write_note({"venv": str(venv), "python": version})
     if environment.run("-m", "venv", str(venv), python=python) != 0:
         raise SetupError(f"No virtual environment could be made in {venv} (message above). Try another --python.")
     return note
@@ -193,10 +193,10 @@ def build(
         if options.dry_run:
             install(environment, extras)
             return environment
-        note = write_note(venv, **{**note, "extras": list(extras), "digest": ""})
+        note = write_note({**note, "extras": list(extras), "digest": ""})
         install(environment, extras)
         if environment.ask(smoke + LOST_FILES) is not None:
-            write_note(venv, **{**note, "digest": digest(venv, sources)})
+            write_note({**note, "digest": digest(venv, sources)})
             return environment
         reason = "its packages are broken"
     environment.run("-c", smoke + LOST_FILES)
