@@ -130,7 +130,8 @@ def read_note(venv: Path) -> dict:
     """What the scripts left in ``venv``; empty where there is nothing yet, SetupError where others' files are."""
     if (venv / NOTE).is_file():
         with contextlib.suppress(ValueError, TypeError):
-            return dict(json.loads((venv / NOTE).read_text(encoding="utf-8")))
+            if note := dict(json.loads((venv / NOTE).read_text(encoding="utf-8"))):
+                return note
         return {"venv": "an unknown place"}
     if venv.exists() and (not venv.is_dir() or any(venv.iterdir())):
         raise SetupError(

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from _stamp import STAMP_NAME
+from _venv import NOTE
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -62,7 +62,7 @@ def test_numpy_is_old_enough_for_python_3_10(repository_root: Path) -> None:
 
 
 @pytest.mark.skipif(
-    sys.version_info[:2] != TESTED_PYTHON or not (Path(sys.prefix) / STAMP_NAME).is_file(),
+    sys.version_info[:2] != TESTED_PYTHON or not (Path(sys.prefix) / NOTE).is_file(),
     reason="only in an environment that the scripts made with Python 3.11, where the pins must be what is installed",
 )
 def test_what_runs_here_is_the_tested_set(repository_root: Path) -> None:
