@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from _venv import NOTE
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -54,6 +55,13 @@ def test_every_pin_is_exact_and_every_dependency_has_one_that_fits(repository_ro
     for wanted in direct_dependencies(repository_root):
         version = pinned_version(pinned[canonicalize_name(wanted.name)])
         assert version in wanted.specifier, f"{wanted} does not allow the pinned {version}"
+
+
+def test_the_hooks_run_the_pinned_ruff(repository_root: Path) -> None:
+    config = yaml.safe_load((repository_root / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    revisions = {repo["repo"].rpartition("/")[2]: repo["rev"] for repo in config["repos"]}
+    assert revisions["ruff-pre-commit"] == f"v{pinned_version(pins(repository_root, '3.11')['ruff'])}"
+    assert all(revision[:1] == "v" and revision[1:2].isdigit() for revision in revisions.values())  # none floats
 
 
 def test_numpy_is_old_enough_for_python_3_10(repository_root: Path) -> None:
