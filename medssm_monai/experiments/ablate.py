@@ -52,7 +52,7 @@ class RowError(RuntimeError):
 def run_row(plan: Plan, row: Row, folder: Path) -> dict[str, Any]:
     """Train and evaluate a row unless it was done before; its record is kept in ``folder/row.json``."""
     file = folder / "row.json"
-    record = {"name": row.name, "fingerprint": plan.fingerprint(row), "status": "started"}
+    record: dict[str, Any] = {"name": row.name, "fingerprint": plan.fingerprint(row), "status": "started"}
     if file.is_file():
         before = json.loads(file.read_text(encoding="utf8"))
         if before["fingerprint"] == record["fingerprint"]:

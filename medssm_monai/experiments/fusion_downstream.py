@@ -85,8 +85,8 @@ def prepare(folder: Path, options: argparse.Namespace) -> dict[str, Path]:
     weights = options.fusion_ckpt or train_fusion(pairs, folder / "fusion", options)
     for part in PARTS:
         fused = folder / "fused" / part
-        settings = {"dataset_dir": str(pairs / part), "output_dir": str(fused), "ckpt_path": str(weights)}
-        settings |= {"sources": list(SOURCES), "channels": [1, 1]}
+        settings: dict[str, Any] = {"dataset_dir": str(pairs / part), "output_dir": str(fused)}
+        settings |= {"ckpt_path": str(weights), "sources": list(SOURCES), "channels": [1, 1]}
         run_fusion("inferring", ("inference.yaml",), folder / "fusion" / part, settings)
         for row, images in zip(rows, (pairs / part / SOURCES[0], pairs / part / SOURCES[1], fused), strict=True):
             sort_into_classes(images, rows[row] / part)

@@ -71,8 +71,8 @@ def take_from(data_set: DataSet, offline: Path, output_dir: Path) -> None:
     """
     wanted = data_set.entries or {name: (name,) for name in data_set.files}
     missing = [name for name in wanted if not (output_dir / name).exists()]
-    found = {name: _find(offline, wanted[name]) for name in missing}
-    lacking = [name for name, path in found.items() if path is None]
+    found = {name: path for name in missing if (path := _find(offline, wanted[name])) is not None}
+    lacking = [name for name in missing if name not in found]
     if lacking:
         raise FetchError(f"{offline} lacks {', '.join(lacking)} (or the .zip of it). Get them: {data_set.source}")
     for name, (_, md5) in data_set.files.items():
