@@ -12,13 +12,13 @@ if sys.version_info < (3, 10):  # noqa: UP036
     sys.exit("medssm-monai needs Python 3.10 or newer; %s is Python %d.%d." % (sys.executable, *sys.version_info[:2]))  # noqa: UP031
 
 import argparse
+import os
+import shlex
 
-from _environment import ROOT, SetupError, add_options, guarded, prepare, say
+from _venv import add_options, guarded, prepare, say
 
 CONFIG = "bundles/mamba_mis/configs/train.yaml"
 TRAINING = ("-m", "monai.bundle", "run", "training", "--config_file", CONFIG)
-
-__all__ = ["main"]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,17 +28,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--setup-only", action="store_true", help="make the environment, but do not train")
     parser.add_argument("overrides", nargs="*", help="after --: overrides for the bundle, e.g. -- --max_epochs 2")
     options = parser.parse_args(arguments)
-    if not (ROOT / CONFIG).is_file():
-        raise SetupError(f"{ROOT / CONFIG} is missing: run this script from a complete copy of the repository.")
-
     environment = prepare(options)
     status = 0
     if not options.setup_only:
         say("Training, from the repository's root:")
         status = environment.run(*TRAINING, *options.overrides)
         say("The training ended well." if status == 0 else f"The training failed with exit status {status}; see above.")
+    activate = str(environment.scripts / "activate")
     say("To work on by hand, from the repository's root:")
-    say(f"  {environment.activation}")
+    say(f"  {activate}" if os.name == "nt" else f"  source {shlex.quote(activate)}")
     say(f"  python {' '.join(TRAINING)}")
     return status
 

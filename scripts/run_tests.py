@@ -1,8 +1,8 @@
-"""Run the tests in the same environment as the quick start, which is made or completed first.
+"""Run lint, types and tests in the same environment as the quick start, which is made or completed first.
 
-    python scripts/run_tests.py                         the default set: fast, needs no network after the set-up
-    python scripts/run_tests.py --integration           the slow ones: real servers and runtimes, fresh environments
-    python scripts/run_tests.py tests/ops -k scan       every other argument goes to pytest
+    python scripts/run_tests.py                         lint, types, and the default tests: no network after the set-up
+    python scripts/run_tests.py --integration           the slow tests: real servers and runtimes, fresh environments
+    python scripts/run_tests.py tests/ops -k scan       every other argument goes to pytest, which then runs alone
 
 The whole default set runs in one process per core, up to four; with arguments, and for the integration tests, in one.
 
@@ -17,29 +17,35 @@ if sys.version_info < (3, 10):  # noqa: UP036
 import argparse
 import os
 
-from _environment import add_options, guarded, prepare, say
-
-__all__ = ["main"]
+from _venv import add_options, guarded, prepare, say
 
 MOST_PROCESSES = 4  # each takes up to 3 GB
+CHECKS = {"Lint": ("ruff", "check", "."), "Types": ("mypy",)}
+"""Modules that run before the whole default set, with their arguments; settings are in ``pyproject.toml``."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Set up with the extras that the tests need, then run pytest; returns its exit status."""
+    """Set up with the extras that the tests need, then run everything; returns the first exit status that is not 0."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add_options(parser)
-    parser.add_argument(
-        "--integration", action="store_true", help="run the integration tests instead of the default set"
-    )
-    options, pytest_arguments = parser.parse_known_args(arguments)
-
+    parser.add_argument("--integration", action="store_true", help="the integration tests instead of the default set")
+    options, chosen = parser.parse_known_args(arguments)
     environment = prepare(options, extras=("dev", "onnx") if options.integration else ("dev",))
-    whole = not pytest_arguments
-    chosen = ["-m", "integration"] if options.integration else in_parallel() if whole else []
-    say("Running the integration tests:" if options.integration else "Running the default tests:")
-    return environment.run("-m", "pytest", *chosen, *pytest_arguments)
+    steps = {"Tests": ("pytest", *chosen)}
+    if options.integration:
+        steps = {"Integration tests": ("pytest", "-m", "integration", *chosen)}
+    elif not chosen:
+        steps = {**CHECKS, "Tests": ("pytest", *in_parallel())}
+    results = {}
+    for name, step in steps.items():
+        say(f"{name}:")
+        results[name] = environment.run("-m", *step)
+    failed = [name for name, status in results.items() if status != 0]
+    if failed:
+        say(f"Failed: {', '.join(failed)}.")
+    return results[failed[0]] if failed else 0
 
 
 def in_parallel() -> list[str]:

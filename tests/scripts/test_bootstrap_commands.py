@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import run_tests
 
 CONFIG = "bundles/mamba_mis/configs/train.yaml"
 
@@ -57,7 +58,28 @@ def test_run_tests_hands_its_arguments_on(
     commands = shown(start(repository_root, "run_tests.py", "--dry-run", "--venv", venv, pip_option, *arguments))
     install = f"--editable '.[{extras}]' --constraint constraints.txt --index-url=http://index"
     assert install in commands[1].replace('"', "'")
-    assert commands[-1] == pytest_command
+    assert commands[2:] == [pytest_command]
+
+
+def test_lint_and_types_run_before_the_whole_default_set(repository_root: Path, tmp_path: Path) -> None:
+    commands = shown(start(repository_root, "run_tests.py", "--dry-run", "--venv", str(tmp_path / "venv")))
+    assert commands[2:4] == ["-m ruff check .", "-m mypy"]
+    assert commands[4].startswith("-m pytest")
+
+
+def test_a_failing_step_is_named_and_the_others_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran: list[str] = []
+
+    class Stub:
+        def run(self, *arguments: str) -> int:
+            ran.append(arguments[1])
+            return {"mypy": 3}.get(arguments[1], 0)
+
+    monkeypatch.setattr(run_tests, "prepare", lambda options, extras: Stub())
+    assert run_tests.main([]) == 3
+    assert ran == ["ruff", "mypy", "pytest"] and "Failed: Types." in capsys.readouterr().out
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot bind a process to cores")
@@ -95,7 +117,7 @@ def test_a_folder_in_use_is_one_clear_line(repository_root: Path, tmp_path: Path
     assert (tmp_path / "precious.txt").exists()
 
 
-def test_a_pip_that_finds_nothing_is_explained_and_the_next_start_builds_again(
+def test_a_pip_that_finds_nothing_is_explained_and_the_next_start_asks_it_again(
     repository_root: Path, tmp_path: Path
 ) -> None:
     venv = tmp_path / "venv"
@@ -105,7 +127,7 @@ def test_a_pip_that_finds_nothing_is_explained_and_the_next_start_builds_again(
     assert "--pip-option=--proxy" in done.stderr
     assert "Traceback" not in done.stderr.rpartition("[medssm-monai] ERROR")[2]
     again = start(repository_root, "quickstart.py", *arguments, "--dry-run")
-    assert "rebuild (it was left half-built)" in again.stdout
+    assert "it is complete" not in again.stdout and "-m pip install --editable ." in again.stdout
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the CI script is for bash")

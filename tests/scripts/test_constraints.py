@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from _stamp import STAMP_NAME
+import yaml
+from _venv import NOTE
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -56,13 +57,20 @@ def test_every_pin_is_exact_and_every_dependency_has_one_that_fits(repository_ro
         assert version in wanted.specifier, f"{wanted} does not allow the pinned {version}"
 
 
+def test_the_hooks_run_the_pinned_ruff(repository_root: Path) -> None:
+    config = yaml.safe_load((repository_root / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    revisions = {repo["repo"].rpartition("/")[2]: repo["rev"] for repo in config["repos"]}
+    assert revisions["ruff-pre-commit"] == f"v{pinned_version(pins(repository_root, '3.11')['ruff'])}"
+    assert all(revision[:1] == "v" and revision[1:2].isdigit() for revision in revisions.values())  # none floats
+
+
 def test_numpy_is_old_enough_for_python_3_10(repository_root: Path) -> None:
     assert pinned_version(pins(repository_root, "3.10")["numpy"]) < Version("2.3")
     assert pinned_version(pins(repository_root, "3.11")["numpy"]) >= Version("2.3")
 
 
 @pytest.mark.skipif(
-    sys.version_info[:2] != TESTED_PYTHON or not (Path(sys.prefix) / STAMP_NAME).is_file(),
+    sys.version_info[:2] != TESTED_PYTHON or not (Path(sys.prefix) / NOTE).is_file(),
     reason="only in an environment that the scripts made with Python 3.11, where the pins must be what is installed",
 )
 def test_what_runs_here_is_the_tested_set(repository_root: Path) -> None:

@@ -15,15 +15,12 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-# Written in pieces, so that this file does not contain what it looks for.
-MACHINE_PATHS = re.compile(
-    r"(?<![\w.~}-])/(?:" + "|".join(["work", "root", "opt/dev", "opt/pypi", "opt/wheels"]) + r")/"
-)
-TEMPORARY = re.compile(r"(?<![\w.~}-])/" + "tmp/")
-HOSTS = re.compile(
-    "|".join([r"pypi\." + "org", "python" + r"hosted\.org", r"deb\." + r"debian\.org", "npm" + r"js\.org"])
-)
-PRIVATE_NOTES = re.compile("shared/" + "(?:design|papers|tools|hooks)")
+ROOT = Path(__file__).resolve().parents[2]
+# Folders that differ from machine to machine; a single letter (``/home/u/``) is an example of one.
+ABSOLUTE = re.compile(r"(?<![\w.~}-])/(?:root|work|opt|mnt|media|srv|(?:home|Users)/\w{2,})/")
+HERE = re.compile("|".join(re.escape(f"{folder}/") for folder in {str(ROOT), str(Path.home())} if folder != "/"))
+TEMPORARY = re.compile(r"(?<![\w.~}-])/(?:var/)?tmp/")
+HOSTS = re.compile(r"\b(?:\w+\.)*(?:pypi|pythonhosted|debian|ubuntu|npmjs|anaconda|conda)\.(?:org|com|io)\b")
 LARGEST_BYTES = 25 * 2**20
 
 NEWER_THAN_3_10 = {
@@ -45,8 +42,8 @@ def text_of(path: Path) -> str | None:
 
 @pytest.mark.parametrize(
     ("pattern", "also_in_tests"),
-    [(MACHINE_PATHS, True), (HOSTS, True), (PRIVATE_NOTES, True), (TEMPORARY, False)],
-    ids=["machine paths", "registry hosts", "private notes", "temporary folder"],
+    [(ABSOLUTE, True), (HERE, True), (HOSTS, True), (TEMPORARY, False)],
+    ids=["absolute paths", "this checkout and home", "registry hosts", "temporary folder"],
 )
 def test_no_file_names_the_machine_it_was_made_on(
     repository_root: Path, tracked_files: list[Path], pattern: re.Pattern[str], also_in_tests: bool
@@ -60,6 +57,26 @@ def test_no_file_names_the_machine_it_was_made_on(
             if found := pattern.search(line):
                 offenders.append(f"{name}:{number}: {found.group()}")
     assert not offenders, "\n".join(offenders)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        (ABSOLUTE, "see /" + "home/somebody/data"),
+        (ABSOLUTE, "'/" + "opt/images/x.png'"),
+        (HERE, f"open('{ROOT}/README.md')"),
+        (HOSTS, "https://" + "pypi." + "org/simple"),
+        (HOSTS, "files." + "pythonhosted." + "org"),
+        (TEMPORARY, "cd /" + "tmp/x"),
+    ],
+)
+def test_the_patterns_find_what_they_are_for(pattern: re.Pattern[str], text: str) -> None:
+    assert pattern.search(text)
+
+
+@pytest.mark.parametrize("text", ["/path/to/your/images", "bundles/x/work/y", "../opt/x", "conda-forge", "/home/u/x"])
+def test_the_patterns_leave_examples_alone(text: str) -> None:
+    assert not any(pattern.search(text) for pattern in (ABSOLUTE, HERE, HOSTS, TEMPORARY))
 
 
 def test_no_large_file(repository_root: Path, tracked_files: list[Path]) -> None:

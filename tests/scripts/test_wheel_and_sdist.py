@@ -46,7 +46,7 @@ def test_the_wheel_holds_the_whole_package_and_nothing_else(
         metadata = archive.read("medssm_monai-0.1.0.dist-info/METADATA").decode()
     relative = {path.relative_to(repository_root).as_posix() for path in tracked_files}
     modules = {name for name in relative if name.startswith("medssm_monai/") and name.endswith(".py")}
-    assert modules <= names
+    assert modules | {"medssm_monai/py.typed"} <= names
     assert {name.split("/")[0] for name in names} == {"medssm_monai", "medssm_monai-0.1.0.dist-info"}
     assert "medssm_monai-0.1.0.dist-info/licenses/LICENSE" in names
     assert "License-Expression: Apache-2.0" in metadata

@@ -57,8 +57,8 @@ def find_npz(root: Path, subset: str | None) -> Path:
         raise DatalistError(f"{root} holds {names_found}; say which one with subset, for example subset='breast'.")
     if not fitting:
         raise DatalistError(
-            f"{root} holds no file of {subset!r}, only {names_found or 'no .npz files'}; put {base}.npz there (see "
-            "scripts/prepare_data.py) or choose another subset."
+            f"{root} holds no file of {subset!r}, only {names_found or 'no .npz files'}; put {base}.npz there ("
+            "python -m medssm_monai.experiments.prepare_data) or choose another subset."
         )
     raise DatalistError(f"{root}: {[path.name for path in fitting]} fit {subset!r}; give the full name without suffix.")
 

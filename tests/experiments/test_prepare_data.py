@@ -1,4 +1,4 @@
-"""prepare_data.py against a server on this machine: resumed, checked, offline, and never connecting unasked."""
+"""Data sets against a server on this machine: resumed, checked, offline, and never connecting unasked."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from medssm_monai.data.datalists.medmnist_facts import MEDMNIST, MedMNISTFacts
+from medssm_monai.experiments import download, prepare_data
+from medssm_monai.experiments.data_sets import DATA_SETS, DataSet
 from tests.data.class_builders import save_classes, save_isic, save_npz
-
-prepare_data = pytest.importorskip("prepare_data")
-import _download  # noqa: E402
-from _data_sets import DATA_SETS, DataSet  # noqa: E402
 
 
 class Server(ThreadingHTTPServer):
@@ -96,7 +94,7 @@ def md5_of(content: bytes) -> str:
 def test_a_broken_download_goes_on_where_it_stopped(tmp_path, serve, ranges):
     content = bytes(range(256)) * 400
     server = serve(content, ranges, cut=2)
-    path = _download.fetch(server.url, tmp_path / "set" / "x.npz", md5_of(content), wait=0)
+    path = download.fetch(server.url, tmp_path / "set" / "x.npz", md5_of(content), wait=0)
     assert path.read_bytes() == content
     half = len(content) // 2
     assert server.asked == [None, f"bytes={half}-", f"bytes={half + half // 2 if ranges else half}-"]
@@ -107,29 +105,29 @@ def test_what_an_earlier_run_left_is_used(tmp_path, serve):
     content = bytes(range(256)) * 400
     (tmp_path / "x.npz.part").write_bytes(content[:1000])
     server = serve(content)
-    assert _download.fetch(server.url, tmp_path / "x.npz", md5_of(content)).read_bytes() == content
+    assert download.fetch(server.url, tmp_path / "x.npz", md5_of(content)).read_bytes() == content
     assert server.asked == ["bytes=1000-"]
-    _download.fetch(server.url, tmp_path / "x.npz", md5_of(content))
+    download.fetch(server.url, tmp_path / "x.npz", md5_of(content))
     assert len(server.asked) == 1  # there and right: no connection
 
 
 def test_a_part_that_is_whole_already_is_only_checked(tmp_path, serve):
     content = b"whole" * 100
     (tmp_path / "x.npz.part").write_bytes(content)
-    assert _download.fetch(serve(content).url, tmp_path / "x.npz", md5_of(content)).read_bytes() == content
+    assert download.fetch(serve(content).url, tmp_path / "x.npz", md5_of(content)).read_bytes() == content
 
 
 def test_a_wrong_checksum_leaves_nothing(tmp_path, serve):
-    with pytest.raises(_download.FetchError, match="MD5"):
-        _download.fetch(serve(b"changed").url, tmp_path / "x.npz", md5_of(b"official"))
+    with pytest.raises(download.FetchError, match="MD5"):
+        download.fetch(serve(b"changed").url, tmp_path / "x.npz", md5_of(b"official"))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_wrong_file_in_place_is_not_overwritten(tmp_path, serve):
     (tmp_path / "x.npz").write_bytes(b"mine")
     server = serve(b"official")
-    with pytest.raises(_download.FetchError, match="move it away"):
-        _download.fetch(server.url, tmp_path / "x.npz", md5_of(b"official"))
+    with pytest.raises(download.FetchError, match="move it away"):
+        download.fetch(server.url, tmp_path / "x.npz", md5_of(b"official"))
     assert (tmp_path / "x.npz").read_bytes() == b"mine"
     assert not server.asked
 
@@ -137,8 +135,8 @@ def test_a_wrong_file_in_place_is_not_overwritten(tmp_path, serve):
 @pytest.mark.parametrize(("status", "tries"), [(404, 1), (503, 3)])
 def test_errors_of_the_server(tmp_path, serve, status, tries):
     server = serve(b"", status=status)
-    with pytest.raises(_download.FetchError, match=str(status)):
-        _download.fetch(server.url, tmp_path / "x.npz", "0" * 32, tries=3, wait=0)
+    with pytest.raises(download.FetchError, match=str(status)):
+        download.fetch(server.url, tmp_path / "x.npz", "0" * 32, tries=3, wait=0)
     assert len(server.asked) == tries
 
 
@@ -148,7 +146,7 @@ def test_the_proxy_of_the_environment_is_used(tmp_path, serve, monkeypatch):
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.server_port}")
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
-    _download.fetch("http://data.invalid/x.npz", tmp_path / "x.npz", md5_of(content), tries=1)
+    download.fetch("http://data.invalid/x.npz", tmp_path / "x.npz", md5_of(content), tries=1)
     assert proxy.asked == [None]
 
 

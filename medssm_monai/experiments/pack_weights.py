@@ -1,10 +1,12 @@
-"""Packs a checkpoint to ship with a bundle: half precision, with its settings beside it, within the size that a
+"""Pack a checkpoint to ship with a bundle: half precision, with its settings beside it, within the size that a
 repository takes.
 
-    python scripts/pack_weights.py eval/models/model.pt bundles/medspectralnet/models/model.pt
+    python -m medssm_monai.experiments.pack_weights eval/models/model.pt bundles/medspectralnet/models/model.pt
 
 Networks load the file as any other: PyTorch casts each tensor to the parameter's own precision. Evaluate the packed
 file, not only the one it came from, and write that figure on the model card.
+
+Exit status: 0, 1 when the packed file would be too large, 2 when the checkpoint cannot be packed.
 """
 
 from __future__ import annotations
@@ -14,14 +16,12 @@ import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import torch
 
-import torch  # noqa: E402
-
-from medssm_monai.bundle import write_model_settings  # noqa: E402
-from medssm_monai.bundle.checkpoint import read_weights  # noqa: E402
-from medssm_monai.bundle.settings import WEIGHTS_SHA256, saved_settings  # noqa: E402
-from medssm_monai.utils import file_sha256
+from ..bundle import read_weights, write_model_settings
+from ..bundle.settings import WEIGHTS_SHA256, saved_settings
+from ..utils import file_sha256
+from ..utils.text_files import printable
 
 __all__ = ["LIMIT", "halved", "main"]
 
@@ -44,16 +44,25 @@ def halved(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns 1 when the packed file would be too large."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m medssm_monai.experiments.pack_weights",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("source", type=Path, help="model.pt of a training, with model.json beside it")
     parser.add_argument("target", type=Path, help="file to write, with its settings beside it")
     options = parser.parse_args(arguments)
     settings = options.source.with_suffix(".json")
     if not settings.is_file():
         parser.error(f"{settings} is missing: weights without their settings are not to be shipped")
-    options.target.parent.mkdir(parents=True, exist_ok=True)
-    part = options.target.with_suffix(".part")
-    torch.save(halved(read_weights(options.source)), part)
+    try:
+        packed = halved(read_weights(options.source))
+        options.target.parent.mkdir(parents=True, exist_ok=True)
+        part = options.target.with_suffix(".part")  # torch names the archive inside by this stem: the same bytes always
+        torch.save(packed, part)
+    except (OSError, ValueError) as error:
+        print(printable(f"{type(error).__name__}: {error}"), file=sys.stderr)
+        return 2
     size = part.stat().st_size
     if size > LIMIT:
         part.unlink()

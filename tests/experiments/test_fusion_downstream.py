@@ -1,4 +1,5 @@
-"""``scripts/fusion_downstream.py``: labels that need both sources, one command to the table; runs are stood in for."""
+"""``medssm_monai.experiments.fusion_downstream``: labels that need both sources, one command to the table; runs are
+stood in for."""
 
 from __future__ import annotations
 
@@ -8,14 +9,14 @@ import json
 import subprocess
 from pathlib import Path
 
-import ablate
-import fusion_downstream
 import numpy as np
 import pytest
 import yaml
-from _downstream_data import CLASSES, SOURCES, write_pairs
 from monai.transforms import LoadImage
 from PIL import Image
+
+from medssm_monai.experiments import ablate, fusion_downstream
+from medssm_monai.experiments.downstream_data import CLASSES, SOURCES, write_pairs
 
 
 @pytest.mark.parametrize(("dims", "size"), [(2, 64), (3, 32)])
@@ -64,18 +65,20 @@ def runs(monkeypatch):
 SMALL = ["--size", "24", "--counts", "8", "4", "4", "--epochs", "1", "--fusion_epochs", "1"]
 
 
-def test_one_command_makes_one_table(tmp_path, runs, capsys):
+def test_one_command_makes_one_table(tmp_path, runs, caplog, capsys):
+    caplog.set_level("INFO")
     words = [*SMALL, "--output_dir", str(tmp_path)]
     assert fusion_downstream.main(words) == 0
     assert [step for step, _ in runs] == ["training", *["inferring"] * 3, *["training", "evaluating"] * 3]
     with open(tmp_path / "classification" / "ablations.csv") as stream:
         assert [row["name"] for row in csv.DictReader(stream)] == ["source A", "source B", "fused"]
-    assert "not real" in capsys.readouterr().out
+    assert "not real" in caplog.text
     fused = tmp_path / "classes" / "generated_fused" / "test"  # reports and MLflow call the data by this name
     assert sorted(path.name for path in fused.iterdir()) == sorted(CLASSES)
     runs.clear()
     assert fusion_downstream.main(words) == 0 and runs == []  # all done before
     assert fusion_downstream.main([*words, "--seed", "1"]) == 2
+    assert "made with other options" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [["--size", "30"], ["--counts", "8", "1", "4"], ["--fusion_ckpt", "nowhere.pt"]])

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 
-import pack_weights
 import pytest
 import torch
 from torch import nn
+
+from medssm_monai.experiments import pack_weights
 
 
 @pytest.fixture
@@ -40,6 +41,16 @@ def test_values_beyond_half_precision_are_named(trained):
         trained[1].running_var[0] = 1e5
     with pytest.raises(ValueError, match=r"1\.running_var.*half precision cannot hold"):
         pack_weights.halved(trained.state_dict())
+
+
+def test_what_cannot_be_packed_is_one_line_and_leaves_nothing(trained, tmp_path, capsys):
+    with torch.no_grad():
+        trained[1].running_var[0] = 1e5
+    torch.save(trained.state_dict(), tmp_path / "model.pt")
+    assert pack_weights.main([str(tmp_path / "model.pt"), str(tmp_path / "packed.pt")]) == 2
+    error = capsys.readouterr().err
+    assert "running_var" in error and "Traceback" not in error and error.count("\n") == 1
+    assert not list(tmp_path.glob("packed*"))
 
 
 def test_too_large_a_file_and_missing_settings_write_nothing(trained, tmp_path, monkeypatch, capsys):

@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 from PIL import Image
 
-from medssm_monai.data.demo.fusion import render_pair
+from ..data.demo.fusion import render_pair
 
 PARTS = ("training", "validation", "test")
 SOURCES = ("source_a", "source_b")

@@ -1,14 +1,15 @@
-"""Checks public data sets, and fetches or unpacks them when asked to.
+"""Check public data sets, and fetch or unpack them when asked to.
 
-    python scripts/prepare_data.py --list
-    python scripts/prepare_data.py breastmnist pneumoniamnist --output_dir data            # says what is there
-    python scripts/prepare_data.py breastmnist --output_dir data --fetch                   # over the network
-    python scripts/prepare_data.py isic2019 --output_dir data/isic2019 --from-dir ~/Downloads   # without network
+    python -m medssm_monai.experiments.prepare_data --list
+    python -m medssm_monai.experiments.prepare_data breastmnist pneumoniamnist --output_dir data    # what is there?
+    python -m medssm_monai.experiments.prepare_data breastmnist --output_dir data --fetch           # over the network
+    python -m medssm_monai.experiments.prepare_data isic2019 --output_dir data/isic2019 --from-dir ~/Downloads
 
 Without ``--fetch`` or ``--from-dir`` nothing is written and no connection is made. ``--fetch`` continues a broken
-download, honours ``https_proxy`` and ``no_proxy``, and keeps a file only when its MD5 is the published one. Sets that
-ask for an account or a form are taken from a folder of files that you have fetched by browser. The exit status is 0
-when every set named is complete and readable.
+download, honors ``https_proxy`` and ``no_proxy``, and keeps a file only when its MD5 is the published one. Sets that
+ask for an account or a form are taken from a folder of files that you have fetched by browser.
+
+Exit status: 0 when every set named is complete and readable, 1 when one is not, 2 for a wrong command line.
 """
 
 from __future__ import annotations
@@ -20,20 +21,19 @@ import sys
 import uuid
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from monai.apps.utils import check_hash, extractall
 
-from _data_sets import DATA_SETS, DataSet  # noqa: E402
-from _download import FetchError, fetch  # noqa: E402
-from monai.apps.utils import check_hash, extractall  # noqa: E402
+from ..utils.text_files import printable
+from .data_sets import DATA_SETS, DataSet
+from .download import FetchError, fetch
 
 __all__ = ["main"]
 
 
-def list_sets() -> None:
-    """Print every known set, one line each."""
-    for data_set in DATA_SETS.values():
-        how = "--fetch" if data_set.files else "--from-dir"
-        print(f"{data_set.name:20} {how:10} {data_set.licence:14} {data_set.source}")
+def describe(data_set: DataSet) -> str:
+    """One line: name, how it is taken, license and source."""
+    how = "--fetch" if data_set.files else "--from-dir"
+    return f"{data_set.name:20} {how:10} {data_set.license:14} {data_set.source}"
 
 
 def _place(source: Path, target: Path) -> None:
@@ -71,8 +71,8 @@ def take_from(data_set: DataSet, offline: Path, output_dir: Path) -> None:
     """
     wanted = data_set.entries or {name: (name,) for name in data_set.files}
     missing = [name for name in wanted if not (output_dir / name).exists()]
-    found = {name: _find(offline, wanted[name]) for name in missing}
-    lacking = [name for name, path in found.items() if path is None]
+    found = {name: path for name in missing if (path := _find(offline, wanted[name])) is not None}
+    lacking = [name for name in missing if name not in found]
     if lacking:
         raise FetchError(f"{offline} lacks {', '.join(lacking)} (or the .zip of it). Get them: {data_set.source}")
     for name, (_, md5) in data_set.files.items():
@@ -101,7 +101,11 @@ def check(data_set: DataSet, output_dir: Path) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Prepare or check the named sets; returns 0 when all are complete."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m medssm_monai.experiments.prepare_data",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help="sets to prepare or check; see --list")
     parser.add_argument("--list", action="store_true", help="list the known sets and where they come from")
     parser.add_argument("--output_dir", type=Path, help="folder the sets lie in, or are put into")
@@ -111,7 +115,7 @@ def main(arguments: list[str] | None = None) -> int:
     how.add_argument("--from-dir", type=Path, help="take what is missing from this folder; no network")
     options = parser.parse_args(arguments)
     if options.list:
-        list_sets()
+        print("\n".join(map(describe, DATA_SETS.values())))
         return 0
     if not options.names or options.output_dir is None:
         parser.error("name at least one set and --output_dir, or use --list")
@@ -119,24 +123,26 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown:
         parser.error(f"unknown data sets {', '.join(unknown)}; --list shows the known ones")
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    return max([prepare(DATA_SETS[name], options) for name in options.names])
+    status = 0
+    for name in options.names:
+        try:
+            print(f"{name}: ready, {prepare(DATA_SETS[name], options)}")
+        except (FetchError, ValueError, OSError) as error:
+            print(printable(f"{name}: NOT ready: {error}"), file=sys.stderr)
+            status = 1
+    return status
 
 
-def prepare(data_set: DataSet, options: argparse.Namespace) -> int:
-    """Fetch or unpack what is missing if asked to, then check; prints one line and returns 0 or 1."""
-    try:
-        if options.fetch and data_set.entries:
-            raise FetchError(f"cannot be fetched without a browser: {data_set.source}; then use --from-dir")
-        if options.fetch:
-            for name, (url, md5) in data_set.files.items():
-                fetch(url, options.output_dir / name, md5)
-        elif options.from_dir is not None:
-            take_from(data_set, options.from_dir.expanduser(), options.output_dir)
-        print(f"{data_set.name}: ready, {check(data_set, options.output_dir)}")
-        return 0
-    except (FetchError, ValueError, OSError) as error:
-        print(f"{data_set.name}: NOT ready: {error}", file=sys.stderr)
-        return 1
+def prepare(data_set: DataSet, options: argparse.Namespace) -> str:
+    """Fetch or unpack what is missing if asked to; returns what :func:`check` finds, and raises as it does."""
+    if options.fetch and data_set.entries:
+        raise FetchError(f"cannot be fetched without a browser: {data_set.source}; then use --from-dir")
+    if options.fetch:
+        for name, (url, md5) in data_set.files.items():
+            fetch(url, options.output_dir / name, md5)
+    elif options.from_dir is not None:
+        take_from(data_set, options.from_dir.expanduser(), options.output_dir)
+    return check(data_set, options.output_dir)
 
 
 if __name__ == "__main__":

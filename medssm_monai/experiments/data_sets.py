@@ -1,4 +1,4 @@
-"""The public data sets that ``prepare_data.py`` knows: where they come from, which files, and how they are checked."""
+"""The public data sets that :mod:`.prepare_data` knows: where they come from, which files, and how they are checked."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from medssm_monai.data import classification_datalists, segmentation_datalists
-from medssm_monai.data.datalists.medmnist_facts import MEDMNIST
+from ..data import classification_datalists, segmentation_datalists
+from ..data.datalists.medmnist_facts import MEDMNIST
 
 __all__ = ["DATA_SETS", "DataSet"]
 
@@ -22,7 +22,7 @@ class DataSet:
     Attributes:
         name: name on the command line.
         source: where a person finds it, with what that asks for (account, terms).
-        licence: as its authors state it.
+        license: as its authors state it.
         check: reads the prepared folder and raises on anything wrong.
         files: file name to (URL, MD5), for sets that can be fetched without an account.
         entries: target name to the names it may have in an offline folder (each also as ``<name>.zip``), for the rest.
@@ -30,7 +30,7 @@ class DataSet:
 
     name: str
     source: str
-    licence: str
+    license: str
     check: Callable[[Path], Mapping[str, list]]
     files: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     entries: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -1,3 +1,5 @@
+"""The floor of a classification, as a command."""
+
 from __future__ import annotations
 
 import re
@@ -7,8 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from medssm_monai.experiments import pixel_baseline
 
-def test_bright_and_dark_images_are_told_apart_and_noise_is_not(repository_root: Path, tmp_path: Path) -> None:
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_bright_and_dark_images_are_told_apart_and_noise_is_not(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     arrays = {}
     for part, count in (("train", 60), ("val", 30), ("test", 40)):
@@ -21,10 +27,17 @@ def test_bright_and_dark_images_are_told_apart_and_noise_is_not(repository_root:
     np.savez(tmp_path / "noise.npz", **arrays)
 
     def accuracy(name: str) -> float:
-        command = [sys.executable, "scripts/pixel_baseline.py", "--dataset_dir", str(tmp_path / name), "--size", "8"]
-        done = subprocess.run(command, cwd=repository_root, capture_output=True, text=True, timeout=300)
+        command = [sys.executable, "-m", "medssm_monai.experiments.pixel_baseline", "--size", "8"]
+        command += ["--dataset_dir", str(tmp_path / name)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
         return float(re.search(r"^accuracy +([0-9.]+)", done.stdout, re.MULTILINE).group(1))
 
     assert accuracy("shades.npz") == 1.0
     assert accuracy("noise.npz") < 0.8
+
+
+def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path, capsys) -> None:
+    assert pixel_baseline.main(["--dataset_dir", str(tmp_path / "nowhere")]) == 2
+    shown = capsys.readouterr()
+    assert "nowhere" in shown.err and "Traceback" not in shown.err and not shown.out

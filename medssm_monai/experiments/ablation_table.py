@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from _ablation_plan import Plan
+from .ablation_plan import Plan
 
 __all__ = ["COLUMNS", "markdown", "write_csv"]
 

@@ -1,18 +1,21 @@
-"""Runs a bundle's ablations, one training and one evaluation per row, and writes one table (CSV and Markdown).
+"""Run a bundle's ablations, one training and one evaluation per row, and write one table (CSV and Markdown).
 
-    python scripts/ablate.py bundles/medconvmamba                                  # on the synthetic demo set
-    python scripts/ablate.py bundles/medconvmamba --overlay pneumoniamnist.yaml -- --dataset_dir FOLDER --max_epochs 10
-    python scripts/ablate.py bundles/medconvmamba --rows "depth 3" "scan identity" --output_dir FOLDER
+    python -m medssm_monai.experiments.ablate bundles/medconvmamba                     # on the synthetic demo set
+    python -m medssm_monai.experiments.ablate bundles/medconvmamba --overlay pneumoniamnist.yaml -- --dataset_dir FOLDER
+    python -m medssm_monai.experiments.ablate bundles/medconvmamba --rows "depth 3" "scan identity" --output_dir FOLDER
 
 The rows are in ``configs/ablations.yaml`` of the bundle; words after the two dashes override settings of all rows.
 Start the same command again to go on: a row that is complete and whose settings are unchanged is not repeated. A row
 that fails is reported in the table, and the others run all the same.
+
+Exit status: 0, 1 when a row failed, 2 when nothing could be run.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import shlex
 import subprocess
@@ -22,16 +25,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+import yaml
+from monai.bundle import ConfigParser
 
-import yaml  # noqa: E402
-from _ablation_plan import Plan, PlanError, Row, read_plan  # noqa: E402
-from _ablation_table import markdown, write_csv  # noqa: E402
-from _environment import DEFAULTS, say  # noqa: E402
-from monai.bundle import ConfigParser  # noqa: E402
+from ..networks.complexity import count_complexity
+from ..utils import replace_file
+from .ablation_plan import Plan, PlanError, Row, read_plan
+from .ablation_table import markdown, write_csv
 
-from medssm_monai.networks.complexity import count_complexity  # noqa: E402
+__all__ = ["RowError", "main", "run_program"]
+
+logger = logging.getLogger(__name__)
+COMMAND = "python -m medssm_monai.experiments.ablate"
+PACKAGE_HOME = Path(__file__).resolve().parents[2]
+VARIABLES = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # MLflow sends usage data otherwise
+    "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait for one another by spinning crawl on a machine that is not idle
+}
+"""Of the programs started, where the user has not set them."""
 
 
 class RowError(RuntimeError):
@@ -41,13 +52,13 @@ class RowError(RuntimeError):
 def run_row(plan: Plan, row: Row, folder: Path) -> dict[str, Any]:
     """Train and evaluate a row unless it was done before; its record is kept in ``folder/row.json``."""
     file = folder / "row.json"
-    record = {"name": row.name, "fingerprint": plan.fingerprint(row), "status": "started"}
+    record: dict[str, Any] = {"name": row.name, "fingerprint": plan.fingerprint(row), "status": "started"}
     if file.is_file():
         before = json.loads(file.read_text(encoding="utf8"))
         if before["fingerprint"] == record["fingerprint"]:
             record = before
         else:
-            say(f"{row.name}: its settings changed since it ran, so it runs again")
+            logger.info("%s: its settings changed since it ran, so it runs again", row.name)
     summary = folder / "evaluating" / "summary.json"
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -57,7 +68,7 @@ def run_row(plan: Plan, row: Row, folder: Path) -> dict[str, Any]:
             record["training_seconds"] = time.perf_counter() - start
             keep(record, file)  # a failing evaluation does not cost the training
         if record["status"] == "done" and summary.is_file():
-            say(f"{row.name}: done before")
+            logger.info("%s: done before", row.name)
         else:
             record |= cost(plan.configs(row, str(folder / "training.yaml")))
             run_bundle(plan, row, folder, "evaluating")
@@ -73,9 +84,8 @@ def run_row(plan: Plan, row: Row, folder: Path) -> dict[str, Any]:
 
 def keep(record: Mapping[str, Any], file: Path) -> None:
     """Write a record, whole or not at all."""
-    draft = file.with_suffix(".part")
-    draft.write_text(json.dumps(record, indent=2), encoding="utf8")
-    os.replace(draft, file)
+    with replace_file(file) as part:
+        part.write_text(json.dumps(record, indent=2), encoding="utf8")
 
 
 def run_bundle(plan: Plan, row: Row, folder: Path, step: str) -> None:
@@ -96,7 +106,7 @@ def run_bundle(plan: Plan, row: Row, folder: Path, step: str) -> None:
     overlay = folder / f"{step}.yaml"
     overlay.write_text(yaml.safe_dump({**overrides, **places}, sort_keys=False), encoding="utf8")
     files = plan.configs(row, *(() if training else ("evaluate.yaml",)), str(overlay))
-    say(f"{row.name}: {step} (output in {folder / f'{step}.log'})")
+    logger.info("%s: %s (output in %s)", row.name, step, folder / f"{step}.log")
     run_program(step, files, folder)
 
 
@@ -107,14 +117,14 @@ def run_program(step: str, files: list[str], folder: Path) -> None:
         RowError: it failed; the message is the last line of its log.
     """
     log = folder / f"{step}.log"
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [str(PACKAGE_HOME), *filter(None, [os.environ.get("PYTHONPATH")])]
     with log.open("w", encoding="utf8") as stream:
         status = subprocess.run(
             [sys.executable, "-m", "monai.bundle", "run", step, "--config_file", str(files)],
             stdout=stream,
             stderr=subprocess.STDOUT,
             cwd=folder,
-            env={**DEFAULTS, **os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            env={**VARIABLES, **os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         ).returncode
     if status:
         lines = [line.strip() for line in log.read_text(encoding="utf8", errors="replace").splitlines()]
@@ -148,7 +158,9 @@ def result(file: Path, metric: str) -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> int:
     """Run the rows; returns 1 when one failed."""
     given = sys.argv[1:] if arguments is None else arguments
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog=COMMAND, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("bundle", type=Path, help="folder of the bundle")
     parser.add_argument("--plan", type=Path, help="rows to run; default: configs/ablations.yaml of the bundle")
     parser.add_argument("--rows", nargs="+", metavar="NAME", help="only these rows")
@@ -156,6 +168,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output_dir", type=Path, help="default: eval/ablations of the bundle")
     cut = given.index("--") if "--" in given else len(given)
     options, words = parser.parse_args(given[:cut]), given[cut + 1 :]
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     bundle = options.bundle.resolve()
     output = (options.output_dir or bundle / "eval" / "ablations").resolve()
     try:
@@ -173,10 +186,10 @@ def main(arguments: list[str] | None = None) -> int:
     for row in chosen:
         records.append(run_row(plan, row, output / row.slug))
         write_csv(records, output / "ablations.csv")
-        text = markdown(records, plan, "python scripts/ablate.py " + shlex.join(given))
+        text = markdown(records, plan, f"{COMMAND} {shlex.join(given)}")
         (output / "ablations.md").write_text(text, encoding="utf8")
     print(text)
-    say(f"The table is in {output / 'ablations.csv'} and {output / 'ablations.md'}.")
+    logger.info("The table is in %s and %s.", output / "ablations.csv", output / "ablations.md")
     return int(any(record["status"] != "done" for record in records))
 
 

@@ -1,4 +1,4 @@
-"""``scripts/ablate.py``: plans, resuming, failing rows and the table; the bundle's runs are stood in for."""
+"""``medssm_monai.experiments.ablate``: plans, resuming, failing rows and the table; runs are stood in for."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
-import ablate
 import pytest
 import yaml
-from _ablation_plan import Plan, PlanError, Row, parse_words, read_plan
 
+from medssm_monai.experiments import ablate
+from medssm_monai.experiments.ablation_plan import Plan, PlanError, Row, parse_words, read_plan
 from medssm_monai.networks.nets import MedConvMamba
 
 ROOT = Path(__file__).resolve().parents[2]
