@@ -140,7 +140,7 @@ def draw_folds(
         raise DatalistError(
             f"{len(units)} {'groups' if groups else 'images'} cannot make {folds} folds; ask for fewer."
         )
-    if labels is not None and groups is None:
+    if class_names is not None and labels is not None and groups is None:
         rare = [f"{class_names[label]} ({count})" for label, count in Counter(labels).items() if count < folds]
         if rare:
             raise DatalistError(f"too few images for {folds} folds: {', '.join(rare)}; ask for fewer folds.")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -51,7 +52,7 @@ class _Tally(FlopCounterMode):
     def __init__(self) -> None:
         self.token_convolutions = 0
         aten = torch.ops.aten
-        formulas = {aten.convolution: self._convolution}
+        formulas: dict[Any, Callable[..., int]] = {aten.convolution: self._convolution}
         formulas[aten._scaled_dot_product_flash_attention_for_cpu] = self._attention
         super().__init__(display=False, custom_mapping=formulas)
 

@@ -49,7 +49,8 @@ def grad_cam(
     """
     x = images.as_tensor() if isinstance(images, MetaTensor) else images
     with evaluation_mode(network), _LayerProbe(network, layer, channel_dim) as probe:
-        maps = GradCAM(probe, layer).compute_map(x, class_idx=class_index)
+        cam = GradCAM(probe, layer)  # type: ignore[arg-type]  # takes a ModelWithHooks too
+        maps = cam.compute_map(x, class_idx=class_index)
     with torch.no_grad():
         return default_upsampler(x.shape[2:])(maps.detach())
 

@@ -111,13 +111,13 @@ def capture_scans(core: SelectiveCore) -> Iterator[list[ScanCoefficients]]:
         calls.append(_coefficients(core, sizes[-1], u, delta, b, c, delta_bias, order))
         return plain(u, delta, b, c, z=z, delta_bias=delta_bias, order=order)
 
-    core.scan = noting  # the scan is a method, which no hook reaches
+    core.scan = noting  # type: ignore[method-assign]  # the scan is a method, which no hook reaches
     try:
         yield calls
     finally:
         del core.scan
         if shadow is not None:
-            core.scan = shadow
+            core.scan = shadow  # type: ignore[method-assign]
         hook.remove()
 
 

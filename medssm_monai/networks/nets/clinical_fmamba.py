@@ -7,7 +7,7 @@ Fusion" (MICCAI MLMI 2025, arXiv 2508.03008); structure from the authors' public
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 import torch.nn as nn
@@ -25,6 +25,17 @@ DILATIONS = (1, 3, 5)
 STRIDE = 8
 DEFAULT_ORDERS = {2: "cross", 3: "tri_plane"}
 DECODER_DEPTH = {2: 3, 3: 0}
+
+
+class _PlainSettings(TypedDict):
+    dropout: float
+    d_state: int
+    expand: int
+    spatial_dims: int
+
+
+class _SweptSettings(_PlainSettings):
+    orders: str | Sequence[ScanOrder]
 
 
 class ClinicalFMamba(nn.Module):
@@ -83,8 +94,8 @@ class ClinicalFMamba(nn.Module):
         self.spatial_dims = spatial_dims
         conv = Conv[Conv.CONV, spatial_dims]
         dim, full = CHANNELS[-1], CHANNELS[0]
-        plain = {"dropout": dropout, "d_state": d_state, "expand": expand, "spatial_dims": spatial_dims}
-        swept = {**plain, "orders": DEFAULT_ORDERS[spatial_dims] if orders is None else orders}
+        plain: _PlainSettings = {"dropout": dropout, "d_state": d_state, "expand": expand, "spatial_dims": spatial_dims}
+        swept: _SweptSettings = {**plain, "orders": DEFAULT_ORDERS[spatial_dims] if orders is None else orders}
 
         self.stem = conv(1, full, 3, padding=1)
         self.encoder = nn.Sequential(

@@ -7,7 +7,7 @@ attention-based multi-scale feature fusion bridge and spectral gate" (2024); str
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 import torch.nn as nn
@@ -20,6 +20,12 @@ __all__ = ["MambaMIS", "mamba_mis_b", "mamba_mis_l", "mamba_mis_s"]
 
 BLOCKS = ("bsss", "conv", "vit")
 STRIDE = 32
+
+
+class _ScanSettings(TypedDict):
+    d_state: int
+    scan: str
+    discretization: str
 
 
 class MambaMIS(nn.Module):
@@ -83,7 +89,7 @@ class MambaMIS(nn.Module):
         img_size = ensure_tuple_rep(img_size, 2)
         _check_size(img_size, "img_size")
         dims = [base_dim * 2**i for i in range(4)]
-        scan_args = {"d_state": d_state, "scan": scan, "discretization": discretization}
+        scan_args: _ScanSettings = {"d_state": d_state, "scan": scan, "discretization": discretization}
 
         def stage(dim: int, depth: int, scale: int) -> nn.Sequential:
             if block == "conv":
