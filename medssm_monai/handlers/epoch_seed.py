@@ -50,7 +50,7 @@ class EpochSeed:
         entropy = [int(self.seed or 0) % MAX_SEED, engine.state.epoch, process_rank()]
         seeds = [int(word) for word in np.random.SeedSequence(entropy).generate_state(6)]
         torch.manual_seed(seeds[0])
-        np.random.seed(seeds[1])
+        np.random.seed(seeds[1])  # noqa: NPY002  # transforms of other libraries draw from it
         random.seed(seeds[2])
         set_rnd(getattr(engine.data_loader, "dataset", None), seeds[3])
         set_rnd(engine.prepare_batch, seeds[4])

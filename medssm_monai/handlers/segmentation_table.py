@@ -27,8 +27,9 @@ Load = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
 class SegmentationTable:
-    """Ignite handler for an evaluator of a segmentation without labels that saves its masks (``SaveImage2Dd``). For
-    each image, as it comes, a row of a table and a picture of the mask's outline on the image:
+    """Ignite handler for an evaluator of a segmentation without labels that saves its masks (``SaveImage2Dd``).
+
+    For each image, as it comes, a row of a table and a picture of the mask's outline on the image:
 
     * ``image``, ``mask``: their files, the image's from the data folder on;
     * ``area_pixels``; ``area_mm2`` where the file knows its spacing, else an empty cell (PNG, JPEG, TIFF, BMP);

@@ -221,7 +221,7 @@ class ClassificationMetric(CumulativeIterationMetric):
             raise ValueError("labels are needed to score a classification.")
         return [y_pred.float(), y]
 
-    def aggregate(self) -> float:  # type: ignore[override]
+    def aggregate(self) -> float:
         """The figure, in [0, 1]."""
         probabilities, labels = self.get_buffer()
         value = classification_metrics(probabilities, labels)[self.name]

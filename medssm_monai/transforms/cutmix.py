@@ -13,7 +13,7 @@ from monai.transforms import MapTransform, Randomizable, RandomizableTransform
 from monai.utils import convert_to_dst_type
 from torch.nn.functional import one_hot
 
-__all__ = ["AreaCutMix", "AreaCutMixD", "AreaCutMixd", "AreaCutMixDict"]
+__all__ = ["AreaCutMix", "AreaCutMixD", "AreaCutMixDict", "AreaCutMixd"]
 
 
 class AreaCutMix(RandomizableTransform):

@@ -18,10 +18,10 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def open_text(path: str | os.PathLike[str], mode: Literal["w", "a"] = "w") -> TextIO:
-    """Open a UTF-8 file for a table or a page; lines end as they are written.
+    r"""Open a UTF-8 file for a table or a page; lines end as they are written.
 
     A file name that is not UTF-8 (Latin-1 bytes of an old zip file, which Python holds as lone surrogates) is written
-    with backslashes, ``gr\\udcfcn.png``, instead of ending the run.
+    with backslashes, ``gr\udcfcn.png``, instead of ending the run.
     """
     return open(path, mode, newline="", encoding="utf-8", errors="backslashreplace")
 

@@ -159,7 +159,7 @@ def _auto(levels: np.ndarray, values: np.ndarray, lossy: bool) -> MaskFacts:
     count = 0 if lossy else int(faint.sum())
     return MaskFacts(
         mask,
-        tuple(int(round(float(level))) for level in label),
+        tuple(round(float(level)) for level in label),
         faint=count,
         faintest=int(gray[faint].max()) if count else 0,
     )

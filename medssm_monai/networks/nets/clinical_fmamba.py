@@ -7,6 +7,7 @@ Fusion" (MICCAI MLMI 2025, arXiv 2508.03008); structure from the authors' public
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, TypedDict
 
 import torch
@@ -110,7 +111,7 @@ class ClinicalFMamba(nn.Module):
         self.fuse = nn.Linear(dim, dim)
         self.refine = nn.Sequential(*(MambaBlock(dim, **plain) for _ in range(decoder_depth)), nn.LayerNorm(dim))
         widths = CHANNELS[::-1]
-        self.decoder = nn.Sequential(*(_upsample(spatial_dims, a, b) for a, b in zip(widths, widths[1:], strict=False)))
+        self.decoder = nn.Sequential(*(_upsample(spatial_dims, a, b) for a, b in pairwise(widths)))
         self.excite = CrossChannelExcitation(spatial_dims, full)
         self.dropout = nn.Dropout(dropout)
         self.head = conv(full, 1, 3, padding=1)
@@ -146,7 +147,7 @@ class ClinicalFMamba(nn.Module):
 
 
 def _by_source(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """``(2B, ...)`` to ``(B, ...)`` of source A and of B. (``chunk`` would tie an export to its batch size.)"""
+    """``(2B, ...)`` to ``(B, ...)`` of source A and of B; ``chunk`` would tie an export to its batch size."""
     return x.unflatten(0, (2, -1)).unbind()
 
 

@@ -7,6 +7,7 @@ attention-based multi-scale feature fusion bridge and spectral gate" (2024); str
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, TypedDict
 
 import torch
@@ -107,9 +108,7 @@ class MambaMIS(nn.Module):
         self.bridge = MultiScaleFusionBridge(dims, attention_bridge, fusion_bridge, **scan_args)
         out_dims, scales = [*reversed(dims), base_dim // 2], (32, 16, 8, 4, 1)
         self.decoder = nn.ModuleList(stage(d, n, s) for d, n, s in zip(out_dims, decoder_depths, scales, strict=True))
-        self.expand = nn.ModuleList(
-            PatchExpand(a, b, 4 if b == out_dims[-1] else 2) for a, b in zip(out_dims, out_dims[1:], strict=False)
-        )
+        self.expand = nn.ModuleList(PatchExpand(a, b, 4 if b == out_dims[-1] else 2) for a, b in pairwise(out_dims))
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Conv2d(out_dims[-1], out_channels, 1)
 
