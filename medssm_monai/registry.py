@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch.nn as nn
 from monai.networks.layers import Norm
@@ -44,7 +45,7 @@ def register() -> ComponentStore:
     return Networks
 
 
-def get_network(name: str, **arguments) -> nn.Module:
+def get_network(name: str, **arguments: Any) -> nn.Module:
     """Build a registered network.
 
     Args:

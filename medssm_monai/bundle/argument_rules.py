@@ -238,9 +238,9 @@ def require_affordable(settings: Mapping[str, Any]) -> None:
     """
     variant, given = settings.get("variant"), dict(settings.get("network_args") or {})
     defaults = network_arguments(variant) if isinstance(variant, str) else None
-    if defaults is None:
+    if not isinstance(variant, str) or defaults is None:
         return
-    given |= settings_arguments(str(variant), settings)
+    given |= settings_arguments(variant, settings)
     defaults = {**defaults, "img_size": [defaults["img_size"]] * 2} if "img_size" in defaults else defaults
     large = any(_size(given[name]) > LARGE * max(_size(defaults[name]), 1) for name in given)
     if not large and given.get("fusion", "gap") == "gap":  # other fusions have weights for every token

@@ -72,12 +72,12 @@ def read_inference_config(root: Path, overrides: Mapping[str, Any]) -> ConfigPar
         raise FileNotFoundError(f"{root} holds no configs/inference.yaml.")
     parser = ConfigParser()
     parser.read_config(str(file))
-    if "prediction" not in parser.config:
+    if "prediction" not in parser.get():
         raise ValueError(
             f"{file} has no key 'prediction': name the task there, for example "
             "prediction: {_target_: medssm_monai.bundle.SegmentationTask}."
         )
-    fixed = {"bundle_root": str(root), **({"save_results": False} if "save_results" in parser.config else {})}
+    fixed = {"bundle_root": str(root), **({"save_results": False} if "save_results" in parser.get() else {})}
     device = {} if overrides.get("device") is None else {"device": as_device(overrides["device"])}
     parser.update({**{key: literal(value) for key, value in {**fixed, **overrides}.items()}, **device})
     require_known_keys(parser)

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Mapping
 from types import TracebackType
+from typing import Any, cast
 
 from ..utils.command_line import option_words, run_by_monai
 from ..utils.errors import root_cause
@@ -48,7 +49,7 @@ def show_root_cause() -> None:
             sys.stderr.write(f"\n(Set {TRACEBACK_VARIABLE}=1 to see where in the program.)\n")
         sys.stderr.write(f"\nWhat went wrong: {type(cause).__name__}: {cause}\n")
 
-    hook.shows_root_cause = True
+    cast(Any, hook).shows_root_cause = True
     sys.excepthook = hook
 
 

@@ -100,7 +100,9 @@ def _say_how_to_go_on() -> None:
     elif not any(_current.folder.glob("checkpoint_epoch=*.pt")):
         logger.warning("Stopped by %s before an epoch was complete: there is nothing to go on from.", _current.ended_by)
     elif run_by_monai():
-        logger.warning("Stopped by %s. To go on:\n\n    %s\n", _current.ended_by, _resume_command(_current))
+        logger.warning(
+            "Stopped by %s. To go on:\n\n    %s\n", _current.ended_by, _resume_command(_current.folder, _current.name)
+        )
     else:
         logger.warning(
             "Stopped by %s. To go on, give resume_from=%r and run_name=%r.",
@@ -110,8 +112,8 @@ def _say_how_to_go_on() -> None:
         )
 
 
-def _resume_command(run: _Run) -> str:
-    changes = {"resume_from": shown_path(run.folder), **({"run_name": run.name} if run.name else {})}
+def _resume_command(folder: Path, name: str | None) -> str:
+    changes = {"resume_from": shown_path(folder), **({"run_name": name} if name else {})}
     return as_typed([*launcher(), "-m", "monai.bundle", *arguments_with(sys.argv[1:], changes)])
 
 

@@ -53,10 +53,11 @@ def require_known_keys(parser: ConfigParser | None = None) -> None:
     parser = calling(ConfigParser) if parser is None else parser
     if parser is None:
         raise RuntimeError("require_known_keys was not called by an expression of a config; give it the parser.")
-    for name, value in parser.config.items():
+    config = parser.get()
+    for name, value in config.items():
         if isinstance(value, str) and value in WORDS:
             raise ValueError(f"{name} is the text {value!r}; on a command line write --{name} {WORDS[value]}.")
-    found = unknown_keys(parser.config)
+    found = unknown_keys(config)
     files = _own_files(parser) if found else {}
     found = {name: near for name, near in found.items() if not _without_a_reader(files, parser, name)}
     if found:
@@ -122,7 +123,7 @@ def _entries(config: Mapping[str, Any]) -> set[tuple[str, ...]]:
     """What is read from outside of the config: MONAI's own ids, and what can be run by name."""
     from monai.bundle.properties import InferProperties, MetaProperties, TrainProperties
 
-    properties = [*TrainProperties.values(), *InferProperties.values(), *MetaProperties.values()]
+    properties: list[Any] = [*TrainProperties.values(), *InferProperties.values(), *MetaProperties.values()]
     names = {str(entry["id"]).split(SEPARATOR)[0] for entry in properties if "id" in entry}
     to_run = {key for key, value in config.items() if isinstance(value, str) and value.startswith(RUN_PREFIX)}
     return {(name,) for name in names | ENTRIES | to_run}

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from ..utils import unwrapped
 from .checkpoint import load_weights, require_fitting_images
 from .config import read_inference_config
 from .find import find_bundle
+from .predictions import ClassificationPrediction
 from .tasks import ClassificationTask, FusionTask, SegmentationTask
 from .weights import describe_weights, require_weights
 
@@ -213,7 +214,7 @@ class Predictor:
         Raises:
             ValueError: no classification of 2D images, no such class or layer; and what :meth:`predict` raises.
         """
-        if self.kind != ClassificationTask.kind or "explanation" not in self._parser.config:
+        if self.kind != ClassificationTask.kind or "explanation" not in self._parser.get():
             raise ValueError(
                 f"{self.name} has nothing to explain: explain() shows where an image speaks for its class, in bundles "
                 f"for classification whose inference.yaml has a key 'explanation'; this one does {self.kind}."
@@ -222,7 +223,8 @@ class Predictor:
         explainer = self._content("explanation")
         (image,) = self._images(source)
         item = self._prepare(pipeline, source)
-        probabilities = self.task.result(self._finish(pipeline, item, pipeline.network)).probabilities
+        result = self.task.result(self._finish(pipeline, item, pipeline.network))
+        probabilities = cast(ClassificationPrediction, result).probabilities
         label = explainer.number_of(class_name, probabilities)
         with self._explaining:
             if self._watched is None:

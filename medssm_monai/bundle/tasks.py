@@ -32,7 +32,8 @@ def _entropy(p: np.ndarray, axis: int) -> np.ndarray:
 def _uncertainty(samples: Iterable[np.ndarray]) -> dict[str, float]:
     """Of class probabilities ``(K, ...)``, one sample after the other: many of a large image would not lie in memory at
     once; see :meth:`~medssm_monai.bundle.Predictor.uncertainty`."""
-    count, mean, each = 0, np.float64(0), 0.0
+    count, each = 0, 0.0
+    mean: np.float64 | np.ndarray = np.float64(0)
     for count, sample in enumerate(samples, start=1):
         mean = mean + (sample - mean) / count
         each += (float(_entropy(sample, 0).mean()) - each) / count
@@ -116,7 +117,9 @@ class FusionTask:
 
     def uncertainty(self, samples: Iterable[np.ndarray]) -> dict[str, float]:
         """Standard deviation of the fused image, mean over the pixels; every sample is ``(C, *spatial)``."""
-        count, mean, squares = 0, np.float64(0), np.float64(0)
+        count = 0
+        mean: np.float64 | np.ndarray = np.float64(0)
+        squares: np.float64 | np.ndarray = np.float64(0)
         for count, sample in enumerate(samples, start=1):  # Welford's sums
             before = sample - mean
             mean = mean + before / count

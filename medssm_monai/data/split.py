@@ -111,10 +111,12 @@ def _add_groups(items: Items, options: argparse.Namespace) -> None:
             match = re.search(options.group_pattern, item["name"])
             if match is None:
                 raise ValueError(f"--group_pattern {options.group_pattern!r} finds no group in {item['name']!r}.")
-            item["group"] = match[match.lastindex and 1 or 0]
+            item["group"] = match[(match.lastindex and 1) or 0]
 
 
-def _draw(pool: Items, shares: Sequence[float], seed: int, split: str, class_names: list[str] | None, where: str):
+def _draw(
+    pool: Items, shares: Sequence[float], seed: int, split: str, class_names: list[str] | None, where: str
+) -> tuple[dict[str, Items], str]:
     if class_names is not None:
         lists = random_parts(pool, shares, seed, class_names=class_names)
         kind = "groups kept together" if any("group" in item for item in pool) else "stratified by class"
@@ -140,7 +142,7 @@ def draw_folds(
         raise DatalistError(
             f"{len(units)} {'groups' if groups else 'images'} cannot make {folds} folds; ask for fewer."
         )
-    if labels is not None and groups is None:
+    if class_names is not None and labels is not None and groups is None:
         rare = [f"{class_names[label]} ({count})" for label, count in Counter(labels).items() if count < folds]
         if rare:
             raise DatalistError(f"too few images for {folds} folds: {', '.join(rare)}; ask for fewer folds.")

@@ -43,7 +43,7 @@ class WhenUsed(Sequence[Item]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[Item]: ...
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int | slice) -> Item | Sequence[Item]:
         return self._listed[index]
 
     def __repr__(self) -> str:

@@ -44,8 +44,8 @@ def batch_files(batch: Any, keys: Sequence[str] = ("image", "label")) -> list[st
                 return names
         return []
     if isinstance(batch, Sequence) and not isinstance(batch, str):
-        names = [item_file(item, keys) for item in batch if isinstance(item, Mapping)]
-        return [name for name in names if name is not None]
+        files = [item_file(item, keys) for item in batch if isinstance(item, Mapping)]
+        return [file for file in files if file is not None]
     return []
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from typing import Any, cast
 
 import torch
 from ignite.engine import Engine, Events
@@ -64,7 +64,7 @@ class BulkEvaluator(SupervisedEvaluator):
         self.failures: list[Failure] = []
         self.seen = 0
         super().__init__(
-            device=device,
+            device=device,  # type: ignore[arg-type]  # MONAI takes a name too
             val_data_loader=val_data_loader,
             network=network,
             inferer=inferer,
@@ -74,14 +74,14 @@ class BulkEvaluator(SupervisedEvaluator):
         )
         self._fixed_length = kwargs.get("epoch_length")
 
-    def run(self, global_epoch: int = 1) -> None:
+    def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]  # as MONAI's evaluators
         """Go through the loader once.
 
         Args:
             global_epoch: as MONAI's evaluators take it.
         """
         try:
-            self.state.epoch_length = self._fixed_length or len(self.data_loader)
+            self.state.epoch_length = self._fixed_length or len(cast(Sized, self.data_loader))
         except TypeError:  # a loader without length
             self.state.epoch_length = None
         super().run(global_epoch)
@@ -115,7 +115,7 @@ class BulkEvaluator(SupervisedEvaluator):
         if self.failures and run_by_monai():
             raise SystemExit(SOME_FAILED)
 
-    def _iteration(self, engine: Engine, batchdata: Sequence[Any]) -> Any:
+    def _iteration(self, engine: Engine, batchdata: Any) -> Any:
         if not isinstance(batchdata, list):
             raise ValueError(
                 f"expected a list of items from the loader, got {type(batchdata).__name__}; give it "
@@ -167,6 +167,7 @@ class _Postprocessing:
         engine.failures, engine.seen = [], 0
 
     def _apply(self, engine: BulkEvaluator) -> None:
+        assert self.transform is not None  # or this is attached to nothing
         kept = []
         for batch, output in zip(engine.state.batch, engine.state.output, strict=True):
             name = engine.name_of(batch)

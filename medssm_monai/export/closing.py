@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ..bundle.closing import closing_block
 from ..utils.command_line import as_typed, python_name
 from ..utils.files import shown_path
@@ -19,7 +17,8 @@ TRIALS = {  # format -> Python that loads the file in its own runtime
 
 def close_export(report: ExportReport) -> str:
     """The block after the page of a report that was written."""
-    folder = Path(report.page).parent
+    assert report.page is not None  # it was written
+    folder = report.page.parent
     passed = [one for one in report.formats if one.passed]
     trials = {
         f"try {one.format}": as_typed(

@@ -64,6 +64,7 @@ def write(capture: Capture, path: Path, extra: Mapping[str, str]) -> None:
             optimize=False,
             verbose=False,
         )
+    assert converted is not None  # as always with dynamo
     model = converted.model
     for clean in (common.InlinePass(), common.RemoveUnusedNodesPass(), common.ClearMetadataAndDocStringPass()):
         clean(model)

@@ -30,7 +30,8 @@ class _Recorder:
     """Stands for the network: keeps what it is given."""
 
     def __init__(self, network: torch.nn.Module, wanted: int) -> None:
-        self.network, self.wanted, self.windows = network, wanted, []
+        self.network, self.wanted = network, wanted
+        self.windows: list[Tensor] = []
 
     def __call__(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         self.windows += list(torch.as_tensor(x).detach().float().cpu().clone())
@@ -63,9 +64,8 @@ def network_inputs(source: Source, images: str | Path | None = None, count: int 
         ValueError: the images reach the network in more than one size: an export holds for one.
         FileNotFoundError, DatalistError, ImageReadError: as the bundle's inference does.
     """
-    synthetic = images is None
     parser = source.parser
-    parser["dataset_dir"] = literal(_demo_images(source.task.kind, parser) if synthetic else images)
+    parser["dataset_dir"] = literal(_demo_images(source.task.kind, parser) if images is None else images)
     recorder = _Recorder(source.network, count)
     inferer, dataset = parser.get_parsed_content("inferer"), parser.get_parsed_content("dataset")
     with torch.no_grad(), suppress(_EnoughError):
@@ -79,13 +79,14 @@ def network_inputs(source: Source, images: str | Path | None = None, count: int 
             f"the images reach the network in {len(sizes)} sizes, {', '.join(map(str, sizes))}; an export holds for "
             "one. Give images of one size, or let the preprocessing or a sliding window bring them to one."
         )
-    where = "the bundle's demo images (synthetic)" if synthetic else shown_name(images)
+    where = "the bundle's demo images (synthetic)" if images is None else shown_name(images)
     return torch.stack(recorder.windows[:count]), where
 
 
 def in_batches(samples: Tensor, sizes: Sequence[int] = BATCH_SIZES) -> list[Tensor]:
     """Cut samples into batches of 1, 2, 3, 1, ...; the last ones use samples again, so that every size occurs."""
-    batches, start = [], 0
+    batches: list[Tensor] = []
+    start = 0
     while start < len(samples) or len(batches) < len(sizes):
         size = sizes[len(batches) % len(sizes)]
         batches.append(samples[[(start + i) % len(samples) for i in range(size)]])

@@ -17,6 +17,7 @@ from ..bundle.settings_schema import check_settings
 from ..utils import keep_previous
 from .checkpoints import serialized, sha256_of, unwrapped_network, write_checkpoint
 from .evaluation_report import is_best_epoch
+from .workflow_state import WorkflowState, workflow_state
 
 __all__ = ["BestModel"]
 
@@ -88,22 +89,22 @@ class BestModel:
 
     def state_dict(self) -> dict[str, Any]:
         """Best score and epoch, weights and settings."""
-        state = self._evaluator.state
+        state = self._state
         best = None if state.best_metric_epoch == -1 else float(state.best_metric)
         return {"metric": best, "epoch": state.best_metric_epoch, **(self._best or {})}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on with that best; the files are written again where they differ from it."""
         if state["metric"] is not None:
-            self._evaluator.state.best_metric = state["metric"]
-            self._evaluator.state.best_metric_epoch = state["epoch"]
+            self._state.best_metric = state["metric"]
+            self._state.best_metric_epoch = state["epoch"]
         if self.save and "weights" in state:
             digest = sha256_of(serialized(state["weights"]))
             same = self.path.is_file() and sha256_of(self.path.read_bytes()) == digest
             self._write(state["weights"], state["settings"], keep=not same)
 
     @property
-    def _evaluator(self) -> Engine:
+    def _state(self) -> WorkflowState:
         if self._engine is None:
             raise RuntimeError("BestModel is attached to no evaluator; name it in the evaluator's handlers.")
-        return self._engine
+        return workflow_state(self._engine)

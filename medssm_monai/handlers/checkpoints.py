@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -173,6 +173,6 @@ def unwrapped_network(network: torch.nn.Module) -> torch.nn.Module:
         if isinstance(network, (torch.nn.parallel.DistributedDataParallel, torch.nn.DataParallel)):
             network = network.module
         elif hasattr(network, "_orig_mod"):
-            network = network._orig_mod
+            network = cast(torch.nn.Module, network._orig_mod)
         else:
             return network

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ignite.engine import Engine
 
 from ..bundle.callers import in_federation
-from ..bundle.closing import closing_block
+from ..bundle.closing import Place, closing_block
 from ..bundle.publish import DONE
 from ..bundle.weights import WEIGHTS, choose_checkpoint
 from ..utils.command_line import as_typed, option_words, python_name, run_by_monai
@@ -25,6 +25,7 @@ from ..utils.files import shown_path
 from ..utils.shown_names import find_shown
 from .events import process_rank
 from .mlflow import MLflowTracker
+from .workflow_state import workflow_state
 
 if TYPE_CHECKING:
     from ..engines import BulkEvaluator
@@ -63,7 +64,7 @@ def close_training(
     """
     if process_rank() > 0:
         return
-    run, state = Path(run_dir), evaluator.state
+    run, state = Path(run_dir), workflow_state(evaluator)
     validated = state.key_metric_name is not None and state.best_metric_epoch > 0
     figure = f"best {state.key_metric_name} {state.best_metric:.4f} in epoch {state.best_metric_epoch}, of"
     figure = figure if validated else "never validated,"
@@ -138,7 +139,7 @@ def close_inference(
     failed = f", {evaluator.seen - evaluator.done} failed" if evaluator.failures else ""
     named = what[:-1] if evaluator.seen == 1 else what
     figure = f"Inference finished: {evaluator.done} of {evaluator.seen} {named} done{failed}"
-    places = {"weights": weights, "results": there}
+    places: dict[str, Place | Sequence[Place]] = {"weights": weights, "results": there}
     logger.info("%s", closing_block(figure, places, {"next": command if run_by_monai() else ""}))
 
 

@@ -7,8 +7,9 @@ import random
 
 import numpy as np
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Events
 from monai.data.utils import set_rnd
+from monai.engines import Workflow
 from monai.utils import MAX_SEED
 
 from .events import process_rank
@@ -33,7 +34,7 @@ class EpochSeed:
     def __init__(self, seed: int | None) -> None:
         self.seed = seed
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Workflow) -> None:
         """Attach to a MONAI trainer."""
         if self.seed is None:
             return
@@ -44,12 +45,12 @@ class EpochSeed:
             )
         engine.add_event_handler(Events.EPOCH_STARTED, self)
 
-    def __call__(self, engine: Engine) -> None:
+    def __call__(self, engine: Workflow) -> None:
         """Seed the epoch that ``engine`` starts."""
         entropy = [int(self.seed or 0) % MAX_SEED, engine.state.epoch, process_rank()]
         seeds = [int(word) for word in np.random.SeedSequence(entropy).generate_state(6)]
         torch.manual_seed(seeds[0])
-        np.random.seed(seeds[1])
+        np.random.seed(seeds[1])  # noqa: NPY002  # transforms of other libraries draw from it
         random.seed(seeds[2])
         set_rnd(getattr(engine.data_loader, "dataset", None), seeds[3])
         set_rnd(engine.prepare_batch, seeds[4])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from ignite.engine import Engine, Events
+from monai.engines import SupervisedEvaluator
 from monai.utils import CommonKeys
 
 from ..engines.batch_items import decollated, item_file
@@ -109,13 +110,14 @@ class ExplanationReport:
                 plain = image.as_tensor() if hasattr(image, "as_tensor") else image
                 self._kept.append((plain, number, int(pred.argmax()), name))
 
-    def _finish(self, engine: Engine) -> None:
+    def _finish(self, engine: SupervisedEvaluator) -> None:
         from ..visualize import save_explanations, save_scan_sheets
 
         if not self._kept:
             raise ValueError("no images were evaluated, there is nothing to explain; check the data list.")
         images = torch.stack([kept[0] for kept in self._kept])
-        labels, predicted, files = ([kept[i] for kept in self._kept] for i in (1, 2, 3))
+        labels, predicted = [kept[1] for kept in self._kept], [kept[2] for kept in self._kept]
+        files = [kept[3] for kept in self._kept]
         shown = (images.cpu() * self.std + self.mean).clamp(0, 1)
         facts: dict[str, Any] = {"labels": labels, "predictions": predicted, "class_names": self.class_names}
         facts |= {"names": [Path(name).name for name in files], "per_class": self.images_per_class}
@@ -125,6 +127,7 @@ class ExplanationReport:
             maps = self._maps(engine.network, images, layer, predicted)
             first = maps if first is None else first
             cases[layer] = save_explanations(self.output_dir / layer, shown, maps, threshold=self.threshold, **facts)
+        assert first is not None  # there is a layer
         for layer in self.scan_layers:
             save_scan_sheets(self.output_dir / f"scan {layer}", engine.network, images, shown, first, layer, **facts)
         self._write_table(cases, files)

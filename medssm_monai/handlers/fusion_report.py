@@ -18,6 +18,7 @@ from ..reports.cases import case_label, choose_cases, write_case_pictures
 from ..reports.fusion import FUSED, PLAIN_FUSIONS, FusedPair, summarize_fusion, write_fusion_report, write_per_pair
 from ..reports.summary import write_summary
 from .evaluation_report import EvaluationReport, gather_lists
+from .workflow_state import workflow_state
 
 __all__ = ["FusionReport"]
 
@@ -98,9 +99,10 @@ class FusionReport(EvaluationReport):
         self._clock = time.perf_counter()
 
     def _stop_clock(self, engine: Engine) -> None:
-        if torch.device(engine.state.device).type == "cuda":
-            torch.cuda.synchronize(engine.state.device)
-        pred = engine.state.output[CommonKeys.PRED]
+        state = workflow_state(engine)
+        if torch.device(state.device).type == "cuda":
+            torch.cuda.synchronize(state.device)
+        pred = state.output[CommonKeys.PRED]
         self._seconds = (time.perf_counter() - self._clock) / len(pred)
 
     def _reset(self) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import torch
-from ignite.engine import Engine
-from monai.engines import IterationEvents
+from monai.engines import IterationEvents, SupervisedTrainer
 
 __all__ = ["GradientClip"]
 
@@ -27,11 +26,11 @@ class GradientClip:
             raise ValueError(f"max_norm must be positive, got {max_norm}.")
         self.max_norm = max_norm
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: SupervisedTrainer) -> None:
         """Attach to a trainer with ``network``, ``optimizer`` and ``scaler``."""
         engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self)
 
-    def __call__(self, engine: Engine) -> None:
+    def __call__(self, engine: SupervisedTrainer) -> None:
         """Clip, if an optimizer step follows."""
         steps = getattr(engine, "accumulation_steps", 1)
         length = engine.state.epoch_length or 0

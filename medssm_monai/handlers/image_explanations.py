@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from ignite.engine import Engine, Events
+from monai.engines import SupervisedEvaluator
 from monai.utils import CommonKeys
 
 from ..engines.batch_items import decollated, item_file, item_stage
@@ -15,6 +17,7 @@ from ..transforms.result_names import ResultNames
 from ..utils import writable_folder
 from ..utils.shown_names import shown_name
 from ..utils.text_files import GrowingTable, name_cell
+from .workflow_state import workflow_state
 
 if TYPE_CHECKING:
     from ..visualize import ImageExplainer
@@ -52,7 +55,7 @@ class ImageExplanations:
         self._table.restart()
         self._names = ResultNames()
 
-    def _explain(self, engine: Engine) -> None:
+    def _explain(self, engine: SupervisedEvaluator) -> None:
         for item, source in decollated(engine, (CommonKeys.IMAGE, CommonKeys.PRED), type(self).__name__):
             file = item_file(source) or item_file(item)
             if file is None:
@@ -60,10 +63,10 @@ class ImageExplanations:
             with item_stage(engine, file, "explanation"):
                 self._one(engine, file, item)
 
-    def _one(self, engine: Engine, file: str, item: dict[str, Any]) -> None:
+    def _one(self, engine: SupervisedEvaluator, file: str, item: Mapping[str, Any]) -> None:
         probabilities = torch.as_tensor(item[CommonKeys.PRED]).detach().cpu()
         label = self.explainer.number_of(None, probabilities)
-        image = item[CommonKeys.IMAGE].to(engine.state.device)
+        image = item[CommonKeys.IMAGE].to(workflow_state(engine).device)
         activation = self.explainer.activation(engine.network, image, label)
         shown = self.explainer.explanation(file, item, activation, probabilities, label)
         target = shown.save(self._names(file, self.output_dir, ".png"))

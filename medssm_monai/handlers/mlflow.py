@@ -189,11 +189,12 @@ class MLflowTracker:
             self.run_name,
             self.experiment_name,
             self.tags.get("data", "not stated"),
-            shown_uri(self._store.uri),
+            self.kept_in,
         )
 
     def _begin(self, uri: str) -> None:
         """Open the run in this store, and tell it what is known so far."""
+        assert self._owner is not None  # it is known before a run begins
         self._store = MLflowStore(uri, self.experiment_name, self.run_name)
         self._store.open(self._owner)
         self.run_id, self.kept_in = self._store.run_id, shown_uri(uri)

@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -132,7 +133,7 @@ class MLflowStore:
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags of the run."""
         for key, value in tags.items():
-            self._call(lambda key=key, value=value: self.client.set_tag(self.run_id, key, value))
+            self._call(partial(self.client.set_tag, self.run_id, key, value))
 
     def log_params(self, params: Mapping[str, str]) -> list[str]:
         """Log settings; returns the names of those that the run has already with another value, which it keeps."""
@@ -142,13 +143,13 @@ class MLflowStore:
         for part in _parts(
             [Param(name, value) for name, value in params.items() if name not in known], PARAMS_PER_CALL
         ):
-            self._call(lambda part=part: self.client.log_batch(self.run_id, params=part))
+            self._call(partial(self.client.log_batch, self.run_id, params=part))
         return [name for name, value in params.items() if name in known and known[name] != value]
 
     def log_metrics(self, metrics: Sequence[Any]) -> None:
         """Log MLflow ``Metric`` objects."""
         for part in _parts(metrics, METRICS_PER_CALL):
-            self._call(lambda part=part: self.client.log_batch(self.run_id, metrics=part))
+            self._call(partial(self.client.log_batch, self.run_id, metrics=part))
 
     def log_file(self, path: str, folder: str | None = None) -> None:
         """Log a file, into a folder of the run's artifacts."""

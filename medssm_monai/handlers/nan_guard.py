@@ -67,7 +67,7 @@ class NaNGuard:
 
     def _message(self, engine: Engine, loss: torch.Tensor) -> str:
         state = engine.state
-        batch = state.batch if isinstance(state.batch, Mapping) else {}
+        batch: Mapping[str, Any] = state.batch if isinstance(state.batch, Mapping) else {}
         files = batch_files(state.batch, self.keys)
         shown = ", ".join(files[:_MAX_FILES]) + (", ..." if len(files) > _MAX_FILES else "")
         bad_inputs = {key: rows for key in self.keys if (rows := _non_finite_samples(batch.get(key)))}

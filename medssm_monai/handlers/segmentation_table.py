@@ -23,10 +23,13 @@ __all__ = ["SegmentationTable", "pixel_area"]
 OVERLAYS = "overlays"
 PROBABILITY = "probability"
 
+Load = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+
 
 class SegmentationTable:
-    """Ignite handler for an evaluator of a segmentation without labels that saves its masks (``SaveImage2Dd``). For
-    each image, as it comes, a row of a table and a picture of the mask's outline on the image:
+    """Ignite handler for an evaluator of a segmentation without labels that saves its masks (``SaveImage2Dd``).
+
+    For each image, as it comes, a row of a table and a picture of the mask's outline on the image:
 
     * ``image``, ``mask``: their files, the image's from the data folder on;
     * ``area_pixels``; ``area_mm2`` where the file knows its spacing, else an empty cell (PNG, JPEG, TIFF, BMP);
@@ -48,7 +51,7 @@ class SegmentationTable:
     def __init__(
         self,
         path: str | os.PathLike[str],
-        load: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
+        load: Load | None = None,
         threshold: float | None = 0.5,
         weights: str | None = None,
     ) -> None:
@@ -86,18 +89,19 @@ class SegmentationTable:
         row["share"] = f"{area / mask.size:.6f}"
         row["confidence"] = f"{float(probability[mask].mean(dtype=np.float64)):.6f}" if area else ""
         if self.load is not None:
-            row["overlay"] = name_cell(self._draw(file, saved, mask))
+            row["overlay"] = name_cell(_draw(self.load, file, saved, mask))
         self._table.append(row if self.weights is None else {**row, "weights": name_cell(self.weights)})
 
-    def _draw(self, file: str, saved: Path, mask: np.ndarray) -> Path:
-        from ..visualize import overlay_contours, save_png
 
-        image = torch.as_tensor(self.load({"image": file})["image"])
-        target = saved.parent / OVERLAYS / f"{file_stem(saved)}.png"
-        writable_folder(target.parent)
-        with replace_file(target) as temporary:
-            save_png(overlay_contours(image, pred=mask), temporary)
-        return target
+def _draw(load: Load, file: str, saved: Path, mask: np.ndarray) -> Path:
+    from ..visualize import overlay_contours, save_png
+
+    image = torch.as_tensor(load({"image": file})["image"])
+    target = saved.parent / OVERLAYS / f"{file_stem(saved)}.png"
+    writable_folder(target.parent)
+    with replace_file(target) as temporary:
+        save_png(overlay_contours(image, pred=mask), temporary)
+    return target
 
 
 def pixel_area(meta: Mapping[str, Any]) -> float | None:

@@ -57,11 +57,11 @@ class TemperatureFit:
         self._labels.extend(torch.as_tensor(output[CommonKeys.LABEL]).detach().cpu().reshape(len(logits)).numpy())
 
     def _finish(self, engine: Engine) -> None:
-        logits, labels = gather_lists(self._logits, self._labels)
+        rows, numbers = gather_lists(self._logits, self._labels)
         self._logits, self._labels = [], []
-        if not logits:
+        if not rows:
             raise ValueError("no images were evaluated, there is no temperature to fit; check the validation list.")
-        logits, labels = np.stack(logits), np.stack(labels)
+        logits, labels = np.stack(rows), np.stack(numbers)
         temperature = fit_temperature(logits, labels)
         before, after = (negative_log_likelihood(logits, labels, t) for t in (1.0, temperature))
         engine.state.metrics |= {"temperature": temperature, "nll": before, "nll_calibrated": after}

@@ -23,6 +23,7 @@ from .checkpoints import (
     write_checkpoint,
 )
 from .early_stop import EarlyStop
+from .workflow_state import workflow_state
 
 __all__ = ["TrainingState"]
 
@@ -108,7 +109,8 @@ class TrainingState:
 
     def _save(self, engine: Engine) -> None:
         state = {name: item.state_dict() for name, item in self._all_objects(engine).items()}
-        best = {"best_metric": float(engine.state.best_metric), "best_metric_epoch": engine.state.best_metric_epoch}
+        trainer = workflow_state(engine)
+        best = {"best_metric": float(trainer.best_metric), "best_metric_epoch": trainer.best_metric_epoch}
         state |= {"version": VERSION, "trainer": {**engine.state_dict(), "epoch": engine.state.epoch, **best}}
         path = checkpoint_path(self.save_dir, engine.state.epoch)
         write_checkpoint(path, serialized(state), before_replacing=self._put_others_aside)
@@ -137,11 +139,12 @@ class TrainingState:
         trainer = state["trainer"]
         self._done = trainer.get("epoch", trainer["iteration"] // trainer["epoch_length"])
         self._load(engine, path, state)
-        engine.state.epoch = self._done
-        engine.state.iteration = self._done * engine.state.epoch_length
+        now = workflow_state(engine)
+        now.epoch = self._done
+        now.iteration = self._done * now.epoch_length
         if "best_metric" in trainer:
-            engine.state.best_metric = trainer["best_metric"]
-            engine.state.best_metric_epoch = trainer["best_metric_epoch"]
+            now.best_metric = trainer["best_metric"]
+            now.best_metric_epoch = trainer["best_metric_epoch"]
         self._say(engine, path, state)
 
     def _load(self, engine: Engine, path: Path, state: Mapping[str, Any]) -> None:
@@ -179,7 +182,7 @@ class TrainingState:
                 scheduler.step()
 
     def _say(self, engine: Engine, path: Path, state: Mapping[str, Any]) -> None:
-        most = engine.state.max_epochs
+        most = workflow_state(engine).max_epochs
         best = state.get("best_model", {})
         known = (
             f", the best so far {best['metric']:.4g} of epoch {best['epoch']}" if best.get("metric") is not None else ""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import EllipsisType
+from typing import cast
+
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -70,7 +73,8 @@ class FusionLoss(nn.Module):
         Raises:
             ValueError: when the shapes do not fit, or the images are smaller than the window of SSIM.
         """
-        return sum(self.weights[name] * term for name, term in self.terms(input, target).items())
+        weighted = (self.weights[name] * term for name, term in self.terms(input, target).items())
+        return cast(torch.Tensor, sum(weighted))
 
     def terms(self, input: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
         """The unweighted scalars ``intensity``, ``gradient`` and ``ssim`` (one minus the mean SSIM), in float32."""
@@ -85,7 +89,7 @@ class FusionLoss(nn.Module):
         slopes = zip(sobel_magnitudes(fused), sobel_magnitudes(sources), strict=True)
         return {
             "intensity": F.l1_loss(fused, sources.amax(1, keepdim=True)),
-            "gradient": sum(F.l1_loss(own, theirs.amax(1, keepdim=True)) for own, theirs in slopes),
+            "gradient": cast(torch.Tensor, sum(F.l1_loss(own, theirs.amax(1, keepdim=True)) for own, theirs in slopes)),
             "ssim": 1 - structural_similarity(fused, sources).mean(),
         }
 
@@ -101,10 +105,10 @@ def structural_similarity(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     at = torch.arange(WINDOW, device=x.device) - WINDOW // 2
     kernel = torch.exp(-at.square() / (2 * SIGMA**2))
     kernel = kernel / kernel.sum()
-    inside = (..., *(slice(WINDOW // 2, -(WINDOW // 2)),) * (x.ndim - 2))
+    inside: tuple[slice | EllipsisType, ...] = (..., *(slice(WINDOW // 2, -(WINDOW // 2)),) * (x.ndim - 2))
 
     def local(image: torch.Tensor) -> torch.Tensor:
-        return separable_filtering(image, kernel)[inside]
+        return separable_filtering(image, [kernel] * (x.ndim - 2))[inside]
 
     with torch.autocast(x.device.type, enabled=False):
         mean_x, mean_y = local(x), local(y)

@@ -36,14 +36,14 @@ from .polyp import dice_over_thresholds, e_measure, iou_over_thresholds, s_measu
 from .segmentation import METRIC_SETS, mean_absolute_error, metric_names, segmentation_metrics
 
 __all__ = [
-    "BootstrapInterval",
     "CLASSIFICATION_METRICS",
-    "ClassificationMetric",
     "FUSION_METRICS",
-    "FusionMetric",
     "METRIC_SETS",
     "OVERLAP_METRICS",
     "PER_CLASS_METRICS",
+    "BootstrapInterval",
+    "ClassificationMetric",
+    "FusionMetric",
     "bootstrap_classification",
     "bootstrap_interval",
     "bootstrap_pooled",

@@ -250,7 +250,7 @@ class _Resampler:
         figures: dict[Any, np.ndarray] = average_over_classes(table)
         figures["accuracy"] = table.pop("hits").sum(axis=1) / total
         figures["ece"] = np.abs(weights @ self.gaps).sum(axis=1) / total
-        chosen = {name: figures[name] for name in CLASSIFICATION_METRICS}
+        chosen: dict[Any, np.ndarray] = {name: figures[name] for name in CLASSIFICATION_METRICS}
         for name in PER_CLASS_METRICS:
             chosen |= {(name, number): table[name][:, number] for number in range(self.data.num_classes)}
         return chosen

@@ -55,7 +55,7 @@ def confusion_matrix(probabilities: ArrayLike, labels: ArrayLike) -> np.ndarray:
     return count(data.labels, data.classes, labels=np.arange(data.num_classes))
 
 
-def _areas(data: Predictions, column: int) -> tuple[float, float]:
+def _areas(data: Predictions, column: int | np.integer) -> tuple[float, float]:
     """ROC-AUC and PR-AUC of one class against the rest; NaN where the labels lack the class or all else."""
     from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -166,7 +166,7 @@ def classification_metrics(
         bins: of the calibration error.
     """
     data = as_predictions(probabilities, labels)
-    averages = average_over_classes(per_class_metrics(*data))
+    averages: dict[str, Any] = {**average_over_classes(per_class_metrics(*data))}
     averages["accuracy"] = np.mean(data.classes == data.labels)
     averages["ece"] = np.float64(expected_calibration_error(*data, bins=bins))
     return {name: float(averages[name]) for name in CLASSIFICATION_METRICS}
@@ -221,7 +221,7 @@ class ClassificationMetric(CumulativeIterationMetric):
             raise ValueError("labels are needed to score a classification.")
         return [y_pred.float(), y]
 
-    def aggregate(self) -> float:  # type: ignore[override]
+    def aggregate(self) -> float:
         """The figure, in [0, 1]."""
         probabilities, labels = self.get_buffer()
         value = classification_metrics(probabilities, labels)[self.name]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -51,11 +52,22 @@ class _Tally(FlopCounterMode):
     def __init__(self) -> None:
         self.token_convolutions = 0
         aten = torch.ops.aten
-        formulas = {aten.convolution: self._convolution}
+        formulas: dict[Any, Callable[..., int]] = {aten.convolution: self._convolution}
         formulas[aten._scaled_dot_product_flash_attention_for_cpu] = self._attention
         super().__init__(display=False, custom_mapping=formulas)
 
-    def _convolution(self, x, weight, bias, stride, padding, dilation, transposed, *args, out_shape=None) -> int:
+    def _convolution(
+        self,
+        x: Any,
+        weight: Any,
+        bias: Any,
+        stride: Any,
+        padding: Any,
+        dilation: Any,
+        transposed: bool,
+        *args: Any,
+        out_shape: Any = None,
+    ) -> int:
         flops = conv_flop_count(x, weight, out_shape, transposed=transposed)
         if len(weight) > 3:  # (out, in, *kernel)
             return flops
@@ -63,7 +75,7 @@ class _Tally(FlopCounterMode):
         return 0
 
     @staticmethod
-    def _attention(query, key, value, *args, out_shape=None, **kwargs) -> int:
+    def _attention(query: Any, key: Any, value: Any, *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
         return sdpa_flop_count(query, key, value)
 
     def macs(self) -> tuple[int, int]:

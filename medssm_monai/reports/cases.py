@@ -113,7 +113,7 @@ class KeptPicture:
         picture, masks = Image.fromarray(image), [Image.fromarray(mask.astype(np.uint8)) for mask in (label, pred)]
         scale = LONGEST_SIDE / max(picture.size)
         if scale < 1:
-            size = tuple(max(1, round(side * scale)) for side in picture.size)
+            size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
             picture = picture.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
             masks = [mask.resize(size, Image.Resampling.NEAREST) for mask in masks]
         stream = io.BytesIO()

@@ -23,7 +23,7 @@ from ..utils.files import replace_file
 from ..utils.shown_names import shown_name
 from ..utils.text_files import markdown_text
 from .page import closing_facts, format_interval, format_number, page_head, write_page
-from .summary import common_groups
+from .summary import Resampling, common_groups
 
 __all__ = ["ClassifiedImage", "summarize_classification", "write_classification_report", "write_pictures"]
 
@@ -70,7 +70,7 @@ def summarize_classification(
     probabilities = np.stack([record.probabilities for record in records])
     data = as_predictions(probabilities, [record.label for record in records], class_names)
     groups = common_groups(records)
-    bootstrap = {"n_resamples": n_resamples, "confidence": confidence, "seed": seed}
+    bootstrap: Resampling = {"n_resamples": n_resamples, "confidence": confidence, "seed": seed}
     intervals = bootstrap_classification(*data, groups=groups, bins=bins, **bootstrap)
 
     def entry(key: Any, value: float) -> dict[str, float]:

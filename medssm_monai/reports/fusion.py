@@ -16,7 +16,7 @@ from ..utils.files import replace_file
 from ..utils.shown_names import shown_name
 from ..utils.text_files import markdown_text, name_cell, open_text
 from .page import case_list, closing_facts, format_interval, format_number, page_head, write_page
-from .summary import common_groups, score_table
+from .summary import Resampling, common_groups, score_table
 
 __all__ = ["COPIES", "FUSED", "PLAIN_FUSIONS", "FusedPair", "summarize_fusion", "write_fusion_report", "write_per_pair"]
 
@@ -68,7 +68,7 @@ def summarize_fusion(
     if not pairs:
         raise ValueError("no pairs were evaluated, there is nothing to summarize; check the data list.")
     groups = common_groups(pairs)
-    bootstrap = {"n_resamples": n_resamples, "confidence": confidence, "seed": seed}
+    bootstrap: Resampling = {"n_resamples": n_resamples, "confidence": confidence, "seed": seed}
     sizes = [" x ".join(map(str, pair.size)) for pair in pairs]
     scores = {row: [_defined(pair.scores[row]) for pair in pairs] for row in pairs[0].scores}
     leads = {

@@ -17,7 +17,7 @@ from ..utils.files import replace_file
 from ..utils.shown_names import shown_name
 from ..utils.text_files import markdown_text, name_cell, open_text
 from .page import case_list, closing_facts, format_interval, format_number, page_head, write_page
-from .summary import common_groups, score_table
+from .summary import Resampling, common_groups, score_table
 
 __all__ = ["ImageRecord", "summarize", "write_per_image", "write_report"]
 
@@ -65,7 +65,7 @@ def summarize(
     if not records:
         raise ValueError("no images were evaluated, there is nothing to summarize; check the data list.")
     groups = common_groups(records)
-    bootstrap = {"n_resamples": n_resamples, "confidence": confidence, "seed": seed}
+    bootstrap: Resampling = {"n_resamples": n_resamples, "confidence": confidence, "seed": seed}
     pooled = bootstrap_pooled(np.stack([record.counts for record in records]), groups=groups, **bootstrap)
     sizes: dict[str, int] = {}
     for record in records:

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
 import numpy as np
 
@@ -28,8 +28,16 @@ def common_groups(records: Sequence[_Grouped]) -> list[str] | None:
     return groups if len(groups) == len(records) else None
 
 
+class Resampling(TypedDict):
+    """Keyword arguments of the functions in :mod:`medssm_monai.metrics.bootstrap`."""
+
+    n_resamples: int
+    confidence: float
+    seed: int
+
+
 def score_table(
-    scores: Sequence[Mapping[str, float]], bootstrap: Mapping[str, Any], groups: Sequence | None = None
+    scores: Sequence[Mapping[str, float]], bootstrap: Resampling, groups: Sequence | None = None
 ) -> dict[str, dict[str, float]]:
     """Mean, bootstrap interval, SD and median of each metric over images.
 

@@ -13,7 +13,7 @@ from monai.transforms import MapTransform, Randomizable, RandomizableTransform
 from monai.utils import convert_to_dst_type
 from torch.nn.functional import one_hot
 
-__all__ = ["AreaCutMix", "AreaCutMixD", "AreaCutMixd", "AreaCutMixDict"]
+__all__ = ["AreaCutMix", "AreaCutMixD", "AreaCutMixDict", "AreaCutMixd"]
 
 
 class AreaCutMix(RandomizableTransform):
@@ -65,7 +65,9 @@ class AreaCutMix(RandomizableTransform):
         )
         self.partners = self.R.permutation(len(data))
 
-    def __call__(self, images: torch.Tensor, labels: Any, randomize: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
+    def __call__(  # type: ignore[override]  # MONAI's own array transforms take more than its base class says too
+        self, images: torch.Tensor, labels: Any, randomize: bool = True
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Mix a batch.
 
         Args:
@@ -91,7 +93,8 @@ class AreaCutMix(RandomizableTransform):
         region = (slice(None), slice(None), *self.box)
         mixed = plain.clone()
         mixed[region] = plain[partners][region]
-        own = 1.0 - mixed[(0, 0, *self.box)].numel() / mixed[0, 0].numel()
+        of_one: tuple[int | slice, ...] = (0, 0, *self.box)
+        own = 1.0 - mixed[of_one].numel() / mixed[0, 0].numel()
         return convert_to_dst_type(mixed, dst=images)[0], own * soft + (1.0 - own) * soft[partners]
 
     def _probabilities(self, labels: Any, batch: int) -> torch.Tensor:

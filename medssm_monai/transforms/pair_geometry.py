@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import product
-from typing import Any
+from typing import Any, TypeGuard, cast
 
 import torch
 from monai.config import KeysCollection
@@ -105,7 +105,7 @@ class MatchPaird(MapTransform):
         )
         moved = MetaTensor(b.as_tensor().float(), affine=b_to_a)
         fixed = MetaTensor(torch.zeros_like(a.as_tensor()), affine=torch.eye(self.spatial_dims + 1, dtype=torch.double))
-        values = self.resample(moved, fixed).as_tensor()
+        values = cast(MetaTensor, self.resample(moved, fixed)).as_tensor()
         if values.amin() == values.amax():
             raise ValueError(f"{_name(b, key_b)} is constant within the field of view of {_name(a, key_a)}.")
         matched = MetaTensor(values, meta=dict(a.meta))
@@ -155,7 +155,7 @@ def _check_values(image: torch.Tensor, key: Hashable, dims: int, channels: int) 
         raise ValueError(f"{name} is constant ({image.amax().item():g}): nothing to fuse; check the file.")
 
 
-def _has_affine(image: torch.Tensor) -> bool:
+def _has_affine(image: torch.Tensor) -> TypeGuard[MetaTensor]:
     return isinstance(image, MetaTensor) and "affine" in image.meta and image.meta.get("file_kind") != RASTER
 
 

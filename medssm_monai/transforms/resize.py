@@ -10,7 +10,7 @@ import torch
 from monai.networks.layers import gaussian_1d
 from monai.transforms import Resize, Resized
 
-__all__ = ["LARGE", "LargeResize", "LargeResized", "LargeResizeD", "LargeResizeDict"]
+__all__ = ["LARGE", "LargeResize", "LargeResizeD", "LargeResizeDict", "LargeResized"]
 
 LARGE = 1024 * 1024
 """Pixels (or voxels) above which the shorter way is taken; below, the result is MONAI's to the bit."""

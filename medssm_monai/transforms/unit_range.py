@@ -50,8 +50,8 @@ class ToUnitRange(Transform):
         largest = float(values.max())
         if self.channels is not None and values.shape[0] != self.channels:
             mixed = to_channels(values.moveaxis(0, -1).numpy(), self.channels)
-            mixed = torch.from_numpy(np.moveaxis(mixed, -1, 0).copy())
-            values = MetaTensor(mixed, meta=values.meta) if isinstance(values, MetaTensor) else mixed
+            first = torch.from_numpy(np.moveaxis(mixed, -1, 0).copy())
+            values = MetaTensor(first, meta=values.meta) if isinstance(values, MetaTensor) else first
         values = to_unit_range(values, self.intensity(name, full_range, _stated(meta, DECLARED_RANGE, None), largest))
         if isinstance(values, MetaTensor):
             values.meta |= {FULL_RANGE: 1.0, DECLARED_RANGE: math.nan}

@@ -19,8 +19,7 @@ def as_device(device: str | torch.device) -> torch.device:
         found = torch.device(device) if isinstance(device, (str, torch.device)) else None
     except RuntimeError:  # a word that PyTorch does not know; its message lists two dozen kinds
         found = None
-    known = found is not None and (f"{found.type}:{found.index or 0}" if found.type == "cuda" else found.type) in there
-    if not known:
+    if found is None or (f"{found.type}:{found.index or 0}" if found.type == "cuda" else found.type) not in there:
         built = "" if torch.version.cuda or torch.version.hip else ", and this PyTorch is built for CPUs only"
         raise ValueError(f"device {str(device)!r} is not there; there is {', '.join(there)}{built}. Give one of these.")
     return found

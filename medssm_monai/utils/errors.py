@@ -20,14 +20,14 @@ def root_cause(error: BaseException) -> BaseException:
     MONAI wraps what a config expression or a transform raises, sometimes more than once. A ``RuntimeError`` that
     others raise from another error is a message of its own and is not looked behind.
     """
-    while _wraps(error):
-        error = error.__cause__
+    while (cause := error.__cause__) is not None and _wraps(error):
+        error = cause
     return error
 
 
 def _wraps(error: BaseException) -> bool:
-    """Whether MONAI raised this error from another one."""
-    if type(error) is not RuntimeError or error.__cause__ is None:
+    """Whether MONAI raised this error, which has a cause."""
+    if type(error) is not RuntimeError:
         return False
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     return bool(frames) and frames[-1].f_globals.get("__name__", "").split(".")[0] == "monai"

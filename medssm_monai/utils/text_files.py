@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 from .files import keep_previous
 
@@ -17,11 +17,11 @@ MARKS = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", **{mark: f"\\{mar
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def open_text(path: str | os.PathLike[str], mode: str = "w") -> TextIO:
-    """Open a UTF-8 file for a table or a page; lines end as they are written.
+def open_text(path: str | os.PathLike[str], mode: Literal["w", "a"] = "w") -> TextIO:
+    r"""Open a UTF-8 file for a table or a page; lines end as they are written.
 
     A file name that is not UTF-8 (Latin-1 bytes of an old zip file, which Python holds as lone surrogates) is written
-    with backslashes, ``gr\\udcfcn.png``, instead of ending the run.
+    with backslashes, ``gr\udcfcn.png``, instead of ending the run.
     """
     return open(path, mode, newline="", encoding="utf-8", errors="backslashreplace")
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.transforms import Invertd, Transform
+from monai.transforms import Invertd, InvertibleTransform
 
 from ..data.readers.files import file_stem
 from ..transforms import CopyMetad
@@ -128,7 +128,7 @@ class ImageExplainer:
         self,
         layer: str,
         load: Callable[[Mapping[str, Any]], Mapping[str, Any]],
-        preprocessing: Transform,
+        preprocessing: InvertibleTransform,
         class_names: Sequence[str],
         channel_dim: int = 1,
     ) -> None:

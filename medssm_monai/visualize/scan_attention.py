@@ -107,17 +107,25 @@ def capture_scans(core: SelectiveCore) -> Iterator[list[ScanCoefficients]]:
     hook = core.register_forward_pre_hook(lambda module, args: sizes.append(tuple(args[0].shape[1:-1])))
     plain, shadow = core.scan, core.__dict__.get("scan")
 
-    def noting(u, delta, b, c, z=None, delta_bias=None, order=None) -> Tensor:
+    def noting(
+        u: Tensor,
+        delta: Tensor,
+        b: Tensor,
+        c: Tensor,
+        z: Tensor | None = None,
+        delta_bias: Tensor | None = None,
+        order: Tensor | None = None,
+    ) -> Tensor:
         calls.append(_coefficients(core, sizes[-1], u, delta, b, c, delta_bias, order))
         return plain(u, delta, b, c, z=z, delta_bias=delta_bias, order=order)
 
-    core.scan = noting  # the scan is a method, which no hook reaches
+    core.scan = noting  # type: ignore[method-assign]  # the scan is a method, which no hook reaches
     try:
         yield calls
     finally:
         del core.scan
         if shadow is not None:
-            core.scan = shadow
+            core.scan = shadow  # type: ignore[method-assign]
         hook.remove()
 
 

@@ -83,7 +83,7 @@ def test_nothing_says_where_the_images_lay(bundle, tmp_path, caplog, capfd, monk
     with open(out / "predicted" / "failed.csv", newline="") as stream:
         (failed,) = csv.DictReader(stream)
     assert failed["file"] == ("MRI/broken.png" if bundle is CLINICAL_FMAMBA else "broken.png")
-    client, runs = bundle.mlflow_runs(out)
+    _client, runs = bundle.mlflow_runs(out)
     assert {run.data.params["dataset_dir"] for run in runs} == {"(data folder)"}
     assert {run.data.tags["data"] for run in runs} == {"study 7"}
     logged = [path.name for path in (out / "mlruns").rglob("*") if path.is_file()]

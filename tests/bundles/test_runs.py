@@ -69,7 +69,7 @@ def test_validation_loss_is_the_training_loss_on_the_validation_set(trained, tmp
             losses.append(float(loss(network(item["image"][None]), label)))
     row = _history(out / "first")[1]
     assert float(row["val_loss"]) == pytest.approx(sum(losses) / len(losses), rel=1e-4)
-    client, runs = bundle.mlflow_runs(out)
+    _client, runs = bundle.mlflow_runs(out)
     first = next(r for r in runs if r.info.run_name == "first")
     assert first.data.metrics["val_loss"] == pytest.approx(float(row["val_loss"]))
 

@@ -47,7 +47,7 @@ def test_csv_paths_count_from_its_folder(folder, text, monkeypatch, tmp_path):
 def test_a_file_without_suffix_is_dicom_when_it_says_so(folder):
     (folder / "IM0001").write_bytes(b"\0" * 128 + b"DICM")
     (folder / "IM0002").write_bytes(b"\0" * 200)
-    assert [item["name"] for item in image_datalist(folder)][0] == "IM0001"
+    assert next(item["name"] for item in image_datalist(folder)) == "IM0001"
     assert len(image_datalist(folder)) == 5
 
 

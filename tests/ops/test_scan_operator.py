@@ -92,7 +92,7 @@ def test_export_is_one_operator_and_equals_the_reference_for_any_batch(case: Cas
     with use_backend("reference"), torch.no_grad():
         for batch in (1, 2, 3):
             more = Case(**{**vars(case), "batch": batch})
-            other, given = model_of(more, seed=1)
+            _other, given = model_of(more, seed=1)
             truth = Scan(more, scan.order)(given)  # the order of the exported one
             for result, wanted in zip(program.module()(given), truth, strict=True):
                 torch.testing.assert_close(result, wanted, rtol=1e-5, atol=1e-5)

@@ -6,17 +6,19 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from .audit import note
 
 __all__ = ["Gate", "Tokens", "foreign_origin", "refuse"]
 
-Scope, Message = dict[str, Any], dict[str, Any]
-Receive, Send = Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 ONCE = ("authorization", "host", "origin", "sec-fetch-site")
 WITHOUT_TOKEN = (("GET", "/auth/"), ("GET", "/auth"), ("POST", "/auth/token"))  # how clients ask for one

@@ -20,8 +20,7 @@ from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.tasks.activelearning.epistemic import Epistemic
 from monailabel.tasks.activelearning.random import Random
 
-import medssm_monai
-
+from ... import __version__
 from ...bundle.find import list_bundles
 from .datastore import StudyDatastore
 from .desk import Busy, Desk, TookTooLong
@@ -91,7 +90,7 @@ class BundleApp(MONAILabelApp):
             conf=conf,
             name="medssm-monai",
             description=f"State-space networks for medical images: {', '.join(names)}. Not a medical device.",
-            version=medssm_monai.__version__,
+            version=__version__,
         )
         self._auto_update_scoring = str(conf.get("auto_update_scoring", "false")).lower() == "true"
 

@@ -36,7 +36,7 @@ class Desk(Generic[Result]):
     """
 
     def __init__(
-        self, parallel: int, waiting: int, seconds: float, forget: Callable[[Result], None] = lambda _: None
+        self, parallel: int, waiting: int, seconds: float, forget: Callable[[Result], object] = lambda _: None
     ) -> None:
         self.places, self.seconds, self.forget = parallel + waiting, seconds, forget
         self._pool = ThreadPoolExecutor(parallel, thread_name_prefix="inference")

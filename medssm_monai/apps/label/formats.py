@@ -145,7 +145,7 @@ def check_nrrd(path: Path) -> None:
 
 def provide(source: Path, folder: Path, name: str) -> Path:
     """Put a file into ``folder`` under ``name`` and its own suffix, as a link where that is possible; NRRD files, which
-    trainings do not read, as NIfTI. (Studies may be links: files of several images may have one name.)
+    trainings do not read, as NIfTI. Studies may be links: files of several images may have one name.
 
     Raises:
         FileExistsError: there is one already.

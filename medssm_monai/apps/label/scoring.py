@@ -48,7 +48,7 @@ class DropoutScoring(ScoringMethod):
         waiting = [image for image in datastore.get_unlabeled_images() if self.task.takes(image)]
         fresh = [image for image in waiting if datastore.get_image_info(image).get(f"{key}_weights") != stamp]
         limit = int(request.get("max_samples") or 0)
-        settings = {"samples": int(request.get("simulation_size", 8)), "dropout": float(request.get("dropout", 0.1))}
+        samples, dropout = int(request.get("simulation_size", 8)), float(request.get("dropout", 0.1))
         failed: dict[str, str] = {}
         done = 0
         for image in fresh:
@@ -56,7 +56,7 @@ class DropoutScoring(ScoringMethod):
                 break
             try:
                 source = self.task.source({"image": datastore.get_image_uri(image)})
-                scores = predictor.uncertainty(source, **settings)
+                scores = predictor.uncertainty(source, samples=samples, dropout=dropout)
                 datastore.update_image_info(image, {key: scores["epistemic"], f"{key}_weights": stamp})
             except (HTTPException, MONAILabelException, OSError, RuntimeError, ValueError) as error:
                 failed[image] = str(getattr(error, "detail", error))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ...bundle.find import find_bundle
 from ...bundle.predictor import Predictor, load
+from ...bundle.tasks import FusionTask
 from ...utils import file_sha256
 from ...utils.shown_names import remember_place
 
@@ -69,7 +70,8 @@ class ServedModel:
     @property
     def sources(self) -> tuple[str, str]:
         """Endings of image ids that tell the sources of a fusion apart, ``_MRI`` and ``_CT`` for ``MRI`` and ``CT``."""
-        a, b = (name if name.startswith("_") else f"_{name}" for name in self.predictor().task.sources)
+        task = cast(FusionTask, self.predictor().task)
+        a, b = (name if name.startswith("_") else f"_{name}" for name in task.sources)
         return a, b
 
     def partner(self, image_id: str) -> str:

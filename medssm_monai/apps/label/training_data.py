@@ -30,8 +30,7 @@ def class_of(label: Path) -> str:
     except (ValueError, OSError) as error:
         raise ValueError(f"label {label.name}: no JSON ({error}); expected {{'class': NAME}}.") from error
     name = content.get("class") if isinstance(content, Mapping) else None
-    wrong = not isinstance(name, str) or not name.strip() or name.startswith(".") or set(name) & set("/\\")
-    if wrong or config_text(name):
+    if not isinstance(name, str) or not name.strip() or name[0] == "." or set(name) & set("/\\") or config_text(name):
         raise ValueError(
             f"label {label.name}: expected {{'class': NAME}}, a name without slashes that starts with none of . $ @ %, "
             f"got {content}."

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
 
-from .access import App, Receive, Send, refuse
+from .access import App, Message, Receive, Scope, Send, refuse
 
 __all__ = ["UploadLimit"]
 
@@ -28,7 +27,7 @@ class UploadLimit:
     def __init__(self, app: App, max_bytes: int, max_json_bytes: int) -> None:
         self.app, self.max_bytes, self.max_json_bytes = app, max_bytes, max_json_bytes
 
-    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -42,7 +41,7 @@ class UploadLimit:
             return
         received, started, over = 0, False, False
 
-        async def counted() -> dict[str, Any]:
+        async def counted() -> Message:
             nonlocal received, over
             part = await receive()
             received += len(part.get("body", b""))
@@ -51,7 +50,7 @@ class UploadLimit:
                 raise _TooLarge
             return part
 
-        async def watched(part: dict[str, Any]) -> None:
+        async def watched(part: Message) -> None:
             nonlocal started
             if over and not started:
                 return  # whatever the app makes of the exception, the answer is below

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from ..errors import ImageReadError
 from .intensity import full_range_of_type
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 __all__ = ["ARRAY_NAME", "array_name", "array_pixels", "array_values", "is_array"]
 
@@ -17,7 +20,7 @@ ARRAY_NAME = "array"
 COLOR_CHANNELS = (1, 3)
 
 
-def is_array(source: Any) -> bool:
+def is_array(source: Any) -> TypeIs[np.ndarray | torch.Tensor]:
     """Whether ``source`` is pixels rather than a file name."""
     return isinstance(source, (np.ndarray, torch.Tensor))
 

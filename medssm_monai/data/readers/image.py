@@ -8,6 +8,7 @@ their range.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from monai.config import PathLike
@@ -24,6 +25,9 @@ from .mask import Foreground, MaskValuesError, check_foreground, read_mask, uncl
 from .nifti import colors_last, full_range_of_values, nifti_facts
 from .npz import ARRAY, npz_sample, parse_npz_address
 from .pixels import Pixels
+
+if TYPE_CHECKING:
+    from PIL.TiffImagePlugin import TiffImageFile
 
 __all__ = ["Reader2D", "read_pixels", "to_channels", "to_mask", "why_unreadable"]
 
@@ -44,8 +48,9 @@ def _planar(values: np.ndarray) -> np.ndarray:
 def _read_raster(path: Path) -> Pixels:
     declared = alpha = None
     with open_raster(path) as img:
-        if img.format in SEQUENCES and getattr(img, "n_frames", 1) > 1:
-            raise ImageReadError(f"{path}: holds {img.n_frames} pages, expected one; save each page as its own file.")
+        pages = getattr(img, "n_frames", 1) if img.format in SEQUENCES else 1
+        if pages > 1:
+            raise ImageReadError(f"{path}: holds {pages} pages, expected one; save each page as its own file.")
         lossy = img.format in LOSSY_FORMATS
         mode = img.mode
         deep_color = any(";16" in str(tile[3]) for tile in img.tile) and mode == "RGB"  # Pillow keeps 8 of the bits
@@ -58,7 +63,8 @@ def _read_raster(path: Path) -> Pixels:
         elif mode.startswith("I;16") or (mode == "I" and img.format == "PNG"):
             values, full_range = np.asarray(img), SIXTEEN_BITS
             declared = declared_range(img, path, values)
-            if img.format == "TIFF" and img.tag_v2.get(TIFF_PHOTOMETRIC) == TIFF_WHITE_IS_ZERO:
+            tags = cast("TiffImageFile", img).tag_v2 if img.format == "TIFF" else {}
+            if tags.get(TIFF_PHOTOMETRIC) == TIFF_WHITE_IS_ZERO:
                 values = int(declared or SIXTEEN_BITS) - values.astype(np.int32)  # Pillow does so for 8 bits only
         elif mode in ("I", "F"):
             values, full_range = np.asarray(img), None
@@ -104,7 +110,7 @@ def _read_colors(path: Path) -> tuple[np.ndarray, dict]:
     return array[..., :3] if color else array[..., None], meta
 
 
-def _read_medical(path: Path, kind: str) -> Pixels:
+def _read_medical(path: Path, kind: str | None) -> Pixels:
     array, meta = _read_nifti(path) if kind == NIFTI else _read_colors(path)
     color, shape = array.shape[-1] > 1, array.shape[:-1]
     first, second = _slice_axes(path, shape)

@@ -7,10 +7,15 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
+from typing import TYPE_CHECKING, cast
 
 from PIL import Image
 
 from ..errors import ImageReadError
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+    from PIL.TiffImagePlugin import TiffImageFile
 
 __all__ = [
     "FORMATS",
@@ -139,7 +144,7 @@ def _whole(value: object) -> int:
     return value if isinstance(value, int) else max(map(int, value))  # type: ignore[call-overload]
 
 
-def open_raster(path: Path) -> Image.Image:
+def open_raster(path: Path) -> ImageFile:
     """``PIL.Image.open`` for the :data:`FORMATS`, with the limit of this package in place of Pillow's.
 
     Raises:
@@ -153,8 +158,9 @@ def open_raster(path: Path) -> Image.Image:
             Image.MAX_IMAGE_PIXELS = kept
     try:
         check_size(path, (img.height, img.width))
-        if img.format == "TIFF" and TILE_WIDTH in img.tag_v2:  # a tile may be larger than the picture
-            check_size(path, [_whole(img.tag_v2.get(tag, 0)) for tag in (TILE_HEIGHT, TILE_WIDTH)])
+        tags = cast("TiffImageFile", img).tag_v2 if img.format == "TIFF" else {}
+        if TILE_WIDTH in tags:  # a tile may be larger than the picture
+            check_size(path, [_whole(tags.get(tag, 0)) for tag in (TILE_HEIGHT, TILE_WIDTH)])
     except BaseException:
         img.close()
         raise

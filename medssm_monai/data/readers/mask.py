@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import ndimage
@@ -73,7 +73,7 @@ def check_foreground(foreground: Foreground) -> Foreground:
         if foreground not in FOREGROUND_RULES:
             raise ValueError(f"foreground must be 'auto', {CHOICES}, got {foreground!r}.")
         return foreground
-    values = list(foreground) if isinstance(foreground, Sequence) else []
+    values: list[Any] = list(foreground) if isinstance(foreground, Sequence) else []
     whole = [v for value in values for v in (value if isinstance(value, Sequence) else [value])]
     lengths = {len(value) for value in values if isinstance(value, Sequence) and not isinstance(value, str)}
     if not values or not all(isinstance(v, int) and not isinstance(v, bool) for v in whole) or lengths - {3}:
@@ -159,7 +159,7 @@ def _auto(levels: np.ndarray, values: np.ndarray, lossy: bool) -> MaskFacts:
     count = 0 if lossy else int(faint.sum())
     return MaskFacts(
         mask,
-        tuple(int(round(float(level))) for level in label),
+        tuple(round(float(level)) for level in label),
         faint=count,
         faintest=int(gray[faint].max()) if count else 0,
     )

@@ -114,6 +114,7 @@ def _check_extensions(path: Path) -> None:
 def colors_last(array: np.ndarray, facts: NiftiFacts) -> np.ndarray:
     """``(*sides, C)`` of the array that nibabel gives, C = 3 for colors (alpha is dropped), else 1."""
     if facts.packed:
+        assert array.dtype.names is not None  # packed colors are fields
         return np.stack([array[name] for name in array.dtype.names[:3]], axis=-1)
     if facts.axis is None:
         return array[..., None]

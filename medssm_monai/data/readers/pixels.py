@@ -17,7 +17,8 @@ class Pixels:
         values: ``(H, W, C)`` float32 with C = 1 or 3, in file units.
         full_range: value that stands for 1.0 (255, 65535, or 1 for 1-bit files); None when the file type has no fixed
             range (NIfTI and DICOM above 8 bits, floating-point TIFF).
-        kind: ``"raster"``, ``"nifti"``, ``"dicom"`` or ``"array"`` (an image inside an ``.npz`` file).
+        kind: ``"raster"``, ``"nifti"``, ``"dicom"`` or ``"array"`` (an image inside an ``.npz`` file); None for a
+            DICOM file whose name does not say so.
         lossy: True for formats whose compression adds small gray values (JPEG).
         affine: ``(4, 4)`` of the (row, column) array; identity for raster files.
         file_shape: shape of the array as it lies in a NIfTI or DICOM file; ``(H, W)`` for raster files.
@@ -28,7 +29,7 @@ class Pixels:
 
     values: np.ndarray
     full_range: float | None
-    kind: str
+    kind: str | None
     lossy: bool
     affine: np.ndarray
     file_shape: tuple[int, ...]

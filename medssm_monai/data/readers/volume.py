@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -63,7 +64,7 @@ def _from_file(path: Path) -> tuple[MetaTensor, float | None]:
     except Exception as error:  # every reader raises its own kinds for damaged files
         reason = str(error) if path.is_dir() else why_unreadable(path, error)
         raise ImageReadError(f"{path}: cannot be read as a volume: {reason}") from error
-    return volume.to(torch.float32), full_range_of_values(volume)
+    return cast(MetaTensor, volume.to(torch.float32)), full_range_of_values(volume)
 
 
 def _loaded(path: Path, reader: ImageReader) -> MetaTensor:
@@ -106,12 +107,11 @@ def read_volume(
         DatalistError: a folder that holds no DICOM series, or several.
         ValueError: NaN or infinite values.
     """
-    in_memory = is_array(path)
     intensity = intensity or IntensityRange()
-    address = None if in_memory else parse_npz_address(path)
-    if in_memory:
+    full_range: float | None
+    if is_array(path):
         (volume, full_range), path = _from_array(path), array_name(path)
-    elif address is not None:
+    elif (address := parse_npz_address(path)) is not None:
         values, meta, full_range = _from_npz(*address)
         volume = MetaTensor(values, meta=meta)
     else:
@@ -127,7 +127,8 @@ def read_volume(
         last = to_channels(volume.moveaxis(0, -1).numpy(), channels)
         volume = MetaTensor(torch.from_numpy(np.moveaxis(last, -1, 0).copy()), meta=volume.meta)
     if scale:
-        volume, full_range = to_unit_range(volume, intensity(path, full_range, None, largest)), 1.0
+        volume = cast(MetaTensor, to_unit_range(volume, intensity(path, full_range, None, largest)))
+        full_range = 1.0
     volume.meta |= range_metadata(full_range)
     return volume
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn as nn
@@ -46,7 +47,7 @@ class BSSSBlock(nn.Module):
         if dim < 3:
             raise ValueError(f"BSSSBlock splits the channels in three parts, dim must be at least 3, got {dim}.")
         cuts = (0, dim // 3, 2 * dim // 3, dim)
-        self.widths = [b - a for a, b in zip(cuts, cuts[1:], strict=False)]
+        self.widths = [b - a for a, b in pairwise(cuts)]
         self.lift = nn.ModuleList(nn.Sequential(nn.LayerNorm(w), nn.Linear(w, dim)) for w in self.widths)
         self.dwconv = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
         self.bfss = BFSS(dim, d_state, scan, discretization)

@@ -42,7 +42,7 @@ class DilatedGatedConv(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(B, C, *spatial)`` to the same shape."""
         y = self.dilated(self.wide(x) * self.narrow(x))
-        if self.pyramid is not None:
+        if self.pyramid is not None and self.pyramid_norm is not None:
             once = self.pyramid(self.pyramid_norm(y))
             twice = self.pyramid(once)
             y = once + twice + self.pyramid(twice)

@@ -62,13 +62,16 @@ class MultiScaleFusion(nn.Module):
         reduced = [conv(m.movedim(-1, 1)) for conv, m in zip(self.reduce, maps, strict=True)]
         outputs = []
         for target in range(n):
-            size = reduced[target].shape[2:]
-            product = None
-            for source in range(n):
-                part = self.pairs[target * n + source](_resample(reduced[source], size)).float()
-                product = part if product is None else product * part
+            product = self._pair(reduced, target, 0)
+            for source in range(1, n):
+                product = product * self._pair(reduced, target, source)
             outputs.append(self.restore[target](product.to(reduced[target].dtype)).movedim(1, -1))
         return outputs
+
+    def _pair(self, maps: Sequence[torch.Tensor], target: int, source: int) -> torch.Tensor:
+        """What one level gives to another, at its size, in float32."""
+        part = _resample(maps[source], maps[target].shape[2:])
+        return self.pairs[target * len(maps) + source](part).float()
 
 
 class MultiScaleFusionBridge(nn.Module):
@@ -103,7 +106,7 @@ class MultiScaleFusionBridge(nn.Module):
 
 def _resample(x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
     if x.shape[2] > size[0]:
-        return F.adaptive_avg_pool2d(x, size)
+        return F.adaptive_avg_pool2d(x, (size[0], size[1]))
     if x.shape[2] < size[0]:
         return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)
     return x

@@ -74,9 +74,11 @@ class MambaMixer(SelectiveCore):
         bound = self.dt_rank**-0.5
         nn.init.uniform_(self.dt_proj.weight, -bound, bound)
         span = math.log(dt_max) - math.log(dt_min)
-        dt = torch.exp(torch.rand_like(self.dt_proj.bias) * span + math.log(dt_min)).clamp(min=dt_floor)
+        bias = self.dt_proj.bias
+        assert bias is not None
+        dt = torch.exp(torch.rand_like(bias) * span + math.log(dt_min)).clamp(min=dt_floor)
         with torch.no_grad():
-            self.dt_proj.bias.copy_(dt + torch.log(-torch.expm1(-dt)))
+            bias.copy_(dt + torch.log(-torch.expm1(-dt)))
 
     def forward(self, x: torch.Tensor, source: torch.Tensor | None = None) -> torch.Tensor:
         """Mix the tokens of a map.

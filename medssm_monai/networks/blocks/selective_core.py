@@ -91,7 +91,7 @@ class SelectiveCore(nn.Module):
         """
         groups, width = u.shape[2:]
         u, delta, b, c = (t.permute(0, 2, 3, 1) for t in (u, delta, b, c))  # (B, G, E or N, L)
-        y = selective_scan(
+        y: torch.Tensor = selective_scan(  # type: ignore[assignment]  # a pair only where the last state is asked for
             u,
             delta,
             -torch.exp(self.A_log.float()).reshape(groups, width, -1),
@@ -135,6 +135,7 @@ class DirectionalS6(SelectiveCore):
         super().__init__(channels, d_state, resolved, discretization)
         self.merge, self.d_state = merge, d_state
         self.delta_proj = StackedLinear(len(resolved), channels, channels)
+        assert self.delta_proj.bias is not None
         nn.init.constant_(self.delta_proj.bias, -4.0)
         self.bc_proj = StackedLinear(len(resolved), channels, 2 * d_state, bias=False)
 

@@ -39,6 +39,7 @@ class SpectralGate(nn.Module):
         shape = (channels, height, width // 2 + 1, 2)
         self.weight = nn.Parameter(0.02 * torch.randn(shape))
         self.bias = nn.Parameter(torch.zeros(shape))
+        self.built_size: torch.Tensor
         self.register_buffer("built_size", torch.tensor(self.spatial_size))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -29,6 +29,7 @@ class StackedLinear(nn.Module):
         self.groups, self.in_features, self.out_features = groups, in_features, out_features
         lead = () if groups == 1 else (groups,)
         self.weight = _uniform((*lead, out_features, in_features), in_features)
+        self.bias: nn.Parameter | None
         self.register_parameter("bias", _uniform((*lead, out_features), in_features) if bias else None)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

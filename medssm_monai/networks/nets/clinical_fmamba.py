@@ -7,7 +7,8 @@ Fusion" (MICCAI MLMI 2025, arXiv 2508.03008); structure from the authors' public
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import pairwise
+from typing import Any, TypedDict
 
 import torch
 import torch.nn as nn
@@ -25,6 +26,17 @@ DILATIONS = (1, 3, 5)
 STRIDE = 8
 DEFAULT_ORDERS = {2: "cross", 3: "tri_plane"}
 DECODER_DEPTH = {2: 3, 3: 0}
+
+
+class _PlainSettings(TypedDict):
+    dropout: float
+    d_state: int
+    expand: int
+    spatial_dims: int
+
+
+class _SweptSettings(_PlainSettings):
+    orders: str | Sequence[ScanOrder]
 
 
 class ClinicalFMamba(nn.Module):
@@ -83,8 +95,8 @@ class ClinicalFMamba(nn.Module):
         self.spatial_dims = spatial_dims
         conv = Conv[Conv.CONV, spatial_dims]
         dim, full = CHANNELS[-1], CHANNELS[0]
-        plain = {"dropout": dropout, "d_state": d_state, "expand": expand, "spatial_dims": spatial_dims}
-        swept = {**plain, "orders": DEFAULT_ORDERS[spatial_dims] if orders is None else orders}
+        plain: _PlainSettings = {"dropout": dropout, "d_state": d_state, "expand": expand, "spatial_dims": spatial_dims}
+        swept: _SweptSettings = {**plain, "orders": DEFAULT_ORDERS[spatial_dims] if orders is None else orders}
 
         self.stem = conv(1, full, 3, padding=1)
         self.encoder = nn.Sequential(
@@ -99,7 +111,7 @@ class ClinicalFMamba(nn.Module):
         self.fuse = nn.Linear(dim, dim)
         self.refine = nn.Sequential(*(MambaBlock(dim, **plain) for _ in range(decoder_depth)), nn.LayerNorm(dim))
         widths = CHANNELS[::-1]
-        self.decoder = nn.Sequential(*(_upsample(spatial_dims, a, b) for a, b in zip(widths, widths[1:], strict=False)))
+        self.decoder = nn.Sequential(*(_upsample(spatial_dims, a, b) for a, b in pairwise(widths)))
         self.excite = CrossChannelExcitation(spatial_dims, full)
         self.dropout = nn.Dropout(dropout)
         self.head = conv(full, 1, 3, padding=1)
@@ -135,7 +147,7 @@ class ClinicalFMamba(nn.Module):
 
 
 def _by_source(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """``(2B, ...)`` to ``(B, ...)`` of source A and of B. (``chunk`` would tie an export to its batch size.)"""
+    """``(2B, ...)`` to ``(B, ...)`` of source A and of B; ``chunk`` would tie an export to its batch size."""
     return x.unflatten(0, (2, -1)).unbind()
 
 

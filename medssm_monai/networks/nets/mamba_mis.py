@@ -7,7 +7,8 @@ attention-based multi-scale feature fusion bridge and spectral gate" (2024); str
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import pairwise
+from typing import Any, TypedDict
 
 import torch
 import torch.nn as nn
@@ -20,6 +21,12 @@ __all__ = ["MambaMIS", "mamba_mis_b", "mamba_mis_l", "mamba_mis_s"]
 
 BLOCKS = ("bsss", "conv", "vit")
 STRIDE = 32
+
+
+class _ScanSettings(TypedDict):
+    d_state: int
+    scan: str
+    discretization: str
 
 
 class MambaMIS(nn.Module):
@@ -83,7 +90,7 @@ class MambaMIS(nn.Module):
         img_size = ensure_tuple_rep(img_size, 2)
         _check_size(img_size, "img_size")
         dims = [base_dim * 2**i for i in range(4)]
-        scan_args = {"d_state": d_state, "scan": scan, "discretization": discretization}
+        scan_args: _ScanSettings = {"d_state": d_state, "scan": scan, "discretization": discretization}
 
         def stage(dim: int, depth: int, scale: int) -> nn.Sequential:
             if block == "conv":
@@ -101,9 +108,7 @@ class MambaMIS(nn.Module):
         self.bridge = MultiScaleFusionBridge(dims, attention_bridge, fusion_bridge, **scan_args)
         out_dims, scales = [*reversed(dims), base_dim // 2], (32, 16, 8, 4, 1)
         self.decoder = nn.ModuleList(stage(d, n, s) for d, n, s in zip(out_dims, decoder_depths, scales, strict=True))
-        self.expand = nn.ModuleList(
-            PatchExpand(a, b, 4 if b == out_dims[-1] else 2) for a, b in zip(out_dims, out_dims[1:], strict=False)
-        )
+        self.expand = nn.ModuleList(PatchExpand(a, b, 4 if b == out_dims[-1] else 2) for a, b in pairwise(out_dims))
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Conv2d(out_dims[-1], out_channels, 1)
 
