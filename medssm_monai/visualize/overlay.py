@@ -69,7 +69,8 @@ def _as_mask(mask: Any, shape: tuple[int, int], name: str) -> np.ndarray:
 
 
 def _outline(mask: np.ndarray, width: int) -> np.ndarray:
-    """Foreground pixels within ``width`` of the background; the image border counts as background."""
+    """Foreground pixels within ``width`` of the background; the image border counts as background (which scikit-image's
+    ``find_boundaries`` leaves open, and it knows no width)."""
     from scipy.ndimage import binary_erosion
 
     return mask & ~binary_erosion(mask, iterations=width)
