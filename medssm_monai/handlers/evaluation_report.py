@@ -8,11 +8,12 @@ import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import torch
-import torch.distributed as dist
 from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
 
@@ -33,9 +34,7 @@ def gather_lists(*lists: list[Any]) -> list[list[Any]]:
     """Each list with those of the other ranks behind it, in the order of ranks; alone, the lists as they are."""
     if world_size() == 1:
         return list(lists)
-    parts: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(parts, lists)
-    return [sum((list(part[i]) for part in parts), []) for i in range(len(lists))]
+    return [list(chain.from_iterable(parts)) for parts in zip(*idist.all_gather(lists), strict=True)]
 
 
 def is_best_epoch(engine: Engine) -> bool:

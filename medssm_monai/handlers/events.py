@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 import torch.distributed as dist
@@ -24,15 +23,21 @@ FailureCallback = Callable[[Engine, BaseException], None]
 
 
 def process_rank() -> int:
-    """Rank of this process: of the running process group, else of the launcher's ``RANK``, else 0."""
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank()
-    return int(os.environ.get("RANK", "0"))
+    """Rank of this process: of the running process group, else of the launcher's ``RANK``, else 0.
+
+    Asked of PyTorch: the first ``ignite.distributed.get_rank()`` in a group is a collective operation, in which one
+    rank alone (with a failure of its own, say) would wait for the others, and it raises once the group is destroyed.
+    """
+    return dist.get_rank() if _in_group() else int(os.environ.get("RANK", "0"))
 
 
 def world_size() -> int:
     """How many processes the running process group has; 1 without one."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    return dist.get_world_size() if _in_group() else 1
+
+
+def _in_group() -> bool:
+    return dist.is_available() and dist.is_initialized()
 
 
 class _FailureDispatcher:
@@ -79,7 +84,8 @@ def loss_of(output: Any) -> Any:
     return output.get(CommonKeys.LOSS) if isinstance(output, Mapping) else None
 
 
-_averaged: WeakKeyDictionary[Engine, bool] = WeakKeyDictionary()
+class _MeanTrainLoss(Average):
+    """A class of its own, by which an engine is known to have one."""
 
 
 def average_train_loss(engine: Engine) -> None:
@@ -87,9 +93,9 @@ def average_train_loss(engine: Engine) -> None:
 
     Must be called on every rank: the mean is a collective operation.
     """
-    if engine not in _averaged:
-        _averaged[engine] = True
-        Average(output_transform=loss_of).attach(engine, TRAIN_LOSS)
+    attached = (getattr(handler, "__self__", None) for handler, *_ in engine._event_handlers[Events.EPOCH_COMPLETED])
+    if not any(isinstance(owner, _MeanTrainLoss) for owner in attached):
+        _MeanTrainLoss(output_transform=loss_of).attach(engine, TRAIN_LOSS)
 
 
 def scalars(metrics: Mapping[str, Any]) -> dict[str, float]:

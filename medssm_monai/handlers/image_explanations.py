@@ -13,7 +13,7 @@ from monai.engines import SupervisedEvaluator
 from monai.utils import CommonKeys
 
 from ..engines.batch_items import decollated, item_file, item_stage
-from ..transforms.result_names import ResultNames
+from ..transforms.save import ResultNames
 from ..utils import writable_folder
 from ..utils.shown_names import shown_name
 from ..utils.text_files import GrowingTable, name_cell

@@ -1,7 +1,14 @@
-"""What the fusion metrics take, checked once: batches of gray images in one shape and a known range."""
+"""Fusion metrics from histograms, errors and correlations of whole images, and the check of what all of them take.
+
+Entropies, mutual information and PSNR are those of scikit-image and scikit-learn, image by image.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
 import torch
 
 __all__ = [
@@ -65,12 +72,14 @@ def gray_levels(image: torch.Tensor) -> torch.Tensor:
 
 
 NMI_KINDS = ("studholme", "arithmetic")
+_EDGES = [np.arange(GRAY_LEVELS + 1) - 0.5] * 2  # a bin for every gray level
 
 
 def entropy(fused: torch.Tensor, data_range: float = 1.0) -> torch.Tensor:
     """Shannon entropy in bits of the histogram of 256 gray levels (Roberts et al., J. Appl. Remote Sens. 2, 2008)."""
-    (image,) = as_grays(fused, data_range=data_range)
-    return _bits(_histogram(gray_levels(image), GRAY_LEVELS))
+    from skimage.measure import shannon_entropy
+
+    return _each(shannon_entropy, *_levels(fused, data_range=data_range))
 
 
 def mutual_information(fused: torch.Tensor, source: torch.Tensor, data_range: float = 1.0) -> torch.Tensor:
@@ -78,8 +87,9 @@ def mutual_information(fused: torch.Tensor, source: torch.Tensor, data_range: fl
 
     Source: Qu, Zhang, Yan, Electronics Letters 38 (2002), who add the values of the two sources.
     """
-    h_fused, h_source, h_joint = _entropies(fused, source, data_range)
-    return h_fused + h_source - h_joint
+    from sklearn.metrics import mutual_info_score
+
+    return _each(mutual_info_score, *_levels(fused, source, data_range=data_range)) / np.log(2)
 
 
 def normalized_mutual_information(
@@ -97,12 +107,15 @@ def normalized_mutual_information(
     Returns:
         ``(B,)``; NaN when both images are constant.
     """
+    from skimage.metrics import normalized_mutual_information as studholme
+    from sklearn.metrics import normalized_mutual_info_score as arithmetic
+
     if kind not in NMI_KINDS:
         raise ValueError(f"kind must be one of {NMI_KINDS}, got {kind!r}.")
-    h_fused, h_source, h_joint = _entropies(fused, source, data_range)
-    if kind == "studholme":
-        return (h_fused + h_source) / h_joint
-    return 2 * (h_fused + h_source - h_joint) / (h_fused + h_source)
+    levels = _levels(fused, source, data_range=data_range)
+    scores = _each(partial(studholme, bins=_EDGES) if kind == "studholme" else arithmetic, *levels)
+    constant = torch.stack([(values == values[:, :1]).all(1) for values in levels]).all(0)
+    return scores.masked_fill(constant, torch.nan)
 
 
 def psnr(fused: torch.Tensor, *sources: torch.Tensor, data_range: float = 1.0) -> torch.Tensor:
@@ -110,11 +123,13 @@ def psnr(fused: torch.Tensor, *sources: torch.Tensor, data_range: float = 1.0) -
 
     One source gives the PSNR of that pair (infinite for a copy). Two sources give the pooled convention of the fusion
     literature (Ma, Ma, Li, Information Fusion 45, 2019; VIFB benchmark, 2020), which the average of the sources
-    maximizes by definition.
+    maximizes by definition; it is the PSNR of the sources stacked.
     """
+    from skimage.metrics import peak_signal_noise_ratio
+
     image, *references = as_grays(fused, *sources, data_range=data_range)
-    errors = torch.stack([(image - reference).square().flatten(1).mean(1) for reference in references])
-    return -10 * errors.mean(0).log10()
+    stacked = torch.stack(references, dim=1)
+    return _each(partial(peak_signal_noise_ratio, data_range=1.0), stacked, image[:, None].expand_as(stacked))
 
 
 def scd_sum(fused: torch.Tensor, a: torch.Tensor, b: torch.Tensor, data_range: float = 1.0) -> torch.Tensor:
@@ -159,22 +174,15 @@ def _plane(image: torch.Tensor) -> torch.Tensor:
     return image
 
 
-def _histogram(levels: torch.Tensor, bins: int) -> torch.Tensor:
-    """Integer values ``(B, pixels)`` below ``bins`` to probabilities ``(B, bins)``."""
-    batch, pixels = levels.shape
-    shifted = levels + bins * torch.arange(batch, device=levels.device)[:, None]
-    return torch.bincount(shifted.flatten(), minlength=batch * bins).view(batch, bins).double() / pixels
+def _levels(*images: torch.Tensor, data_range: float) -> list[torch.Tensor]:
+    return [gray_levels(image) for image in as_grays(*images, data_range=data_range)]
 
 
-def _bits(probability: torch.Tensor) -> torch.Tensor:
-    return -torch.special.xlogy(probability, probability).sum(1) / torch.log(torch.tensor(2.0, dtype=torch.float64))
-
-
-def _entropies(fused: torch.Tensor, source: torch.Tensor, data_range: float) -> tuple[torch.Tensor, ...]:
-    """``H(F)``, ``H(S)`` and ``H(F, S)`` in bits."""
-    first, second = (gray_levels(image) for image in as_grays(fused, source, data_range=data_range))
-    joint = _histogram(GRAY_LEVELS * first + second, GRAY_LEVELS**2).unflatten(1, (GRAY_LEVELS, GRAY_LEVELS))
-    return _bits(joint.sum(2)), _bits(joint.sum(1)), _bits(joint.flatten(1))
+def _each(score: Callable[..., float], *batches: torch.Tensor) -> torch.Tensor:
+    """A score of arrays for every item of the batches: ``(B,)`` float64 on their device."""
+    items = zip(*(batch.cpu().numpy() for batch in batches), strict=True)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a copy has infinite PSNR; constant images have no NMI
+        return torch.tensor([score(*arrays) for arrays in items], dtype=torch.float64, device=batches[0].device)
 
 
 def _correlation(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

@@ -12,20 +12,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, RandomizableTransform
 from monai.utils import convert_to_dst_type
 
-__all__ = ["RandPerspective", "RandPerspectiveD", "RandPerspectiveDict", "RandPerspectived", "homography"]
-
-
-def homography(source: Any, target: Any) -> np.ndarray:
-    """The projective map ``(3, 3)`` that takes four points ``(4, 2)`` of ``(x, y)`` to four others.
-
-    Raises:
-        numpy.linalg.LinAlgError: when three of the points lie on a line.
-    """
-    rows, values = [], []
-    for (x, y), (u, v) in zip(np.asarray(source, float), np.asarray(target, float), strict=True):
-        rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
-        values += [u, v]
-    return np.append(np.linalg.solve(np.array(rows), np.array(values)), 1.0).reshape(3, 3)
+__all__ = ["RandPerspective", "RandPerspectiveD", "RandPerspectiveDict", "RandPerspectived"]
 
 
 class RandPerspective(RandomizableTransform):
@@ -39,7 +26,7 @@ class RandPerspective(RandomizableTransform):
         distortion: 0 (none) to below 1.
 
     Raises:
-        ValueError: values outside these ranges; an image that is not ``(C, H, W)``.
+        ValueError: values outside these ranges; an image that is not ``(C, H, W)`` with at least 2 x 2 pixels.
     """
 
     def __init__(self, prob: float = 0.5, distortion: float = 0.2) -> None:
@@ -57,10 +44,10 @@ class RandPerspective(RandomizableTransform):
 
     def __call__(self, img: torch.Tensor, randomize: bool = True) -> torch.Tensor:
         """``(C, H, W)`` to the same shape and type."""
-        from skimage.transform import warp
+        from skimage.transform import estimate_transform, warp
 
-        if img.ndim != 3:
-            raise ValueError(f"a perspective needs a 2D image (C, H, W), got shape {tuple(img.shape)}.")
+        if img.ndim != 3 or min(img.shape[1:]) < 2:  # the corners of a single row lie on a line
+            raise ValueError(f"a perspective needs a 2D image (C, H, W), 2 x 2 or more, got {tuple(img.shape)}.")
         if randomize:
             self.randomize()
         if not self._do_transform:
@@ -71,7 +58,7 @@ class RandPerspective(RandomizableTransform):
         moved = corners + (1 - 2 * signs) * self.moves * extent
         plain = img.as_tensor() if isinstance(img, MetaTensor) else torch.as_tensor(img)
         pixels = plain.cpu().numpy().transpose(1, 2, 0)
-        back = homography(moved, corners)  # warp asks where each pixel of the result comes from
+        back = estimate_transform("projective", moved, corners)  # warp asks where each pixel comes from
         seen = warp(pixels, back, order=1, mode="edge", preserve_range=True)
         return convert_to_dst_type(np.ascontiguousarray(seen.transpose(2, 0, 1)), dst=img)[0]
 

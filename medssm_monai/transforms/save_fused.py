@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,11 +12,10 @@ from monai.config import KeysCollection, PathLike
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, SaveImaged
 from monai.utils import optional_import
-from PIL import Image
 
 from ..data.readers.files import RASTER, file_stem
-from ..utils import writable_folder
-from .save_segmentation import SaveImage2D
+from ..utils import replace_file
+from .save import ResultWriter, eight_bit, nifti_slice
 
 nib, _ = optional_import("nibabel")
 
@@ -27,7 +24,7 @@ __all__ = ["SaveImageFused", "SaveImageFusedD", "SaveImageFusedDict", "SaveImage
 POSTFIX = "_fused"
 
 
-class SaveImageFused(SaveImage2D):
+class SaveImageFused(ResultWriter):
     """Save a fused image in [0, 1] so that it lies exactly on source A.
 
     ========================  ============================================================
@@ -39,7 +36,7 @@ class SaveImageFused(SaveImage2D):
     ========================  ============================================================
 
     The file is called ``<name>_fused``; it is written beside its place and renamed, so that no half-written file is
-    left. Two pairs of one name never overwrite each other (see :class:`SaveImage2D`); results of earlier runs are
+    left. Two pairs of one name never overwrite each other (:class:`~.save.ResultNames`); results of earlier runs are
     replaced.
 
     Args:
@@ -50,11 +47,12 @@ class SaveImageFused(SaveImage2D):
         ValueError: other channels, a size unlike source A's (invert spatial transforms first), NaN, missing metadata.
     """
 
-    def __init__(self, output_dir: PathLike) -> None:
-        super().__init__(output_dir, threshold=None)
-
-    def __call__(  # type: ignore[override]
-        self, pred: torch.Tensor, meta: Mapping[str, Any], name: str | None = None, folder: str = ""
+    def __call__(
+        self,
+        pred: torch.Tensor,
+        meta: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        folder: str = "",
     ) -> Path:
         """Save ``pred``; returns the path written.
 
@@ -64,7 +62,7 @@ class SaveImageFused(SaveImage2D):
             name: file name without ending; default the stem of source A's file.
             folder: subfolder of ``output_dir``.
         """
-        if "filename_or_obj" not in meta:
+        if meta is None or "filename_or_obj" not in meta:
             raise ValueError("metadata lack 'filename_or_obj'; load source A with LoadImage2Dd or LoadImage3Dd.")
         source = Path(str(meta["filename_or_obj"]))
         size = meta.get("file_size", meta.get("spatial_shape", ()))
@@ -73,13 +71,13 @@ class SaveImageFused(SaveImage2D):
         suffix = ".png" if picture else ".nii" if source.name.lower().endswith(".nii") else ".nii.gz"
         called = source.with_name(f"{name or file_stem(source)}{POSTFIX}{suffix}")
         target = self._target(str(called), suffix, folder)
-        writable_folder(target.parent)
-        half = target.with_name(f".{uuid.uuid4().hex}{suffix}")
-        try:
-            self._store(values, meta, half, picture)
-            os.replace(half, target)
-        finally:
-            half.unlink(missing_ok=True)
+        with replace_file(target) as temporary:
+            if picture:
+                eight_bit(values[0] if len(values) == 1 else values.transpose(1, 2, 0)).save(temporary)
+            elif values.ndim == 3:
+                nib.save(nifti_slice(values[0], meta), temporary)
+            else:
+                nib.save(nib.Nifti1Image(values[0], np.asarray(meta["affine"], dtype=np.float64)), temporary)
         return target
 
     @staticmethod
@@ -95,17 +93,6 @@ class SaveImageFused(SaveImage2D):
         if not np.isfinite(values).all():
             raise ValueError(f"{source}: the result holds NaN or infinite values; nothing was saved for it.")
         return np.clip(values, 0, 1)
-
-    @staticmethod
-    def _store(values: np.ndarray, meta: Mapping[str, Any], path: Path, picture: bool) -> None:
-        if picture:
-            levels = np.floor(values * 255 + 0.5).astype(np.uint8)
-            Image.fromarray(levels[0] if len(levels) == 1 else levels.transpose(1, 2, 0)).save(path)
-        elif values.ndim == 3:  # a slice: (row = y, column = x) -> (x, y) with the axes of length one
-            shape = tuple(int(side) for side in np.asarray(meta["file_shape"]) if side > 0)
-            nib.save(nib.Nifti1Image(values[0].T.reshape(shape), np.asarray(meta["file_affine"])), path)
-        else:
-            nib.save(nib.Nifti1Image(values[0], np.asarray(meta["affine"], dtype=np.float64)), path)
 
 
 class SaveImageFusedd(SaveImaged):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,24 +10,19 @@ import numpy as np
 import torch
 from monai.config import KeysCollection, PathLike
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, SaveImaged, Transform
+from monai.transforms import MapTransform, SaveImaged
 from monai.utils import optional_import
-from PIL import Image
 
 from ..data.readers.files import RASTER
-from ..utils import writable_folder
-from .result_names import ResultNames
+from ..utils import replace_file
+from .save import ResultWriter, as_array, eight_bit, nifti_slice
 
 __all__ = ["SaveImage2D", "SaveImage2DD", "SaveImage2DDict", "SaveImage2Dd"]
 
 nib, _ = optional_import("nibabel")
 
 
-def _numbers(value: Any) -> np.ndarray:
-    return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
-
-
-class SaveImage2D(Transform):
+class SaveImage2D(ResultWriter):
     """Save a foreground probability or mask ``(1, H, W)`` so that it lies exactly on its input file.
 
     PNG, JPEG, TIFF and BMP inputs give an 8-bit PNG with 0 and 255 in the input's pixel size; NIfTI gives NIfTI (same
@@ -37,7 +30,7 @@ class SaveImage2D(Transform):
     ``SaveImage`` transposes PNGs and does not keep axes of length one.) The file is named as the input,
     ``<stem>.png``; it is written beside its place and renamed, so that no half-written file is left.
 
-    Two inputs with one stem never overwrite each other (:class:`~.result_names.ResultNames`). The names of earlier runs
+    Two inputs with one stem never overwrite each other (:class:`~.save.ResultNames`). The names of earlier runs
     are replaced.
 
     Args:
@@ -54,9 +47,8 @@ class SaveImage2D(Transform):
     def __init__(self, output_dir: PathLike, threshold: float | None = 0.5) -> None:
         if threshold is not None and not 0 < threshold <= 1:
             raise ValueError(f"threshold must lie in (0, 1] or be None (save the probability), got {threshold}.")
-        self.output_dir = Path(output_dir)
+        super().__init__(output_dir)
         self.threshold = threshold
-        self._names = ResultNames()
 
     def __call__(
         self, pred: torch.Tensor | np.ndarray, meta: Mapping[str, Any] | None = None, folder: str = ""
@@ -74,12 +66,15 @@ class SaveImage2D(Transform):
         if missing:
             raise ValueError(f"metadata lack {missing}; load the image with LoadImage2Dd and pass its metadata on.")
         source = str(meta["filename_or_obj"])
-        values = self._values(_numbers(pred), tuple(int(size) for size in meta["file_size"]), source)
+        values = self._values(as_array(pred), tuple(int(size) for size in meta["file_size"]), source)
         raster = meta["file_kind"] == RASTER
         suffix = ".png" if raster else ".nii" if source.lower().endswith(".nii") else ".nii.gz"
         target = self._target(source, suffix, folder)
-        writable_folder(target.parent)
-        self._write(values, meta, target, suffix)
+        with replace_file(target) as temporary:
+            if raster:
+                eight_bit(values).save(temporary)
+            else:
+                nib.save(nifti_slice(values if self.threshold is None else values.astype(np.uint8), meta), temporary)
         return target
 
     def _values(self, pred: np.ndarray, shape: tuple[int, ...], source: str) -> np.ndarray:
@@ -95,27 +90,6 @@ class SaveImage2D(Transform):
             raise ValueError(f"{source}: the result holds NaN or infinite values; nothing was saved for it.")
         pred = pred[0].astype(np.float32)
         return np.clip(pred, 0, 1) if self.threshold is None else (pred >= self.threshold).astype(np.float32)
-
-    def _target(self, source: str, suffix: str, folder: str) -> Path:
-        path, target = Path(source), self._names(source, self.output_dir / folder, suffix)
-        if target.exists() and path.exists() and os.path.samefile(target, path):
-            raise ValueError(f"saving to {target} would overwrite the input itself; choose another output_dir.")
-        return target
-
-    def _write(self, values: np.ndarray, meta: Mapping[str, Any], target: Path, suffix: str) -> None:
-        """Write ``(H, W)`` values in [0, 1] beside the target, then rename; PNG, or NIfTI in the input's axes."""
-        half = target.with_name(f".{uuid.uuid4().hex}{suffix}")
-        try:
-            if meta["file_kind"] == RASTER:
-                Image.fromarray(np.floor(values * 255 + 0.5).astype(np.uint8)).save(half)
-            else:
-                file_shape = tuple(int(size) for size in _numbers(meta["file_shape"]) if size > 0)
-                array = values.T.reshape(file_shape)  # (row = y, column = x) -> (x, y) with the axes of length one
-                array = array if self.threshold is None else array.astype(np.uint8)
-                nib.save(nib.Nifti1Image(array, _numbers(meta["file_affine"])), half)
-            os.replace(half, target)
-        finally:
-            half.unlink(missing_ok=True)
 
 
 class SaveImage2Dd(SaveImaged):

@@ -42,13 +42,15 @@ def replace_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     What was written is on the disk (``fsync``) before it takes the place, so that neither a kill nor a power cut leaves
     half a file. When the block fails, the temporary file is removed and what was at ``path`` stays. A symbolic link at
-    ``path`` is replaced, not written through. Suffixes are kept, because image writers choose the format by them.
+    ``path`` is replaced, not written through. Suffixes are kept (``.nii.gz`` whole), because image writers choose the
+    format by them.
 
     Raises:
         DiskFullError: the file did not fit; the message says how much is free.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
+    ending = "".join(target.suffixes[-2:]) if target.suffix == ".gz" else target.suffix
+    temporary = target.with_name(f".{target.name.removesuffix(ending)}.{os.getpid()}.part{ending}")
     temporary.unlink(missing_ok=True)  # what an earlier process of this number left, or a link to somewhere else
     try:
         yield temporary

@@ -48,29 +48,31 @@ def plot_confusion_matrix(
 ) -> None:
     """Draw the counts (rows are labels, columns predicted classes), colored by their share of the row.
 
+    It is scikit-learn's ``ConfusionMatrixDisplay`` of the shares, with the counts as its texts.
+
     Args:
         probabilities: ``(N, K)``, see ``as_predictions``, which raises on bad input.
         labels: ``(N,)``, 0 to K - 1.
         path: picture file; the suffix (``.png``, ``.svg``, ...) chooses the format.
         class_names: one per class.
     """
+    from matplotlib.artist import setp
+    from sklearn.metrics import ConfusionMatrixDisplay
+
     data = as_predictions(probabilities, labels, class_names)
     counts = confusion_matrix(*data)
-    names = _names(class_names, data.num_classes)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = max(4.0, 0.75 * data.num_classes + 2.0)
     figure = _figure(side + 0.6, side)
     axis = figure.subplots()
-    image = axis.imshow(share, cmap="Blues", vmin=0.0, vmax=1.0)
-    for (row, column), count in np.ndenumerate(counts):
-        dark = share[row, column] > 0.5
-        axis.text(column, row, f"{count}", ha="center", va="center", color="white" if dark else "black")
-    axis.set_xticks(range(len(names)), names, rotation=45, ha="right")
-    axis.set_yticks(range(len(names)), names)
-    axis.set_xlabel("predicted")
-    axis.set_ylabel("label")
+    display = ConfusionMatrixDisplay(share, display_labels=_names(class_names, data.num_classes))
+    display.plot(ax=axis, cmap="Blues", colorbar=False, im_kw={"vmin": 0.0, "vmax": 1.0}, xticks_rotation=45)
+    for place, count in np.ndenumerate(counts):
+        display.text_[place].set(text=f"{count}", color="white" if share[place] > 0.5 else "black")
+    setp(axis.get_xticklabels(), ha="right")
+    axis.set(xlabel="predicted", ylabel="label")
     axis.set_title(f"confusion matrix, {len(data.labels)} images", fontsize="medium")
-    figure.colorbar(image, ax=axis, label="share of the label's images", shrink=0.8)
+    figure.colorbar(display.im_, ax=axis, label="share of the label's images", shrink=0.8)
     figure.savefig(path, dpi=120)
 
 
@@ -87,19 +89,12 @@ def plot_roc_curves(
     Args:
         probabilities, labels, path, class_names: as in ``plot_confusion_matrix``.
     """
-    from sklearn.metrics import roc_curve
+    from sklearn.metrics import RocCurveDisplay
 
     data = as_predictions(probabilities, labels, class_names)
-    areas, names = per_class_metrics(*data)["roc_auc"], _names(class_names, data.num_classes)
-    figure = _figure(5.0, 5.4)
-    axis = figure.subplots()
-    for curve, number in enumerate(_shown_classes(data)):
-        x, y = [], []
-        if not np.isnan(areas[number]):
-            x, y, _ = roc_curve(data.labels == number, data.probabilities[:, number])
-        axis.plot(x, y, label=_legend(names[number], "AUC", areas[number]), **curve_style(curve))
+    figure, axis = _draw_curves(RocCurveDisplay, data, class_names, "roc_auc", "AUC", "ROC curve")
     axis.plot([0, 1], [0, 1], color="gray", linestyle=(0, (1, 3)), linewidth=1, label="chance")
-    _finish_curves(axis, "1 - specificity", "sensitivity", f"ROC curve{_of(names, data)}")
+    _finish_curves(axis, "1 - specificity", "sensitivity")
     figure.savefig(path, dpi=120)
 
 
@@ -116,38 +111,35 @@ def plot_pr_curves(
     Args:
         probabilities, labels, path, class_names: as in ``plot_confusion_matrix``.
     """
-    from sklearn.metrics import precision_recall_curve
+    from sklearn.metrics import PrecisionRecallDisplay
 
     data = as_predictions(probabilities, labels, class_names)
-    areas, names = per_class_metrics(*data)["pr_auc"], _names(class_names, data.num_classes)
-    figure = _figure(5.0, 5.4)
-    axis = figure.subplots()
-    for curve, number in enumerate(_shown_classes(data)):
-        precision, recall = [], []
-        if not np.isnan(areas[number]):
-            precision, recall, _ = precision_recall_curve(data.labels == number, data.probabilities[:, number])
-        label = _legend(names[number], "AP", areas[number])
-        axis.step(recall, precision, where="post", label=label, **curve_style(curve))
-    _finish_curves(axis, "sensitivity", "precision", f"precision-recall curve{_of(names, data)}")
+    figure, axis = _draw_curves(PrecisionRecallDisplay, data, class_names, "pr_auc", "AP", "precision-recall curve")
+    _finish_curves(axis, "sensitivity", "precision")
     figure.savefig(path, dpi=120)
 
 
-def _legend(name: str, area: str, value: float) -> str:
-    return f"{name} (undefined)" if np.isnan(value) else f"{name} ({area} {value:.3f})"
-
-
-def _of(names: Sequence[str], data: Predictions) -> str:
-    """What a curve is drawn for, as the end of a title."""
+def _draw_curves(
+    display: Any, data: Predictions, class_names: Sequence[str] | None, metric: str, area: str, title: str
+) -> tuple[Any, Any]:
+    """Figure and axis with a curve per class, by scikit-learn's ``display``, and ``area`` in the legend."""
+    values, names = per_class_metrics(*data)[metric], _names(class_names, data.num_classes)
+    figure = _figure(5.0, 5.4)
+    axis = figure.subplots()
+    for curve, number in enumerate(_shown_classes(data)):
+        label = f"{names[number]} ({area} {values[number]:.3f})"
+        if np.isnan(values[number]):
+            axis.plot([], [], label=f"{names[number]} (undefined)", **curve_style(curve))
+            continue
+        drawn = display.from_predictions(data.labels == number, data.probabilities[:, number], ax=axis)
+        drawn.line_.set(label=label, **curve_style(curve))
     what = f" of {names[1]}" if data.num_classes == 2 else "s, each class against the rest"
-    return f"{what}, {len(data.labels)} images"
+    axis.set_title(f"{title}{what}, {len(data.labels)} images", fontsize="medium")
+    return figure, axis
 
 
-def _finish_curves(axis: Any, x: str, y: str, title: str) -> None:
-    axis.set_title(title, fontsize="medium")
-    axis.set_xlabel(x)
-    axis.set_ylabel(y)
-    axis.set_xlim(-0.02, 1.02)
-    axis.set_ylim(-0.02, 1.02)
+def _finish_curves(axis: Any, x: str, y: str) -> None:
+    axis.set(xlabel=x, ylabel=y, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="auto")
     axis.grid(alpha=0.3)
     axis.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)  # below: hides no curve
 

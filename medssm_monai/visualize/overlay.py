@@ -24,6 +24,7 @@ __all__ = [
 LABEL_COLOR = (0, 229, 255)  # cyan and yellow stay apart for color-blind readers, on skin and on mucosa
 PREDICTION_COLOR = (255, 212, 0)
 _AGREEMENT_COLOR = (255, 255, 255)
+_SHEET = 24  # gray value behind the pictures
 _LEGEND = (("label", LABEL_COLOR), ("prediction", PREDICTION_COLOR), ("both", _AGREEMENT_COLOR))
 
 
@@ -68,7 +69,8 @@ def _as_mask(mask: Any, shape: tuple[int, int], name: str) -> np.ndarray:
 
 
 def _outline(mask: np.ndarray, width: int) -> np.ndarray:
-    """Foreground pixels within ``width`` of the background; the image border counts as background."""
+    """Foreground pixels within ``width`` of the background; the image border counts as background (which scikit-image's
+    ``find_boundaries`` leaves open, and it knows no width)."""
     from scipy.ndimage import binary_erosion
 
     return mask & ~binary_erosion(mask, iterations=width)
@@ -130,7 +132,7 @@ def titled_panel(
     gap, line = 4, 18
     height, width = pictures[0].shape[0], sum(picture.shape[1] for picture in pictures) + gap * (len(pictures) - 1)
     top = line * (bool(title) + legend + bool(captions)) + 2
-    panel = Image.new("RGB", (width, height + top), (24, 24, 24))
+    panel = Image.new("RGB", (width, height + top), (_SHEET,) * 3)
     draw, font = ImageDraw.Draw(panel), ImageFont.load_default(13)
 
     def write(text: str, left: int, row: int, room: int, color: tuple[int, int, int] = (255, 255, 255)) -> int:
@@ -167,14 +169,15 @@ def contact_sheet(pictures: Sequence[np.ndarray], columns: int = 2) -> np.ndarra
     """
     if not pictures or columns < 1:
         raise ValueError(f"a sheet needs pictures and columns >= 1, got {len(pictures)} and {columns}.")
-    gap, columns = 8, min(columns, len(pictures))
+    from skimage.util import montage
+
+    columns = min(columns, len(pictures))
     height, width = (max(picture.shape[axis] for picture in pictures) for axis in (0, 1))
-    rows = -(-len(pictures) // columns)
-    sheet = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), 24, dtype=np.uint8)
-    for i, picture in enumerate(pictures):
-        top, left = gap + (i // columns) * (height + gap), gap + (i % columns) * (width + gap)
-        sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
-    return sheet
+    cells = np.full((len(pictures), height, width, 3), _SHEET, dtype=np.uint8)
+    for cell, picture in zip(cells, pictures, strict=True):
+        cell[: picture.shape[0], : picture.shape[1]] = picture
+    shape = (-(-len(pictures) // columns), columns)
+    return montage(cells, fill=[_SHEET] * 3, grid_shape=shape, padding_width=8, channel_axis=-1)
 
 
 def save_png(picture: np.ndarray, path: str | os.PathLike[str]) -> None:

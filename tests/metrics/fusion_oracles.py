@@ -12,6 +12,29 @@ def entropy_bits(levels: np.ndarray) -> float:
     return float(-(share * np.log2(share)).sum())
 
 
+def _entropies(fused: np.ndarray, source: np.ndarray) -> tuple[float, float, float]:
+    return entropy_bits(fused), entropy_bits(source), entropy_bits(256 * fused + source)
+
+
+def mutual_information(fused: np.ndarray, source: np.ndarray) -> float:
+    own, other, joint = _entropies(fused, source)
+    return own + other - joint
+
+
+def studholme(fused: np.ndarray, source: np.ndarray) -> float:
+    own, other, joint = _entropies(fused, source)
+    return (own + other) / joint
+
+
+def arithmetic(fused: np.ndarray, source: np.ndarray) -> float:
+    own, other, joint = _entropies(fused, source)
+    return 2 * (own + other - joint) / (own + other)
+
+
+def psnr(fused: np.ndarray, source: np.ndarray) -> float:
+    return float(20 * np.log10(255) - 10 * np.log10(np.mean((fused - source) ** 2)))
+
+
 def sobel(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     dx = convolve2d(image, [[1, 0, -1], [2, 0, -2], [1, 0, -1]], mode="same")
     dy = convolve2d(image, [[1, 2, 1], [0, 0, 0], [-1, -2, -1]], mode="same")

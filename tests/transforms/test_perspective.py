@@ -7,18 +7,16 @@ from monai.data import MetaTensor
 from monai.transforms import Compose
 
 from medssm_monai.transforms import RandPerspective, RandPerspectived
-from medssm_monai.transforms.perspective import homography
 
 
 def picture(size=(31, 41), channels=3, seed=0):
     return torch.tensor(np.random.default_rng(seed).random((channels, *size)), dtype=torch.float32)
 
 
-def test_homography_takes_points_to_points():
-    source = np.array([[0, 0], [10, 0], [10, 20], [0, 20]])
-    target = source + np.random.default_rng(0).uniform(-2, 2, (4, 2))
-    mapped = homography(source, target) @ np.c_[source, np.ones(4)].T
-    np.testing.assert_allclose((mapped[:2] / mapped[2]).T, target)
+@pytest.mark.parametrize("size", [(1, 9), (9, 1), (1, 1)])
+def test_corners_on_a_line_have_no_perspective(size):
+    with pytest.raises(ValueError, match="2 x 2 or more"):
+        RandPerspective(prob=1.0)(picture(size))
 
 
 def test_corners_of_the_image_arrive_where_they_were_drawn_to():

@@ -18,7 +18,7 @@ from .checks import raise_for
 from .classification_checks import class_problems, treat_duplicates, unreadable_images
 from .classification_layouts import detect_class_layout, folder_samples, table_samples
 from .classification_splits import count_parts, random_parts, torn_groups
-from .drawing import torn_names
+from .drawing import FRACTIONS, torn_names
 from .groups import add_groups, drop_listed
 from .medmnist import find_npz, medmnist_samples
 from .samples import ClassificationDatalists, Samples
@@ -82,7 +82,7 @@ def classification_datalists(
     class_names: Sequence[str] | None = None,
     split_file: PathLike | None = None,
     split_counts: Sequence[int] | None = None,
-    fractions: Sequence[float] = (0.7, 0.15, 0.15),
+    fractions: Sequence[float] = FRACTIONS,
     seed: int = 0,
     group_column: str | None = None,
     metadata_file: PathLike | None = None,

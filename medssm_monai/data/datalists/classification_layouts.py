@@ -14,35 +14,19 @@ from ...utils.text_files import printable
 from ..errors import DatalistError, Problem
 from ..readers.files import file_stem, natural_key
 from ..readers.series import list_items
+from .folders import IMAGE_FOLDERS, MASK_FOLDERS, part_folders, visible_folders
 from .samples import Item, Samples
-from .segmentation_layouts import IMAGE_FOLDERS, MASK_FOLDERS
 from .tables import read_table
 
 __all__ = ["detect_class_layout", "folder_samples", "table_samples"]
 
 logger = logging.getLogger(__name__)
-PART_FOLDERS = {
-    "training": ("train", "training"),
-    "validation": ("val", "valid", "validation"),
-    "test": ("test", "testing"),
-}
 TABLE = re.compile(r"(?P<stem>.*Training)_(GroundTruth|Classes)\.csv", re.IGNORECASE)
 UNKNOWN = "UNK"
 
 
-def _subfolders(root: Path) -> list[Path]:
-    found = [path for path in root.iterdir() if path.is_dir() and not path.name.startswith((".", "__"))]
-    return sorted(found, key=lambda path: natural_key(path.name))
-
-
-def part_folders(root: Path) -> dict[str, Path]:
-    """Folders of official parts (``Training``, ``val``, ``Testing``, ...) that lie in a folder."""
-    by_name = {path.name.lower(): path for path in _subfolders(root)}
-    return {part: by_name[name] for part, names in PART_FOLDERS.items() for name in names if name in by_name}
-
-
 def _class_folders(folder: Path, class_names: Sequence[str] | None) -> dict[str, Path]:
-    present = {path.name: path for path in _subfolders(folder)}
+    present = {path.name: path for path in visible_folders(folder)}
     if class_names is None:
         return present
     left = [name for name in present if name not in class_names]
@@ -55,7 +39,7 @@ def _class_folders(folder: Path, class_names: Sequence[str] | None) -> dict[str,
 
 def _class_items(root: Path, folder: Path, label: int, volumes: bool) -> list[Item]:
     """Images of a class folder, or of the ``images/`` in it (COVID-19 Radiography keeps ``masks/`` beside those)."""
-    inner = next((path for path in _subfolders(folder) if path.name.lower() in IMAGE_FOLDERS), folder)
+    inner = next((path for path in visible_folders(folder) if path.name.lower() in IMAGE_FOLDERS), folder)
     return [
         {
             "image": str(path),
@@ -129,10 +113,10 @@ def _one_hot(table: Path, frame: pd.DataFrame, problems: list[Problem]) -> tuple
 def _image_folder(root: Path, table: Path) -> Path:
     stem = TABLE.fullmatch(table.name)["stem"]  # type: ignore[index]
     names = {f"{stem}{ending}".lower() for ending in ("_Input", "_Data", "")} | set(IMAGE_FOLDERS)
-    folders = [path for path in _subfolders(root) if path.name.lower() in names]
+    folders = [path for path in visible_folders(root) if path.name.lower() in names]
     if not folders:
         raise DatalistError(f"{root}: no image folder beside {table.name}; expected {stem}_Input/ or images/.")
-    inner = [path for path in _subfolders(folders[0]) if path.name == folders[0].name]  # archives unpack so
+    inner = [path for path in visible_folders(folders[0]) if path.name == folders[0].name]  # archives unpack so
     return inner[0] if inner and not list_items(folders[0], report=False) else folders[0]
 
 
@@ -190,7 +174,7 @@ def detect_class_layout(root: Path) -> str:
         return "medmnist"
     if table_of(root) is not None:
         return "table"
-    if _subfolders(root):
+    if visible_folders(root):
         return "folders"
     present = sorted(path.name for path in root.iterdir())[:20]
     raise DatalistError(

@@ -167,5 +167,16 @@ def torn_groups(lists: Mapping[str, Sequence[Item]]) -> list[Problem]:
 
 
 def write_split(lists: ClassificationDatalists, split_file: PathLike) -> Path:
-    """Record who is in which part, as a file that ``split_file`` takes again; ``_rule`` says how it came about."""
+    """Record who is in which part, as a file that ``split_file`` takes again; ``_rule`` says how it came about.
+
+    Example::
+
+        >>> from tempfile import TemporaryDirectory
+        >>> from medssm_monai.data import ClassificationDatalists, read_split, write_split
+        >>> items = {part: [{"image": f"{part}.png", "label": 0, "name": part}] for part in ("training", "test")}
+        >>> lists = ClassificationDatalists(items, "mine", ["benign", "malignant"], "drawn by hand")
+        >>> with TemporaryDirectory() as folder:
+        ...     read_split(write_split(lists, f"{folder}/split.json"))
+        {'training': ['training'], 'validation': [], 'test': ['test']}
+    """
     return write_parts({part: [item["name"] for item in lists[part]] for part in PARTS}, split_file, lists.rule)

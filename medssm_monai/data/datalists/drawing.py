@@ -1,20 +1,33 @@
-"""How pairs without classes are distributed to the parts: by groups, at random, or in blocks of neighboring names."""
+"""How images without classes are distributed to the parts: by groups, at random, or in blocks of neighboring names."""
 
 from __future__ import annotations
 
 import logging
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
+from monai.config import PathLike
 
 from ..readers.files import file_stem, natural_key
-from .splits import PARTS, deal_groups
+from .splits import PARTS, write_parts
 
-__all__ = ["FRACTIONS", "SPLITS", "block_counts", "check_fractions", "draw_parts", "name_series", "torn_names"]
+__all__ = [
+    "FRACTIONS",
+    "SPLITS",
+    "block_counts",
+    "check_fractions",
+    "deal_groups",
+    "draw_parts",
+    "every_tenth",
+    "make_split",
+    "name_series",
+    "torn_names",
+]
 
 logger = logging.getLogger(__name__)
 FRACTIONS = (0.7, 0.15, 0.15)
@@ -22,12 +35,16 @@ SPLITS = ("auto", "random", "by_name")
 MANY_SERIES = 10  # so many series are patients or videos: each stays whole
 LONG_SERIES = 8  # images of a series, on average, from which a series can be cut in blocks of 15 %
 Pairs = list[dict[str, str]]
+Item = TypeVar("Item")
+Group = str | Callable[[str], str] | None
 
 
-def check_fractions(fractions: Sequence[float]) -> None:
-    """Raise ValueError unless these are three shares that sum to 1, training above 0."""
-    if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6 or fractions[0] <= 0:
-        raise ValueError(f"fractions must be three shares >= 0 that sum to 1, training > 0, got {tuple(fractions)}.")
+def check_fractions(fractions: Sequence[float], without_training: bool = False) -> None:
+    """Raise ValueError unless these are three shares that sum to 1, training above 0 unless it may be empty."""
+    shares = len(fractions) == 3 and min(fractions) >= 0 and not abs(sum(fractions) - 1) > 1e-6
+    if not shares or (fractions[0] <= 0 and not without_training):
+        rule = "that sum to 1" if without_training else "that sum to 1, training > 0"
+        raise ValueError(f"fractions must be three shares >= 0 {rule}, got {tuple(fractions)}.")
 
 
 def block_counts(count: int, fractions: Sequence[float]) -> tuple[int, int, int]:
@@ -37,10 +54,41 @@ def block_counts(count: int, fractions: Sequence[float]) -> tuple[int, int, int]
     return min(first, count), max(second - first, 0), max(count - second, 0)
 
 
+def every_tenth(pairs: Pairs) -> tuple[Pairs, Pairs]:
+    """What stays for training, and every 10th of the pairs, the first included, for validation."""
+    return [pair for index, pair in enumerate(pairs) if index % 10], pairs[::10]
+
+
 def _blocks(pairs: Pairs, fractions: Sequence[float]) -> dict[str, Pairs]:
     training, validation, _ = block_counts(len(pairs), fractions)
     cut = training + validation
     return {"training": pairs[:training], "validation": pairs[training:cut], "test": pairs[cut:]}
+
+
+def deal_groups(groups: Mapping[str, Sequence[Item]], fractions: Sequence[float], seed: int) -> dict[str, list[Item]]:
+    """Groups dealt to the three parts: shuffled with ``seed``, largest first, to the part that lacks the most members.
+
+    Raises:
+        ValueError: fewer groups than parts with a share.
+    """
+    wanted = [part for part, share in zip(PARTS, fractions, strict=True) if share > 0]
+    if len(groups) < len(wanted):
+        raise ValueError(f"{len(groups)} group(s) cannot fill {len(wanted)} parts; use finer groups or fewer parts.")
+    order = np.random.default_rng(seed).permutation(len(groups))
+    shuffled = [list(groups.values())[index] for index in order]
+    split: dict[str, list[Item]] = {part: [] for part in PARTS}
+    total = sum(map(len, shuffled))
+    target = {part: share * total for part, share in zip(PARTS, fractions, strict=True)}
+    for dealt, members in enumerate(sorted(shuffled, key=len, reverse=True)):
+        empty = [part for part in wanted if not split[part]]
+        open_parts = empty if len(empty) == len(groups) - dealt else wanted  # the last groups fill what is empty
+        lack = {part: target[part] - len(split[part]) for part in open_parts}
+        split[max(open_parts, key=lack.__getitem__)].extend(members)
+    return {part: sorted(members, key=_name_key) for part, members in split.items()}
+
+
+def _name_key(item: Any) -> list[tuple[int, int, str]]:
+    return natural_key(item if isinstance(item, str) else item["name"])
 
 
 def name_series(names: Sequence[str]) -> dict[str, list[str]] | None:
@@ -158,3 +206,59 @@ def torn_names(items: Sequence[Mapping[str, object]]) -> str:
         f"{len(several)} beginnings of names come several times ({first}...: {several[first]} images). If these are "
         "images of one patient or lesion each, the drawn parts share patients: give group_column or a split file."
     )
+
+
+def _group_of(name: str, group: Group) -> str:
+    if group is None:
+        return name
+    if callable(group):
+        return str(group(name))
+    match = re.search(group, name)
+    if match is None:
+        raise ValueError(f"the group expression {group!r} does not match the name {name!r}; it must match every name.")
+    return match[(match.lastindex and 1) or 0]
+
+
+def make_split(
+    items: Sequence[str | Mapping[str, str]],
+    fractions: Sequence[float] = FRACTIONS,
+    group: Group = None,
+    seed: int = 0,
+    split_file: PathLike | None = None,
+) -> dict[str, list[str]]:
+    r"""Random split into training, validation and test that never tears a group apart.
+
+    Groups are shuffled with ``seed`` and dealt, largest first, to the part that lacks the most images; the same
+    input gives the same split on every machine. ``python -m medssm_monai.data.split`` makes split files of folders on
+    disk, by classes and for cross-validation too; this takes names alone.
+
+    Example::
+
+        >>> from medssm_monai.data import make_split
+        >>> names = [f"patient{patient}_{image}" for patient in range(8) for image in (1, 2)]
+        >>> split = make_split(names, (0.5, 0.25, 0.25), group=r"(patient\d+)_")
+        >>> {part: len(members) for part, members in split.items()}
+        {'training': 8, 'validation': 4, 'test': 4}
+
+    Args:
+        items: names, or items of a datalist (their ``"name"``).
+        fractions: shares of the three parts; they must sum to 1.
+        group: callable from a name to its group, or a regular expression whose first bracket (or whole match) is the
+            group; None takes every name for itself.
+        seed: seed of the shuffle.
+        split_file: where to write the split as JSON; None only returns it.
+
+    Raises:
+        ValueError: bad fractions, duplicate names, a name the expression does not match, or fewer groups than parts.
+    """
+    names = sorted((item if isinstance(item, str) else item["name"] for item in items), key=natural_key)
+    if len(set(names)) != len(names):
+        raise ValueError("names must be unique; split each dataset for itself.")
+    check_fractions(fractions, without_training=True)
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(_group_of(name, group), []).append(name)
+    split = deal_groups(groups, fractions, seed)
+    if split_file is not None:
+        write_parts(split, split_file)
+    return split

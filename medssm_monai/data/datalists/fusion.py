@@ -18,7 +18,8 @@ from ..readers.series import holds_series, list_items
 from ..root import existing_folder, is_demo
 from .checks import raise_for
 from .classification_splits import torn_groups
-from .drawing import FRACTIONS, SPLITS, draw_parts
+from .drawing import FRACTIONS, SPLITS, draw_parts, every_tenth
+from .folders import folders_by_name, part_folders
 from .groups import add_groups
 from .splits import PARTS, apply_split, read_split
 
@@ -26,11 +27,6 @@ __all__ = ["fusion_datalists", "match_sources"]
 
 logger = logging.getLogger(__name__)
 Pairs = list[dict[str, str]]
-PART_FOLDERS = {
-    "training": ("train", "training"),
-    "validation": ("val", "valid", "validation"),
-    "test": ("test", "testing"),
-}
 
 
 def fusion_datalists(
@@ -92,7 +88,7 @@ def fusion_datalists(
         sources = sources if isinstance(sources, str) else [str(source) for source in sources]
         _check_sources(sources)
         root = existing_folder(dataset_dir, "pairs of images")
-    folders = _part_folders(root) or {"": root}
+    folders = part_folders(root) or {"": root}
     found: dict[str, Pairs] = {}
     problems: list[Problem] = []
     for part, folder in folders.items():
@@ -126,7 +122,7 @@ def fusion_pairs(root: Path, sources: Sequence[str], volumes: bool = False) -> t
     _check_sources(sources)
     found: dict[str, Pairs] = {}
     problems: list[Problem] = []
-    for part, folder in (_part_folders(root) or {"": root}).items():
+    for part, folder in (part_folders(root) or {"": root}).items():
         found[part], offenders = match_sources(folder, sources, volumes)
         problems += offenders
     raise_for(problems)
@@ -164,19 +160,9 @@ def _check_sources(sources: Sequence[str]) -> None:
         raise ValueError(f"sources must be two folders or two endings with an underscore first, got {tuple(sources)}.")
 
 
-def _subfolders(root: Path) -> dict[str, Path]:
-    return {path.name.lower(): path for path in sorted(root.iterdir()) if path.is_dir()}
-
-
-def _part_folders(root: Path) -> dict[str, Path]:
-    present = _subfolders(root)
-    first = {part: [present[name] for name in names if name in present][:1] for part, names in PART_FOLDERS.items()}
-    return {part: folders[0] for part, folders in first.items() if folders}
-
-
 def _in_folder(root: Path, source: str, volumes: bool, problems: list[Problem]) -> dict[str, Path]:
     """Stem to file of the folder of one source."""
-    present = _subfolders(root)
+    present = folders_by_name(root)
     if source.lower() not in present:
         raise DatalistError(
             f"{root} has no folder {source!r} (its folders: {sorted(present) or 'none'}); name the two source folders "
@@ -233,8 +219,7 @@ def _cut(found: dict[str, Pairs], split: str, seed: int, where: str) -> tuple[di
     if lists["validation"] or not training:
         return lists, "the part folders"
     if split == "by_name":
-        lists["validation"] = training[::10]
-        lists["training"] = [pair for index, pair in enumerate(training) if index % 10]
+        lists["training"], lists["validation"] = every_tenth(training)
         return lists, "the part folders, every 10th training pair in natural order for validation"
     drawn, rule = draw_parts(training, split, (0.9, 0.1, 0.0), seed, where)
     return {**lists, "training": drawn["training"], "validation": drawn["validation"]}, f"the part folders; {rule}"

@@ -11,13 +11,13 @@ from pathlib import Path
 from ...utils.shown_names import shown_name
 from ..errors import DatalistError, Problem
 from ..readers.files import match_pairs, natural_key
+from .drawing import every_tenth
+from .folders import IMAGE_FOLDERS, MASK_FOLDERS, named_folder
 
 __all__ = ["LAYOUTS", "Parts", "detect_layout", "isic_layout", "plain_layout", "pranet_layout"]
 
 logger = logging.getLogger(__name__)
 Pairs = list[dict[str, str]]
-IMAGE_FOLDERS = ("images", "image")
-MASK_FOLDERS = ("masks", "mask", "labels", "label")
 ISIC_IMAGES = (
     r"ISIC-2017_{part}(_v2)?_Data(_\d+)?",
     r"ISIC[-_]?2018_Task1-2_{part}_Input(_\d+)?",
@@ -48,14 +48,8 @@ class Parts:
         self.problems.extend(problems)
 
 
-def _subfolder(root: Path, names: tuple[str, ...]) -> Path | None:
-    """First subfolder with one of the names, upper or lower case."""
-    folders = {path.name.lower(): path for path in sorted(root.iterdir()) if path.is_dir()} if root.is_dir() else {}
-    return next((folders[name.lower()] for name in names if name.lower() in folders), None)
-
-
 def _image_mask_folders(root: Path) -> tuple[Path, Path]:
-    image_dir, mask_dir = _subfolder(root, IMAGE_FOLDERS), _subfolder(root, MASK_FOLDERS)
+    image_dir, mask_dir = named_folder(root, IMAGE_FOLDERS), named_folder(root, MASK_FOLDERS)
     if image_dir is None or mask_dir is None:
         present = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
         raise DatalistError(
@@ -82,7 +76,7 @@ def cut_pranet_validation(pairs: Pairs) -> tuple[Pairs, Pairs]:
     frames = [pair for pair in pairs if pair["name"].isdecimal()]
     stills = [pair for pair in pairs if not pair["name"].isdecimal()]
     cut = len(frames) - len(frames) // 10
-    validation = stills[::10] + frames[cut:]
+    validation = every_tenth(stills)[1] + frames[cut:]
     chosen = {pair["name"] for pair in validation}
     return [pair for pair in pairs if pair["name"] not in chosen], validation
 
@@ -93,7 +87,7 @@ def pranet_layout(root: Path) -> Parts:
     Test items carry ``"dataset"``: the name of their test set. Validation: see :func:`cut_pranet_validation`.
     """
     parts = Parts(rule="a tenth of TrainDataset for validation, TestDataset for test")
-    train, test = _subfolder(root, ("TrainDataset",)), _subfolder(root, ("TestDataset",))
+    train, test = named_folder(root, ("TrainDataset",)), named_folder(root, ("TestDataset",))
     if train is not None:
         parts.add("training", *_image_mask_folders(train))
         parts.training, parts.validation = cut_pranet_validation(parts.training)
@@ -134,8 +128,7 @@ def isic_layout(root: Path) -> Parts:
         parts.rule = "the official Training, Validation and Test sets"
         return parts
     parts.rule = "every 10th training image in sorted order for validation, the other official set for test"
-    parts.validation = parts.training[::10]
-    parts.training = [pair for index, pair in enumerate(parts.training) if index % 10]
+    parts.training, parts.validation = every_tenth(parts.training)
     for part in ("Test", "Validation"):
         if part in found:
             parts.add("test", *found[part])
@@ -151,11 +144,11 @@ def detect_layout(root: Path) -> str:
     Raises:
         DatalistError: none of the layouts is recognized.
     """
-    if _subfolder(root, ("TrainDataset", "TestDataset")) is not None:
+    if named_folder(root, ("TrainDataset", "TestDataset")) is not None:
         return "pranet"
     if any(None not in _isic_folders(root, part) for part in ("Training", "Validation", "Test")):
         return "isic"
-    if _subfolder(root, IMAGE_FOLDERS) is not None and _subfolder(root, MASK_FOLDERS) is not None:
+    if named_folder(root, IMAGE_FOLDERS) is not None and named_folder(root, MASK_FOLDERS) is not None:
         return "plain"
     present = sorted(path.name for path in root.iterdir())[:20]
     raise DatalistError(

@@ -1,15 +1,13 @@
-"""Split files: JSON lists of names per part, and a maker that keeps groups (videos, patients) together."""
+"""Split files: JSON lists of names per part, read, applied and written."""
 
 from __future__ import annotations
 
 import json
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
 
-import numpy as np
 from monai.config import PathLike
 
 from ...utils.command_line import typed_option
@@ -17,16 +15,13 @@ from ...utils.files import replace_file
 from ...utils.shown_names import shown_name
 from ...utils.text_files import printable, write_text
 from ..errors import DatalistError, Problem
-from ..readers.files import natural_key
 from ..readers.limits import check_text
 
-__all__ = ["PARTS", "apply_split", "deal_groups", "make_split", "read_split", "write_parts"]
+__all__ = ["PARTS", "apply_split", "read_split", "write_parts"]
 
 logger = logging.getLogger(__name__)
 PARTS = ("training", "validation", "test")
 Pairs = list[dict[str, str]]
-Item = TypeVar("Item")
-Group = str | Callable[[str], str] | None
 
 
 def read_split(split_file: PathLike) -> dict[str, list[str]]:
@@ -106,17 +101,6 @@ def apply_split(pairs: Pairs, split: Mapping[str, Sequence[str]], source: str = 
     return {part: [pair for pair in pairs if part_of.get(pair["name"]) == part] for part in PARTS}
 
 
-def _group_of(name: str, group: Group) -> str:
-    if group is None:
-        return name
-    if callable(group):
-        return str(group(name))
-    match = re.search(group, name)
-    if match is None:
-        raise ValueError(f"the group expression {group!r} does not match the name {name!r}; it must match every name.")
-    return match[(match.lastindex and 1) or 0]
-
-
 def write_parts(split: Mapping[str, Sequence[str]], split_file: PathLike, rule: str = "") -> Path:
     """Write a split as :func:`read_split` reads it; names that are not UTF-8 come back as they were."""
     path = Path(split_file)
@@ -126,66 +110,3 @@ def write_parts(split: Mapping[str, Sequence[str]], split_file: PathLike, rule: 
     with replace_file(path) as temporary:
         write_text(temporary, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return path
-
-
-def deal_groups(groups: Mapping[str, Sequence[Item]], fractions: Sequence[float], seed: int) -> dict[str, list[Item]]:
-    """Groups dealt to the three parts: shuffled with ``seed``, largest first, to the part that lacks the most members.
-
-    Raises:
-        ValueError: fewer groups than parts with a share.
-    """
-    wanted = [part for part, share in zip(PARTS, fractions, strict=True) if share > 0]
-    if len(groups) < len(wanted):
-        raise ValueError(f"{len(groups)} group(s) cannot fill {len(wanted)} parts; use finer groups or fewer parts.")
-    order = np.random.default_rng(seed).permutation(len(groups))
-    shuffled = [list(groups.values())[index] for index in order]
-    split: dict[str, list[Item]] = {part: [] for part in PARTS}
-    total = sum(map(len, shuffled))
-    target = {part: share * total for part, share in zip(PARTS, fractions, strict=True)}
-    for dealt, members in enumerate(sorted(shuffled, key=len, reverse=True)):
-        empty = [part for part in wanted if not split[part]]
-        open_parts = empty if len(empty) == len(groups) - dealt else wanted  # the last groups fill what is empty
-        lack = {part: target[part] - len(split[part]) for part in open_parts}
-        split[max(open_parts, key=lack.__getitem__)].extend(members)
-    return {part: sorted(members, key=_name_key) for part, members in split.items()}
-
-
-def _name_key(item: Any) -> list[tuple[int, int, str]]:
-    return natural_key(item if isinstance(item, str) else item["name"])
-
-
-def make_split(
-    items: Sequence[str | Mapping[str, str]],
-    fractions: Sequence[float] = (0.7, 0.15, 0.15),
-    group: Group = None,
-    seed: int = 0,
-    split_file: PathLike | None = None,
-) -> dict[str, list[str]]:
-    """Random split into training, validation and test that never tears a group apart.
-
-    Groups are shuffled with ``seed`` and dealt, largest first, to the part that lacks the most images; the same
-    input gives the same split on every machine.
-
-    Args:
-        items: names, or items of a datalist (their ``"name"``).
-        fractions: shares of the three parts; they must sum to 1.
-        group: callable from a name to its group, or a regular expression whose first bracket (or whole match) is the
-            group; None takes every name for itself.
-        seed: seed of the shuffle.
-        split_file: where to write the split as JSON; None only returns it.
-
-    Raises:
-        ValueError: bad fractions, duplicate names, a name the expression does not match, or fewer groups than parts.
-    """
-    names = sorted((item if isinstance(item, str) else item["name"] for item in items), key=natural_key)
-    if len(set(names)) != len(names):
-        raise ValueError("names must be unique; split each dataset for itself.")
-    if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
-        raise ValueError(f"fractions must be three shares >= 0 that sum to 1, got {tuple(fractions)}.")
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        groups.setdefault(_group_of(name, group), []).append(name)
-    split = deal_groups(groups, fractions, seed)
-    if split_file is not None:
-        write_parts(split, split_file)
-    return split

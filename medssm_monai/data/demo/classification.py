@@ -84,10 +84,6 @@ def _write(folder: Path, size: int, counts: Sequence[int]) -> None:
         for index in range(count):
             picture, label = class_demo_sample(part, index, size)
             Image.fromarray(picture).save(folder / part / CLASS_DEMO_NAMES[label] / f"demo_{part}_{index:03d}.png")
-    (folder / "README.txt").write_text(
-        "Synthetic demo images of medssm-monai, computed, not photographed. For trying the software only.\n",
-        encoding="utf-8",
-    )
 
 
 def prepare_class_demo(

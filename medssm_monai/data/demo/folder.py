@@ -19,6 +19,7 @@ __all__ = ["generated_folder"]
 
 logger = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
+README = "Synthetic demo images of medssm-monai, computed, not photographed. For trying the software only.\n"
 
 
 def _default_folder() -> Path:
@@ -68,7 +69,7 @@ def _swap_in(fresh: Path, folder: Path) -> None:
 def generated_folder(
     parent: PathLike | None, name: str, write: Callable[[Path], None], facts: Mapping[str, Any]
 ) -> Path:
-    """Folder ``name`` with what ``write`` puts into it, made on first use.
+    """Folder ``name`` with what ``write`` puts into it and a README.txt, made on first use.
 
     A complete one (by its manifest of file lengths) is used again; a damaged one is replaced. It is built beside its
     place and then renamed, so a killed process leaves nothing half-made and two processes may start at once.
@@ -92,6 +93,7 @@ def generated_folder(
     try:
         fresh.mkdir(parents=True)
         write(fresh)
+        (fresh / "README.txt").write_text(README, encoding="utf-8")
         _write_manifest(fresh, facts)
         _swap_in(fresh, folder)
     except OSError as error:

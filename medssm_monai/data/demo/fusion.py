@@ -128,10 +128,6 @@ def _write(folder: Path, size: int, counts: Sequence[int], spatial_dims: int) ->
             pair = fusion_demo_sample(part, index, size, spatial_dims)
             for source, image in zip(FUSION_DEMO_SOURCES, pair, strict=True):
                 _save(image, folder / part / source / f"demo_{part}_{index:03d}")
-    (folder / "README.txt").write_text(
-        "Synthetic demo images of medssm-monai, computed, not photographed. For trying the software only.\n",
-        encoding="utf-8",
-    )
 
 
 def prepare_fusion_demo(

@@ -41,10 +41,6 @@ def _write(folder: Path, size: int, counts: Sequence[int]) -> None:
             picture, mask = demo_sample(part, index, size)
             Image.fromarray(picture).save(folder / "images" / f"{name}.png")
             Image.fromarray(mask).save(folder / "masks" / f"{name}.png")
-    (folder / "README.txt").write_text(
-        "Synthetic demo images of medssm-monai, computed, not photographed. For trying the software only.\n",
-        encoding="utf-8",
-    )
     (folder / "split.json").write_text(json.dumps(split, indent=1) + "\n", encoding="utf-8")
 
 
