@@ -21,6 +21,7 @@ from ..engines.batch_items import decollated, item_file
 from ..utils import writable_folder
 from ..utils.versions import package_versions
 from .events import process_rank, world_size
+from .workflow_state import workflow_state
 
 __all__ = ["FEWEST_CASES", "EvaluationReport", "gather_lists", "is_best_epoch"]
 
@@ -34,14 +35,15 @@ def gather_lists(*lists: list[Any]) -> list[list[Any]]:
     """Each list with those of the other ranks behind it, in the order of ranks; alone, the lists as they are."""
     if world_size() == 1:
         return list(lists)
-    return [list(chain.from_iterable(parts)) for parts in zip(*idist.all_gather(lists), strict=True)]
+    ranks: Sequence[tuple[list[Any], ...]] = idist.all_gather(lists)  # type: ignore[assignment]  # objects come listed
+    return [list(chain.from_iterable(parts)) for parts in zip(*ranks, strict=True)]
 
 
 def is_best_epoch(engine: Engine) -> bool:
     """Whether the evaluator's key metric is the best so far; True for an engine without one."""
     if getattr(engine.state, "key_metric_name", None) is None:  # MONAI's best epoch stays -1 then
         return True
-    return engine.state.best_metric_epoch == engine.state.epoch
+    return workflow_state(engine).best_metric_epoch == engine.state.epoch
 
 
 class EvaluationReport(ABC):
@@ -147,7 +149,7 @@ class EvaluationReport(ABC):
         if isinstance(network, torch.nn.Module):
             from ..ops import backend_for
 
-            device = torch.device(engine.state.device)
+            device = torch.device(workflow_state(engine).device)
             facts["parameters"] = sum(parameter.numel() for parameter in network.parameters())
             facts["device"] = str(device)
             facts["scan backend"] = backend_for(torch.empty(0, device=device), requires_grad=False)

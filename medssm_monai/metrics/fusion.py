@@ -165,7 +165,7 @@ class FusionMetric(CumulativeIterationMetric):
         scores = fusion_metrics(y_pred, y[:, :1], y[:, 1:], self.names)
         return torch.stack([scores[name] for name in self.names], dim=1).float()  # (B, names)
 
-    def aggregate(self) -> float:  # type: ignore[override]
+    def aggregate(self) -> float:
         """The mean."""
         value = float(self.get_buffer().nanmean())
         if value != value:

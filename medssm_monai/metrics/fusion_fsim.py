@@ -33,8 +33,8 @@ def fsim(fused: torch.Tensor, source: torch.Tensor, data_range: float = 1.0) -> 
     """
     images = [_reduce(255 * image) for image in as_grays(fused, source, data_range=data_range)]
     phases, slopes = [phase_congruency(x) for x in images], [_scharr(x) for x in images]
-    alike = _alike(*phases, T_PHASE) * _alike(*slopes, T_GRADIENT)
-    weight = torch.maximum(*phases)
+    alike = _alike(phases[0], phases[1], T_PHASE) * _alike(slopes[0], slopes[1], T_GRADIENT)
+    weight = torch.maximum(phases[0], phases[1])
     return (alike * weight).flatten(1).sum(1) / weight.flatten(1).sum(1)
 
 

@@ -79,7 +79,7 @@ def qabf(fused: torch.Tensor, a: torch.Tensor, b: torch.Tensor, data_range: floa
     """
     image, first, second = _planes(fused, a, b, data_range=data_range, smallest=3)
     edges = _edges(image)
-    kept, total = 0, 0
+    kept = total = torch.zeros(len(image), dtype=image.dtype, device=image.device)
     for source in (first, second):
         strength, angle = _edges(source)
         kept = kept + (_preserved(strength, angle, *edges) * strength).flatten(1).sum(1)
@@ -115,7 +115,9 @@ def _edges(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.hypot(dx, dy), torch.atan2(dy, dx)
 
 
-def _preserved(strength_s: torch.Tensor, angle_s: torch.Tensor, strength_f: torch.Tensor, angle_f: torch.Tensor):
+def _preserved(
+    strength_s: torch.Tensor, angle_s: torch.Tensor, strength_f: torch.Tensor, angle_f: torch.Tensor
+) -> torch.Tensor:
     """Edge preservation value of every pixel, in [0, 1)."""
     above = torch.maximum(strength_s, strength_f)
     strength = torch.minimum(strength_s, strength_f) / above.masked_fill(above == 0, 1)

@@ -76,7 +76,7 @@ def _digest(image: str) -> str:
     address = parse_npz_address(image)
     if address is not None:
         file, key, index = address
-        return hashlib.sha256(np.ascontiguousarray(npz_array(file, key)[index])).hexdigest()
+        return hashlib.sha256(np.ascontiguousarray(npz_array(file, key)[index]).data).hexdigest()
     try:
         with open(image, "rb") as stream:
             return hashlib.sha256(stream.read()).hexdigest()

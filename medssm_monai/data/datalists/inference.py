@@ -121,9 +121,10 @@ def _from_table(path: Path, volumes: bool) -> list[dict[str, str]]:
     if not is_table(path):
         raise DatalistError(f"{path} is no CSV file; fusion takes a folder of pairs or a CSV file that lists them.")
     table = read_table(path, "the columns image_a and image_b")
-    columns = [table.column([name]) for name in COLUMNS]
+    found = [table.column([name]) for name in COLUMNS]
+    columns = [column for column in found if column is not None]
     rows = [[*row, *[""] * (len(table.rows[0]) - len(row))] for row in table.rows[1:]]
-    if None in columns or not rows or any(not row[column] for row in rows for column in columns):
+    if len(columns) < len(found) or not rows or any(not row[column] for row in rows for column in columns):
         raise DatalistError(
             f"{table} needs the columns image_a and image_b, both filled in every row; its header is "
             f"{table.rows[0][:8]}."

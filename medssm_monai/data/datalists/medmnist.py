@@ -65,8 +65,8 @@ def find_npz(root: Path, subset: str | None) -> Path:
 
 def _check_md5(file: Path, strict: bool) -> None:
     facts, size = _facts(file.stem)
-    official = ((facts.md5.get(size),) + (facts.earlier if size == 28 else ())) if facts else ()
-    official = tuple(md5 for md5 in official if md5)
+    published = ((facts.md5.get(size),) + (facts.earlier if size == 28 else ())) if facts else ()
+    official = tuple(md5 for md5 in published if md5)
     if not official and not strict:
         logger.info("%s: no published MD5 is known for this name, not checked", shown_name(file))
         return

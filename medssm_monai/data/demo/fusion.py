@@ -40,7 +40,7 @@ def _waves(rng: np.random.Generator, grid: Array, count: int, low: float, high: 
     """Sum of plane waves of random direction, phase and frequency (periods per side), about in [-1, 1]."""
     total = np.zeros(grid.shape[1:])
     for _ in range(count):
-        direction = rng.normal(size=grid.shape[0])
+        direction = rng.normal(size=(grid.shape[0],))
         direction *= np.pi * rng.uniform(low, high) / np.linalg.norm(direction)
         total += np.cos(np.tensordot(direction, grid, axes=1) + rng.uniform(0.0, 2 * np.pi))
     return total / np.sqrt(count)
@@ -50,7 +50,7 @@ def _spots(rng: np.random.Generator, grid: Array, count: int, radius: tuple[floa
     """Share covered by ``count`` round spots inside the head."""
     covered = np.zeros(grid.shape[1:])
     for _ in range(count):
-        center, size = rng.uniform(-0.4, 0.4, grid.shape[0]), rng.uniform(*radius)
+        center, size = rng.uniform(-0.4, 0.4, (grid.shape[0],)), rng.uniform(*radius)
         covered = np.maximum(covered, _within(_radius(grid, center, np.full(grid.shape[0], size)), 1.0, soft / size))
     return covered
 

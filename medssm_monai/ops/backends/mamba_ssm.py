@@ -10,6 +10,9 @@ Tested against a stand-in for the package; nothing here was run with the package
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -24,17 +27,17 @@ class _NoGradient(torch.autograd.Function):
     """The identity; an error where a gradient comes back, which the package would drop."""
 
     @staticmethod
-    def forward(ctx, state: Tensor) -> Tensor:
+    def forward(ctx: Any, state: Tensor) -> Tensor:
         return state.clone()
 
     @staticmethod
-    def backward(ctx, _gradient: Tensor) -> Tensor:
+    def backward(ctx: Any, _gradient: Tensor) -> Tensor:
         raise RuntimeError(
             "the kernel of mamba-ssm has no gradient of the last state; use another scan backend for this loss"
         )
 
 
-def _upstream():
+def _upstream() -> Callable[..., Any]:
     try:
         from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
     except ImportError as error:

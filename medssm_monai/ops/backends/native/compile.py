@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
@@ -32,7 +33,8 @@ def cache_directory() -> Path | None:
     digest = hashlib.sha256(numba.__version__.encode())
     for source in sorted(here.glob("*.py")):
         digest.update(source.read_bytes())
-    roots = [Path(numba.config.CACHE_DIR)] if numba.config.CACHE_DIR else []
+    configured = getattr(numba.config, "CACHE_DIR", "")
+    roots = [Path(configured)] if configured else []
     roots.append(here / "__pycache__")
     name = f"scan-{digest.hexdigest()[:16]}"
     for root in roots:
@@ -56,12 +58,13 @@ def _announce(kernel: str, seconds: int, directory: Path | None) -> None:
 
 def _compile(function: Callable[..., None], example: np.ndarray, seconds: int = 0) -> Kernel:
     directory = cache_directory()
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(directory or before)
+    settings: Any = numba.config  # made at run time, from the environment
+    before = settings.CACHE_DIR
+    settings.CACHE_DIR = str(directory or before)
     try:
         kernel = numba.njit(nogil=True, error_model="numpy", cache=directory is not None)(function)
     finally:
-        numba.config.CACHE_DIR = before
+        settings.CACHE_DIR = before
     if seconds and (directory is None or not any(directory.rglob(f"*.{function.__name__}-*.nbi"))):
         _announce(function.__name__.removesuffix("_units"), seconds, directory)
     start = time.perf_counter()

@@ -42,7 +42,7 @@ __all__ = [
 
 
 def _lanes() -> int:
-    features = numba.config.CPU_FEATURES
+    features = getattr(numba.config, "CPU_FEATURES")  # noqa: B009  made at run time
     if features is None:
         features = llvm.get_host_cpu_features().flatten()
     return 16 if "+avx512f" in features else 8
