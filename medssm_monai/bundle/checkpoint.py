@@ -15,7 +15,7 @@ from ..data.readers.files import NIFTI, RASTER, file_kind
 from ..data.readers.image import ImageReadError
 from ..data.readers.volume import is_volume
 from .settings import settings_file
-from .weights import MEND, describe_weights_file, require_weights, weights_hint
+from .weights import REMEDY, describe_weights_file, require_weights, weights_hint
 
 __all__ = [
     "dimensions_of",
@@ -97,13 +97,13 @@ def read_weights(ckpt_path: str | os.PathLike) -> dict[str, torch.Tensor]:
 
 
 def load_weights(
-    network: nn.Module, ckpt_path: str | os.PathLike, num_classes: int | None = None, mend: str = MEND
+    network: nn.Module, ckpt_path: str | os.PathLike, num_classes: int | None = None, remedy: str = REMEDY
 ) -> str:
     """Read a checkpoint into a network, all of it or nothing. One line of the log says which weights these are.
 
     Args:
         network, ckpt_path, num_classes: as :func:`require_fitting_weights` takes them.
-        mend: what to do where there are no weights.
+        remedy: what to do where there are no weights.
 
     Returns:
         That line (:func:`~.weights.describe_weights_file`).
@@ -112,7 +112,7 @@ def load_weights(
         FileNotFoundError: no weights; the message names others that lie there.
         ValueError: as :func:`require_fitting_weights` does.
     """
-    path = require_weights(ckpt_path, mend=mend)
+    path = require_weights(ckpt_path, remedy=remedy)
     saved = read_weights(path)
     _compare(path, saved, network, num_classes)
     network.load_state_dict(saved)
@@ -146,15 +146,15 @@ def _compare(name: str, saved: Mapping[str, torch.Tensor], network: nn.Module, n
     settings = settings_file(name)
     if num_classes is not None and same_body:
         reason = f"its weights are for {saved[last].shape[0]} classes, but {num_classes} classes are named"
-        mend = "give the checkpoint that was trained for these classes"
+        remedy = "give the checkpoint that was trained for these classes"
     else:
         reason = f"its weights are another network's; {_some(wrong)} are missing, unknown or of another shape"
-        mend = "name the overlay it was trained with"
+        remedy = "name the overlay it was trained with"
     if settings.is_file():
-        raise ValueError(f"{name}: {reason}. Restore the settings file (.json) beside it, or {mend}.")
+        raise ValueError(f"{name}: {reason}. Restore the settings file (.json) beside it, or {remedy}.")
     raise ValueError(
         f"{name}: there is no {settings.name} beside it, the settings it was trained with: copy it along with the "
-        f"weights, or {mend}. Without it {reason}."
+        f"weights, or {remedy}. Without it {reason}."
     )
 
 

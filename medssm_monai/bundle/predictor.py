@@ -183,7 +183,7 @@ class Predictor:
 
         Returns:
             ``epistemic``: mutual information between prediction and weights (Houlsby et al., 2011), what more labels
-            could mend, and ``entropy`` of the mean prediction; both from 0 to 1 (of equal probabilities), in a
+            could reduce, and ``entropy`` of the mean prediction; both from 0 to 1 (of equal probabilities), in a
             segmentation the mean over the pixels. Of a fusion ``epistemic`` alone, the standard deviation of the fused
             image, mean over the pixels.
 
@@ -245,10 +245,10 @@ class Predictor:
 
     def _build(self) -> _Pipeline:
         config = self.root / "configs" / "train.yaml"
-        mend = (
+        remedy = (
             f"Train first: python -m monai.bundle run training --config_file {config}; or name a file with ckpt_path."
         )
-        path = require_weights(self.ckpt_path, f"trained weights of {self.name}", mend)
+        path = require_weights(self.ckpt_path, f"trained weights of {self.name}", remedy)
         network = self._content("network")
         classes = len(self.task.class_names) if self.kind == ClassificationTask.kind else None
         weights = load_weights(network, path, classes)

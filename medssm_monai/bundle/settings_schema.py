@@ -54,13 +54,13 @@ SHOWN = 80
 RESTORE = "Restore the file that belongs to the weights."
 
 
-def check_settings(settings: Mapping[str, Any], file: object, mend: str = RESTORE) -> None:
+def check_settings(settings: Mapping[str, Any], file: object, remedy: str = RESTORE) -> None:
     """Refuse settings that no training would have written.
 
     Args:
         settings: content of the file.
         file: its name, for the error.
-        mend: what to do, for the error.
+        remedy: what to do, for the error.
 
     Raises:
         ValueError: naming the file, the key, its value and what is expected there.
@@ -68,31 +68,31 @@ def check_settings(settings: Mapping[str, Any], file: object, mend: str = RESTOR
     for key, value in settings.items():
         rule = SETTING_RULES.get(key, OTHER)
         if not rule.fits(value):
-            raise ValueError(_message(file, key, value, rule.expected, mend))
+            raise ValueError(_message(file, key, value, rule.expected, remedy))
     for key in SIZES:
-        _check_size(settings, key, file, mend)
+        _check_size(settings, key, file, remedy)
     wrong = wrong_argument(settings.get("variant", ""), settings.get("network_args", {}))
     if wrong is not None:
-        raise ValueError(_message(file, f"network_args, {wrong[0]}", wrong[1], wrong[2], mend))
+        raise ValueError(_message(file, f"network_args, {wrong[0]}", wrong[1], wrong[2], remedy))
     try:
         require_affordable(settings)
     except ValueError as error:
-        raise ValueError(f"{file}: {error} {mend}") from error
+        raise ValueError(f"{file}: {error} {remedy}") from error
 
 
-def _check_size(settings: Mapping[str, Any], key: str, file: object, mend: str) -> None:
+def _check_size(settings: Mapping[str, Any], key: str, file: object, remedy: str) -> None:
     size = settings.get(key)
     if size is None:
         return
     axes = settings.get("spatial_dims", 2)
     sides = [size] * axes if isinstance(size, int) else size
     if "spatial_dims" in settings and len(sides) != axes:
-        raise ValueError(_message(file, key, size, f"{axes} whole numbers, as spatial_dims is {axes}", mend))
+        raise ValueError(_message(file, key, size, f"{axes} whole numbers, as spatial_dims is {axes}", remedy))
     if math.prod(sides) > MOST_PIXELS:
-        raise ValueError(_message(file, key, size, f"sides whose product is at most {MOST_PIXELS:,}", mend))
+        raise ValueError(_message(file, key, size, f"sides whose product is at most {MOST_PIXELS:,}", remedy))
 
 
-def _message(file: object, key: str, value: Any, expected: str, mend: str) -> str:
+def _message(file: object, key: str, value: Any, expected: str, remedy: str) -> str:
     shown = repr(value)
     shown = shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}…"
-    return f"{file}: {key} is {shown}; expected {expected}. {mend}"
+    return f"{file}: {key} is {shown}; expected {expected}. {remedy}"

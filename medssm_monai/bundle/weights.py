@@ -48,7 +48,7 @@ def choose_checkpoint(models_dir: str | os.PathLike[str]) -> str:
 
 
 OWN_NAME = re.compile(r"model(_\d{8}-\d{6}(_\d+)?)?\.pt")
-MEND = "Train first (run training), or name a checkpoint with --ckpt_path FILE."
+REMEDY = "Train first (run training), or name a checkpoint with --ckpt_path FILE."
 MANY, SHOWN, DIGITS = 6, 4, 12
 
 
@@ -137,7 +137,9 @@ def weights_hint(ckpt_path: str | os.PathLike[str]) -> str:
     return f"The weights are {describe_weights_file(ckpt_path, os.fspath(ckpt_path))}.{choose}"
 
 
-def require_weights(ckpt_path: str | os.PathLike[str] | None, what: str = "trained weights", mend: str = MEND) -> str:
+def require_weights(
+    ckpt_path: str | os.PathLike[str] | None, what: str = "trained weights", remedy: str = REMEDY
+) -> str:
     """The path when weights lie there.
 
     Raises:
@@ -146,7 +148,7 @@ def require_weights(ckpt_path: str | os.PathLike[str] | None, what: str = "train
     """
     if ckpt_path is not None and Path(ckpt_path).is_file():
         return os.fspath(ckpt_path)
-    message = f"{what} not found: {ckpt_path}. {mend}"
+    message = f"{what} not found: {ckpt_path}. {remedy}"
     if ckpt_path is not None:
         lone = Path(ckpt_path).with_suffix(".json")
         there = _listed(ckpt_path)

@@ -1,4 +1,4 @@
-"""One error for everything that is wrong with a data folder, each offender named with its mend."""
+"""One error for everything that is wrong with a data folder, each offender named with its remedy."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from ..utils.text_files import printable
 
 __all__ = ["DatalistError", "ImageReadError", "Problem"]
 
-MENDS = {
+REMEDIES = {
     "no images": "expected PNG, JPEG, TIFF, BMP, GIF, WebP, NIfTI or DICOM files there; check dataset_dir and "
     "the layout",
-    "dead links": "the data are not there; fetch them (git annex get, dvc pull) or mend the links",
+    "dead links": "the data are not there; fetch them (git annex get, dvc pull) or fix the links",
     "no picture": "a DICOM object without pixels; leave it out",
     "several DICOM series": "keep one series in a folder, or list the folder of each series",
     "image without mask": "add the mask (same name, or with '_segmentation' at its end) or take the image out",
@@ -55,7 +55,7 @@ MENDS = {
 
 
 class ImageReadError(OSError):
-    """A file that is no readable single image; the message names it, the reason and the mend."""
+    """A file that is no readable single image; the message names it, the reason and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class DatalistError(ValueError):
     """Everything wrong with a data folder at once.
 
     Attributes:
-        problems: every offender as a :class:`Problem`; the message groups them by kind, with the mend of each kind.
+        problems: every offender as a :class:`Problem`; the message groups them by kind, with the remedy of each kind.
     """
 
     def __init__(self, problems: Sequence[Problem] | str) -> None:
@@ -85,6 +85,6 @@ class DatalistError(ValueError):
         lines = [f"{len(self.problems)} problem(s) in the data:"]
         for kind in dict.fromkeys(problem.kind for problem in self.problems):
             offenders = [str(problem) for problem in self.problems if problem.kind == kind]
-            lines.append(f"- {kind} ({len(offenders)}); mend: {MENDS.get(kind, 'see the detail')}")
+            lines.append(f"- {kind} ({len(offenders)}); remedy: {REMEDIES.get(kind, 'see the detail')}")
             lines.extend(f"    {offender}" for offender in offenders)
         return "\n".join(lines)

@@ -89,10 +89,10 @@ def open_source(
         stem, weights = "untrained", f"random, seed {seed}"
         torch.manual_seed(seed)
     else:
-        mend = (
+        remedy = (
             "Train first (run training), name a checkpoint with --ckpt_path FILE, or try the export with --untrained."
         )
-        file_of_weights = Path(require_weights(path, f"trained weights of {root.name}", mend)).absolute()
+        file_of_weights = Path(require_weights(path, f"trained weights of {root.name}", remedy)).absolute()
         inside = file_of_weights.is_relative_to(root)
         folder = file_of_weights.parent if inside else folder
         shown = file_of_weights.relative_to(root) if inside else file_of_weights

@@ -265,13 +265,13 @@ class MLflowTracker:
     def _failed(self, engine: Engine, error: BaseException) -> None:
         if engine is not self._owner or self._store is None:
             return
-        told = {
+        tags = {
             "error": shown_text(f"{type(error).__name__}: {error}")[:_TAG_LENGTH],
             "traceback": shown_text("".join(traceback.format_exception(error)))[-_TAG_LENGTH:],
         }
-        self.tags.update(told)
+        self.tags.update(tags)
         try:
-            self._safely(lambda store: store.log_tags(told))
+            self._safely(lambda store: store.log_tags(tags))
         finally:
             self._close("KILLED" if was_interrupted(error) else "FAILED")
 

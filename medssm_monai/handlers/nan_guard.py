@@ -19,7 +19,7 @@ _MAX_FILES = 16
 
 
 class NonFiniteLossError(RuntimeError):
-    """The loss became NaN or infinite; the message names epoch, iteration, files, the likely cause and the mend."""
+    """The loss became NaN or infinite; the message names epoch, iteration, files, the likely cause and the remedy."""
 
 
 def _non_finite_samples(value: Any) -> list[int]:

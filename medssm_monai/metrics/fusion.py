@@ -127,15 +127,15 @@ def _score(kind: str, score: Score, *images: torch.Tensor, sources: Sequence[tor
     if images[0].ndim == 4 or kind not in _SLICEWISE:
         return score(*images)
     batch, _, _, _, depth = images[0].shape
-    told = _told(sources or images[1:])
-    planes = [image.movedim(-1, 1).flatten(0, 1)[told.flatten()] for image in images]  # (chosen, 1, X, Y)
+    varying = _varying(sources or images[1:])
+    planes = [image.movedim(-1, 1).flatten(0, 1)[varying.flatten()] for image in images]  # (chosen, 1, X, Y)
     values = torch.full((batch * depth,), torch.nan, dtype=torch.float64, device=images[0].device)
     chunks = [score(*chunk) for chunk in zip(*(p.split(_CHUNK) for p in planes), strict=True) if len(chunk[0])]
-    values[told.flatten()] = torch.cat(chunks) if chunks else values[:0]
+    values[varying.flatten()] = torch.cat(chunks) if chunks else values[:0]
     return values.view(batch, depth).nanmean(1)
 
 
-def _told(sources: Sequence[torch.Tensor]) -> torch.Tensor:
+def _varying(sources: Sequence[torch.Tensor]) -> torch.Tensor:
     """Slices ``(B, Z)`` of the last axis in which none of the sources is constant."""
     spans = [source.flatten(1, 3).amax(1) - source.flatten(1, 3).amin(1) for source in sources]
     return torch.stack(spans).amin(0) > 0

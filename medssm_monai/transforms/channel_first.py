@@ -45,8 +45,8 @@ class ToChannelFirst(Transform):
         values = convert_to_tensor(img, track_meta=isinstance(img, MetaTensor))
         meta = values.meta if isinstance(values, MetaTensor) else {}
         axis = meta.get("original_channel_dim", NO_CHANNEL)
-        told = not isinstance(axis, str) and not np.isnan(float(axis))
-        if self.spatial_dims == 2 and values.ndim == 3 and not told and DICOM_SPACING in meta:
+        stated = not isinstance(axis, str) and not np.isnan(float(axis))
+        if self.spatial_dims == 2 and values.ndim == 3 and not stated and DICOM_SPACING in meta:
             if values.shape[-1] != 1:
                 raise ValueError(
                     f"got {values.shape[-1]} slices of {tuple(values.shape[:2])}, expected one picture; hand over one "
@@ -56,7 +56,7 @@ class ToChannelFirst(Transform):
         if values.ndim == self.spatial_dims:
             values = values[None]
         elif values.ndim == self.spatial_dims + 1:
-            values = values.moveaxis(int(axis) if told else self._channel_axis(values), 0)
+            values = values.moveaxis(int(axis) if stated else self._channel_axis(values), 0)
         else:
             raise ValueError(
                 f"got an image of shape {tuple(values.shape)}, expected {self.spatial_dims} spatial axes and at most "

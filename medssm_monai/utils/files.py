@@ -138,16 +138,16 @@ def _second_name(path: Path, new: Path) -> None:
             shutil.copy2(path, temporary)
 
 
-def require_file(path: str | os.PathLike | None, what: str, mend: str) -> str:
+def require_file(path: str | os.PathLike | None, what: str, remedy: str) -> str:
     """The path when it is a file.
 
     Raises:
-        FileNotFoundError: saying what was missing and how to mend it.
+        FileNotFoundError: saying what was missing and how to fix it.
         ValueError: an option of the command line whose ``#`` MONAI has replaced.
     """
     if path is None or not Path(path).is_file():
         unchanged_path(path or "")
-        raise FileNotFoundError(f"{what} not found: {path}. {mend}")
+        raise FileNotFoundError(f"{what} not found: {path}. {remedy}")
     return os.fspath(path)
 
 

@@ -2,7 +2,7 @@
 
 Folders are often called after patients, and reports, logs and trackers go further than the images do. So a file is
 named from the folder that the run was given, and one from elsewhere by its name alone. With the environment variable
-``MEDSSM_FULL_NAMES=1`` names stay as they are. Errors name a file as the user did, so that it can be mended.
+``MEDSSM_FULL_NAMES=1`` names stay as they are. Errors name a file as the user did, so that it can be fixed.
 """
 
 from __future__ import annotations

@@ -283,7 +283,7 @@ def _of_another_network(path):
     ],
     ids=["missing", "pickled", "damaged", "another network"],
 )
-def test_bad_weights_are_named_and_may_be_mended_later(tmp_path, photo, spoil, kind, message):
+def test_bad_weights_are_named_and_may_be_fixed_later(tmp_path, photo, spoil, kind, message):
     root = copy_bundle(MAMBA_MIS, tmp_path)
     weights = root / "models" / "model.pt"
     good = weights.read_bytes()

@@ -1,4 +1,4 @@
-"""Wrong settings and folders, alike in every bundle: one clear error that names the mend, and nothing lost."""
+"""Wrong settings and folders, alike in every bundle: one clear error that names the remedy, and nothing lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bad input to the classification bundles: one clear error that names the files and the mend, and nothing lost."""
+"""Bad input to the classification bundles: one clear error that names the files and the remedy, and nothing lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bad input: one error, every offender in it, each with its mend."""
+"""Bad input: one error, every offender in it, each with its remedy."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_all_offenders_are_in_one_error(dataset):
     message = str(caught.value)
     assert "7 problem(s)" in message
     assert "image 12 x 16, mask 10 x 16" in message
-    assert message.count("; mend: ") == 4
+    assert message.count("; remedy: ") == 4
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "bmp"])

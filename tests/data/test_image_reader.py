@@ -132,7 +132,7 @@ def test_values_that_are_no_numbers_are_refused(tmp_path, bad):
         load(tmp_path / "bad.nii")
 
 
-def test_damaged_files_name_themselves_and_the_mend(tmp_path):
+def test_damaged_files_name_themselves_and_the_remedy(tmp_path):
     path = truncate(save(picture(64, 64), tmp_path / "cut.png"))
     with pytest.raises(ImageReadError, match=r"cut.png: cannot be decoded.*copy or export it again"):
         load(path)

@@ -89,7 +89,7 @@ def test_names_in_the_other_unicode_form_or_in_bytes_that_are_no_utf8(folder):
     assert os.fsencode(image_datalist(folder / "list.csv")[0]["image"]) == raw
 
 
-def test_an_unknown_header_is_one_error_with_file_encoding_separator_and_mend(folder):
+def test_an_unknown_header_is_one_error_with_file_encoding_separator_and_remedy(folder):
     file = write(folder / "list.csv", [["Befund", "Bilddatei"], ["kein", "bilder/b_2.png"]], "cp1252", ";")
     with pytest.raises(DatalistError, match=r"list\.csv \(read as utf-8, separator: semicolon\).*Befund.*image"):
         image_datalist(file)
@@ -110,7 +110,7 @@ def test_a_listed_image_that_is_not_there_is_named_not_the_header(folder):
         ("list.xlsx", b"PK\x03\x04", "is a workbook; save the sheet as CSV UTF-8"),
     ],
 )
-def test_what_is_no_list_is_named_with_the_mend(tmp_path, name, content, message):
+def test_what_is_no_list_is_named_with_the_remedy(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DatalistError, match=message):
         image_datalist(tmp_path / name)

@@ -24,7 +24,7 @@ def test_what_is_created_is_its_owners_and_what_was_there_stays_as_it_is(tmp_pat
     assert modes == ["0o755", "0o700", "0o700"]
 
 
-def test_folder_below_a_file_names_the_mend(tmp_path):
+def test_folder_below_a_file_names_the_remedy(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(PermissionError, match="--output_dir"):
         writable_folder(tmp_path / "file" / "out")

@@ -24,7 +24,7 @@ from ... import __version__
 from ...bundle.find import list_bundles
 from .datastore import StudyDatastore
 from .desk import Busy, Desk, TookTooLong
-from .errors import BAD_INPUT, NOT_FOUND, answered
+from .errors import BAD_INPUT, NOT_FOUND, as_http_error
 from .infer import BundleInfer, image_file, infer_task
 from .names import plain_name
 from .options import ServerOptions, current_options
@@ -158,7 +158,7 @@ class BundleApp(MONAILabelApp):
         if isinstance(image, str) and os.path.exists(image) and not is_handed_over(image, *allowed):
             found["image"] = image_file(store.get_image_uri(image), "image")  # a path where the server runs is no id
         found["_deadline"] = time.monotonic() + self.limits.seconds
-        with answered(BAD_INPUT, str(found.get("model"))):
+        with as_http_error(BAD_INPUT, str(found.get("model"))):
             plain_name(tag, "label_tag")
             try:
                 return self.desk.run(lambda: super(BundleApp, self).infer(found, store))
@@ -169,7 +169,7 @@ class BundleApp(MONAILabelApp):
 
     def train(self, request: Mapping[str, Any]) -> dict[str, Any]:
         self._require(request.get("model"), self._trainers)
-        with answered(BAD_INPUT, f"training of {request.get('model')}"), self._one("train"):
+        with as_http_error(BAD_INPUT, f"training of {request.get('model')}"), self._one("train"):
             return super().train(request)
 
     def check_training(self, name: str, params: Mapping[str, Any]) -> None:
@@ -182,7 +182,7 @@ class BundleApp(MONAILabelApp):
 
     def scoring(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         self._require(request.get("method"), self._scoring_methods)
-        with answered(BAD_INPUT, f"scoring by {request.get('method')}"), self._one("scoring"):
+        with as_http_error(BAD_INPUT, f"scoring by {request.get('method')}"), self._one("scoring"):
             return super().scoring(request, datastore)
 
     def scoring_method(self, name: str) -> None:

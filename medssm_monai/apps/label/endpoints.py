@@ -29,7 +29,7 @@ from starlette.background import BackgroundTask, BackgroundTasks
 from starlette.datastructures import UploadFile
 
 from .audit import asking_user, note
-from .errors import BAD_INPUT, NOT_FOUND, answered
+from .errors import BAD_INPUT, NOT_FOUND, as_http_error
 from .formats import split_name
 from .json_values import json_object, storable
 from .names import base_name, plain_name
@@ -120,7 +120,7 @@ def in_thread(
     """An endpoint of MONAI Label, which blocks although it is a coroutine, as a function that runs in a thread."""
 
     def call(**arguments: Any) -> Any:
-        with answered(BAD_INPUT, " ".join(key)):
+        with as_http_error(BAD_INPUT, " ".join(key)):
             try:
                 checked = check(key, arguments, limits)
                 return prepared(key, _finish(endpoint(**checked)), checked)

@@ -12,7 +12,7 @@ from monailabel.interfaces.exception import MONAILabelException
 from ...data import DatalistError, ImageReadError
 from ...utils.shown_names import shown_text
 
-__all__ = ["BAD_INPUT", "NOT_FOUND", "NO_MODEL", "answered"]
+__all__ = ["BAD_INPUT", "NOT_FOUND", "NO_MODEL", "as_http_error"]
 
 logger = logging.getLogger(__name__)
 BAD_INPUT = 400
@@ -21,7 +21,7 @@ NO_MODEL = 503  # the bundle cannot be served as it is: no weights, or weights t
 
 
 @contextmanager
-def answered(status: int, what: str) -> Iterator[None]:
+def as_http_error(status: int, what: str) -> Iterator[None]:
     """Turn an error whose message says what to do into an answer of this status; any other into one of 500.
 
     Args:

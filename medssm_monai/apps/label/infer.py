@@ -21,7 +21,7 @@ from ...bundle.predictor import Predictor
 from ...data.readers.files import RASTER
 from ...utils.shown_names import shown_text
 from .audit import note
-from .errors import BAD_INPUT, NO_MODEL, NOT_FOUND, answered
+from .errors import BAD_INPUT, NO_MODEL, NOT_FOUND, as_http_error
 from .formats import NRRD, image_kind, provide, split_name
 from .results import suffix_of, write_as
 from .served import ServedModel
@@ -72,7 +72,7 @@ class BundleInfer(InferTask):
         predictor = self.ready()
         note(weights=self.model.weights_sha256)
         source = self.source(request)
-        with answered(BAD_INPUT, self.model.name), readable(source) as files:
+        with as_http_error(BAD_INPUT, self.model.name), readable(source) as files:
             prediction = predictor.predict(files)
             if time.monotonic() > request.get("_deadline", float("inf")):
                 raise TimeoutError("nobody waits for this result any more")
@@ -83,7 +83,7 @@ class BundleInfer(InferTask):
 
     def ready(self) -> Predictor:
         """The predictor with its network built."""
-        with answered(NO_MODEL, self.model.name):
+        with as_http_error(NO_MODEL, self.model.name):
             predictor = self.model.predictor()
             predictor.network  # noqa: B018  builds it, so that errors of the weights are told from those of the image
         return predictor
@@ -163,7 +163,7 @@ class FusionInfer(BundleInfer):
         if named:
             return first, image_file(named, "image_b")
         path = Path(first)
-        with answered(BAD_INPUT, self.model.name):
+        with as_http_error(BAD_INPUT, self.model.name):
             wanted = self.model.partner(split_name(path.name)[0])
         found = sorted(
             file for file in path.parent.iterdir() if split_name(file.name)[0] == wanted and image_kind(file)

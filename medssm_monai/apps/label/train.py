@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 CONFIG = {"max_epochs": 20, "batch_size": 4, "val_split": 0.2, "from_scratch": False, "overrides": {}}
 OUTPUT_LINES = 15
-MEND = "Ask for another value."
+REMEDY = "Ask for another value."
 SET_BY_DATA = ("class_names", "temperature", "sources")  # settings that a training finds out itself, or is told
 
 
@@ -85,7 +85,7 @@ class BundleTrain(TrainTask):
             start = {} if wanted["from_scratch"] else {"init_from": weights}
             settings = {**kept, **settings, **start}
         settings |= {"max_epochs": int(wanted["max_epochs"]), "batch_size": int(wanted["batch_size"])}
-        check_settings({k: v for k, v in {**settings, **overrides}.items() if k in SETTING_RULES}, "training", MEND)
+        check_settings({k: v for k, v in {**settings, **overrides}.items() if k in SETTING_RULES}, "training", REMEDY)
         self._run({**settings, **overrides}, run)
         if publish_weights(run / "models", self.model.root / "models" / TRAINED) is None:
             raise RuntimeError(f"the training left no weights in {run}; more epochs or images may give some.")

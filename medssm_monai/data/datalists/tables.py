@@ -47,7 +47,7 @@ BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_
 
 
 def is_table(path: Path) -> bool:
-    """Whether a path is named like a table (or like a workbook, which :func:`read_table` refuses with the mend)."""
+    """Whether a path is named like a table (or like a workbook, which :func:`read_table` refuses with the remedy)."""
     return path.suffix.lower() in (*TABLE_SUFFIXES, *WORKBOOKS)
 
 

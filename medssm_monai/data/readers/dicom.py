@@ -136,9 +136,9 @@ def _signed_bytes(header: Any) -> bool:
 
 def _undecoded(header: Any, error: Exception) -> str:
     tags = header.GetMetaDataDictionary()
-    told = {key: str(tags[key]).strip() for key in (PHOTOMETRIC, BITS_ALLOCATED, BITS_STORED) if tags.HasKey(key)}
-    allocated, stored = told.get(BITS_ALLOCATED, "?"), told.get(BITS_STORED, "?")
-    kind = f"{told.get(PHOTOMETRIC, '?')}, {stored} of {allocated} bits"
+    stated = {key: str(tags[key]).strip() for key in (PHOTOMETRIC, BITS_ALLOCATED, BITS_STORED) if tags.HasKey(key)}
+    allocated, stored = stated.get(BITS_ALLOCATED, "?"), stated.get(BITS_STORED, "?")
+    kind = f"{stated.get(PHOTOMETRIC, '?')}, {stored} of {allocated} bits"
     reason = str(error).strip().splitlines()
     if type(error).__name__ == "TemplateTypeError" or "logic behavior" in str(error):
         return f"ITK cannot decode pixels stored so ({kind}); export it with 8 or 16 bits, gray or 8-bit color"
@@ -168,10 +168,10 @@ def _sides(header: Any) -> list[int]:
 def _is_cut_off(path: Path, header: Any) -> bool:
     """Whether a file without compression is smaller than the pixels of its header: ITK would make up the rest."""
     tags = header.GetMetaDataDictionary()
-    told = {key: str(tags[key]) for key in (SAMPLES, BITS_ALLOCATED, PHOTOMETRIC) if tags.HasKey(key)}
-    if transfer_syntax(path) not in UNCOMPRESSED or "42" in told.get(PHOTOMETRIC, ""):  # 4:2:2, 4:2:0
+    stated = {key: str(tags[key]) for key in (SAMPLES, BITS_ALLOCATED, PHOTOMETRIC) if tags.HasKey(key)}
+    if transfer_syntax(path) not in UNCOMPRESSED or "42" in stated.get(PHOTOMETRIC, ""):  # 4:2:2, 4:2:0
         return False
-    bits = math.prod(_sides(header)) * int(_number(told, SAMPLES, 1)) * int(_number(told, BITS_ALLOCATED, 8))
+    bits = math.prod(_sides(header)) * int(_number(stated, SAMPLES, 1)) * int(_number(stated, BITS_ALLOCATED, 8))
     return path.stat().st_size < bits // 8
 
 

@@ -26,7 +26,7 @@ COLOR_CHANNELS = (1, 3, 4)
 
 
 class NpzError(ImageReadError):
-    """An ``.npz`` file, an entry or an index in it that cannot be read; the message names it and the mend."""
+    """An ``.npz`` file, an entry or an index in it that cannot be read; the message names it and the remedy."""
 
 
 def npz_address(file: PathLike, key: str, index: int) -> str:

@@ -37,7 +37,7 @@ def test_errors_name_files_from_the_studies_on(tmp_path, errors, error, caplog):
     studies = tmp_path / "PATIENT_MUELLER"
     studies.mkdir()
     remember_data(studies)
-    with pytest.raises(Exception, match="mamba_mis: ") as raised, errors.answered(400, "mamba_mis"):
+    with pytest.raises(Exception, match="mamba_mis: ") as raised, errors.as_http_error(400, "mamba_mis"):
         raise error(f"{studies}/a b.png: cannot be read")
     assert "a b.png: cannot be read" in raised.value.detail
     assert "PATIENT" not in raised.value.detail
@@ -52,7 +52,7 @@ def test_an_answer_names_no_folder_of_the_server(tmp_path, monkeypatch, errors, 
     (tmp_path / "link").symlink_to(tmp_path / "Doe, Jane")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "uploads"))
     hide_places(tmp_path / "link", tmp_path / "app")
-    with pytest.raises(Exception, match="^m: |: m: ") as raised, errors.answered(400, "m"):
+    with pytest.raises(Exception, match="^m: |: m: ") as raised, errors.as_http_error(400, "m"):
         raise error(f"{tmp_path}/{folder}/sub/a.png: damaged, 1/2 of a/b")
     assert raised.value.status_code == status
     assert "sub/a.png: damaged, 1/2 of a/b" in raised.value.detail and str(tmp_path) not in raised.value.detail
@@ -66,7 +66,7 @@ def test_errors_of_the_weights_name_them_within_the_bundle(tmp_path, monkeypatch
     model = ServedModel("mamba_mis", device="cpu")
     if spoil == "settings":
         (root / "models" / "model.json").write_text('{"in_channels": 10000}')
-    with pytest.raises(Exception, match="mamba_mis: ") as raised, errors.answered(503, "mamba_mis"):
+    with pytest.raises(Exception, match="mamba_mis: ") as raised, errors.as_http_error(503, "mamba_mis"):
         model.predictor().network  # noqa: B018
     assert "models/model." in raised.value.detail
     assert str(tmp_path) not in raised.value.detail
