@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import re
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +57,7 @@ def name_series(names: Sequence[str]) -> dict[str, list[str]] | None:
     found: dict[str, list[str]] = {}
     for key, members in series.items():
         numbers = sorted({number for number, _ in members})
-        step = math.gcd(*(b - a for a, b in pairwise(numbers))) or 1
+        step = math.gcd(*(b - a for a, b in itertools.pairwise(numbers))) or 1
         if len(numbers) > 2 and (numbers[-1] - numbers[0]) // step < 2 * len(numbers):
             found[key] = sorted((name for _, name in members), key=natural_key)
     return found if sum(map(len, found.values())) >= 0.9 * len(names) and found else None
