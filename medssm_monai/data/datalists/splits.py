@@ -114,7 +114,7 @@ def _group_of(name: str, group: Group) -> str:
     match = re.search(group, name)
     if match is None:
         raise ValueError(f"the group expression {group!r} does not match the name {name!r}; it must match every name.")
-    return match[(match.lastindex and 1) or 0]
+    return match[match.lastindex and 1 or 0]
 
 
 def write_parts(split: Mapping[str, Sequence[str]], split_file: PathLike, rule: str = "") -> Path:
