@@ -89,7 +89,7 @@ def test_links_lead_somewhere(page):
             continue
         name, _, anchor = link.partition("#")
         target = (page.parent / name).resolve() if name else page
-        if not (target.is_relative_to(ROOT) and target.exists()) or (anchor and anchor not in anchors(target)):
+        if not (target.is_relative_to(ROOT) and target.exists()) or anchor and anchor not in anchors(target):
             broken.append(link)
     assert broken == []
 

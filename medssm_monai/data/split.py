@@ -111,7 +111,7 @@ def _add_groups(items: Items, options: argparse.Namespace) -> None:
             match = re.search(options.group_pattern, item["name"])
             if match is None:
                 raise ValueError(f"--group_pattern {options.group_pattern!r} finds no group in {item['name']!r}.")
-            item["group"] = match[(match.lastindex and 1) or 0]
+            item["group"] = match[match.lastindex and 1 or 0]
 
 
 def _draw(

@@ -129,7 +129,7 @@ def _class_indices(logits: torch.Tensor, class_index: Any) -> torch.Tensor:
             raise ValueError("a network with logits for every pixel needs class_index.")
         class_index = logits.argmax(1)
     chosen = torch.as_tensor(class_index, device=logits.device).long()
-    if (chosen.ndim and chosen.shape != (batch,)) or bool(((chosen < 0) | (chosen >= classes)).any()):
+    if chosen.ndim and chosen.shape != (batch,) or bool(((chosen < 0) | (chosen >= classes)).any()):
         raise ValueError(f"class_index must be one class or {batch}, each in 0..{classes - 1}, got {class_index}.")
     shape = (batch, *[1] * (logits.ndim - 1))
     return chosen.expand(batch).reshape(shape).expand(batch, 1, *logits.shape[2:])

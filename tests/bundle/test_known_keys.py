@@ -101,7 +101,7 @@ def test_a_mistyped_override_ends_every_command(bundle, names, tmp_path):
     chain = list(itertools.takewhile(lambda error: error is not None, _causes(caught.value)))
     message = next(str(error) for error in chain if type(error) is ValueError)
     for name in typo:
-        assert f"{name} (did you mean" in message or (name == "loss#wrong" and name in message)
+        assert f"{name} (did you mean" in message or name == "loss#wrong" and name in message
     assert not list(tmp_path.iterdir())
 
 
