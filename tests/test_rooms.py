@@ -13,7 +13,7 @@ FLOORS = [
     *("utils", "ops", "networks", "registry", "losses", "data", "metrics", "transforms", "visualize", "reports"),
     *("bundle", "engines", "handlers", "export", "experiments", "apps"),
 ]
-"""From the ground up: a room imports only those before it. The package's face, which hands out ``load``, is the roof."""
+"""From the ground up: a room imports only those before it. The package's face, with ``load``, is the roof."""
 
 
 def module_name(path: Path, package: Path) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from .datalists.classification import classification_datalists
-from .datalists.classification_splits import write_split
-from .datalists.drawing import make_split
+from .datalists.classification_split_rules import write_split
 from .datalists.fusion import fusion_datalists
 from .datalists.inference import image_datalist, pair_datalist
 from .datalists.samples import ClassificationDatalists
 from .datalists.segmentation import segmentation_datalists
-from .datalists.splits import read_split
+from .datalists.split_files import read_split
+from .datalists.split_rules import make_split
 from .demo.classification import CLASS_DEMO_COUNTS, CLASS_DEMO_SIZE, class_demo_sample, prepare_class_demo
 from .demo.fusion import (
     FUSION_DEMO_COUNTS,

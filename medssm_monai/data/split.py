@@ -31,12 +31,12 @@ from ..utils.shown_names import shown_name
 from ..utils.text_files import printable
 from .datalists.checks import raise_for
 from .datalists.classification import read_samples
-from .datalists.classification_splits import random_parts, torn_groups
-from .datalists.drawing import FRACTIONS, draw_parts
+from .datalists.classification_split_rules import random_parts, torn_groups
 from .datalists.fusion import fusion_pairs
 from .datalists.groups import add_groups, drop_listed
 from .datalists.segmentation_layouts import LAYOUTS, detect_layout
-from .datalists.splits import PARTS, write_parts
+from .datalists.split_files import PARTS, write_parts
+from .datalists.split_rules import FRACTIONS, draw_parts
 from .datalists.tables import IMAGE_COLUMNS, read_table
 from .errors import DatalistError
 from .root import existing_path

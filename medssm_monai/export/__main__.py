@@ -15,7 +15,7 @@ import sys
 from typing import Any
 
 from ..utils import root_cause
-from .closing import close_export
+from .closing_message import close_export
 from .formats import FORMATS
 from .run import export_bundle
 

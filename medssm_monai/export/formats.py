@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from . import exported, onnx_file, torchscript
+from . import onnx_file, torch_export, torchscript
 from .capture import Capture
 
 __all__ = ["FORMATS", "Format"]
@@ -43,7 +43,7 @@ FORMATS: dict[str, Format] = {
     format_.name: format_
     for format_ in (
         Format("torchscript", ".ts", "torch.jit.load", torchscript.write, torchscript.load, torchscript.read_extra),
-        Format("exported", ".pt2", "torch.export.load", exported.write, exported.load, exported.read_extra),
+        Format("exported", ".pt2", "torch.export.load", torch_export.write, torch_export.load, torch_export.read_extra),
         Format(
             "onnx",
             ".onnx",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ignite.engine import Engine
 
 from ..bundle.callers import in_federation
-from ..bundle.closing import Place, closing_block
+from ..bundle.closing_message import Place, closing_block
 from ..bundle.publish import DONE
 from ..bundle.weights import WEIGHTS, choose_checkpoint
 from ..utils.command_line import as_typed, option_words, python_name, run_by_monai

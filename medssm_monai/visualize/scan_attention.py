@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..networks.blocks import SelectiveCore
 from ..networks.layers import visiting_table
-from ..ops.backends.common import decay_and_input
+from ..ops.backends.torch_steps import decay_and_input
 from .evaluation_mode import evaluation_mode, find_layer
 
 __all__ = ["MAX_TOKENS", "ScanCoefficients", "capture_scans", "scan_attention"]

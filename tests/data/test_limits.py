@@ -13,7 +13,7 @@ from PIL import Image
 
 from medssm_monai.data import DatalistError, ImageReadError, TooLargeError, segmentation_datalists
 from medssm_monai.data.datalists.checks import image_problem
-from medssm_monai.data.datalists.splits import read_split
+from medssm_monai.data.datalists.split_files import read_split
 from medssm_monai.data.datalists.tables import read_table
 from medssm_monai.data.readers.limits import MAX_PIXELS_VARIABLE, check_memory, open_raster
 from medssm_monai.data.readers.volume import read_volume

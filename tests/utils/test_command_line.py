@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from medssm_monai.bundle.closing import closing_block
+from medssm_monai.bundle.closing_message import closing_block
 from medssm_monai.utils import command_line, per_axis, shown_path
 from medssm_monai.utils.command_line import arguments_with, as_typed, launcher, option_words, python_name
 

@@ -23,9 +23,9 @@ from monailabel.tasks.activelearning.random import Random
 from ... import __version__
 from ...bundle.find import list_bundles
 from .datastore import StudyDatastore
-from .desk import Busy, Desk, TookTooLong
 from .errors import BAD_INPUT, NOT_FOUND, as_http_error
 from .infer import BundleInfer, image_file, infer_task
+from .inference_queue import Busy, InferenceQueue, TookTooLong
 from .names import plain_name
 from .options import ServerOptions, current_options
 from .places import hide_places
@@ -72,7 +72,7 @@ class BundleApp(MONAILabelApp):
         hide_places(studies, app_dir)
         self.device = conf.get("device") or None
         self.limits = (current_options() or ServerOptions()).limits
-        self.desk: Desk[dict[str, Any]] = Desk(
+        self.queue: InferenceQueue[dict[str, Any]] = InferenceQueue(
             self.limits.parallel,
             self.limits.waiting,
             self.limits.seconds,
@@ -161,7 +161,7 @@ class BundleApp(MONAILabelApp):
         with as_http_error(BAD_INPUT, str(found.get("model"))):
             plain_name(tag, "label_tag")
             try:
-                return self.desk.run(lambda: super(BundleApp, self).infer(found, store))
+                return self.queue.run(lambda: super(BundleApp, self).infer(found, store))
             except Busy as error:
                 raise HTTPException(BUSY, str(error), {"Retry-After": "5"}) from error
             except TookTooLong as error:

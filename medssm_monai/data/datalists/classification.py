@@ -17,12 +17,12 @@ from ..root import dataset_name, existing_path, is_demo
 from .checks import raise_for
 from .classification_checks import class_problems, treat_duplicates, unreadable_images
 from .classification_layouts import detect_class_layout, folder_samples, table_samples
-from .classification_splits import count_parts, random_parts, torn_groups
-from .drawing import FRACTIONS, torn_names
+from .classification_split_rules import count_parts, random_parts, torn_groups
 from .groups import add_groups, drop_listed
 from .medmnist import find_npz, medmnist_samples
 from .samples import ClassificationDatalists, Samples
-from .splits import PARTS, apply_split, read_split
+from .split_files import PARTS, apply_split, read_split
+from .split_rules import FRACTIONS, torn_names
 
 __all__ = ["CLASS_LAYOUTS", "classification_datalists"]
 

@@ -18,7 +18,7 @@ from ..errors import DatalistError, Problem
 from ..readers.npz import npz_array, parse_npz_address
 from .checks import image_problem
 from .samples import Item
-from .splits import PARTS
+from .split_files import PARTS
 
 __all__ = ["class_problems", "find_duplicates", "unreadable_images"]
 

@@ -14,7 +14,7 @@ from ...utils.text_files import printable
 from ..errors import DatalistError, Problem
 from ..readers.files import file_stem, natural_key
 from ..readers.series import list_items
-from .folders import IMAGE_FOLDERS, MASK_FOLDERS, part_folders, visible_folders
+from .folder_names import IMAGE_FOLDERS, MASK_FOLDERS, part_folders, visible_folders
 from .samples import Item, Samples
 from .tables import read_table
 

@@ -17,11 +17,11 @@ from ..readers.files import file_stem, natural_key
 from ..readers.series import holds_series, list_items
 from ..root import existing_folder, is_demo
 from .checks import raise_for
-from .classification_splits import torn_groups
-from .drawing import FRACTIONS, SPLITS, draw_parts, every_tenth
-from .folders import folders_by_name, part_folders
+from .classification_split_rules import torn_groups
+from .folder_names import folders_by_name, part_folders
 from .groups import add_groups
-from .splits import PARTS, apply_split, read_split
+from .split_files import PARTS, apply_split, read_split
+from .split_rules import FRACTIONS, SPLITS, draw_parts, every_tenth
 
 __all__ = ["fusion_datalists", "match_sources"]
 
@@ -63,8 +63,8 @@ def fusion_datalists(
         demo_dir, demo_size, demo_counts: of the demo set (:func:`~medssm_monai.data.prepare_fusion_demo`).
 
     Without a split file, 70/15/15 % of the pairs, or a tenth of the training folder where only a validation part is
-    missing, are drawn by :func:`~.drawing.draw_parts`: at random, or in blocks where the names are numbered in series.
-    ``split="by_name"`` takes contiguous blocks of 70/15/15 %, or every 10th training pair (the first included).
+    missing, are drawn by :func:`~.split_rules.draw_parts`: at random, or in blocks where the names are numbered in
+    series. ``split="by_name"`` takes contiguous blocks of 70/15/15 %, or every 10th training pair (the first included).
 
     Returns:
         ``{"training": [...], "validation": [...], "test": [...]}``; each item has ``image_a``, ``image_b`` (paths) and

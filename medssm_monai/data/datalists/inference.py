@@ -14,7 +14,7 @@ from ..errors import DatalistError, Problem
 from ..readers.files import file_stem
 from ..readers.series import item_problem, list_items
 from .checks import raise_for
-from .folders import IMAGE_FOLDERS
+from .folder_names import IMAGE_FOLDERS
 from .fusion import match_sources
 from .tables import is_table, listed_file, listed_images, read_table
 

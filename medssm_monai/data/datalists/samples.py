@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import Problem
-from .splits import PARTS
+from .split_files import PARTS
 
 __all__ = ["ClassificationDatalists", "Item", "Samples"]
 

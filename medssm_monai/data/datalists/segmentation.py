@@ -14,11 +14,11 @@ from ..errors import DatalistError, Problem
 from ..readers.mask import Foreground
 from ..root import existing_folder, is_demo
 from .checks import check_pairs, raise_for
-from .classification_splits import torn_groups
-from .drawing import FRACTIONS, SPLITS, draw_parts
+from .classification_split_rules import torn_groups
 from .groups import add_groups
 from .segmentation_layouts import LAYOUTS, Parts, detect_layout
-from .splits import PARTS, apply_split, read_split
+from .split_files import PARTS, apply_split, read_split
+from .split_rules import FRACTIONS, SPLITS, draw_parts
 
 __all__ = ["segmentation_datalists"]
 
@@ -75,7 +75,7 @@ def segmentation_datalists(
         layout: ``"pranet"``, ``"isic"``, ``"plain"``, or ``"auto"`` to recognize it.
         split_file: JSON of names per part (:func:`~medssm_monai.data.read_split`); replaces the layout's own split.
         split: how a folder without parts of its own (``"plain"``) is split: ``"auto"``, ``"random"`` or ``"by_name"``
-            (:func:`~.drawing.draw_parts`).
+            (:func:`~.split_rules.draw_parts`).
         fractions: shares of training, validation and test there.
         seed: of the draw.
         group_column: column of a table whose equal values (a patient, a video) must stay in one part.

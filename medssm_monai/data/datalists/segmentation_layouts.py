@@ -11,8 +11,8 @@ from pathlib import Path
 from ...utils.shown_names import shown_name
 from ..errors import DatalistError, Problem
 from ..readers.files import match_pairs, natural_key
-from .drawing import every_tenth
-from .folders import IMAGE_FOLDERS, MASK_FOLDERS, named_folder
+from .folder_names import IMAGE_FOLDERS, MASK_FOLDERS, named_folder
+from .split_rules import every_tenth
 
 __all__ = ["LAYOUTS", "Parts", "detect_layout", "isic_layout", "plain_layout", "pranet_layout"]
 

@@ -10,7 +10,7 @@ from monai.config import PathLike
 from monai.utils import optional_import
 from PIL import Image
 
-from ..datalists.splits import PARTS
+from ..datalists.split_files import PARTS
 from .folder import generated_folder
 
 __all__ = [

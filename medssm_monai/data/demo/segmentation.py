@@ -10,7 +10,7 @@ import numpy as np
 from monai.config import PathLike
 from PIL import Image
 
-from ..datalists.splits import PARTS
+from ..datalists.split_files import PARTS
 from .folder import generated_folder
 from .render import render_sample
 

@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..arguments import ScanArguments
 from ..tracing import is_capturing
-from .common import advance, finish, prepare
+from .torch_steps import advance, finish, prepare
 
 __all__ = ["scan"]
 

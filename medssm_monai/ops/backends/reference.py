@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..arguments import ScanArguments
-from .common import decay_and_input, finish, prepare
+from .torch_steps import decay_and_input, finish, prepare
 
 __all__ = ["scan"]
 

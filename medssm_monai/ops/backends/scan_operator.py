@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..arguments import ScanArguments
-from .common import advance, decay_and_input, finish, prepare
+from .torch_steps import advance, decay_and_input, finish, prepare
 
 __all__ = ["scan"]
 

@@ -14,7 +14,7 @@ import numpy as np
 from monai.config import PathLike
 
 from ..readers.files import file_stem, natural_key
-from .splits import PARTS, write_parts
+from .split_files import PARTS, write_parts
 
 __all__ = [
     "FRACTIONS",

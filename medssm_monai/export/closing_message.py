@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..bundle.closing import closing_block
+from ..bundle.closing_message import closing_block
 from ..utils.command_line import as_typed, python_name
 from ..utils.files import shown_path
 from .report import ExportReport

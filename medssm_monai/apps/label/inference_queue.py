@@ -9,7 +9,7 @@ from concurrent.futures import TimeoutError as WaitingEnded
 from contextvars import copy_context
 from typing import Generic, TypeVar
 
-__all__ = ["Busy", "Desk", "TookTooLong"]
+__all__ = ["Busy", "InferenceQueue", "TookTooLong"]
 
 Result = TypeVar("Result")
 
@@ -22,7 +22,7 @@ class TookTooLong(RuntimeError):
     """There was no result within the limit of time."""
 
 
-class Desk(Generic[Result]):
+class InferenceQueue(Generic[Result]):
     """Runs work in threads of its own.
 
     A thread cannot be stopped: work that took too long keeps its place until it ends, and its result goes to

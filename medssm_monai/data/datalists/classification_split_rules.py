@@ -12,9 +12,9 @@ from monai.config import PathLike
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from ..errors import DatalistError, Problem
-from .drawing import check_fractions
 from .samples import ClassificationDatalists, Item
-from .splits import PARTS, write_parts
+from .split_files import PARTS, write_parts
+from .split_rules import check_fractions
 
 __all__ = ["count_parts", "random_parts", "torn_groups", "write_split"]
 

@@ -9,8 +9,8 @@ from collections import Counter
 import pytest
 
 from medssm_monai.data import DatalistError, classification_datalists, fusion_datalists, segmentation_datalists
-from medssm_monai.data.datalists.classification_splits import random_parts
-from medssm_monai.data.datalists.drawing import draw_parts, name_series
+from medssm_monai.data.datalists.classification_split_rules import random_parts
+from medssm_monai.data.datalists.split_rules import draw_parts, name_series
 
 from .builders import names, picture, save, save_pairs
 from .class_builders import save_classes

@@ -7,26 +7,26 @@ from contextvars import ContextVar
 
 import pytest
 
-from medssm_monai.apps.label.desk import Busy, Desk, TookTooLong
+from medssm_monai.apps.label.inference_queue import Busy, InferenceQueue, TookTooLong
 
 
 def test_results_and_errors_are_handed_on():
-    desk = Desk(1, 0, 10)
-    assert desk.run(lambda: 5) == 5
+    queue = InferenceQueue(1, 0, 10)
+    assert queue.run(lambda: 5) == 5
     for error in (ValueError("bad"), TimeoutError("of the work itself")):
         with pytest.raises(type(error), match=str(error)):
-            desk.run(lambda error=error: (_ for _ in ()).throw(error))
-    assert desk.run(lambda: 6) == 6  # its place is free again
+            queue.run(lambda error=error: (_ for _ in ()).throw(error))
+    assert queue.run(lambda: 6) == 6  # its place is free again
 
 
 def test_work_sees_the_context_of_its_request():
     who = ContextVar("who")
     who.set("anna")
-    assert Desk(1, 0, 10).run(who.get) == "anna"
+    assert InferenceQueue(1, 0, 10).run(who.get) == "anna"
 
 
 def test_several_run_at_once_some_wait_and_more_are_refused():
-    desk, inside, go = Desk(2, 1, 10), threading.Barrier(3), threading.Event()
+    queue, inside, go = InferenceQueue(2, 1, 10), threading.Barrier(3), threading.Event()
     done = []
 
     def work():
@@ -35,16 +35,16 @@ def test_several_run_at_once_some_wait_and_more_are_refused():
         go.wait(10)
         return 1
 
-    threads = [threading.Thread(target=lambda: done.append(desk.run(work))) for _ in range(2)]
+    threads = [threading.Thread(target=lambda: done.append(queue.run(work))) for _ in range(2)]
     for thread in threads:
         thread.start()
     inside.wait(10)
-    waiting = threading.Thread(target=lambda: done.append(desk.run(lambda: 2)))
+    waiting = threading.Thread(target=lambda: done.append(queue.run(lambda: 2)))
     waiting.start()
-    while desk._taken < 3:
+    while queue._taken < 3:
         pass
     with pytest.raises(Busy, match="3 inferences are running or waiting"):
-        desk.run(lambda: 3)
+        queue.run(lambda: 3)
     go.set()
     for thread in (*threads, waiting):
         thread.join(10)
@@ -54,12 +54,12 @@ def test_several_run_at_once_some_wait_and_more_are_refused():
 def test_what_takes_too_long_is_answered_and_its_result_forgotten():
     go, forgotten = threading.Event(), []
     came = threading.Event()
-    desk = Desk(1, 5, 0.05, lambda result: (forgotten.append(result), came.set()))
+    queue = InferenceQueue(1, 5, 0.05, lambda result: (forgotten.append(result), came.set()))
     with pytest.raises(TookTooLong, match=r"no result within 0.05 s"):
-        desk.run(lambda: go.wait(10) and "late")
+        queue.run(lambda: go.wait(10) and "late")
     begun = []
     with pytest.raises(TookTooLong):
-        desk.run(lambda: begun.append(1))  # waits behind the first
+        queue.run(lambda: begun.append(1))  # waits behind the first
     go.set()
     assert came.wait(10)
     assert forgotten == ["late"]
