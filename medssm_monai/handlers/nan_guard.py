@@ -83,7 +83,7 @@ class NaNGuard:
                 for row in rows
             ]
             lines.append(f"Values that are not finite came in with: {', '.join(named)}.")
-            lines.append("Mend: check these images and the intensity transforms, or remove the files from the list.")
+            lines.append("Remedy: check these images and the intensity transforms, or remove the files from the list.")
         else:
             source = f"weights ({', '.join(bad_weights[:4])})" if bad_weights else "the network's output or the loss"
             lines.append(f"All inputs are finite; the values come from {source}.")
@@ -96,4 +96,4 @@ class NaNGuard:
         optimizer = getattr(engine, "optimizer", None)
         rate = f" (now {optimizer.param_groups[0]['lr']:.3g})" if optimizer is not None else ""
         amp = "; switch amp off" if getattr(engine, "amp", False) else ""
-        return f"Mend: lower the learning rate{rate}, or clip gradients{amp}."
+        return f"Remedy: lower the learning rate{rate}, or clip gradients{amp}."
