@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import ignite.distributed as idist
 import torch
@@ -34,7 +34,8 @@ def gather_lists(*lists: list[Any]) -> list[list[Any]]:
     """Each list with those of the other ranks behind it, in the order of ranks; alone, the lists as they are."""
     if world_size() == 1:
         return list(lists)
-    return [list(chain.from_iterable(parts)) for parts in zip(*idist.all_gather(lists), strict=True)]
+    ranks = cast(list[Any], idist.all_gather(lists))
+    return [list(chain.from_iterable(parts)) for parts in zip(*ranks, strict=True)]
 
 
 def is_best_epoch(engine: Engine) -> bool:
