@@ -185,7 +185,7 @@ def _results(name: str, out: Path) -> Iterable[tuple[str, Any]]:
         kept = [{key: value for key, value in row.items() if not OF_ONE_RUN.search(key)} for row in rows]
         yield f"{name} {path.relative_to(out)}", kept
     for path in found["summary.json"]:
-        yield f"{name} {path.relative_to(out)}", _plain(json.loads(path.read_text()))
+        yield from _leaves(f"{name} {path.relative_to(out)}", _plain(json.loads(path.read_text())))
 
 
 def _plain(value: Any) -> Any:

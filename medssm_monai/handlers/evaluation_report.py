@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import ignite.distributed as idist
 import torch
@@ -35,7 +35,7 @@ def gather_lists(*lists: list[Any]) -> list[list[Any]]:
     """Each list with those of the other ranks behind it, in the order of ranks; alone, the lists as they are."""
     if world_size() == 1:
         return list(lists)
-    ranks: Sequence[tuple[list[Any], ...]] = idist.all_gather(lists)  # type: ignore[assignment]  # objects come listed
+    ranks = cast(list[Any], idist.all_gather(lists))
     return [list(chain.from_iterable(parts)) for parts in zip(*ranks, strict=True)]
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from medssm_monai.data import DatalistError, classification_datalists, fusion_datalists, segmentation_datalists
 from medssm_monai.data.datalists.classification_split_rules import random_parts
+from medssm_monai.data.datalists.folder_names import part_folders
 from medssm_monai.data.datalists.split_rules import draw_parts, name_series
 
 from .builders import names, picture, save, save_pairs
@@ -212,3 +213,10 @@ def test_names_of_patients_in_a_drawn_classification_are_said(tmp_path, caplog):
 def test_classes_called_like_numbers(tmp_path):
     save_classes(tmp_path, {"1": 6, "2": 6})
     assert classification_datalists(tmp_path, class_names=[2, 1]).class_names == ["2", "1"]
+
+
+def test_a_part_has_the_first_of_its_names(tmp_path):
+    for name in ("Validation", "training", "Train", "valid", "images"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "test").touch()
+    assert part_folders(tmp_path) == {"training": tmp_path / "Train", "validation": tmp_path / "valid"}

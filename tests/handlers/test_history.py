@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from ignite.engine import Engine, Events
 from monai.handlers import StatsHandler, ValidationHandler, from_engine
 from PIL import Image
 
 from medssm_monai.handlers import TrainingHistory, read_history
+from medssm_monai.handlers.events import average_train_loss
 
 from .engines_for_tests import FailsAt, evaluator, trainer, write_images
 
@@ -99,3 +101,13 @@ def test_curves_mark_the_epoch_that_the_evaluator_kept(tmp_path, monkeypatch, lo
     best = min(scores) if lower else max(scores)
     assert drawn == {"key": "val_dice", "best": (scores.index(best) + 1, best), "title": "run7"}
     assert drawn["best"][0] == validation.state.best_metric_epoch
+
+
+def test_the_mean_loss_is_attached_to_an_engine_once():
+    engines = [Engine(lambda engine, batch: {"loss": batch}) for _ in range(2)]
+    for engine in (*engines, engines[0]):
+        average_train_loss(engine)
+    for engine in engines:
+        assert len(engine._event_handlers[Events.EPOCH_COMPLETED]) == 1
+        engine.run([1.0, 2.0, 6.0], max_epochs=2)
+        assert engine.state.metrics["train_loss"] == 3.0
