@@ -66,7 +66,7 @@ def test_a_bad_image_is_named(tmp_path) -> None:
 
     engine.data_loader = DataLoader(Dataset(items, spoil), batch_size=2)
     with pytest.raises(
-        NonFiniteLossError, match=r"came in with: image of \S*seq1_03\.png\. Remedy: check these images"
+        NonFiniteLossError, match=r"image of \S*seq1_03\.png\. Remedy: check these images"
     ):
         engine.run()
 
