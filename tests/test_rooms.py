@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -97,3 +98,10 @@ def test_what_is_wrong_is_found(tmp_path):
     found = imports(package)
     assert upwards(found, "house") == ["house.utils.a -> house.data"]
     assert set(circle(found, "house")) == {"house.utils.a", "house.utils.b"}
+
+
+@pytest.mark.parametrize("room", FLOORS)
+def test_every_public_name_is_there(room):
+    face = importlib.import_module(f"{PACKAGE.name}.{room}")
+    missing = [name for name in getattr(face, "__all__", ()) if getattr(face, name, None) is None]
+    assert missing == []

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from .checkpoint import (
-    load_weights,
-    read_weights,
-    require_fitting_images,
-    require_fitting_weights,
-    require_same_classes,
-    start_from,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .checkpoint import load_weights, read_weights, require_fitting_weights, require_same_classes, start_from
 from .console import show_root_cause, tidy_console
 from .find import BUNDLES_VARIABLE, bundle_config, bundle_places, find_bundle, find_bundle_root, list_bundles
 from .interruption import end_on_signals, was_interrupted
 from .known_keys import require_known_keys, unknown_keys
-from .network import build_network
-from .predictions import ClassificationPrediction, FusionPrediction, SegmentationPrediction
-from .predictor import Predictor, load
 from .publish import publish_weights
 from .runs import claim_run, release_run, site_run_name
 from .settings import read_model_settings, update_model_settings, write_model_settings
-from .tasks import ClassificationTask, FusionTask, SegmentationTask
 from .weights import choose_checkpoint, describe_weights, other_weights, require_weights, weights_hint
+
+if TYPE_CHECKING:
+    from .image_fit import require_fitting_images
+    from .network import build_network
+    from .predictions import ClassificationPrediction, FusionPrediction, SegmentationPrediction
+    from .predictor import Predictor, load
+    from .tasks import ClassificationTask, FusionTask, SegmentationTask
 
 __all__ = [
     "BUNDLES_VARIABLE",
@@ -64,3 +63,19 @@ __all__ = [
     "weights_hint",
     "write_model_settings",
 ]
+
+_LATER = {
+    "image_fit": ("require_fitting_images",),
+    "network": ("build_network",),
+    "predictions": ("ClassificationPrediction", "FusionPrediction", "SegmentationPrediction"),
+    "predictor": ("Predictor", "load"),
+    "tasks": ("ClassificationTask", "FusionTask", "SegmentationTask"),
+}
+"""Module -> names that need MONAI's transforms or networks, which take seconds to import: looked up when asked for."""
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _LATER.items():
+        if name in names:
+            return getattr(import_module(f".{module}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,28 +1,22 @@
-"""Whether a checkpoint fits the network and the data it is to be used with, said before anything runs."""
+"""Whether a checkpoint fits the network and the classes it is to be used with, said before anything runs."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn as nn
 
-from ..data.readers.files import NIFTI, RASTER, file_kind
-from ..data.readers.image import ImageReadError
-from ..data.readers.volume import is_volume
 from .settings import settings_file
 from .weights import REMEDY, describe_weights_file, require_weights, weights_hint
 
 __all__ = [
-    "dimensions_of",
     "flat_state_dict",
     "load_weights",
     "read_weights",
-    "require_fitting_images",
     "require_fitting_weights",
     "require_same_classes",
     "start_from",
@@ -204,53 +198,5 @@ def require_same_classes(found: Sequence[str], expected: Sequence[str], ckpt_pat
         raise ValueError(
             f"the data have the classes {list(found)}, {os.fspath(ckpt_path)} was trained for {list(expected)}. Give "
             "the data or the checkpoint that belong together; names in another order go into --datalists#class_names. "
-            f"{weights_hint(ckpt_path)}"
-        )
-
-
-IMAGE_KEYS = ("image", "image_a")
-
-
-def dimensions_of(source: Any) -> int | None:
-    """2 for a picture or one NIfTI slice, 3 for a NIfTI volume or a series folder, None where only reading can tell:
-    single DICOM files, images within ``.npz`` files, arrays, damaged or missing files."""
-    if not isinstance(source, (str, os.PathLike)):
-        return None
-    path = Path(source)
-    if path.is_dir():
-        return 3
-    kind = file_kind(path)
-    if kind == RASTER and path.is_file():
-        return 2
-    try:
-        return (3 if is_volume(path) else 2) if kind == NIFTI else None
-    except ImageReadError:
-        return None
-
-
-def require_fitting_images(
-    items: Iterable[Mapping[str, Any]], spatial_dims: int, ckpt_path: str | os.PathLike[str]
-) -> None:
-    """Compare images with the dimensions of the weights; the first that fits, or may fit, ends the search.
-
-    Args:
-        items: of a datalist, with ``image``, or with ``image_a`` of pairs.
-        spatial_dims: what the weights were trained for.
-        ckpt_path: the weights, for the message.
-
-    Raises:
-        ImageReadError: none of the images fits; the message names the weights that were taken and others that there
-            are.
-    """
-    first = None
-    for item in items:
-        source = next((item[key] for key in IMAGE_KEYS if key in item), None)
-        found = dimensions_of(source)
-        if found is None or found == spatial_dims:
-            return
-        first = first or (source, found)
-    if first is not None:
-        raise ImageReadError(
-            f"{first[0]}: the image has {first[1]} dimensions, the weights are for images of {spatial_dims}. "
             f"{weights_hint(ckpt_path)}"
         )

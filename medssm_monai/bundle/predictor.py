@@ -20,9 +20,10 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from ..data.readers.arrays import is_array
 from ..utils import unwrapped
-from .checkpoint import load_weights, require_fitting_images
+from .checkpoint import load_weights
 from .config import read_inference_config
 from .find import find_bundle
+from .image_fit import require_fitting_images
 from .predictions import ClassificationPrediction
 from .tasks import ClassificationTask, FusionTask, SegmentationTask
 from .weights import describe_weights, require_weights

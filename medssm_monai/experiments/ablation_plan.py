@@ -67,8 +67,7 @@ class Plan:
 
     def evaluation_overrides(self, row: Row) -> dict[str, Any]:
         """The same for the evaluation, but for the settings that it reads beside the checkpoint."""
-        config = ConfigParser.load_config_file(self.configs(row, "evaluate.yaml")[-1])
-        kept = config.get("model_settings", {}).get("defaults", {})
+        kept = ConfigParser.load_config_file(self.configs(row, "settings.yaml")[-1])
         return {key: value for key, value in self.training_overrides(row).items() if key.split("#")[0] not in kept}
 
     def fingerprint(self, row: Row) -> str:

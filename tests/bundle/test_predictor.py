@@ -15,6 +15,7 @@ from monai.bundle import ConfigWorkflow
 from PIL import Image
 
 import medssm_monai
+from medssm_monai.bundle import network
 from medssm_monai.data import ImageReadError
 
 from .tiny_bundles import CLASSES, CLINICAL_FMAMBA, MAMBA_MIS, MEDCONVMAMBA, MEDSPECTRALNET, VOLUMES, copy_bundle
@@ -147,8 +148,8 @@ def test_result_never_replaces_its_image(bundles, photo):
 
 def test_nothing_is_built_before_the_first_prediction(bundles, monkeypatch):
     built = []
-    real = medssm_monai.get_network
-    monkeypatch.setattr(medssm_monai, "get_network", lambda *a, **k: built.append(a) or real(*a, **k), raising=False)
+    real = network.get_network
+    monkeypatch.setattr(network, "get_network", lambda *a, **k: built.append(a) or real(*a, **k))
     predictor = medssm_monai.load(bundles["mamba_mis"], device="cpu")
     assert (predictor.kind, predictor.ckpt_path) == ("segmentation", str(bundles["mamba_mis"] / "models/model.pt"))
     assert built == []

@@ -65,9 +65,7 @@ def test_a_bad_image_is_named(tmp_path) -> None:
         return item
 
     engine.data_loader = DataLoader(Dataset(items, spoil), batch_size=2)
-    with pytest.raises(
-        NonFiniteLossError, match=r"image of \S*seq1_03\.png\. Remedy: check these images"
-    ):
+    with pytest.raises(NonFiniteLossError, match=r"image of \S*seq1_03\.png\. Remedy: check these images"):
         engine.run()
 
 

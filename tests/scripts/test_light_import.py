@@ -40,8 +40,18 @@ sys.modules.update(dict.fromkeys({blocked!r}))
 import medssm_monai
 packages = [m.name for m in pkgutil.walk_packages(medssm_monai.__path__, "medssm_monai.") if m.ispkg]
 for name in packages:
-    importlib.import_module(name)
+    face = importlib.import_module(name)
+    [getattr(face, public) for public in getattr(face, "__all__", ())]
 print(json.dumps(packages))
 """
     imported = run_python(repository_root, program)
     assert {"medssm_monai.ops", "medssm_monai.networks.nets", "medssm_monai.handlers"} <= set(imported)
+
+
+def test_signals_and_errors_of_a_command_need_no_monai(repository_root: Path) -> None:
+    program = """
+import json, sys
+from medssm_monai.bundle import claim_run, end_on_signals, find_bundle, tidy_console
+print(json.dumps(sorted(name for name in ("monai", "ignite", "skimage") if name in sys.modules)))
+"""
+    assert run_python(repository_root, program) == []
