@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,7 +51,9 @@ def replace_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     ending = "".join(target.suffixes[-2:]) if target.suffix == ".gz" else target.suffix
-    temporary = target.with_name(f".{target.name.removesuffix(ending)}.{os.getpid()}.part{ending}")
+    main = threading.current_thread() is threading.main_thread()
+    writer = str(os.getpid()) if main else f"{os.getpid()}-{threading.get_ident()}"
+    temporary = target.with_name(f".{target.name.removesuffix(ending)}.{writer}.part{ending}")
     temporary.unlink(missing_ok=True)  # what an earlier process of this number left, or a link to somewhere else
     try:
         yield temporary

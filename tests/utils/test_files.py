@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from medssm_monai.utils import keep_previous, require_file, writable_folder
+from medssm_monai.utils import keep_previous, replace_file, require_file, writable_folder
 
 
 def test_writable_folder_is_created(tmp_path):
@@ -69,3 +71,19 @@ def test_keep_previous_takes_what_there_is(tmp_path):
 def test_require_file_says_what_and_how(tmp_path):
     with pytest.raises(FileNotFoundError, match="weights not found.*Train first"):
         require_file(tmp_path / "model.pt", "weights", "Train first.")
+
+
+def test_threads_that_write_one_file_do_not_take_each_others_half(tmp_path):
+    begun = threading.Barrier(4)
+
+    def write(number: int) -> str:
+        with replace_file(tmp_path / "result.nii.gz") as temporary:
+            temporary.write_text(str(number))
+            begun.wait(10)
+            return temporary.name
+
+    with ThreadPoolExecutor(4) as pool:
+        names = list(pool.map(write, range(4)))
+    assert len(set(names)) == 4 and all(name.endswith(".nii.gz") for name in names)
+    assert [path.name for path in tmp_path.iterdir()] == ["result.nii.gz"]
+    assert (tmp_path / "result.nii.gz").read_text() in set("0123")
