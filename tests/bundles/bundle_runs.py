@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +69,8 @@ class Bundle:
         return flow
 
     def run(self, names: tuple[str, ...], out: Path, kind: str = "train", **overrides: Any) -> ConfigWorkflow:
-        """Run the workflow to its end and hand it back."""
+        """Run the workflow to its end and hand it back; its runs go into a store that is there already."""
+        give_store(out)
         flow = self.workflow(names, out, kind, **overrides)
         flow.run()
         flow.finalize()
@@ -138,6 +143,33 @@ CLINICAL_FMAMBA = Bundle(
 CLASSIFIERS = (MEDCONVMAMBA, MEDSPECTRALNET)
 BUNDLES = (MAMBA_MIS, *CLASSIFIERS, CLINICAL_FMAMBA)
 every_bundle = pytest.mark.parametrize("bundle", BUNDLES, ids=str)
+as_program = pytest.mark.parametrize(
+    "bundle",
+    [BUNDLES[0], *(pytest.param(bundle, marks=pytest.mark.integration) for bundle in BUNDLES[1:])],
+    ids=str,
+)
+"""One bundle in the default set, the others in the integration tests: what makes them alike is held equal by
+:mod:`.test_shared_parts`, and a program that imports MONAI takes its time."""
+
+
+@lru_cache
+def _empty_store() -> Path:
+    """An MLflow database without any run; to make one takes seconds."""
+    from mlflow.tracking import MlflowClient
+
+    store = Path(tempfile.mkdtemp(prefix="medssm-store-")) / "mlruns.db"
+    atexit.register(shutil.rmtree, store.parent, ignore_errors=True)
+    MlflowClient(path_to_sqlite_uri(store)).search_experiments()
+    return store
+
+
+def give_store(out: Path) -> None:
+    """Put an empty tracking store where a run below ``out`` looks for one."""
+    if not out.parent.is_dir():
+        return  # nothing can be written there
+    out.mkdir(mode=0o700, exist_ok=True)
+    if not (out / "mlruns.db").exists():
+        shutil.copyfile(_empty_store(), out / "mlruns.db")
 
 
 @contextmanager

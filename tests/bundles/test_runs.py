@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from .bundle_runs import BUNDLES, REPOSITORY, command_line, every_bundle, program
+from .bundle_runs import BUNDLES, REPOSITORY, as_program, command_line, program
 
 TRAIN = ("train.yaml",)
 
@@ -104,7 +104,7 @@ def test_overlays_train_one_epoch(bundle, overlay, tmp_path):
     assert (tmp_path / "models" / "model.pt").is_file()
 
 
-@every_bundle
+@as_program
 def test_two_processes_train_one_model(bundle, tmp_path):
     configs = [f"bundles/{bundle}/configs/{name}.yaml" for name in ("train", "multi_gpu_train")]
     words = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "monai.bundle", "run"]
@@ -124,7 +124,8 @@ def test_two_processes_train_one_model(bundle, tmp_path):
 @pytest.mark.parametrize(
     ("bundle", "place"),
     [
-        *((bundle, "from the root") for bundle in BUNDLES),
+        (BUNDLES[0], "from the root"),
+        *(pytest.param(bundle, "from the root", marks=pytest.mark.integration) for bundle in BUNDLES[1:]),
         *((BUNDLES[0], place) for place in ("from the bundle", "absolute path")),
     ],
     ids=str,
