@@ -1,5 +1,5 @@
 """Entry point of the app: MONAI Label looks for a subclass of ``MONAILabelApp`` in this file."""
 
-from .app import BundleApp
+from medssm_monai.apps.label.app import BundleApp
 
 __all__ = ["BundleApp"]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
+from types import SimpleNamespace
+
 import pytest
 
 from medssm_monai.apps.label.__main__ import ENTRY, prepare_app
@@ -19,3 +23,9 @@ def test_another_app_is_not_overwritten(tmp_path):
     with pytest.raises(SystemExit, match="belongs to another app"):
         prepare_app(tmp_path)
     assert (tmp_path / "main.py").read_text() == "class OtherApp: ..."
+
+
+def test_the_entry_file_stands_alone_in_the_folder(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "medssm_monai.apps.label.app", SimpleNamespace(BundleApp="the app"))
+    prepare_app(tmp_path / "app")
+    assert runpy.run_path(str(tmp_path / "app" / "main.py"))["BundleApp"] == "the app"
