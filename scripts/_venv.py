@@ -196,12 +196,14 @@ def build(
             return environment
         note = write_note({**note, "extras": list(extras), "digest": ""})
         install(environment, extras)
-        if environment.ask(smoke + LOST_FILES) is not None:
-            write_note({**note, "digest": digest(venv, sources)})
-            return environment
+        if environment.ask(LOST_FILES) is not None:
+            break
         reason = "its packages are broken"
-    environment.run("-c", smoke + LOST_FILES)
-    raise SetupError("The packages are installed, but cannot be used (message above).")
+    if environment.ask(smoke + LOST_FILES) is None:  # built again, that would be no better
+        environment.run("-c", smoke + LOST_FILES)
+        raise SetupError("The packages are installed, but cannot be used (message above).")
+    write_note({**note, "digest": digest(venv, sources)})
+    return environment
 
 
 def prepare(options: argparse.Namespace, extras: Sequence[str] = ()) -> Environment:

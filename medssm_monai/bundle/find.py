@@ -12,7 +12,15 @@ from pathlib import Path
 
 from .callers import calling
 
-__all__ = ["BUNDLES_VARIABLE", "bundle_config", "bundle_places", "find_bundle", "find_bundle_root", "list_bundles"]
+__all__ = [
+    "BUNDLES_VARIABLE",
+    "bundle_config",
+    "bundle_places",
+    "find_bundle",
+    "find_bundle_root",
+    "list_bundles",
+    "running_bundles",
+]
 
 logger = logging.getLogger(__name__)
 BUNDLES_VARIABLE = "MEDSSM_BUNDLES"
@@ -99,13 +107,7 @@ def find_bundle_root(name: str, argv: Sequence[str] | None = None, cwd: str | Pa
     Raises:
         FileNotFoundError: when no place holds a bundle of that name; the message names ``--bundle_root``.
     """
-    from monai.bundle import ConfigWorkflow  # only here, as below
-
-    argv = sys.argv[1:] if argv is None else list(argv)
-    cwd = Path.cwd() if cwd is None else Path(cwd)
-    workflow, config = calling(ConfigWorkflow), _config_file(argv, cwd)
-    candidates = [Path(workflow.config_root_path).resolve().parent] if workflow is not None else []
-    candidates += [(cwd / config).resolve().parent.parent] if config is not None else []
+    candidates = running_bundles(argv, cwd)
     for folder in candidates:
         if _bundle_name(folder) == name:
             return str(folder)
@@ -118,6 +120,22 @@ def find_bundle_root(name: str, argv: Sequence[str] | None = None, cwd: str | Pa
         f"cannot tell where the bundle {name!r} lies: no configs/metadata.json with that name in {looked}. "
         "Pass its folder, --bundle_root PATH (in Python: bundle_root=PATH)."
     )
+
+
+def running_bundles(argv: Sequence[str] | None = None, cwd: str | Path | None = None) -> list[Path]:
+    """Folders of the bundles whose config is being run: that of the workflow in Python, that of the command line.
+
+    Args:
+        argv: command line, default ``sys.argv[1:]``.
+        cwd: folder from which relative names on the command line count, default that of the process.
+    """
+    from monai.bundle import ConfigWorkflow  # only here, as below
+
+    argv = sys.argv[1:] if argv is None else list(argv)
+    cwd = Path.cwd() if cwd is None else Path(cwd)
+    workflow, config = calling(ConfigWorkflow), _config_file(argv, cwd)
+    found = [Path(workflow.config_root_path).resolve().parent] if workflow is not None else []
+    return found + ([(cwd / config).resolve().parent.parent] if config is not None else [])
 
 
 def _bundle_name(folder: Path) -> str | None:

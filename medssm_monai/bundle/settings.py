@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from ..utils.files import file_sha256, replace_file
+from .find import running_bundles
 from .settings_schema import RESTORE, check_settings
 
 __all__ = [
@@ -124,16 +125,18 @@ def read_model_settings(
 
 
 def _defaults_of(path: Path) -> dict[str, Any]:
-    """Settings and their defaults out of a bundle's file.
+    """Settings and their defaults out of a bundle's file, or out of the one beside the config that is being run.
 
     Raises:
         FileNotFoundError: no such file.
     """
-    if not path.is_file():
+    beside = (root / "configs" / path.name for root in running_bundles())  # where --bundle_root names another folder
+    file = path if path.is_file() else next((one for one in beside if one.is_file()), None)
+    if file is None:
         raise FileNotFoundError(
             f"no {path}, which names a bundle's settings and their defaults. Restore it from the package's bundle."
         )
-    return dict(yaml.safe_load(path.read_text(encoding="utf8")))
+    return dict(yaml.safe_load(file.read_text(encoding="utf8")))
 
 
 def _of_these_weights(ckpt_path: str | os.PathLike[str]) -> dict[str, Any] | None:

@@ -67,14 +67,21 @@ class Plan:
 
     def evaluation_overrides(self, row: Row) -> dict[str, Any]:
         """The same for the evaluation, but for the settings that it reads beside the checkpoint."""
-        kept = ConfigParser.load_config_file(self.configs(row, "settings.yaml")[-1])
+        kept = self.settings()
         return {key: value for key, value in self.training_overrides(row).items() if key.split("#")[0] not in kept}
 
+    def settings(self) -> dict[str, Any]:
+        """What the evaluation reads beside the checkpoint, with defaults; nothing where a bundle has no such file."""
+        file = self.bundle / "configs" / "settings.yaml"
+        return dict(ConfigParser.load_config_file(str(file))) if file.is_file() else {}
+
     def fingerprint(self, row: Row) -> str:
-        """SHA-256 over all that decides a row: the merged configs (not their comments) and the overrides."""
+        """SHA-256 over all that decides a row: the merged configs (not their comments), settings and overrides."""
         config = ConfigParser.load_config_files(self.configs(row, "evaluate.yaml"))
         training = ConfigParser.load_config_files(self.configs(row))
-        text = json.dumps([training, config, self.training_overrides(row)], sort_keys=True, default=str)
+        text = json.dumps(
+            [training, config, self.settings(), self.training_overrides(row)], sort_keys=True, default=str
+        )
         return hashlib.sha256(text.encode()).hexdigest()
 
 

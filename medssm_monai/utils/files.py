@@ -30,11 +30,12 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 _FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
+LONGEST_NAME = 255  # bytes, of most file systems
 _TOO_LARGE = "the file is larger than this process may write (ulimit -f)"
 
 
 class DiskFullError(OSError):
-    """A file did not fit on the disk; what was there before is unchanged."""
+    """A file did not fit on the disk; what was there before is unchanged. ``errno`` is that of the first error."""
 
 
 @contextmanager
@@ -53,7 +54,10 @@ def replace_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     ending = "".join(target.suffixes[-2:]) if target.suffix == ".gz" else target.suffix
     main = threading.current_thread() is threading.main_thread()
     writer = str(os.getpid()) if main else f"{os.getpid()}-{threading.get_ident()}"
-    temporary = target.with_name(f".{target.name.removesuffix(ending)}.{writer}.part{ending}")
+    stem, rest = target.name.removesuffix(ending), f".{writer}.part{ending}"
+    while len(os.fsencode(f".{stem}{rest}")) > LONGEST_NAME:
+        stem = stem[:-1]
+    temporary = target.with_name(f".{stem}{rest}")
     temporary.unlink(missing_ok=True)  # what an earlier process of this number left, or a link to somewhere else
     try:
         yield temporary
@@ -65,9 +69,11 @@ def replace_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         if reason is None:
             raise
         free = shutil.disk_usage(target.parent).free / 1e6
-        raise DiskFullError(
+        full = DiskFullError(
             f"{target} was not written: {reason} ({free:.1f} MB are free). What was there before is unchanged."
-        ) from error
+        )
+        full.errno = error.errno
+        raise full from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 
@@ -73,3 +75,12 @@ def test_defaults_of_settings_come_from_the_bundle_s_file(tmp_path):
 def test_a_bundle_without_that_file_says_what_is_missing(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no .*settings\.yaml, which names"):
         read_model_settings(tmp_path / "model.pt", tmp_path / "settings.yaml")
+
+
+def test_with_another_bundle_root_it_is_the_file_beside_the_config(tmp_path, monkeypatch):
+    configs = tmp_path / "net" / "configs"
+    configs.mkdir(parents=True)
+    (configs / "settings.yaml").write_text("variant: mamba_mis_s\n")
+    monkeypatch.setattr(sys, "argv", ["monai.bundle", "run", "--config_file", str(configs / "inference.yaml")])
+    elsewhere = tmp_path / "elsewhere" / "configs" / "settings.yaml"
+    assert read_model_settings(tmp_path / "model.pt", elsewhere) == {"variant": "mamba_mis_s"}

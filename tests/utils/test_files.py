@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from medssm_monai.utils import keep_previous, replace_file, require_file, writable_folder
+from medssm_monai.utils import DiskFullError, keep_previous, replace_file, require_file, writable_folder
+from medssm_monai.utils.errors import ends_the_run
 
 
 def test_writable_folder_is_created(tmp_path):
@@ -87,3 +90,18 @@ def test_threads_that_write_one_file_do_not_take_each_others_half(tmp_path):
     assert len(set(names)) == 4 and all(name.endswith(".nii.gz") for name in names)
     assert [path.name for path in tmp_path.iterdir()] == ["result.nii.gz"]
     assert (tmp_path / "result.nii.gz").read_text() in set("0123")
+
+
+@pytest.mark.parametrize("name", ["a" * 248 + ".nii.gz", "é" * 125 + ".png", "a" * 251 + ".csv"])
+def test_the_longest_names_can_be_written(tmp_path, name):
+    with replace_file(tmp_path / name) as temporary:
+        temporary.write_text("whole")
+        assert temporary.name.endswith(Path(name).suffix)
+    assert (tmp_path / name).read_text() == "whole"
+
+
+@pytest.mark.parametrize(("number", "ends"), [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EFBIG, False)])
+def test_a_full_disk_ends_a_run_and_a_limit_of_one_file_does_not(tmp_path, number, ends):
+    with pytest.raises(DiskFullError, match="was not written") as raised, replace_file(tmp_path / "mask.png"):
+        raise OSError(number, os.strerror(number))
+    assert ends_the_run(raised.value) is ends
