@@ -84,12 +84,13 @@ MISSING = object()
 
 
 def _own_files(parser: ConfigParser) -> dict[str, Any]:
-    """Contents of the bundle's config files, by file name without suffix."""
+    """Contents of the bundle's config files, by file name without suffix; ``settings.yaml`` is no config."""
     if "bundle_root" not in parser:
         return {}
     configs = Path(parser.get_parsed_content("bundle_root")) / "configs"
     files = [path for path in sorted(configs.glob("*")) if path.suffix in (".yaml", ".yml", ".json")]
-    return {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in files}  # JSON is YAML
+    configs_alone = [path for path in files if path.stem != "settings"]
+    return {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in configs_alone}  # JSON is YAML
 
 
 def _in_file(content: Any, name: str) -> Any:

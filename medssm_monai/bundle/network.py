@@ -42,8 +42,8 @@ def build_network(
         2
     """
     given = settings_arguments(variant, settings)
-    further = {**dict(settings.get("network_args") or {}), **arguments}
-    twice = sorted(given.keys() & further.keys())
+    further = dict(settings.get("network_args") or {})
+    twice = sorted((given.keys() & further.keys()) | (arguments.keys() & (given.keys() | further.keys())))
     if twice:
         raise ValueError(f"{variant}: {', '.join(twice)} have settings of their own; leave them out of network_args.")
-    return start_from(get_network(variant, **given, **further), init_from)
+    return start_from(get_network(variant, **given, **further, **arguments), init_from)

@@ -46,12 +46,14 @@ class RandPerspective(RandomizableTransform):
         """``(C, H, W)`` to the same shape and type."""
         from skimage.transform import estimate_transform, warp
 
-        if img.ndim != 3 or min(img.shape[1:]) < 2:  # the corners of a single row lie on a line
-            raise ValueError(f"a perspective needs a 2D image (C, H, W), 2 x 2 or more, got {tuple(img.shape)}.")
+        if img.ndim != 3:
+            raise ValueError(f"a perspective needs a 2D image (C, H, W), got {tuple(img.shape)}.")
         if randomize:
             self.randomize()
         if not self._do_transform:
             return img
+        if min(img.shape[1:]) < 2:  # the corners of a single row lie on a line
+            raise ValueError(f"a perspective needs an image of 2 x 2 pixels or more, got {tuple(img.shape)}.")
         extent = np.array(img.shape[:0:-1]) - 1.0  # width, height
         signs = np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
         corners = signs * extent

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 __all__ = ["package_versions"]
 
 OURS = "medssm-monai"
-OF_FIGURES = (OURS, "monai", "torch", "pytorch-ignite", "numpy", "scipy", "scikit-learn")
+OF_FIGURES = (OURS, "monai", "torch", "pytorch-ignite", "numpy", "scipy", "scikit-image", "scikit-learn")
 
 
 def package_versions(packages: Sequence[str] = OF_FIGURES) -> dict[str, str]:

@@ -56,6 +56,7 @@ def test_weights_to_start_from_are_taken(tmp_path):
             "settings of their own",
         ),
         ("mamba_mis_s", {"image_size": [32, 32]}, {"img_size": [64, 64]}, ValueError, "img_size have settings"),
+        ("medspectralnet", {"network_args": {"num_classes": 7}}, {"num_classes": 2}, ValueError, "num_classes have"),
         ("mamba_mis_xxl", {}, {}, ValueError, "unknown network"),
         ("mamba_mis_s", {"network_args": {"wings": 2}}, {}, TypeError, "wings"),
         ("mamba_mis_s", {}, {"init_from": "nowhere.pt"}, FileNotFoundError, "nowhere.pt"),

@@ -15,7 +15,7 @@ def picture(size=(31, 41), channels=3, seed=0):
 
 @pytest.mark.parametrize("size", [(1, 9), (9, 1), (1, 1)])
 def test_corners_on_a_line_have_no_perspective(size):
-    with pytest.raises(ValueError, match="2 x 2 or more"):
+    with pytest.raises(ValueError, match="2 x 2 pixels or more"):
         RandPerspective(prob=1.0)(picture(size))
 
 
