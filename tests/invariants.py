@@ -5,8 +5,9 @@
 
 ``record`` writes digests, and a checkpoint of every bundle; ``compare`` computes them again, goes on from these
 checkpoints, and prints one line per section; its exit status is 1 where something differs. Names may change: of
-``tests/renamed.json``, ``names`` (``{"old dotted name": "new dotted name"}``) is applied to what was recorded, and an
-entry that starts with one of ``recast`` may be gone or differ: it is counted apart. The digests depend on the
+``tests/renamed.json``, ``names`` (``{"old dotted name": "new dotted name"}``) is applied to what was recorded; an entry
+that a pattern of ``recast`` fits may be gone or differ, one of ``rounded`` differ in its last bits: both are counted
+apart. The digests depend on the
 processor, so they are not kept in the repository.
 """
 
@@ -18,12 +19,14 @@ import hashlib
 import importlib
 import json
 import logging
+import math
 import pkgutil
 import re
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +210,17 @@ def _first_difference(then: Any, now: Any, place: str = "") -> str:
     return next(_first_difference(before, after, part) for part, before, after in parts if before != after)
 
 
+def _fits(key: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(key, pattern) for pattern in patterns)
+
+
+def _rounded(key: str, then: Mapping[str, Any], now: Mapping[str, Any], patterns: Iterable[str]) -> bool:
+    """Whether numbers that may differ in their last bits differ by no more."""
+    pair = then[key], now.get(key)
+    numbers = all(isinstance(value, float) for value in pair)
+    return numbers and _fits(key, patterns) and math.isclose(*pair, rel_tol=1e-11, abs_tol=1e-12)
+
+
 def renamed(text: str, table: Mapping[str, str]) -> str:
     """``text`` with the names of today, the longest first."""
     for old in sorted(table, key=len, reverse=True):
@@ -226,7 +240,9 @@ def main(arguments: list[str] | None = None) -> int:
     options.folder.mkdir(parents=True, exist_ok=True)
     store = options.folder / DIGESTS
     known = json.loads(store.read_text()) if store.is_file() else {}
-    table = json.loads(RENAMED.read_text()) if RENAMED.is_file() and not record else {"names": {}, "recast": []}
+    table: dict[str, Any] = {"names": {}, "recast": [], "rounded": []}
+    if RENAMED.is_file() and not record:
+        table = json.loads(RENAMED.read_text())
     before = json.loads(renamed(json.dumps(known), table["names"]))
     sections: dict[str, Callable[[], Iterable[tuple[str, Any]]]] = {
         "faces": faces,
@@ -246,7 +262,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name, entries in found.items():
         now, then = json.loads(json.dumps(entries, default=str)), before[name]
         changed = [key for key in then if key not in now or then[key] != now[key]]
-        recast = [key for key in changed if key.startswith(tuple(table["recast"]))]
+        recast = [key for key in changed if _fits(key, table["recast"]) or _rounded(key, then, now, table["rounded"])]
         gone = [key for key in changed if key not in now and key not in recast]
         unequal = [key for key in changed if key in now and key not in recast]
         new = sum(key not in then for key in now)
