@@ -69,8 +69,9 @@ class Bundle:
         return flow
 
     def run(self, names: tuple[str, ...], out: Path, kind: str = "train", **overrides: Any) -> ConfigWorkflow:
-        """Run the workflow to its end and hand it back; its runs go into a store that is there already."""
-        give_store(out)
+        """Run the workflow to its end and hand it back; what is tracked goes into a store that is there already."""
+        if kind == "train":
+            give_store(out)
         flow = self.workflow(names, out, kind, **overrides)
         flow.run()
         flow.finalize()

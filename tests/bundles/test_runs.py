@@ -126,7 +126,8 @@ def test_two_processes_train_one_model(bundle, tmp_path):
     [
         (BUNDLES[0], "from the root"),
         *(pytest.param(bundle, "from the root", marks=pytest.mark.integration) for bundle in BUNDLES[1:]),
-        *((BUNDLES[0], place) for place in ("from the bundle", "absolute path")),
+        (BUNDLES[0], "absolute path"),
+        pytest.param(BUNDLES[0], "from the bundle", marks=pytest.mark.integration),
     ],
     ids=str,
 )
