@@ -18,7 +18,7 @@ else:
 ROOT = Path(__file__).resolve().parents[2]
 # Folders that differ from machine to machine; a single letter (``/home/u/``) is an example of one.
 ABSOLUTE = re.compile(r"(?<![\w.~}-])/(?:root|work|opt|mnt|media|srv|(?:home|Users)/\w{2,})/")
-HERE = re.compile("|".join(re.escape(f"{folder}/") for folder in {str(ROOT), str(Path.home())} if folder != "/"))
+HERE = re.compile("|".join(re.escape(f"{folder}/") for folder in (str(ROOT), str(Path.home())) if folder != "/"))
 TEMPORARY = re.compile(r"(?<![\w.~}-])/(?:var/)?tmp/")
 HOSTS = re.compile(r"\b(?:\w+\.)*(?:pypi|pythonhosted|debian|ubuntu|npmjs|anaconda|conda)\.(?:org|com|io)\b")
 LARGEST_BYTES = 25 * 2**20
@@ -69,6 +69,7 @@ def test_no_file_names_the_machine_it_was_made_on(
         (HOSTS, "files." + "pythonhosted." + "org"),
         (TEMPORARY, "cd /" + "tmp/x"),
     ],
+    ids=["home", "another root", "this checkout", "index", "its files", "temporary"],
 )
 def test_the_patterns_find_what_they_are_for(pattern: re.Pattern[str], text: str) -> None:
     assert pattern.search(text)
