@@ -39,6 +39,7 @@ except ImportError as error:
     sys.exit(str(error) + "; on Debian and Ubuntu: sudo apt install python" + version + "-venv")
 print(version)
 """
+NEEDED_GIB = 4
 SMOKE = "import torch, monai, medssm_monai"
 LOST_FILES = """
 import importlib.metadata, sys
@@ -156,12 +157,24 @@ def fault(environment: Environment, note: dict, python: str | None) -> str:
     return "its Python or its pip is gone" if environment.ask("import pip") is None else ""
 
 
+def check_space(venv: Path) -> None:
+    """SetupError if the disk that will hold ``venv`` is too full for a new environment."""
+    parent = next(folder for folder in venv.parents if folder.is_dir())
+    free = shutil.disk_usage(parent).free / 2**30
+    if free < NEEDED_GIB:
+        raise SetupError(
+            f"Only {free:.1f} GiB are free under {parent}; the environment takes {NEEDED_GIB} GiB, and more where "
+            "torch comes with CUDA. Free some space or name a folder on another disk: --venv=FOLDER"
+        )
+
+
 def make(environment: Environment, python: str) -> dict:
     """An empty virtual environment, in place of one that these scripts made before; returns its note."""
     venv, version, note = environment.venv, probe(python), {}
     if not environment.dry_run:
         if venv.exists():
             shutil.rmtree(venv)
+        check_space(venv)
         venv.mkdir(parents=True)
         note = write_note({"venv": str(venv), "python": version})
     if environment.run("-m", "venv", str(venv), python=python) != 0:

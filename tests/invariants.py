@@ -7,8 +7,7 @@
 checkpoints, and prints one line per section; its exit status is 1 where something differs. Names may change: of
 ``tests/renamed.json``, ``names`` (``{"old dotted name": "new dotted name"}``) is applied to what was recorded; an entry
 that a pattern of ``recast`` fits may be gone or differ, one of ``rounded`` differ in its last bits: both are counted
-apart. The digests depend on the
-processor, so they are not kept in the repository.
+apart. The digests depend on the processor, so they are not kept in the repository.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ from monai.utils import set_determinism
 import medssm_monai
 from medssm_monai.networks import nets
 
-from .bundles.bundle_runs import BUNDLES, Bundle
+from .bundles.bundle_runs import BUNDLES, Bundle, leaves
 from .ops.scan_cases import run
 from .ops.test_selective_scan import CASES
 from .test_registry import SMALL
@@ -82,12 +81,8 @@ def configs() -> Iterable[tuple[str, Any]]:
     """Every value of the bundles' configs."""
     for bundle in BUNDLES:
         for file in sorted((bundle.folder / "configs").glob("*.yaml")):
-            if file.name in (
-                "ablations.yaml",
-                "settings.yaml",
-            ):  # a plan of trainings, and facts: no configs of MONAI's
-                continue
-            yield from _leaves(f"{bundle.name}/{file.name}", ConfigParser.load_config_file(str(file)))
+            if file.stem not in ("ablations", "settings"):  # a plan of trainings, and facts: no configs of MONAI's
+                yield from leaves(ConfigParser.load_config_file(str(file)), f"{bundle.name}/{file.name}")
 
 
 def names(further: Iterable[str] = ()) -> Iterable[tuple[str, Any]]:
@@ -95,14 +90,6 @@ def names(further: Iterable[str] = ()) -> Iterable[tuple[str, Any]]:
     found = set(DOTTED.findall(json.dumps(dict(configs()))))
     for name in sorted(found | set(further)):
         yield name, _exists(name)
-
-
-def _leaves(name: str, value: Any) -> Iterable[tuple[str, Any]]:
-    if isinstance(value, dict) and value:
-        for key, part in value.items():
-            yield from _leaves(f"{name}#{key}", part)
-    else:
-        yield name, value
 
 
 def _exists(name: str) -> bool:
@@ -188,7 +175,7 @@ def _results(name: str, out: Path) -> Iterable[tuple[str, Any]]:
         kept = [{key: value for key, value in row.items() if not OF_ONE_RUN.search(key)} for row in rows]
         yield f"{name} {path.relative_to(out)}", kept
     for path in found["summary.json"]:
-        yield from _leaves(f"{name} {path.relative_to(out)}", _plain(json.loads(path.read_text())))
+        yield from leaves(_plain(json.loads(path.read_text())), f"{name} {path.relative_to(out)}")
 
 
 def _plain(value: Any) -> Any:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..data.errors import ImageReadError
 from ..data.readers.files import NIFTI, RASTER, file_kind
-from ..data.readers.image import ImageReadError
 from ..data.readers.volume import is_volume
 from .weights import weights_hint
 

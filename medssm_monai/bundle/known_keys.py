@@ -89,8 +89,11 @@ def _own_files(parser: ConfigParser) -> dict[str, Any]:
         return {}
     configs = Path(parser.get_parsed_content("bundle_root")) / "configs"
     files = [path for path in sorted(configs.glob("*")) if path.suffix in (".yaml", ".yml", ".json")]
-    configs_alone = [path for path in files if path.stem != "settings"]
-    return {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in configs_alone}  # JSON is YAML
+    return {
+        path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
+        for path in files
+        if path.stem != "settings"
+    }
 
 
 def _in_file(content: Any, name: str) -> Any:

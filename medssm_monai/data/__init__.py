@@ -19,8 +19,8 @@ from .demo.fusion import (
     prepare_fusion_demo,
 )
 from .demo.segmentation import DEMO, DEMO_COUNTS, DEMO_SIZE, demo_sample, prepare_demo
-from .errors import DatalistError, Problem
-from .readers.image import ImageReadError, Reader2D
+from .errors import DatalistError, ImageReadError, Problem
+from .readers.image import Reader2D
 from .readers.limits import TooLargeError
 from .readers.mask import MaskValuesError
 from .root import dataset_name, is_demo

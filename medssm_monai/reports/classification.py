@@ -58,8 +58,7 @@ def summarize_classification(
 
     Returns:
         a dict that JSON can hold: ``images``, ``class_names``, ``metrics`` (value, low, high per name), ``per_class``
-            (the same
-        per class, with ``support``), ``confusion_matrix`` (rows are labels), ``undefined`` (reasons),
+        (the same per class, with ``support``), ``confusion_matrix`` (rows are labels), ``undefined`` (reasons),
         ``confident_errors`` (the five wrong answers of highest confidence), ``bootstrap``.
 
     Raises:

@@ -58,9 +58,8 @@ def summarize_fusion(
 
     Returns:
         a dict that JSON can hold: ``images`` (number of pairs), ``image_sizes``, ``rows`` (row, metric, figures),
-            ``lead`` (the
-        same of the differences fused minus row, pair by pair), ``seconds_per_pair``, ``bootstrap``, and ``groups``
-        where given.
+        ``lead`` (the same of the differences fused minus row, pair by pair), ``seconds_per_pair``, ``bootstrap``, and
+        ``groups`` where given.
 
     Raises:
         ValueError: no pairs.

@@ -13,7 +13,7 @@ import numpy as np
 from ..utils.files import replace_file
 from ..utils.text_files import name_cell, open_text
 
-__all__ = ["write_predictions"]
+__all__ = ["prediction_row", "write_predictions"]
 
 logger = logging.getLogger(__name__)
 

@@ -56,8 +56,7 @@ def summarize(
 
     Returns:
         a dict that JSON can hold: ``images``, ``image_sizes``, ``per_image``, ``pooled``, ``data_set_curve``,
-            ``bootstrap``, and
-        ``subsets`` where there are several.
+        ``bootstrap``, and ``subsets`` where there are several.
 
     Raises:
         ValueError: no records.

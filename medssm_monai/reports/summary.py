@@ -15,7 +15,7 @@ from ..utils.files import replace_file
 from ..utils.shown_names import shown_name
 from ..utils.text_files import write_text
 
-__all__ = ["common_groups", "score_table", "write_summary"]
+__all__ = ["Resampling", "common_groups", "score_table", "write_summary"]
 
 
 class _Grouped(Protocol):

@@ -153,6 +153,15 @@ as_program = pytest.mark.parametrize(
 :mod:`.test_shared_parts`, and a program that imports MONAI takes its time."""
 
 
+def leaves(content: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Values of nested dictionaries, by their names as MONAI writes them, ``train#dataset#data``."""
+    if isinstance(content, dict) and content:
+        for key, part in content.items():
+            yield from leaves(part, f"{name}#{key}" if name else key)
+    else:
+        yield name, content
+
+
 @lru_cache
 def _empty_store() -> Path:
     """An MLflow database without any run; to make one takes seconds."""

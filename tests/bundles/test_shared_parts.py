@@ -9,7 +9,7 @@ import pytest
 import yaml
 from monai.bundle import ConfigParser
 
-from .bundle_runs import BUNDLES, CLASSIFIERS, every_bundle
+from .bundle_runs import BUNDLES, CLASSIFIERS, every_bundle, leaves
 
 OWN = {
     "train.yaml": """imports bundle_root variant max_epochs batch_size learning_rate clip_norm patience loss#_target_
@@ -32,16 +32,9 @@ OF_CLASSIFIERS = {
 }
 
 
-def leaves(config, name=""):
-    if isinstance(config, dict) and config:
-        for key, value in config.items():
-            yield from leaves(value, f"{name}#{key}" if name else key)
-    else:
-        yield name, json.dumps(config)
-
-
 def contents(bundle, file):
-    return dict(leaves(ConfigParser.load_config_file(str(bundle.folder / "configs" / file))))
+    config = ConfigParser.load_config_file(str(bundle.folder / "configs" / file))
+    return {name: json.dumps(value) for name, value in leaves(config)}
 
 
 def different(configs):

@@ -54,6 +54,7 @@ def quick_venv() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Environment, "run", quick)
+        patch.setattr(_venv, "NEEDED_GIB", 0)  # such an environment takes nothing
         yield
 
 
@@ -227,3 +228,21 @@ def test_programs_run_as_after_activation_and_the_user_has_the_last_word(
     assert (variables["MLFLOW_DISABLE_TELEMETRY"], variables["OMP_WAIT_POLICY"]) == ("true", "PASSIVE")
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     assert environment.variables()["OMP_WAIT_POLICY"] == "ACTIVE"
+
+
+def test_a_full_disk_is_reported_before_anything_is_made(builder: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_venv, "NEEDED_GIB", 4)
+    monkeypatch.setattr(_venv.shutil, "disk_usage", lambda path: argparse.Namespace(free=2**30))
+    with pytest.raises(SetupError, match=r"Only 1\.0 GiB are free .* takes 4 GiB"):
+        builder("dev")
+    assert not builder.installed and not builder.venv.exists()
+
+
+def test_an_import_that_fails_is_said_and_rebuilds_nothing(builder: Builder) -> None:
+    builder("dev")
+    (builder.venv / "kept").touch()
+    builder.pins.write_text("package==2.0")
+    options = argparse.Namespace(venv=str(builder.venv), python=None, pip_option=[], dry_run=False)
+    with pytest.raises(SetupError, match="cannot be used"):
+        build(options, (builder.pins,), builder.install, "import no_such_package")
+    assert len(builder.installed) == 2 and (builder.venv / "kept").exists()

@@ -9,7 +9,7 @@ from medssm_monai.networks.nets import mamba_mis_s
 from medssm_monai.ops import available_backends, use_backend
 
 
-def _losses(backend: str, steps: int = 12) -> torch.Tensor:
+def _losses(backend: str, steps: int = 20) -> torch.Tensor:
     """Losses of the first steps of training on synthetic demo images of 32 pixels.
 
     Rounding is not blown up here: plain gradient descent, because Adam divides by the size of the gradient, and no
