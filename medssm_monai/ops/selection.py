@@ -15,7 +15,7 @@ from .arguments import state_dtype
 from .backends import BACKENDS, Backend, Request
 from .tracing import is_exporting
 
-__all__ = ["BACKEND_ENV", "available_backends", "backend_for", "choose", "use_backend"]
+__all__ = ["BACKEND_ENV", "available_backends", "backend_for", "choose", "native_is_wanted", "use_backend"]
 
 BACKEND_ENV = "MEDSSM_SCAN_BACKEND"
 AUTO = "auto"
@@ -99,6 +99,12 @@ def choose(request: Request, name: str | None = None) -> Backend:
     if reason is not None:
         raise RuntimeError(f"scan backend {name!r} was asked for ({source}) but cannot be used: {reason}")
     return backend
+
+
+def native_is_wanted() -> bool:
+    """Whether the automatic choice for float32 on the CPU is ``native``, or it was asked for by name."""
+    name = _forced.name or os.environ.get(BACKEND_ENV) or AUTO
+    return name in (AUTO, "native") and BACKENDS["native"].missing is None
 
 
 def backend_for(tensor: Tensor, *, requires_grad: bool | None = None, backend: str | None = None) -> str:

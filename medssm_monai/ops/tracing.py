@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
+from torch.autograd import forward_ad
 
-__all__ = ["fixed_sizes", "is_capturing", "is_exporting"]
+__all__ = ["fixed_sizes", "is_capturing", "is_exporting", "is_plain_eager"]
 
 
 def is_exporting() -> bool:
@@ -19,6 +20,17 @@ def is_exporting() -> bool:
 def is_capturing() -> bool:
     """True under an exporter or ``torch.compile``."""
     return torch.compiler.is_compiling() or is_exporting()
+
+
+def is_plain_eager() -> bool:
+    """True where nothing watches or changes operators: no exporter, no compiler, no mode, no transform of functions."""
+    return not (
+        is_capturing()
+        or torch._C._len_torch_dispatch_stack()
+        or torch._C._len_torch_function_stack()
+        or torch._C._functorch.maybe_current_level() is not None
+        or forward_ad._current_level >= 0
+    )
 
 
 @contextmanager

@@ -22,6 +22,7 @@ __all__ = [
     "LANES",
     "ROW",
     "fold_four",
+    "gather_block",
     "load",
     "load_index",
     "load_int32",
@@ -29,9 +30,11 @@ __all__ = [
     "maximum",
     "minimum",
     "scale_by_power_of_two",
+    "scatter_block",
     "select_less",
     "splat",
     "splat_at",
+    "square_root",
     "store",
     "store_index",
     "store_number",
@@ -185,6 +188,17 @@ for _op, _method in (
     _binary(_op, _method)
 
 
+@intrinsic
+def square_root(typing, x):
+    """Square root, exactly rounded."""
+
+    def codegen(ctx, b, sig, args):
+        name, kind = f"llvm.sqrt.v{LANES}f32", ir.FunctionType(_VF, [_VF])
+        return b.call(b.module.globals.get(name) or ir.Function(b.module, kind, name), args)
+
+    return vector(vector), codegen
+
+
 def _choose(comparison):
     def codegen(ctx, b, sig, args):
         return b.select(b.fcmp_ordered(comparison, args[0], args[1]), args[1], args[0])
@@ -231,18 +245,56 @@ def transpose_block(typing, source, source_step, target, target_step):
 
     def codegen(ctx, b, sig, args):
         source, source_step, target, target_step = args
-        rows = [b.load(_at(b, b.add(source, b.mul(source_step, _I64(i))), _VF), align=4) for i in range(LANES)]
-        step = 1
-        while step < LANES:  # swap the off-diagonal quarters of blocks of 2, 4, 8, ...
-            low = [k if not k & step else LANES + k - step for k in range(LANES)]
-            high = [k + step if not k & step else LANES + k for k in range(LANES)]
-            for i in range(LANES):
-                if not i & step:
-                    x, y = rows[i], rows[i + step]
-                    rows[i], rows[i + step] = _shuffle(b, x, y, low), _shuffle(b, x, y, high)
-            step *= 2
-        for i, row in enumerate(rows):
-            b.store(row, _at(b, b.add(target, b.mul(target_step, _I64(i))), _VF), align=4)
+        sources = [b.add(source, b.mul(source_step, _I64(i))) for i in range(LANES)]
+        targets = [b.add(target, b.mul(target_step, _I64(i))) for i in range(LANES)]
+        _transpose(b, sources, targets)
+        return ctx.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64, types.int64), codegen
+
+
+def _transpose(builder, sources, targets):
+    rows = [builder.load(_at(builder, address, _VF), align=4) for address in sources]
+    step = 1
+    while step < LANES:  # swap the off-diagonal quarters of blocks of 2, 4, 8, ...
+        low = [k if not k & step else LANES + k - step for k in range(LANES)]
+        high = [k + step if not k & step else LANES + k for k in range(LANES)]
+        for i in range(LANES):
+            if not i & step:
+                x, y = rows[i], rows[i + step]
+                rows[i], rows[i + step] = _shuffle(builder, x, y, low), _shuffle(builder, x, y, high)
+        step *= 2
+    for row, address in zip(rows, targets, strict=True):
+        builder.store(row, _at(builder, address, _VF), align=4)
+
+
+def _listed(builder, table, shift):
+    """The ``LANES`` addresses that stand in a table, each plus ``shift``."""
+    entries = [_at(builder, builder.add(table, _I64(8 * i)), _I64) for i in range(LANES)]
+    return [builder.add(builder.load(entry, align=8), shift) for entry in entries]
+
+
+@intrinsic
+def gather_block(typing, table, shift, target, target_step):
+    """As :func:`transpose_block`, from rows whose addresses stand in a table, each plus ``shift``."""
+
+    def codegen(ctx, b, sig, args):
+        table, shift, target, target_step = args
+        targets = [b.add(target, b.mul(target_step, _I64(i))) for i in range(LANES)]
+        _transpose(b, _listed(b, table, shift), targets)
+        return ctx.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64, types.int64), codegen
+
+
+@intrinsic
+def scatter_block(typing, source, source_step, table, shift):
+    """As :func:`transpose_block`, to rows whose addresses stand in a table, each plus ``shift``."""
+
+    def codegen(ctx, b, sig, args):
+        source, source_step, table, shift = args
+        sources = [b.add(source, b.mul(source_step, _I64(i))) for i in range(LANES)]
+        _transpose(b, sources, _listed(b, table, shift))
         return ctx.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.int64, types.int64), codegen

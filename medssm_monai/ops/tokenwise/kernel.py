@@ -1,0 +1,196 @@
+"""The kernel: walks over the tiles of tokens of a map and sends each through a program.
+
+A program is a table of instructions, ``WIDTH`` integers each: an operation and what it needs (addresses of rows as
+bytes from the beginning of the tile's memory, counts, addresses of weights, flags). See :mod:`.program`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from ..backends.native.compile import compiled
+from ..backends.native.vector import (
+    LANES,
+    gather_block,
+    load,
+    load_index,
+    load_number,
+    scatter_block,
+    store,
+    store_index,
+    store_number,
+    take_one,
+)
+from . import kernel_math as rows
+
+__all__ = [
+    "ADD",
+    "CLEAR",
+    "HEADER",
+    "LINEAR",
+    "LINEAR_BIAS",
+    "LINEAR_WEIGHT",
+    "LOAD",
+    "MULTIPLY",
+    "MULTIPLY_ADD",
+    "NORM",
+    "NORM_GRADIENT",
+    "SILU",
+    "SILU_GRADIENT",
+    "STORE",
+    "WIDTH",
+    "token_kernel",
+]
+
+WIDTH = 12
+LOAD, STORE, CLEAR, ADD, MULTIPLY, MULTIPLY_ADD, SILU, SILU_GRADIENT = range(8)
+LINEAR, LINEAR_BIAS, LINEAR_WEIGHT, NORM, NORM_GRADIENT = range(8, 13)
+
+HEADER = 10  # tokens, height, width, vectors a row, instructions, tiles a unit, sums, bytes of sums a unit, tokens' table
+TOKENS, HEIGHT, ACROSS, VECTORS, INSTRUCTIONS, TILES, SUMS, SUMS_STEP, TABLE = range(9)
+
+kernel = njit(error_model="numpy", nogil=True)
+
+
+@kernel
+def _addresses(table, base, batch_step, height_step, width_step, first, count, height, width):
+    """Addresses of ``count`` tokens from ``first`` on."""
+    column = first % width
+    line = first // width
+    row = line % height
+    start = base + line // height * batch_step + row * height_step
+    for t in range(count):
+        store_index(table + 8 * t, start + column * width_step)
+        column += 1
+        if column == width:
+            column = 0
+            row += 1
+            start += height_step
+            if row == height:
+                row = 0
+                start += batch_step - height * height_step
+
+
+@kernel
+def _side_by_side(table):
+    """Whether ``LANES`` tokens lie one number after the other."""
+    return load_index(table + 8 * (LANES - 1)) - load_index(table) == 4 * (LANES - 1)
+
+
+@kernel
+def _load(target, row, table, channels, channel_step, count, tokens):
+    """Channels of ``count`` tokens into rows; the other places of the tile become 0."""
+    for t in range(0, tokens, LANES):
+        at = target + 4 * t
+        if t + LANES > count:
+            for c in range(channels):
+                for k in range(LANES):
+                    number = np.float32(0.0)
+                    if t + k < count:
+                        number = load_number(load_index(table + 8 * (t + k)) + c * channel_step)
+                    store_number(at + c * row + 4 * k, number)
+        elif channel_step != 4 and _side_by_side(table + 8 * t):
+            source = load_index(table + 8 * t)
+            for c in range(channels):
+                store(at + c * row, load(source + c * channel_step))
+        else:
+            c = 0
+            if channel_step == 4:
+                while c + LANES <= channels:
+                    gather_block(table + 8 * t, 4 * c, at + c * row, row)
+                    c += LANES
+            while c < channels:
+                for k in range(LANES):
+                    source = load_index(table + 8 * (t + k))
+                    store_number(at + c * row + 4 * k, load_number(source + c * channel_step))
+                c += 1
+
+
+@kernel
+def _store(source, row, table, channels, channel_step, count):
+    """The reverse of :func:`_load`."""
+    for t in range(0, count, LANES):
+        at = source + 4 * t
+        if t + LANES > count:
+            for c in range(channels):
+                for k in range(count - t):
+                    target = load_index(table + 8 * (t + k)) + c * channel_step
+                    store_number(target, load_number(at + c * row + 4 * k))
+        elif channel_step != 4 and _side_by_side(table + 8 * t):
+            target = load_index(table + 8 * t)
+            for c in range(channels):
+                store(target + c * channel_step, load(at + c * row))
+        else:
+            c = 0
+            if channel_step == 4:
+                while c + LANES <= channels:
+                    scatter_block(at + c * row, row, table + 8 * t, 4 * c)
+                    c += LANES
+            while c < channels:
+                for k in range(LANES):
+                    target = load_index(table + 8 * (t + k)) + c * channel_step
+                    store_number(target, load_number(at + c * row + 4 * k))
+                c += 1
+
+
+@kernel
+def _tile(p, code, scratch, sums, first, count):
+    """One tile through all instructions."""
+    vectors = p[VECTORS]
+    table = scratch + p[TABLE]
+    for i in range(p[INSTRUCTIONS]):
+        c = code + i * WIDTH
+        what = p[c]
+        a, b, d = scratch + p[c + 1], scratch + p[c + 2], scratch + p[c + 3]
+        if what == LOAD or what == STORE:
+            height, width = p[HEIGHT], p[ACROSS]
+            _addresses(table, p[c + 4], p[c + 5], p[c + 6], p[c + 7], first, count, height, width)
+            if what == LOAD:
+                _load(a, p[c + 2], table, p[c + 3], p[c + 8], count, vectors * LANES)
+            else:
+                _store(a, p[c + 2], table, p[c + 3], p[c + 8], count)
+        elif what == LINEAR:
+            rows.linear(a, p[c + 4], p[c + 5], b, p[c + 6], p[c + 7], p[c + 8], p[c + 9], p[c + 10], p[c + 11], p[c + 3], vectors)
+        elif what == LINEAR_BIAS:
+            rows.linear_bias_gradient(sums + p[c + 3], a, p[c + 4], p[c + 5], vectors)
+        elif what == LINEAR_WEIGHT:
+            rows.linear_weight_gradient(sums + p[c + 3], a, p[c + 4], p[c + 5], b, p[c + 6], p[c + 7], vectors)
+        elif what == NORM:
+            rows.normalize(a, p[c + 4], b, p[c + 5], p[c + 6], p[c + 7], p[c + 8], p[c + 9], vectors)
+        elif what == NORM_GRADIENT:
+            to_weight = sums + p[c + 10] if p[c + 10] >= 0 else 0
+            to_bias = sums + p[c + 11] if p[c + 11] >= 0 else 0
+            step = p[c + 5]
+            rows.normalize_gradient(a, step, b, step, d, p[c + 6], p[c + 7], p[c + 8], p[c + 9], to_weight, to_bias, vectors)
+        elif what == SILU:
+            rows.silu(a, b, p[c + 4])
+        elif what == SILU_GRADIENT:
+            rows.silu_gradient(a, b, d, p[c + 4])
+        elif what == ADD:
+            rows.add_rows(a, b, d, p[c + 4])
+        elif what == MULTIPLY:
+            rows.multiply_rows(a, b, d, p[c + 4])
+        elif what == MULTIPLY_ADD:
+            rows.multiply_add_rows(a, b, d, p[c + 4])
+        elif what == CLEAR:
+            rows.clear(a, p[c + 4])
+
+
+def tokenwise_units(params, scratch, counters, units):
+    """Take units, each a run of tiles with sums of its own, until all are done."""
+    p = params
+    tile = p[VECTORS] * LANES
+    unit = take_one(counters)
+    while unit < units:
+        sums = p[SUMS] + unit * p[SUMS_STEP]
+        rows.clear(sums, p[SUMS_STEP])
+        for i in range(p[TILES]):
+            first = (unit * p[TILES] + i) * tile
+            if first < p[TOKENS]:
+                _tile(p, HEADER, scratch, sums, first, min(tile, p[TOKENS] - first))
+        take_one(counters + 8)
+        unit = take_one(counters)
+
+
+token_kernel = compiled(tokenwise_units, example=lambda: np.zeros(HEADER, np.int64), seconds=10)

@@ -1,0 +1,154 @@
+"""Launches the programs of a chain on tensors, forward and backward."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from ..backends.native.thread_pool import run_units, thread_count
+from ..backends.native.vector import LANES, ROW
+from . import kernel as op
+from .kernel import token_kernel
+from .program import Program, Sums, backward_program, forward_program, multiply_adds
+from .recording import Recording
+
+__all__ = ["Plan"]
+
+CACHE = 192 << 10  # bytes of scratch memory that a core keeps near
+SUMS = 8  # at most so many partial sums of a gradient
+TOKENS_A_SUM = 512
+FEW = 256  # tokens, for which tiles are small so that there is work for all threads
+PER_THREAD = 1 << 19  # multiply-adds below which another thread costs more than it saves
+
+
+def _vectors(recording: Recording, tokens: int, copies: int) -> int:
+    """Registers of tokens in a tile."""
+    wide = 64 // LANES
+    return wide if tokens > FEW and copies * recording.rows * wide * ROW <= CACHE else 2
+
+
+class Plan:
+    """A recorded chain with its programs.
+
+    Args:
+        recording: the chain.
+        memory: for every output the order in which its axes lie in memory, slowest first, or None for as they are.
+    """
+
+    def __init__(self, recording: Recording, parameters: list[Tensor], memory: Sequence[Sequence[int] | None]) -> None:
+        self.recording, self.memory = recording, tuple(memory)
+        self._shapes = [tuple(x.shape) for x in parameters]
+        self._parameters = parameters
+        self._programs: dict[tuple[bool, int], Program] = {}
+        self._work = multiply_adds(recording)
+
+    def _program(self, backward: bool, vectors: int) -> Program:
+        key = backward, vectors
+        if key not in self._programs:
+            make = backward_program if backward else forward_program
+            self._programs[key] = make(self.recording, self._parameters, vectors)
+        return self._programs[key]
+
+    def _empty(self, lead: Sequence[int], number: int) -> Tensor:
+        shape = (*lead, *self.recording.outputs[number].shape)
+        order = self.memory[number]
+        if order is None:
+            return torch.empty(shape)
+        back = [order.index(axis) for axis in range(len(shape))]
+        return torch.empty([shape[axis] for axis in order]).permute(back)
+
+    def forward(self, inputs: Sequence[Tensor], parameters: Sequence[Tensor]) -> list[Tensor]:
+        """Outputs for inputs ``(B, H, W, *channels)``."""
+        lead = inputs[0].shape[:3]
+        tokens = math.prod(lead)
+        outputs = [self._empty(lead, i) for i in range(len(self.recording.outputs))]
+        program = self._program(False, _vectors(self.recording, tokens, 1))
+        threads = thread_count(tokens * self._work * _PACE)
+        tiles = -(-tokens // int(program.code[op.VECTORS] * LANES))
+        units = min(tiles, 4 * threads if threads > 1 else 1)
+        self._run(program, [*inputs, *outputs], parameters, lead, tiles, units, threads)
+        return outputs
+
+    def backward(
+        self, inputs: Sequence[Tensor], gradients: Sequence[Tensor], parameters: Sequence[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Gradients of the inputs and of the parameters from those of the outputs."""
+        lead = inputs[0].shape[:3]
+        tokens = math.prod(lead)
+        results = [torch.empty_like(x) for x in inputs]
+        program = self._program(True, _vectors(self.recording, tokens, 2))
+        threads = thread_count(3 * tokens * self._work * _PACE)
+        tiles = -(-tokens // int(program.code[op.VECTORS] * LANES))
+        units = min(tiles, max(2, min(SUMS, tokens // TOKENS_A_SUM)))
+        sums = self._run(program, [*inputs, *gradients, *results], parameters, lead, tiles, units, threads)
+        return results, self._add_up(program.sums, sums)
+
+    def _run(
+        self,
+        program: Program,
+        tensors: Sequence[Tensor],
+        parameters: Sequence[Tensor],
+        lead: Sequence[int],
+        tiles: int,
+        units: int,
+        threads: int,
+    ) -> np.ndarray:
+        code = program.code.copy()
+        run = -(-tiles // units)
+        units = -(-tiles // run)
+        sums = np.empty((units, program.sums_bytes // 4), np.float32)
+        epsilons = np.array(program.epsilons, np.float32)
+        code[[op.TOKENS, op.HEIGHT, op.ACROSS, op.TILES, op.SUMS, op.SUMS_STEP]] = (
+            *(math.prod(lead), lead[1], lead[2], run),
+            *(sums.ctypes.data, program.sums_bytes),
+        )
+        addresses = [x.data_ptr() for x in parameters]
+        first = epsilons.ctypes.data
+        for at, kind, number, shift in program.places:
+            code[at] = (addresses[number] if kind == "parameter" else first + 4 * number) + shift
+        strides = [x.stride() for x in tensors]
+        starts = [x.data_ptr() for x in tensors]
+        for at, number, leading in program.parts:
+            steps = strides[number]
+            shift = sum(i * step for i, step in zip(leading, steps[3:], strict=False))
+            code[at : at + 5] = (
+                *(starts[number] + 4 * shift, 4 * steps[0], 4 * steps[1], 4 * steps[2]),
+                4 * steps[-1],
+            )
+        run_units(token_kernel(), code, program.scratch, units, threads)
+        return sums
+
+    def _add_up(self, places: Sequence[Sums], sums: np.ndarray) -> list[Tensor]:
+        sizes = [math.prod(shape) for shape in self._shapes]
+        flat = torch.zeros(sum(sizes))
+        starts = np.cumsum([0, *sizes])
+        numbers = flat.numpy()
+        for place in places:
+            shape = self._shapes[place.parameter]
+            start = starts[place.parameter] + place.column
+            _fold(sums, place.shift // 4, place.outputs, place.inputs, numbers[start:], shape[-1])
+        return [part.view(shape) for part, shape in zip(flat.split(sizes), self._shapes, strict=True)]
+
+
+_PACE = (1 << 17) / PER_THREAD
+
+
+@njit(error_model="numpy", nogil=True, cache=True)
+def _fold(sums, shift, outputs, inputs, target, width):
+    """Adds up units and lanes of one gradient."""
+    for unit in range(sums.shape[0]):
+        for o in range(outputs):
+            if inputs == 0:
+                for lane in range(LANES):
+                    target[o] += sums[unit, shift + o * LANES + lane]
+                continue
+            blocks = (inputs + 3) // 4
+            for i in range(inputs):
+                at = shift + (o * blocks + i // 4) * LANES + i % 4
+                for lane in range(0, LANES, 4):
+                    target[o * width + i] += sums[unit, at + lane]
