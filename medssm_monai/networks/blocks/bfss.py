@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn as nn
 
+from ...ops.tokenwise import tokenwise
 from .selective_core import DirectionalS6
 
 __all__ = ["BFSS", "SCAN_KINDS"]
@@ -43,4 +44,8 @@ class BFSS(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(B, H, W, C)`` to ``(B, H, W, C)``."""
-        return self.fuse(self.s6(x))
+        return tokenwise(self.fused, self.s6(x))
+
+    def fused(self, y: torch.Tensor) -> torch.Tensor:
+        """What follows the scans: ``(B, H, W, 2C or C)`` to ``(B, H, W, C)``."""
+        return self.fuse(y)

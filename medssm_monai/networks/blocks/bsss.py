@@ -9,11 +9,15 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from ...ops.tokenwise import tokenwise
 from ..layers import ChannelLayerNorm
 from .bfss import BFSS
 from .spectral_gate import SpectralGate
 
 __all__ = ["AttentionBlock", "BSSSBlock", "ConvBlock"]
+
+CHANNEL_FIRST = (0, 3, 1, 2)
+"""Order in memory of the axes of ``(B, H, W, C)`` that a Fourier transform over H and W wants."""
 
 
 class BSSSBlock(nn.Module):
@@ -59,12 +63,26 @@ class BSSSBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(B, H, W, C)`` to ``(B, H, W, C)``."""
-        gate, local, freq = (lift(part) for lift, part in zip(self.lift, x.split(self.widths, dim=-1), strict=True))
+        local, freq = tokenwise(self._lifted, x, memory=(None, CHANNEL_FIRST))
         local = self.dwconv(local.movedim(-1, 1)).movedim(1, -1)
-        local = self.bfss(F.silu(local))
-        freq = F.silu(self.spectral_norm(self.spectral(freq)))
-        fused = self.fuse(torch.cat([local, freq], dim=-1))
-        return x + self.dropout(self.proj(F.silu(gate) * fused))
+        local, freq = self.bfss.s6(local, activation=True), self.spectral(freq)
+        if self.dropout.p and self.dropout.training:
+            return x + self.dropout(tokenwise(self._branch, x, local, freq))
+        return tokenwise(self._merged, x, local, freq)
+
+    def _lifted(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Parts 2 and 3, ``(B, H, W, C)`` each."""
+        _, local, freq = x.split(self.widths, dim=-1)
+        return self.lift[1](local), self.lift[2](freq)
+
+    def _branch(self, x: torch.Tensor, local: torch.Tensor, freq: torch.Tensor) -> torch.Tensor:
+        """What is added to ``x``, from the scans' output and the filtered part 3."""
+        gate = self.lift[0](x.split(self.widths, dim=-1)[0])
+        local, freq = self.bfss.fused(local), F.silu(self.spectral_norm(freq))
+        return self.proj(F.silu(gate) * self.fuse(torch.cat([local, freq], dim=-1)))
+
+    def _merged(self, x: torch.Tensor, local: torch.Tensor, freq: torch.Tensor) -> torch.Tensor:
+        return x + self._branch(x, local, freq)
 
 
 class ConvBlock(nn.Module):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn as nn
-import torch.nn.functional as F
 from monai.networks.layers import Conv
+
+from ...ops.tokenwise import tokenwise
 
 __all__ = ["PatchEmbed", "PatchExpand", "PatchMerge"]
 
@@ -20,7 +21,10 @@ class PatchEmbed(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(B, in_channels, *spatial)`` to ``(B, *spatial/patch, dim)``."""
-        return self.norm(self.proj(x).movedim(1, -1))
+        return tokenwise(self._normalized, self.proj(x).movedim(1, -1))
+
+    def _normalized(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(x)
 
 
 class PatchMerge(nn.Module):
@@ -34,8 +38,11 @@ class PatchMerge(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(B, H, W, C)`` to ``(B, H/2, W/2, 2C)``; ``H`` and ``W`` are even."""
         b, h, w, c = x.shape
-        x = x.reshape(b, h // 2, 2, w // 2, 2, c).permute(0, 1, 3, 2, 4, 5).flatten(3)  # (B, H/2, W/2, 4C)
-        return self.reduction(self.norm(x))
+        x = x.reshape(b, h // 2, 2, w // 2, 2, c).permute(0, 1, 3, 2, 4, 5)  # (B, H/2, W/2, 2, 2, C)
+        return tokenwise(self._reduced, x)
+
+    def _reduced(self, x: torch.Tensor) -> torch.Tensor:
+        return self.reduction(self.norm(x.flatten(-3)))
 
 
 class PatchExpand(nn.Module):
@@ -49,5 +56,10 @@ class PatchExpand(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(B, H, W, dim)`` to ``(B, scale·H, scale·W, out_dim)``."""
-        x = F.pixel_shuffle(self.expand(x).movedim(-1, 1), self.scale)
-        return self.norm(x.movedim(1, -1))
+        x = tokenwise(self._expanded, x, memory=((0, 1, 3, 2, 4, 5),))  # (B, H, W, scale, scale, C)
+        return x.transpose(2, 3).flatten(1, 2).flatten(2, 3)
+
+    def _expanded(self, x: torch.Tensor) -> torch.Tensor:
+        """A token's new tokens, in the order of channels of ``torch.nn.functional.pixel_shuffle``."""
+        x = self.expand(x).unflatten(-1, (-1, self.scale, self.scale))
+        return self.norm(x.movedim(-3, -1))

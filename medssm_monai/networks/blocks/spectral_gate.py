@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 import torch.nn as nn
+from torch.autograd.function import once_differentiable
 
+from ...ops.tracing import is_plain_eager
 from ..layers import irdft2, rdft2
 from ..layers.real_dft import MAX_SIZE
 
@@ -63,11 +65,46 @@ class SpectralGate(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
+class _Filter(torch.autograd.Function):
+    """``irfft2(W ⊙ rfft2(x) + b)``, with a gradient of two transforms, all of them real.
+
+    With ``G = rfft2(dy)`` the gradient of ``x`` is ``irfft2(conj(W) ⊙ G)``, that of ``b`` is ``m ⊙ G`` summed over the
+    batch, that of ``W`` is ``m ⊙ conj(rfft2(x)) ⊙ G``: ``m`` is 2 for columns that stand for two frequencies, else 1.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, maps: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        spectrum = torch.fft.rfft2(maps, norm="ortho")
+        ctx.save_for_backward(spectrum, weight)
+        ctx.size = maps.shape[2:]
+        return _transformed_back(spectrum, weight, bias, ctx.size)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        spectrum, weight = ctx.saved_tensors
+        back = torch.fft.rfft2(gradient, norm="ortho")
+        dx = None
+        if ctx.needs_input_grad[0]:
+            dx = torch.fft.irfft2(torch.view_as_complex(weight).conj() * back, s=ctx.size, norm="ortho")
+        back[..., 1 : (ctx.size[1] + 1) // 2] *= 2
+        dweight = torch.view_as_real((spectrum.conj() * back).sum(0))
+        return dx, dweight, torch.view_as_real(back.sum(0))
+
+
+def _transformed_back(
+    spectrum: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, size: Sequence[int]
+) -> torch.Tensor:
+    weight, bias = (torch.view_as_complex(p) for p in (weight, bias))  # (C, H, W//2 + 1) complex
+    return torch.fft.irfft2(torch.addcmul(bias, weight, spectrum), s=tuple(size), norm="ortho")
+
+
 def _filter(maps: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """Filter ``maps (B, C, H, W)``; weight and bias are real pairs ``(C, H, W//2 + 1, 2)``."""
-    weight, bias = (torch.view_as_complex(p.contiguous()) for p in (weight, bias))  # (C, H, W//2 + 1) complex
-    spectrum = torch.fft.rfft2(maps, norm="ortho")
-    return torch.fft.irfft2(weight * spectrum + bias, s=tuple(maps.shape[2:]), norm="ortho")
+    weight, bias = weight.contiguous(), bias.contiguous()
+    if is_plain_eager():
+        return _Filter.apply(maps, weight, bias)
+    return _transformed_back(torch.fft.rfft2(maps, norm="ortho"), weight, bias, maps.shape[2:])
 
 
 def _filter_by_products(maps: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:

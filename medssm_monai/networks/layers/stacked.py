@@ -39,15 +39,11 @@ class StackedLinear(nn.Module):
         out = torch.einsum("...gi,goi->...go", x, self.weight)
         return out if self.bias is None else out + self.bias
 
-    def shared(self, x: torch.Tensor, rows: slice = slice(None)) -> torch.Tensor:
-        """All groups the same input, in one product: ``(..., in_features)`` to ``(..., G, out_features)``.
-
-        ``rows`` takes part of the output features. Asking for the parts one by one is faster than splitting a large
-        output, whose gradient would be put together again.
-        """
-        weight = self.weight.reshape(self.groups, self.out_features, self.in_features)[:, rows]
-        bias = None if self.bias is None else self.bias.reshape(self.groups, self.out_features)[:, rows].flatten()
-        return F.linear(x, weight.flatten(0, 1), bias).unflatten(-1, (self.groups, weight.shape[1]))
+    def shared(self, x: torch.Tensor) -> torch.Tensor:
+        """All groups the same input, in one product: ``(..., in_features)`` to ``(..., G, out_features)``."""
+        bias = None if self.bias is None else self.bias.view(-1)
+        out = F.linear(x, self.weight.view(-1, self.in_features), bias)
+        return out.unflatten(-1, (self.groups, self.out_features))
 
     def extra_repr(self) -> str:
         return f"groups={self.groups}, {self.in_features} -> {self.out_features}, bias={self.bias is not None}"

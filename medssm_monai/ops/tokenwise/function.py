@@ -110,13 +110,20 @@ def _make(chain: Chain, module: nn.Module, tensors: Sequence[Tensor], memory: An
     places = {id(x): (m._parameters, name) for m in module.modules() for name, x in m._parameters.items()}
     used = [x for step in recording.steps for x in (step.weight, step.bias) if x is not None]
     parameters = list({id(x): x for x in used}.values())
-    if any(id(x) not in places or x.dtype is not torch.float32 or not x.is_contiguous() for x in parameters):
+    whole = [_whole(x) for x in parameters]
+    if any(id(x) not in places or x.dtype is not torch.float32 or not x.is_contiguous() for x in whole):
         return None
     modules = tuple(m for m in module.modules() if m is not module)
     plan = Plan(recording, parameters, memory or [None] * len(recording.outputs))
     return _Prepared(
-        plan, tuple(places[id(x)] for x in parameters), modules, tuple(m.training for m in modules)
+        plan, tuple(places[id(x)] for x in whole), modules, tuple(m.training for m in modules)
     )
+
+
+def _whole(x: Tensor) -> Tensor:
+    """The parameter that ``x`` is, or is another shape of."""
+    base = x._base
+    return base if base is not None and base.numel() == x.numel() and x.is_contiguous() else x
 
 
 class _Chain(torch.autograd.Function):
@@ -130,6 +137,7 @@ class _Chain(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         inputs, parameters = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
-        results, weights = ctx.plan.backward(inputs, gradients, parameters)
+        results, flat = ctx.plan.backward(inputs, gradients, parameters)
+        weights = [x.view(parameter.shape) for x, parameter in zip(flat, parameters, strict=True)]
         wanted = ctx.needs_input_grad[2:]
         return None, None, *(x if want else None for x, want in zip((*results, *weights), wanted, strict=True))
