@@ -9,7 +9,7 @@ from __future__ import annotations
 from numba import float32, njit
 
 from ..backends.native.maths import constant, inline, sigmoid
-from ..backends.native.vector import ROW, fold_four, load, load_number, splat, splat_at, square_root, store
+from ..backends.native.vector import ROW, fold_four, load, splat, splat_at, splat_bits, square_root, store
 
 __all__ = [
     "add_rows",
@@ -206,8 +206,8 @@ def _statistics(x, row, channels, epsilon):
 
 @kernel
 def normalize(y, y_row, x, x_row, channels, weight, bias, epsilon, vectors):
-    """Layer normalization over the channels; ``weight`` and ``bias`` may be 0; ``epsilon``: address of a number."""
-    small = splat(load_number(epsilon))
+    """Layer normalization over the channels; ``weight`` and ``bias`` may be 0; ``epsilon``: the bits of a number."""
+    small = splat_bits(epsilon)
     for v in range(0, vectors * ROW, ROW):
         mean, scale = _statistics(x + v, x_row, channels, small)
         for c in range(channels):
@@ -222,7 +222,7 @@ def normalize(y, y_row, x, x_row, channels, weight, bias, epsilon, vectors):
 @kernel
 def normalize_gradient(dx, dx_row, x, x_row, dy, dy_row, channels, weight, epsilon, to_weight, to_bias, vectors):
     """Adds to ``dx`` and to the partial sums ``to_weight``, ``to_bias (channels, LANES)``, which may be 0."""
-    small = splat(load_number(epsilon))
+    small = splat_bits(epsilon)
     per = splat(float32(1.0 / channels))
     for v in range(0, vectors * ROW, ROW):
         mean, scale = _statistics(x + v, x_row, channels, small)

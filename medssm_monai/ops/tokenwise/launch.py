@@ -14,7 +14,7 @@ from ..backends.native.thread_pool import run_units, thread_count
 from ..backends.native.vector import LANES, ROW
 from . import kernel as op
 from .kernel import token_kernel
-from .program import Program, Sums, backward_program, forward_program, multiply_adds
+from .program import Program, backward_program, forward_program, multiply_adds
 from .recording import Recording
 
 __all__ = ["Plan"]
@@ -86,7 +86,7 @@ class Plan:
         tiles = -(-tokens // int(program.code[op.VECTORS] * LANES))
         units = min(tiles, max(2, min(SUMS, tokens // TOKENS_A_SUM)))
         sums = self._run(program, [*inputs, *gradients, *results], parameters, lead, tiles, units, threads)
-        return results, self._add_up(program.sums, sums)
+        return results, self._add_up(program, sums)
 
     def _run(
         self,
@@ -98,40 +98,27 @@ class Plan:
         units: int,
         threads: int,
     ) -> np.ndarray:
-        code = program.code.copy()
         run = -(-tiles // units)
         units = -(-tiles // run)
         sums = np.empty((units, program.sums_bytes // 4), np.float32)
-        epsilons = np.array(program.epsilons, np.float32)
-        code[[op.TOKENS, op.HEIGHT, op.ACROSS, op.TILES, op.SUMS, op.SUMS_STEP]] = (
-            *(math.prod(lead), lead[1], lead[2], run),
-            *(sums.ctypes.data, program.sums_bytes),
-        )
-        addresses = [x.data_ptr() for x in parameters]
-        first = epsilons.ctypes.data
-        for at, kind, number, shift in program.places:
-            code[at] = (addresses[number] if kind == "parameter" else first + 4 * number) + shift
-        strides = [x.stride() for x in tensors]
-        starts = [x.data_ptr() for x in tensors]
-        for at, number, leading in program.parts:
-            steps = strides[number]
-            shift = sum(i * step for i, step in zip(leading, steps[3:], strict=False))
-            code[at : at + 5] = (
-                *(starts[number] + 4 * shift, 4 * steps[0], 4 * steps[1], 4 * steps[2]),
-                4 * steps[-1],
-            )
+        layout = program.layout(tuple(lead), [x.stride() for x in tensors])
+        code = layout.code.copy()
+        code[op.TILES], code[op.SUMS], code[op.SUMS_STEP] = run, sums.__array_interface__["data"][0], program.sums_bytes
+        starts = np.array([x.data_ptr() for x in (*parameters, *tensors)], np.int64)
+        code[layout.places] = starts[layout.tensors] + layout.shifts
         run_units(token_kernel(), code, program.scratch, units, threads)
         return sums
 
-    def _add_up(self, places: Sequence[Sums], sums: np.ndarray) -> list[Tensor]:
+    def _add_up(self, program: Program, sums: np.ndarray) -> list[Tensor]:
         sizes = [math.prod(shape) for shape in self._shapes]
         flat = torch.zeros(sum(sizes))
         starts = np.cumsum([0, *sizes])
-        numbers = flat.numpy()
-        for place in places:
-            shape = self._shapes[place.parameter]
-            start = starts[place.parameter] + place.column
-            _fold(sums, place.shift // 4, place.outputs, place.inputs, numbers[start:], shape[-1])
+        table = [
+            (place.shift // 4, place.outputs, place.inputs, starts[place.parameter] + place.column)
+            + (self._shapes[place.parameter][-1],)
+            for place in program.sums
+        ]
+        _fold(sums, np.array(table, np.int64), flat.numpy())
         return list(flat.split(sizes))
 
 
@@ -139,16 +126,19 @@ _PACE = (1 << 17) / PER_THREAD
 
 
 @njit(error_model="numpy", nogil=True, cache=True)
-def _fold(sums, shift, outputs, inputs, target, width):
-    """Adds up units and lanes of one gradient."""
+def _fold(sums, table, target):
+    """Adds up units and lanes of all gradients."""
     for unit in range(sums.shape[0]):
-        for o in range(outputs):
+        for row in range(table.shape[0]):
+            shift, outputs, inputs, start, width = table[row]
             if inputs == 0:
-                for lane in range(LANES):
-                    target[o] += sums[unit, shift + o * LANES + lane]
+                for o in range(outputs):
+                    for lane in range(LANES):
+                        target[start + o] += sums[unit, shift + o * LANES + lane]
                 continue
             blocks = (inputs + 3) // 4
-            for i in range(inputs):
-                at = shift + (o * blocks + i // 4) * LANES + i % 4
-                for lane in range(0, LANES, 4):
-                    target[o * width + i] += sums[unit, at + lane]
+            for o in range(outputs):
+                for i in range(inputs):
+                    at = shift + (o * blocks + i // 4) * LANES + i % 4
+                    for lane in range(0, LANES, 4):
+                        target[start + o * width + i] += sums[unit, at + lane]

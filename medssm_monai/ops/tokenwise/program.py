@@ -6,6 +6,7 @@ chain is kept for it. Rows of gradients mirror the rows of values.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -16,19 +17,15 @@ from ..backends.native.vector import LANES, ROW
 from . import kernel as op
 from .recording import Recording, Span, Step, spans
 
-__all__ = ["Part", "Place", "Program", "Sums", "backward_program", "forward_program", "multiply_adds"]
+__all__ = ["Layout", "Part", "Place", "Program", "Sums", "backward_program", "forward_program", "multiply_adds"]
 
-EPSILON = "epsilon"
+MOST_LAYOUTS = 64
 
 
 class Place(NamedTuple):
-    """An integer of a program that is known at launch only.
-
-    Address of parameter ``number`` (``kind="parameter"``, ``shift`` bytes on) or of an epsilon (``"epsilon"``).
-    """
+    """An integer of a program that is known at launch only: the address of parameter ``number``, ``shift`` bytes on."""
 
     at: int
-    kind: str
     number: int
     shift: int = 0
 
@@ -55,16 +52,54 @@ class Sums(NamedTuple):
     column: int
 
 
-class Program(NamedTuple):
-    """Instructions and what a launch fills in. ``parts``: of the inputs, then of the outputs or their gradients."""
+class Layout(NamedTuple):
+    """A program for tensors of certain strides: all but the addresses.
+
+    Place ``places[i]`` gets the address of tensor ``tensors[i]``, parameters first, plus ``shifts[i]``.
+    """
 
     code: np.ndarray
-    places: tuple[Place, ...]
-    parts: tuple[Part, ...]
-    sums: tuple[Sums, ...]
-    sums_bytes: int
-    scratch: int
-    epsilons: tuple[float, ...]
+    places: np.ndarray
+    tensors: np.ndarray
+    shifts: np.ndarray
+
+
+class Program:
+    """Instructions and what a launch fills in. ``parts``: of the inputs, then of the outputs or their gradients."""
+
+    def __init__(
+        self,
+        code: np.ndarray,
+        places: tuple[Place, ...],
+        parts: tuple[Part, ...],
+        sums: tuple[Sums, ...],
+        sums_bytes: int,
+        scratch: int,
+        parameters: int,
+    ) -> None:
+        self.code, self.sums, self.sums_bytes, self.scratch = code, sums, sums_bytes, scratch
+        self._places, self._parts, self._parameters = places, parts, parameters
+        self._layouts: dict[tuple[object, ...], Layout] = {}
+
+    def layout(self, lead: tuple[int, ...], strides: list[tuple[int, ...]]) -> Layout:
+        """For tensors ``(B, H, W, *channels)``, ``lead`` of them the first three sizes."""
+        key = (lead, *strides)
+        if key not in self._layouts:
+            if len(self._layouts) >= MOST_LAYOUTS:
+                self._layouts.clear()
+            self._layouts[key] = self._make_layout(lead, strides)
+        return self._layouts[key]
+
+    def _make_layout(self, lead: tuple[int, ...], strides: list[tuple[int, ...]]) -> Layout:
+        code = self.code.copy()
+        code[[op.TOKENS, op.HEIGHT, op.ACROSS]] = (math.prod(lead), lead[1], lead[2])
+        places = [(place.at, place.number, place.shift) for place in self._places]
+        for at, number, leading in self._parts:
+            steps = strides[number]
+            shift = sum(i * step for i, step in zip(leading, steps[3:], strict=False))
+            places.append((at, self._parameters + number, 4 * shift))
+            code[at + 1 : at + 5] = [4 * step for step in (*steps[:3], steps[-1])]
+        return Layout(code, *np.array(places, np.int64).T)
 
 
 def multiply_adds(recording: Recording) -> int:
@@ -83,7 +118,6 @@ class _Writer:
         self.parts: list[Part] = []
         self.sums: list[Sums] = []
         self.sums_bytes = 0
-        self.epsilons: list[float] = []
         self.mirror = recording.rows * self.row
 
     def emit(self, what: int, *fields: int) -> int:
@@ -99,11 +133,7 @@ class _Writer:
 
     def parameter(self, at: int, x: Tensor | None, shift: int = 0) -> None:
         if x is not None:
-            self.places.append(Place(at, "parameter", self.number[id(x)], shift))
-
-    def epsilon(self, at: int, number: float) -> None:
-        self.places.append(Place(at, EPSILON, len(self.epsilons)))
-        self.epsilons.append(number)
+            self.places.append(Place(at, self.number[id(x)], shift))
 
     def move(self, what: int, tensor: int, index: np.ndarray, base: int) -> None:
         """Between a tensor's channels and rows: one instruction for each place on the axes before the last."""
@@ -127,10 +157,9 @@ class _Writer:
         target, source, row = self.value(step.target), step.sources[0], self.row
         if step.kind == "norm":
             rows = (step.target.step * row, source.step * row, source.count)
-            at = self.emit(op.NORM, target, self.value(source), 0, *rows)
+            at = self.emit(op.NORM, target, self.value(source), 0, *rows, 0, 0, _bits(step.epsilon))
             self.parameter(at + 7, step.weight)
             self.parameter(at + 8, step.bias)
-            self.epsilon(at + 9, step.epsilon)
         elif step.kind == "linear":
             assert step.weight is not None
             inputs = step.weight.shape[1]
@@ -153,10 +182,9 @@ class _Writer:
             rows = (source.step * row, step.target.step * row, source.count)
             sums = self.add_sums(step.weight, source.count), self.add_sums(step.bias, source.count)
             at = self.emit(
-                op.NORM_GRADIENT, self.gradient(source), self.value(source), target, 0, *rows, 0, 0, *sums
+                op.NORM_GRADIENT, self.gradient(source), self.value(source), target, 0, *rows, 0, _bits(step.epsilon), *sums
             )
             self.parameter(at + 8, step.weight)
-            self.epsilon(at + 9, step.epsilon)
         elif step.kind == "linear":
             assert step.weight is not None
             outputs, inputs = step.weight.shape
@@ -186,9 +214,14 @@ class _Writer:
         code[op.TABLE] = rows * self.row
         scratch = rows * self.row + 8 * (self.row // ROW) * LANES
         parts = (tuple(self.places), tuple(self.parts), tuple(self.sums))
-        return Program(code, *parts, self.sums_bytes, scratch, tuple(self.epsilons))
+        return Program(code, *parts, self.sums_bytes, scratch, len(self.number))
 
     mirrored = False
+
+
+def _bits(number: float) -> int:
+    """The bits of a float32."""
+    return int(np.float32(number).view(np.int32))
 
 
 def _columns(parts: tuple[Span, ...]) -> Iterator[tuple[int, Span]]:

@@ -34,6 +34,7 @@ __all__ = [
     "select_less",
     "splat",
     "splat_at",
+    "splat_bits",
     "square_root",
     "store",
     "store_index",
@@ -165,6 +166,12 @@ def splat(typing, number):
 def splat_at(typing, address):
     """The number at an address, in every lane."""
     return vector(types.int64), lambda ctx, b, sig, args: _splat(b, b.load(_at(b, args[0], _F32), align=4))
+
+
+@intrinsic
+def splat_bits(typing, bits):
+    """The number with these bits, the lower half of an int64, in every lane."""
+    return vector(types.int64), lambda ctx, b, sig, args: _splat(b, b.bitcast(b.trunc(args[0], _I32), _F32))
 
 
 def _binary(op, method):
