@@ -10,7 +10,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from ...ops.tokenwise import tokenwise
-from ..layers import ChannelLayerNorm
+from ..layers import ChannelLayerNorm, DepthwiseConv2d
 from .bfss import BFSS
 from .spectral_gate import SpectralGate
 
@@ -53,7 +53,7 @@ class BSSSBlock(nn.Module):
         cuts = (0, dim // 3, 2 * dim // 3, dim)
         self.widths = [b - a for a, b in pairwise(cuts)]
         self.lift = nn.ModuleList(nn.Sequential(nn.LayerNorm(w), nn.Linear(w, dim)) for w in self.widths)
-        self.dwconv = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
+        self.dwconv = DepthwiseConv2d(dim)
         self.bfss = BFSS(dim, d_state, scan, discretization)
         self.spectral = SpectralGate(dim, spatial_size) if spectral_gate else nn.Identity()
         self.spectral_norm = nn.LayerNorm(dim)
@@ -64,8 +64,7 @@ class BSSSBlock(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(B, H, W, C)`` to ``(B, H, W, C)``."""
         local, freq = tokenwise(self._lifted, x, memory=(None, CHANNEL_FIRST))
-        local = self.dwconv(local.movedim(-1, 1)).movedim(1, -1)
-        local, freq = self.bfss.s6(local, activation=True), self.spectral(freq)
+        local, freq = self.bfss.s6(self.dwconv(local, activation=True)), self.spectral(freq)
         if self.dropout.p and self.dropout.training:
             return x + self.dropout(tokenwise(self._branch, x, local, freq))
         return tokenwise(self._merged, x, local, freq)

@@ -47,5 +47,7 @@ class GatedConvMixer(MambaMixer):
         """None: there is no scan."""
         return 0
 
-    def _select(self, u: torch.Tensor, z: torch.Tensor, source: torch.Tensor | None) -> torch.Tensor:
+    def _select(
+        self, u: torch.Tensor, z: torch.Tensor, source: torch.Tensor | None, order: torch.Tensor | None
+    ) -> torch.Tensor:
         return u * F.silu(z)

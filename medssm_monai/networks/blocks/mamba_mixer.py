@@ -13,7 +13,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from ..layers import ScanOrder, StackedConv1d, StackedLinear, resolve_scan_orders, to_maps, to_token_groups
+from ..layers import ScanOrder, StackedConv1d, StackedLinear, resolve_scan_orders, scan_table
 from .selective_core import SelectiveCore, merge_directions
 
 __all__ = ["MambaMixer"]
@@ -96,21 +96,29 @@ class MambaMixer(SelectiveCore):
         if self.cross != (source is not None):
             raise ValueError("cross=True takes two maps (x, source), cross=False takes one.")
         spatial = x.shape[1:-1]
-        u, z = (self._tokens(m) for m in self.in_proj(x).chunk(2, dim=-1))  # (B, L, G, E) each
-        u = F.silu(self.conv1d(u))
-        y = self._select(u, z, source)
-        y = merge_directions(to_maps(y, self.orders, spatial), self.merge)  # (B, *spatial, E)
+        u, z = self.in_proj(x).chunk(2, dim=-1)  # (B, *spatial, E) each
+        u = self.conv1d(u, self.orders, activation=True)  # (B, L, G, E)
+        y = self._select(u, self._shared(z), source, scan_table(self.orders, tuple(spatial), x.device))
+        y = merge_directions(y, self.merge).unflatten(1, spatial)  # (B, *spatial, E)
         return self.out_proj(self.norm(y))
 
-    def _select(self, u: torch.Tensor, z: torch.Tensor, source: torch.Tensor | None) -> torch.Tensor:
-        """The gated scan of the tokens ``u`` and gate ``z``, ``(B, L, G, E)`` each, steered by ``u`` or ``source``."""
-        steer = u if self.source_proj is None else self._tokens(self.source_proj(source))
-        dt, b, c = self.x_proj(steer).split([self.dt_rank, self.d_state, self.d_state], dim=-1)
-        return self.scan(u, self._delta(dt), b, c, z=z, delta_bias=self.dt_proj.bias)
+    def _select(
+        self, u: torch.Tensor, z: torch.Tensor, source: torch.Tensor | None, order: torch.Tensor | None
+    ) -> torch.Tensor:
+        """The gated scan of the tokens ``u`` and gate ``z``, ``(B, L, G, E)`` each, steered by ``u`` or ``source``.
 
-    def _tokens(self, maps: torch.Tensor) -> torch.Tensor:
-        shared = maps.unsqueeze(-2).expand(*maps.shape[:-1], len(self.orders), maps.shape[-1])
-        return to_token_groups(shared, self.orders)
+        ``order``: the places that each direction visits, ``(G, L)``; None: as they lie.
+        """
+        if self.source_proj is None:
+            steering = self.x_proj(u)
+        else:
+            steering = self.x_proj.shared(self.source_proj(source).flatten(1, -2))
+        dt, b, c = steering.split([self.dt_rank, self.d_state, self.d_state], dim=-1)
+        return self.scan(u, self._delta(dt), b, c, z=z, delta_bias=self.dt_proj.bias, order=order)
+
+    def _shared(self, maps: torch.Tensor) -> torch.Tensor:
+        """The same map for all directions: ``(B, *spatial, E)`` to ``(B, L, G, E)``."""
+        return maps.flatten(1, -2).unsqueeze(2).expand(-1, -1, len(self.orders), -1)
 
     def _delta(self, dt: torch.Tensor) -> torch.Tensor:
         """Raw step ``(B, L, G, E)`` from its low-rank form ``(B, L, G, R)``; the bias is added inside the scan."""

@@ -10,12 +10,11 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn as nn
-import torch.nn.functional as F
 
 from ...ops import selective_scan
 from ...ops.arguments import DISCRETIZATIONS
 from ...ops.tokenwise import tokenwise
-from ..layers import ScanOrder, StackedLinear, resolve_scan_orders, visiting_table
+from ..layers import ScanOrder, StackedLinear, resolve_scan_orders, scan_table
 
 __all__ = ["DirectionalS6", "SelectiveCore", "merge_directions"]
 
@@ -141,21 +140,14 @@ class DirectionalS6(SelectiveCore):
         nn.init.constant_(self.delta_proj.bias, -4.0)
         self.bc_proj = StackedLinear(len(resolved), channels, 2 * d_state, bias=False)
 
-    def forward(self, x: torch.Tensor, activation: bool = False) -> torch.Tensor:
-        """``(B, *spatial, C)`` to ``(B, *spatial, C)``, or ``G*C`` channels for ``merge="concat"``.
-
-        ``activation``: the scan and its projections see ``silu(x)``.
-        """
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``(B, *spatial, C)`` to ``(B, *spatial, C)``, or ``G*C`` channels for ``merge="concat"``."""
         spatial = x.shape[1:-1]
-        u, delta, b, c = tokenwise(self._activated, x) if activation else (x, *tokenwise(self._steering, x))
-        u = u.flatten(1, -2).unsqueeze(2).expand(-1, -1, len(self.orders), -1)  # (B, L, G, C), row by row
-        order = visiting_table(self.orders, tuple(spatial), x.device)
+        delta, b, c = tokenwise(self._steering, x)
+        u = x.flatten(1, -2).unsqueeze(2).expand(-1, -1, len(self.orders), -1)  # (B, L, G, C), row by row
+        order = scan_table(self.orders, tuple(spatial), x.device)
         y = self.scan(u, *(t.flatten(1, -3) for t in (delta, b, c)), order=order)
         return merge_directions(y, self.merge).unflatten(1, spatial)
-
-    def _activated(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        u = F.silu(x)
-        return u, *self._steering(u)
 
     def _steering(self, u: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Raw steps ``(B, *spatial, G, C)``, ``B`` and ``C`` ``(B, *spatial, G, N)``."""

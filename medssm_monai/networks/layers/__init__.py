@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from .channel_norm import ChannelLayerNorm
+from .depthwise_conv import DepthwiseConv2d
 from .real_dft import irdft2, rdft2
-from .scan_order import SCAN_SETS, ScanOrder, resolve_scan_orders, to_maps, to_token_groups, visiting_table
+from .scan_order import (
+    SCAN_SETS,
+    ScanOrder,
+    resolve_scan_orders,
+    scan_table,
+    to_maps,
+    to_token_groups,
+    visiting_table,
+)
 from .stacked import StackedConv1d, StackedLinear
 
 __all__ = [
     "SCAN_SETS",
     "ChannelLayerNorm",
+    "DepthwiseConv2d",
     "ScanOrder",
     "StackedConv1d",
     "StackedLinear",
     "irdft2",
     "rdft2",
     "resolve_scan_orders",
+    "scan_table",
     "to_maps",
     "to_token_groups",
     "visiting_table",

@@ -97,13 +97,21 @@ def resolve_scan_orders(orders: str | Sequence[ScanOrder], spatial_dims: int) ->
     return resolved
 
 
+def _is_row_major(orders: Sequence[ScanOrder]) -> bool:
+    return len(orders) == 1 and orders[0].axes == tuple(range(len(orders[0].axes))) and not orders[0].reverse
+
+
 def to_token_groups(x: torch.Tensor, orders: Sequence[ScanOrder]) -> torch.Tensor:
     """``(B, *spatial, G, C)``, one slice per direction, to tokens ``(B, L, G, C)``, each slice in its own order."""
+    if _is_row_major(orders):
+        return x.flatten(1, -3)
     return torch.stack([order.to_tokens(x[..., g, :]) for g, order in enumerate(orders)], dim=2)
 
 
 def to_maps(tokens: torch.Tensor, orders: Sequence[ScanOrder], spatial: Sequence[int]) -> torch.Tensor:
     """Tokens ``(B, L, G, C)``, each slice in its own order, back to ``(B, *spatial, G, C)``."""
+    if _is_row_major(orders):
+        return tokens.unflatten(1, tuple(spatial))
     return torch.stack([order.to_map(tokens[:, :, g], spatial) for g, order in enumerate(orders)], dim=-2)
 
 
@@ -111,6 +119,13 @@ def to_maps(tokens: torch.Tensor, orders: Sequence[ScanOrder], spatial: Sequence
 def _visiting_table(orders: tuple[ScanOrder, ...], spatial: tuple[int, ...], device: torch.device) -> torch.Tensor:
     positions = torch.arange(math.prod(spatial)).reshape(1, *spatial, 1)
     return torch.stack([order.to_tokens(positions).flatten() for order in orders]).to(device)
+
+
+def scan_table(
+    orders: tuple[ScanOrder, ...], spatial: tuple[int, ...], device: torch.device
+) -> torch.Tensor | None:
+    """:func:`visiting_table`, or None where the places are visited as they lie."""
+    return None if _is_row_major(orders) else visiting_table(orders, spatial, device)
 
 
 def visiting_table(orders: tuple[ScanOrder, ...], spatial: tuple[int, ...], device: torch.device) -> torch.Tensor:

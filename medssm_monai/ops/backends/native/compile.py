@@ -31,7 +31,7 @@ def cache_directory() -> Path | None:
     """
     here = Path(__file__).parent
     digest = hashlib.sha256(numba.__version__.encode())
-    for source in sorted((*here.glob("*.py"), *(here.parents[1] / "tokenwise").glob("kernel*.py"))):
+    for source in sorted((*here.glob("*.py"), *here.parents[1].glob("*/kernel*.py"))):
         digest.update(source.read_bytes())
     configured = getattr(numba.config, "CACHE_DIR", "")
     roots = [Path(configured)] if configured else []

@@ -1,0 +1,7 @@
+"""Depthwise convolutions over neighbors that a table names, as one fused operator for CPUs."""
+
+from __future__ import annotations
+
+from .function import Neighbors, can_fuse, depthwise
+
+__all__ = ["Neighbors", "can_fuse", "depthwise"]

@@ -1,0 +1,119 @@
+"""The depthwise convolution over named neighbors as a differentiable function."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from ..selection import native_is_wanted
+from ..tracing import is_plain_eager
+
+__all__ = ["Neighbors", "can_fuse", "depthwise"]
+
+RUNS = 8
+"""Partial sums of a weight's gradient."""
+
+
+class Neighbors(NamedTuple):
+    """Which places each place sees, ``(G, L, K)``, and which places see it through the same weights; -1: none."""
+
+    seen: Tensor
+    seeing: Tensor
+
+    @classmethod
+    def from_table(cls, seen: Tensor) -> Neighbors:
+        """``seen``: integers ``(G, L, K)``; no place sees another twice through one weight."""
+        groups, length, taps = seen.shape
+        seeing = torch.full((groups, length + 1, taps), -1, dtype=torch.int32)  # the last row takes what is left out
+        places = torch.arange(length, dtype=torch.int32)[None, :, None].expand(groups, length, taps)
+        seeing.scatter_(1, torch.where(seen < 0, length, seen).long(), places)
+        return cls(seen.to(torch.int32).contiguous(), seeing[:, :length].contiguous())
+
+
+def can_fuse(*tensors: Tensor) -> bool:
+    """Whether the fused operator takes these tensors, here and now."""
+    return (
+        native_is_wanted()
+        and is_plain_eager()
+        and all(x.dtype is torch.float32 and x.device.type == "cpu" and x.numel() for x in tensors)
+        and not torch.is_autocast_enabled("cpu")
+    )
+
+
+def depthwise(x: Tensor, weight: Tensor, bias: Tensor, neighbors: Neighbors, activation: bool = False) -> Tensor:
+    """Depthwise convolution of tokens over the neighbors that a table names, with ``G`` sets of filters.
+
+    Args:
+        x: tokens ``(B, L, C)``, float32 on the CPU.
+        weight: ``(G, C, K)``.
+        bias: ``(G, C)``.
+        neighbors: tables ``(G, L, K)``.
+        activation: SiLU of the result.
+
+    Returns:
+        ``(B, L, G, C)``, in memory group by group.
+    """
+    if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad or bias.requires_grad):
+        return _Depthwise.apply(x, weight, bias, neighbors, activation)
+    return _forward(_dense(x), weight, bias, neighbors, activation)
+
+
+class _Depthwise(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, neighbors: Neighbors, activation: bool) -> Tensor:
+        x = _dense(x)
+        ctx.save_for_backward(x, weight, bias)
+        ctx.neighbors, ctx.activation = neighbors, activation
+        return _forward(x, weight, bias, neighbors, activation)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
+        from .launch import run
+
+        x, weight, bias = ctx.saved_tensors
+        (batch, length, channels), (groups, _, taps) = x.shape, weight.shape
+        packed, packed_bias = _packed(weight, bias)
+        inner = _empty(batch, length, groups, channels)
+        fields = {"activation": int(ctx.activation)}
+        sums = run("inner", x, None, _dense(gradient), inner, ctx.neighbors.seen, packed, packed_bias, fields, RUNS)
+        sums = sums.view(-1, groups, taps + 1, packed.shape[-1]).sum(0)[..., :channels]  # (G, K + 1, C)
+        dx = None
+        if ctx.needs_input_grad[0]:
+            dx = torch.empty_like(x)
+            run("outer", None, dx, None, inner, ctx.neighbors.seeing, packed, packed_bias, fields)
+        return dx, sums[:, :taps].transpose(1, 2).contiguous(), sums[:, taps].contiguous(), None, None
+
+
+def _forward(x: Tensor, weight: Tensor, bias: Tensor, neighbors: Neighbors, activation: bool) -> Tensor:
+    from .launch import run
+
+    out = _empty(x.shape[0], x.shape[1], weight.shape[0], x.shape[2])
+    run("forward", x, out, None, None, neighbors.seen, *_packed(weight, bias), {"activation": int(activation)})
+    return out
+
+
+def _dense(x: Tensor) -> Tensor:
+    """``x`` with channels side by side."""
+    return x if x.stride(-1) == 1 or x.shape[-1] == 1 else x.contiguous()
+
+
+def _empty(batch: int, length: int, groups: int, channels: int) -> Tensor:
+    return torch.empty(groups, batch, length, channels).permute(1, 2, 0, 3)
+
+
+def _packed(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """``(G, K, C')`` and ``(G, C')`` with zeros up to whole vectors."""
+    from .launch import padding
+
+    extra = padding(weight.shape[1])
+    weight = weight.transpose(1, 2)
+    if extra:
+        weight, bias = F.pad(weight, (0, extra)), F.pad(bias, (0, extra))
+    return weight.contiguous(), bias.contiguous()
+
+
