@@ -4,6 +4,7 @@
     python -m benchmarks.scan --shapes a c --batch 1 --json scan.json
     python -m benchmarks.scan --instructions avx2                    # as on a processor without AVX-512
     python -m benchmarks.scan --candidates native --shapes short long --batch 1           # growth with the length
+    python -m benchmarks.scan --shapes mis-8 mis-128 medconv fmamba-2d --batch 4          # scans of the networks
     python -m benchmarks.scan --device cuda --dtype bfloat16 --directions 4
 
 One row per candidate: median of interleaved repeats (each round runs every candidate once), so that a busy machine
@@ -11,7 +12,7 @@ slows all alike; ratios are taken within the run. A candidate that takes less th
 before each timed call: else it pays for what the candidate before it did to caches, threads and memory. The floor is
 the larger of two times measured in the same run: the bytes that must move over the bandwidth of a triad, and the
 exponentials over the rate of a vectorized exponential on as many threads. "extra memory" is the peak above the inputs
-during forward and backward, on the CPU measured in a fresh process. Shapes are (channels E, tokens L, states N).
+during forward and backward, on the CPU measured in a fresh process. The shapes are in ``benchmarks.scan_shapes``.
 """
 
 from __future__ import annotations
@@ -29,18 +30,23 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .scan_candidates import CANDIDATES, DISCRETIZATION, make_arguments
+from .scan_candidates import CANDIDATES, SETTINGS, make_arguments
 from .scan_exponentials import rate
+from .scan_shapes import DEFAULT_SHAPES, SHAPES, Shape
 from .timing import high_water, timed
 
-SHAPES = {"a": (384, 784, 16), "b": (768, 784, 16), "c": (32, 4096, 32), "d": (16, 65536, 32), "e": (64, 32768, 16)}
-SHAPES |= {"short": (16, 1 << 14, 16), "long": (16, 1 << 17, 16)}  # how the cost grows with the length
-DEFAULT_SHAPES = ("a", "b", "c", "d", "e")
 AVX2 = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,+bmi,+bmi2,+sse4.2,+popcnt,+f16c"}
 FORWARD, TRAINING = "forward", "forward+backward"
 BRIEF = 0.5  # seconds
 WARM_UP = 0.05  # seconds
 PROGRAM = (sys.executable, "-m", "benchmarks.scan")
+
+
+def settle(shape: str, options: argparse.Namespace) -> None:
+    """Tell the candidates what is no tensor."""
+    wanted = SHAPES[shape]
+    SETTINGS["discretization"] = wanted.discretization or options.discretization
+    SETTINGS["delta_softplus"] = wanted.network
 
 
 def warm_up(function: Callable[[], object], device: str) -> None:
@@ -62,7 +68,7 @@ def one_pass(name: str, kind: str, arguments: dict[str, Tensor]) -> Callable[[],
 
         return forward
 
-    leaves = [x.detach().clone(memory_format=torch.preserve_format).requires_grad_() for x in given]
+    leaves = [x.detach().requires_grad_() for x in given]  # strides and expanded axes as given
     out_gradient = torch.ones_like(scan(*leaves).detach())
 
     def training() -> None:
@@ -118,8 +124,9 @@ def extra_memory(name: str, shape: str, batch: int, options: argparse.Namespace)
 
 def print_memory(options: argparse.Namespace) -> None:
     """Child process of :func:`extra_memory`: reset the high-water mark, run once, print the difference."""
-    small = make_arguments((16, 64, 16), 1, options)
+    small = make_arguments(Shape(16, 64, 16), 1, options)
     one_pass(options.memory_of, TRAINING, small)()  # compile, start threads
+    settle(options.shapes[0], options)
     arguments = make_arguments(SHAPES[options.shapes[0]], options.batch[0], options)
     scan, given = CANDIDATES[options.memory_of].build(arguments)
     leaves = [x.requires_grad_() for x in given]
@@ -132,6 +139,7 @@ def print_memory(options: argparse.Namespace) -> None:
 
 def measure(shape: str, batch: int, kind: str, options: argparse.Namespace, limits: tuple[float, float]) -> list[dict]:
     """Rows for one shape: every candidate, interleaved."""
+    settle(shape, options)
     arguments = make_arguments(SHAPES[shape], batch, options)
     names = [n for n in options.candidates if CANDIDATES[n].usable(options, kind, batch, SHAPES[shape]) is None]
     passes = {name: one_pass(name, kind, arguments) for name in names}
@@ -197,7 +205,6 @@ def main() -> int:
     if options.instructions == "avx2" and "NUMBA_CPU_NAME" not in os.environ:
         return subprocess.call([*PROGRAM, *sys.argv[1:]], env={**os.environ, **AVX2})
     torch.set_num_threads(options.threads)
-    DISCRETIZATION[0] = options.discretization
     if options.memory_of:
         print_memory(options)
         return 0

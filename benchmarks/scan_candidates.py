@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,23 +14,38 @@ from torch import Tensor
 from medssm_monai.ops import available_backends, selective_scan
 from medssm_monai.ops.backends import BACKENDS
 
-__all__ = ["CANDIDATES", "Candidate", "make_arguments"]
+from .scan_shapes import Shape
+
+__all__ = ["CANDIDATES", "SETTINGS", "Candidate", "make_arguments"]
 
 STATES_LIMIT = 1 << 26  # states (B E L N) above which candidates that hold them all are left out
 
 
-def make_arguments(shape: tuple[int, int, int], batch: int, options: argparse.Namespace) -> dict[str, Tensor]:
-    """Random arguments of one call: steps up to 0.1, ``A = -(1..N)``; with directions also an order table."""
-    channels, length, states = shape
-    groups = options.directions
+def make_arguments(shape: Shape, batch: int, options: argparse.Namespace) -> dict[str, Tensor]:
+    """Random arguments of one call: steps up to 0.1, ``A = -(1..N)``; with directions also an order table.
+
+    Scans of networks get raw steps (their softplus is 0.02 in the mean) and channel-last tokens, as the networks make
+    them.
+    """
+    channels, length, states = shape[:3]
+    groups = max(shape.directions, options.directions)
     generator = torch.Generator().manual_seed(0)
     dtype = getattr(torch, options.dtype)
 
     def normal(*size: int) -> Tensor:
         return torch.randn(*size, generator=generator).to(options.device, dtype)
 
-    step = 0.1 * torch.rand(batch, groups, channels, length, generator=generator)
     A = -torch.arange(1.0, states + 1, device=options.device).repeat(groups, channels, 1)
+    if shape.network:
+        u = normal(batch, length, 1 if shape.shared else groups, channels).expand(batch, length, groups, channels)
+        B, C = normal(batch, length, groups, 2 * states).chunk(2, dim=-1)
+        tokens = {"u": u, "delta": normal(batch, length, groups, channels) - 4, "A": A, "B": B, "C": C}
+        tokens["D"] = torch.ones(groups, channels, device=options.device)
+        if shape.gate:
+            tokens["z"] = normal(batch, length, groups, channels)
+        arguments = {name: x.permute(0, 2, 3, 1) if x.dim() == 4 else x for name, x in tokens.items()}
+        return arguments | ({"order": _orders(length, groups).to(options.device)} if shape.shared else {})
+    step = 0.1 * torch.rand(batch, groups, channels, length, generator=generator)
     arguments = {"u": normal(batch, groups, channels, length), "delta": step.to(options.device, dtype), "A": A}
     arguments |= {"B": normal(batch, groups, states, length), "C": normal(batch, groups, states, length)}
     arguments["D"] = torch.ones(groups, channels, device=options.device)
@@ -39,11 +55,11 @@ def make_arguments(shape: tuple[int, int, int], batch: int, options: argparse.Na
 
 
 def _orders(length: int, groups: int) -> Tensor:
-    """Rows and columns of the squarest map with that many pixels, each forwards and backwards."""
+    """Rows and columns of the squarest map with that many pixels, then both backwards."""
     height = next(h for h in range(int(length**0.5), 0, -1) if length % h == 0)
     rows = torch.arange(length)
     columns = rows.view(height, -1).t().flatten()
-    return torch.stack([rows, rows.flip(0), columns, columns.flip(0)])[:groups].int()
+    return torch.stack([rows, columns, rows.flip(0), columns.flip(0)])[:groups].int()
 
 
 def _wrong_device(backend: str, device: str) -> str | None:
@@ -61,13 +77,13 @@ class Candidate:
     training: bool = True
     most: int | None = None
 
-    def usable(self, options: argparse.Namespace, kind: str, batch: int, shape: tuple[int, int, int]) -> str | None:
+    def usable(self, options: argparse.Namespace, kind: str, batch: int, shape: Shape) -> str | None:
         """Why it is left out of a measurement, or None."""
         if self.backend is not None:
             missing = available_backends()[self.backend]
             return missing or _wrong_device(self.backend, options.device)
-        if options.directions > 1 or options.discretization != "euler":
-            return "one direction and Euler only"
+        if options.directions > 1 or options.discretization != "euler" or not shape.plain:
+            return "one direction and Euler only, no softplus, no gate"
         if kind != "forward" and not self.training:
             return "its backward pass takes time quadratic in L"
         if self.most is not None and batch * shape[0] * shape[1] * shape[2] > self.most:
@@ -84,7 +100,7 @@ class Candidate:
         return self.make(arguments)
 
 
-DISCRETIZATION = ["euler"]  # set by the caller
+SETTINGS: dict[str, Any] = {"discretization": "euler", "delta_softplus": False}  # set by the caller
 
 
 def _ours(name: str) -> Candidate:
@@ -92,7 +108,7 @@ def _ours(name: str) -> Candidate:
         order = arguments.get("order")
 
         def scan(*given: Tensor) -> Tensor:
-            return selective_scan(*given, order=order, backend=name, discretization=DISCRETIZATION[0])
+            return selective_scan(*given, order=order, backend=name, **SETTINGS)
 
         return scan, [x for key, x in arguments.items() if key != "order"]
 

@@ -18,7 +18,7 @@ SCAN = {"device": "cpu", "dtype": "float32", "directions": 1, "discretization": 
 
 @pytest.mark.parametrize("kind", [scan.FORWARD, scan.TRAINING])
 def test_scan_measures_every_candidate_in_every_round(monkeypatch, kind):
-    monkeypatch.setitem(scan.SHAPES, "a", (2, 8, 4))
+    monkeypatch.setitem(scan.SHAPES, "a", scan.Shape(2, 8, 4))
     monkeypatch.setattr(scan, "WARM_UP", 0.0)
     options = argparse.Namespace(**SCAN, candidates=["native", "blocked", "loop", "parallel"])
     rows = scan.measure("a", 1, kind, options, (1e9, 1e9))
@@ -30,7 +30,7 @@ def test_scan_measures_every_candidate_in_every_round(monkeypatch, kind):
 
 def test_candidates_of_the_scan_agree():
     options = argparse.Namespace(**SCAN)
-    arguments = scan.make_arguments((3, 10, 4), 2, options)
+    arguments = scan.make_arguments(scan.Shape(3, 10, 4), 2, options)
     results = {}
     for name in ("blocked", "loop", "parallel"):
         function, given = scan.CANDIDATES[name].build(arguments)

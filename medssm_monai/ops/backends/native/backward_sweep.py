@@ -15,61 +15,68 @@ from __future__ import annotations
 
 from numba import njit
 
-from .forward import away_from_zero, four, load_four
-from .maths import LOG2_E, constant, exp2, expm1_derivative, inline, power_and_rest
+from .forward import exponents, four, inverses, is_moderate, load_four, load_rows, store_four
+from .maths import constant, exp2, inline, moderate_exp2, moderate_power_and_rest, power_and_rest, weight_slope
+from .records import STATES
 from .tiles import DECAY, DELTA, DS, DY, H, P, W, X
 from .vector import ROW, fold_four, load, splat_at, store
 
 __all__ = ["sweeps"]
 
 
-def _make_replay(zoh):
+def _make_replay(zoh, moderate):
+    exp, split = (moderate_exp2, moderate_power_and_rest) if moderate else (exp2, power_and_rest)
+
     @inline
     def advance(h, delta, x, a, a_inverse, b, address):
         store(address + H, h)
         if zoh:
-            p, r = power_and_rest(delta * a)
-            pr = p * r
-            decay = pr + p
-            w = (pr + (p - constant(1.0))) * a_inverse
+            p, rest = split(delta * a)
+            decay = rest + p
+            w = (rest + (p - constant(1.0))) * a_inverse
             store(address + W, w)
             x = x * w
         else:
-            decay = exp2(delta * a)
+            decay = exp(delta * a)
         store(address + DECAY, decay)
         return decay * h + x * b
 
     @njit(error_model="numpy", nogil=True)
     def replay(count, scratch, a_row, h_row, step, b_row):
-        natural = load_four(a_row, step)
-        n0, n1 = away_from_zero(natural[0]), away_from_zero(natural[1])
-        n2, n3 = away_from_zero(natural[2]), away_from_zero(natural[3])
-        a0, a1, a2, a3 = (
-            n0 * constant(LOG2_E),
-            n1 * constant(LOG2_E),
-            n2 * constant(LOG2_E),
-            n3 * constant(LOG2_E),
-        )
-        one = constant(1.0)
-        i0, i1, i2, i3 = one / n0, one / n1, one / n2, one / n3
+        natural = load_rows(a_row, step)
+        a, a_inverse = exponents(natural), inverses(natural)
         h0, h1, h2, h3 = load_four(h_row, step)
         b = four(b_row, 4)
         for t in range(count):
             row = scratch + t * ROW
-            address = scratch + 4 * t * ROW
+            address = scratch + STATES * t * ROW
             delta, x = load(row + DELTA), load(row + X)
             at = t * ROW
-            h0 = advance(h0, delta, x, a0, i0, splat_at(b[0] + at), address)
-            h1 = advance(h1, delta, x, a1, i1, splat_at(b[1] + at), address + ROW)
-            h2 = advance(h2, delta, x, a2, i2, splat_at(b[2] + at), address + 2 * ROW)
-            h3 = advance(h3, delta, x, a3, i3, splat_at(b[3] + at), address + 3 * ROW)
+            h0 = advance(h0, delta, x, a[0], a_inverse[0], splat_at(b[0] + at), address)
+            h1 = advance(h1, delta, x, a[1], a_inverse[1], splat_at(b[1] + at), address + ROW)
+            h2 = advance(h2, delta, x, a[2], a_inverse[2], splat_at(b[2] + at), address + 2 * ROW)
+            h3 = advance(h3, delta, x, a[3], a_inverse[3], splat_at(b[3] + at), address + 3 * ROW)
+        store_four(scratch + STATES * count * ROW + H, ROW, (h0, h1, h2, h3))
+
+    return replay
+
+
+def _make_replays(zoh):
+    quick, bounded = _make_replay(zoh, True), _make_replay(zoh, False)
+
+    @njit(error_model="numpy", nogil=True)
+    def replay(count, scratch, a_row, h_row, step, b_row):
+        if is_moderate(scratch, a_row, step):
+            quick(count, scratch, a_row, h_row, step, b_row)
+        else:
+            bounded(count, scratch, a_row, h_row, step, b_row)
 
     return replay
 
 
 def _make_pull(zoh, scaled):
     @inline
-    def pull(sums, a, k, b_address, c_address, tile, address):
+    def pull(sums, a, a_inverse, k, b_address, c_address, tile, address):
         """One state row, one token.
 
         Returns the gradients of state, ``A`` and factor, the token's vectors, and what the lanes add to dB and dC.
@@ -77,29 +84,25 @@ def _make_pull(zoh, scaled):
         dh, da, dk = sums
         delta, x, dy, p, s = tile
         b, c = splat_at(b_address), splat_at(c_address)
-        decay = load(address + DECAY)
-        ah = decay * load(address + H)
+        decay, h = load(address + DECAY), load(address + H + STATES * ROW)
         dyk = dy
         if scaled:
             dyk = dy * k
+            dk = dk + c * h * dy
         dh = dh + c * dyk
-        dhb = dh * b
-        gh = dh * ah
+        gh = dh * (decay * load(address + H))
         da = da + gh * delta
         p = p + gh * a
         wx = x
         if zoh:
             w = load(address + W)
             wx = w * x
-            dhbx = dhb * x
+            dhbx = dh * (x * b)
             p = p + dhbx * decay
-            da = da + dhbx * (delta * delta * expm1_derivative(delta * a, decay, w * a))
-            s = s + dhb * w
+            da = da + dhbx * weight_slope(delta * a, delta, decay, w, a_inverse)
+            s = s + dh * (w * b)
         else:
-            s = s + dhb
-        h = ah + wx * b
-        if scaled:
-            dk = dk + c * h * dy
+            s = s + dh * b
         return (dh * decay, da, dk), (delta, x, dy, p, s), dh * wx, h * dyk
 
     return pull
@@ -125,21 +128,20 @@ def _make_pull_back(zoh, scaled):
     @njit(error_model="numpy", nogil=True)
     def pull_back(count, scratch, acc, rows, step, b_row, c_row):
         _, a_row, k_row, grads = rows
-        a = load_four(a_row, step)
-        a0, a1, a2, a3 = away_from_zero(a[0]), away_from_zero(a[1]), away_from_zero(a[2]), away_from_zero(a[3])
-        k = a
+        a = load_rows(a_row, step)
+        a_inverse, k = inverses(a), a
         if scaled:
             k = load_four(k_row, step)
         s0, s1, s2, s3 = start(grads, 0, step), start(grads, 1, step), start(grads, 2, step), start(grads, 3, step)
         for i in range(count):
             t = count - 1 - i
-            row, address = scratch + t * ROW, scratch + 4 * t * ROW
+            row, address = scratch + t * ROW, scratch + STATES * t * ROW
             b, c = four(b_row + t * ROW, 4), four(c_row + t * ROW, 4)
             v = (load(row + DELTA), load(row + X), load(row + DY), load(row + P), load(row + DS))
-            s0, v, b0, c0 = pull(s0, a0, k[0], b[0], c[0], v, address)
-            s1, v, b1, c1 = pull(s1, a1, k[1], b[1], c[1], v, address + ROW)
-            s2, v, b2, c2 = pull(s2, a2, k[2], b[2], c[2], v, address + 2 * ROW)
-            s3, v, b3, c3 = pull(s3, a3, k[3], b[3], c[3], v, address + 3 * ROW)
+            s0, v, b0, c0 = pull(s0, a[0], a_inverse[0], k[0], b[0], c[0], v, address)
+            s1, v, b1, c1 = pull(s1, a[1], a_inverse[1], k[1], b[1], c[1], v, address + ROW)
+            s2, v, b2, c2 = pull(s2, a[2], a_inverse[2], k[2], b[2], c[2], v, address + 2 * ROW)
+            s3, v, b3, c3 = pull(s3, a[3], a_inverse[3], k[3], b[3], c[3], v, address + 3 * ROW)
             to_b, to_c = acc[0] + t * acc[2], acc[1] + t * acc[2]
             store(to_b, load(to_b) + fold_four(b0, b1, b2, b3))
             store(to_c, load(to_c) + fold_four(c0, c1, c2, c3))
@@ -153,7 +155,7 @@ def _make_pull_back(zoh, scaled):
     return pull_back
 
 
-_replay_euler, _replay_zoh = _make_replay(False), _make_replay(True)
+_replay_euler, _replay_zoh = _make_replays(False), _make_replays(True)
 _back_euler, _back_euler_scaled = _make_pull_back(False, False), _make_pull_back(False, True)
 _back_zoh, _back_zoh_scaled = _make_pull_back(True, False), _make_pull_back(True, True)
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from ...arguments import ScanArguments
 from .backward import backward_kernel
 from .forward import forward_kernel
-from .records import CHANNEL_MULTIPLE, STATES, TILE, input_sizes, input_tensors, make_params, padded
+from .records import STATES, TILE, input_sizes, input_tensors, make_params, padded
 from .reduce import add_partial_sums
 from .thread_pool import run_units, thread_count
 from .tiles import WEIGHTS, accumulator_bytes, weight_bytes
@@ -58,7 +58,7 @@ def empty_forward(args: ScanArguments, save: bool) -> tuple[Tensor, Tensor, Tens
     ``pre`` and the states between tiles are empty unless ``save``.
     """
     batch, groups, channels, length = args.u.shape
-    state = (padded(args.A.shape[-1], STATES), padded(channels, CHANNEL_MULTIPLE))
+    state = (padded(args.A.shape[-1], STATES), padded(channels, LANES))
     return (
         torch.empty_like(args.u),
         torch.empty_like(args.u) if save and args.z is not None else args.u.new_empty(0),

@@ -12,7 +12,20 @@ from numba import float32, njit
 
 from .vector import maximum, minimum, scale_by_power_of_two, select_less, splat
 
-__all__ = ["LOG2_E", "exp2", "expm1_derivative", "inline", "one_minus_exp", "power_and_rest", "sigmoid", "softplus"]
+__all__ = [
+    "HIGHEST_FINITE",
+    "LOG2_E",
+    "LOWEST",
+    "exp2",
+    "inline",
+    "moderate_exp2",
+    "moderate_power_and_rest",
+    "one_minus_exp",
+    "power_and_rest",
+    "sigmoid",
+    "softplus",
+    "weight_slope",
+]
 
 inline = njit(forceinline=True, error_model="numpy", nogil=True)
 
@@ -38,28 +51,52 @@ def _exp2_minus_one(f):
 
 
 @inline
-def exp2(x):
-    """``2^x``; 0 below is 2^-126, overflow is infinity, NaN stays NaN."""
-    x = minimum(maximum(x, constant(LOWEST)), constant(HIGHEST))
+def _clamped(x, highest):
+    return minimum(maximum(x, constant(LOWEST)), constant(highest))
+
+
+@inline
+def _split(x):
+    """``x = i + f`` with an integer ``i``: ``1.5 2^23 + i``, which holds it in its last bits, and ``f``."""
     shifted = x + constant(SHIFT)
-    f = x - (shifted - constant(SHIFT))
+    return shifted, x - (shifted - constant(SHIFT))
+
+
+@inline
+def moderate_exp2(x):
+    """``2^x`` for x between -126 and 127; NaN stays NaN."""
+    shifted, f = _split(x)
     return scale_by_power_of_two(_exp2_minus_one(f) + constant(1.0), shifted)
 
 
 @inline
+def exp2(x):
+    """``2^x``; 0 below is 2^-126, overflow is infinity, NaN stays NaN."""
+    return moderate_exp2(_clamped(x, HIGHEST))
+
+
+@inline
+def moderate_power_and_rest(x):
+    """``p = 2^i`` and ``p (2^f - 1)`` with ``x = i + f`` between -126 and 127.
+
+    Their sum is ``2^x``, and ``2^x - 1 = p (2^f - 1) + (p - 1)`` does not cancel.
+    """
+    shifted, f = _split(x)
+    p = scale_by_power_of_two(constant(1.0), shifted)
+    return p, p * _exp2_minus_one(f)
+
+
+@inline
 def power_and_rest(x):
-    """``p = 2^i`` and ``r = 2^f - 1`` with ``2^x = p (1 + r)``: ``2^x - 1 = p r + (p - 1)`` does not cancel."""
-    x = minimum(maximum(x, constant(LOWEST)), constant(HIGHEST_FINITE))
-    shifted = x + constant(SHIFT)
-    f = x - (shifted - constant(SHIFT))
-    return scale_by_power_of_two(constant(1.0), shifted), _exp2_minus_one(f)
+    """:func:`moderate_power_and_rest` for any x: 0 below is 2^-126, the largest result is 2^127."""
+    return moderate_power_and_rest(_clamped(x, HIGHEST_FINITE))
 
 
 @inline
 def one_minus_exp(x):
     """``1 - exp(-x)``: the derivative of softplus, from its value ``x``."""
     p, r = power_and_rest(x * constant(-LOG2_E))
-    return constant(0.0) - (p * r + (p - constant(1.0)))
+    return constant(0.0) - (r + (p - constant(1.0)))
 
 
 @inline
@@ -83,15 +120,16 @@ def softplus(x):
 
 
 @inline
-def expm1_derivative(x, exp_x, expm1_x):
-    """``(exp(x) - phi(x)) / x``, ``phi(x) = (exp(x) - 1) / x``: by series for ``|x| < 1``, where that cancels."""
-    series = constant(2.184666e-05) * x + constant(0.00017851079)
-    series = series * x + constant(0.00119137904)
-    series = series * x + constant(0.00694147730)
-    series = series * x + constant(0.0333327986)
-    series = series * x + constant(0.12500056624)
-    series = series * x + constant(0.33333340287)
-    series = series * x + constant(0.49999997020)
+def weight_slope(x, delta, decay, weight, a_inverse):
+    """Derivative of the zero-order weight ``w = (exp(delta A) - 1) / A`` by ``A``, with ``x = delta A``.
+
+    It is ``(delta exp(x) - w) / A``; where that cancels, for ``|x| < 1/2``, ``delta^2`` times a polynomial in ``x``
+    (relative error at most 2e-7).
+    """
+    series = constant(0.001187035102) * x + constant(0.007009293323)
+    series = series * x + constant(0.03333620747)
+    series = series * x + constant(0.124993994)
+    series = series * x + constant(0.3333331177)
+    series = series * x + constant(0.5000000812)
     magnitude = maximum(x, constant(0.0) - x)
-    safe = select_less(magnitude, constant(1.0), constant(1.0), x)
-    return select_less(magnitude, constant(1.0), series, (exp_x - expm1_x / safe) / safe)
+    return select_less(magnitude, constant(0.5), series * (delta * delta), (delta * decay - weight) * a_inverse)

@@ -7,12 +7,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...arguments import ScanArguments
+from .vector import LANES
 
-__all__ = ["CHANNEL_MULTIPLE", "STATES", "TILE", "input_sizes", "input_tensors", "make_params", "padded"]
+__all__ = ["STATES", "TILE", "input_sizes", "input_tensors", "make_params", "padded"]
 
 TILE = 64  # tokens; the states between tiles are kept for the backward pass
 STATES = 4  # rows of the state that a sweep over a tile holds in registers
-CHANNEL_MULTIPLE = 16  # every vector width divides it
 
 SIZES = ("batch", "groups", "channels", "length", "states", "padded_states", "blocks", "parts", "chunks")
 FLAGS = ("softplus", "zoh", "has_dlast")
@@ -75,8 +75,8 @@ def _packed(x: Tensor | None) -> Tensor | None:
     if x is None:
         return None
     if x.dim() == 2:
-        return F.pad(x, (0, -x.shape[-1] % CHANNEL_MULTIPLE)).contiguous()
-    return F.pad(x.transpose(1, 2), (0, -x.shape[1] % CHANNEL_MULTIPLE, 0, -x.shape[2] % STATES)).contiguous()
+        return F.pad(x, (0, -x.shape[-1] % LANES)).contiguous()
+    return F.pad(x.transpose(1, 2), (0, -x.shape[1] % LANES, 0, -x.shape[2] % STATES)).contiguous()
 
 
 def input_tensors(args: ScanArguments, coef: Tensor | None) -> dict[str, Tensor | None]:

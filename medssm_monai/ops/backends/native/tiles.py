@@ -31,6 +31,7 @@ __all__ = [
     "DELTA",
     "DS",
     "DY",
+    "LIMITS",
     "TILE_BYTES",
     "TOKENS",
     "WEIGHTS",
@@ -51,10 +52,13 @@ TILE_BYTES = TILE * ROW
 
 DELTA, U, X, Y = (i * TILE_BYTES for i in range(4))  # step, input, what B multiplies, output
 DY, P, DS = (i * TILE_BYTES for i in range(4, 7))  # gradients of the output, of the step, and their sum over states
-# state, exp(delta A), zero-order weight: STATES rows a token
-H, DECAY, W = ((7 + STATES * i) * TILE_BYTES for i in range(3))
-TOKENS = (7 + 3 * STATES) * TILE_BYTES  # byte offsets of the tile's tokens in a tensor
-WEIGHTS = TOKENS + 8 * TILE  # planes of B, then of C: LANES states for every token
+# STATES rows a token: state before it (one token more), exp(delta A), zero-order weight
+H = 7 * TILE_BYTES
+DECAY = H + STATES * (TILE_BYTES + ROW)
+W = DECAY + STATES * TILE_BYTES
+TOKENS = W + STATES * TILE_BYTES  # byte offsets of the tile's tokens in a tensor
+LIMITS = TOKENS + 8 * TILE  # least and greatest step of the tile
+WEIGHTS = LIMITS + 2 * ROW  # planes of B, then of C: LANES states for every token
 
 
 def weight_bytes(states: int) -> int:

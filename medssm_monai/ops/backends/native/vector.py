@@ -21,6 +21,7 @@ from numba.extending import intrinsic, models, overload, register_model
 __all__ = [
     "LANES",
     "ROW",
+    "all_less",
     "fold_four",
     "gather_block",
     "load",
@@ -236,6 +237,17 @@ def select_less(typing, x, bound, yes, no):
 
 
 @intrinsic
+def all_less(typing, x, bound):
+    """Whether ``x < bound`` in every lane; false where one is NaN."""
+
+    def codegen(ctx, b, sig, args):
+        bits = b.bitcast(b.fcmp_ordered("<", args[0], args[1]), ir.IntType(LANES))
+        return b.icmp_unsigned("==", bits, ir.Constant(ir.IntType(LANES), (1 << LANES) - 1))
+
+    return types.boolean(vector, vector), codegen
+
+
+@intrinsic
 def scale_by_power_of_two(typing, x, shifted):
     """``x 2^i`` where ``shifted = 1.5 2^23 + i`` holds the integer ``i`` in its last bits."""
 
@@ -317,12 +329,19 @@ def _fold(builder, rows, step):
     ]
 
 
+def _interleave(builder, x, y, width):
+    """Add the halves of every four lanes of ``x`` and of ``y``, ``width`` lanes of each in turn."""
+    low = [4 * (k // 4) + (k % 2 if width == 2 else k % 4 // 2) + LANES * (k % 4 // width % 2) for k in range(LANES)]
+    high = [k + 2 for k in low]
+    return builder.fadd(_shuffle(builder, x, y, low), _shuffle(builder, x, y, high), flags=_FLAGS)
+
+
 @intrinsic
 def fold_four(typing, row0, row1, row2, row3):
     """Partial sums of four rows in one: lane ``k`` holds a part of the sum over row ``k % 4``."""
 
     def codegen(ctx, b, sig, args):
-        return _fold(b, _fold(b, args, 1), 2)[0]
+        return _interleave(b, _interleave(b, args[0], args[1], 1), _interleave(b, args[2], args[3], 1), 2)
 
     return vector(vector, vector, vector, vector), codegen
 
