@@ -6,8 +6,9 @@ from numba import njit
 
 from .backward_sweep import sweeps
 from .compile import compiled
-from .forward import prepare_step, read_weights
+from .forward import prepare_step, read_projected_weights, read_weights
 from .maths import constant, one_minus_exp, sigmoid
+from .projection import keep_input_gradient, project, pull_back_projection
 from .records import STATES, TILE, make_params
 from .tiles import DELTA, DS, DY, TILE_BYTES, TOKENS, WEIGHTS, P, U, Y, fill_offsets, read_tile, write_tile
 from .vector import LANES, ROW, load, store, sum_folded, take_one
@@ -89,6 +90,11 @@ def _write_gradients(p, scratch, part, b, g, e, valid, order, first, count):
     if has_skip:
         store(p.dD + total, dskip)
     store(p.dbias + part * p.dbias_p + total, dbias)
+    if p.steer != 0:
+        fill_offsets(scratch + TOKENS, 0, 0, count, p.columns)
+        write_tile(scratch + P, scratch + p.work + 4 * e, 4, p.columns, scratch + TOKENS, count, LANES, 0)
+        keep_input_gradient(p, scratch, e, count)
+        return
     fill_offsets(scratch + TOKENS, order, first, count, p.ddelta_t)
     target = p.ddelta + part * p.ddelta_p + b * p.ddelta_b + g * p.ddelta_g + e * p.ddelta_c
     write_tile(scratch + P, target, p.ddelta_c, p.ddelta_t, scratch + TOKENS, count, valid, order)
@@ -152,12 +158,20 @@ def _unit(p, scratch, unit):
     first_block = chunk * blocks_per_chunk
     last_block = min(p.blocks, first_block + blocks_per_chunk)
     _clear_sums(p, part, b, g, first_block, last_block, n_first, n_last)
+    if p.steer != 0:
+        rows = p.columns // 4 * p.blocks
+        for row in range(rows):
+            store(p.dsteer + ((b * p.groups + g) * rows + row) * ROW, constant(0.0))
     for i in range(tiles):
         tile = tiles - 1 - i
         first = tile * TILE
         count = min(TILE, p.length - first)
-        read_weights(scratch, scratch + WEIGHTS, from_b, p.B_c, p.B_t, order, first, count, states)
-        read_weights(scratch, c_planes, from_c, p.C_c, p.C_t, order, first, count, states)
+        if p.steer != 0:
+            project(p, scratch, b, g, order, first, count)
+            read_projected_weights(p, scratch, c_planes, count)
+        else:
+            read_weights(scratch, scratch + WEIGHTS, from_b, p.B_c, p.B_t, order, first, count, states)
+            read_weights(scratch, c_planes, from_c, p.C_c, p.C_t, order, first, count, states)
         for row in range(2 * TILE * acc_step // ROW):
             store(acc + row * ROW, constant(0.0))
         for block in range(first_block, last_block):
@@ -170,9 +184,16 @@ def _unit(p, scratch, unit):
                 store(scratch + DS + t * ROW, constant(0.0))
             _all_states(p, scratch, c_planes, acc, acc_step, b, g, e, tile, count, n_first, n_last)
             _write_gradients(p, scratch, part, b, g, e, valid, order, first, count)
-        _write_sums(scratch, acc, acc_step, to_b, p.dB_c, p.dB_t, order, first, count, states)
         acc_c = acc + TILE * acc_step
-        _write_sums(scratch, acc_c, acc_step, to_c, p.dC_c, p.dC_t, order, first, count, states)
+        if p.steer != 0:
+            to_b = scratch + p.work + p.blocks * ROW
+            to_c = to_b + planes * ROW
+            _write_sums(scratch, acc, acc_step, to_b, 4, p.columns, 0, 0, count, states)
+            _write_sums(scratch, acc_c, acc_step, to_c, 4, p.columns, 0, 0, count, states)
+            pull_back_projection(p, scratch, b, g, order, first, count)
+        else:
+            _write_sums(scratch, acc, acc_step, to_b, p.dB_c, p.dB_t, order, first, count, states)
+            _write_sums(scratch, acc_c, acc_step, to_c, p.dC_c, p.dC_t, order, first, count, states)
 
 
 def backward_units(params, scratch, counters, units):

@@ -18,6 +18,7 @@ from .maths import (
     sigmoid,
     softplus,
 )
+from .projection import project
 from .records import STATES, TILE, make_params
 from .tiles import DELTA, LIMITS, TILE_BYTES, TOKENS, WEIGHTS, U, X, Y, fill_offsets, read_tile, write_tile
 from .vector import LANES, ROW, all_less, load, maximum, minimum, select_less, splat_at, store, take_one
@@ -31,6 +32,7 @@ __all__ = [
     "load_four",
     "load_rows",
     "prepare_step",
+    "read_projected_weights",
     "read_weights",
     "store_four",
 ]
@@ -167,14 +169,27 @@ def read_weights(scratch, target, source, state_step, token_step, order, first, 
 
 
 @njit(error_model="numpy", nogil=True)
+def read_projected_weights(p, scratch, c_planes, count):
+    """B and C of one tile from the work memory of :mod:`.projection`."""
+    from_b = scratch + p.work + p.blocks * ROW
+    from_c = from_b + (p.states + LANES - 1) // LANES * ROW
+    read_weights(scratch, scratch + WEIGHTS, from_b, 4, p.columns, 0, 0, count, p.states)
+    read_weights(scratch, c_planes, from_c, 4, p.columns, 0, 0, count, p.states)
+
+
+@njit(error_model="numpy", nogil=True)
 def prepare_step(p, scratch, b, g, e, valid, order, first, count):
     """Read the tile's input and step; bias and softplus; ``X``: ``delta u``, for the zero-order hold ``u``."""
     channels = p.blocks * LANES
     fill_offsets(scratch + TOKENS, order, first, count, p.u_t)
     read_tile(scratch + U, p.u + b * p.u_b + g * p.u_g + e * p.u_c, p.u_c, p.u_t, scratch + TOKENS, count, valid, order)
-    fill_offsets(scratch + TOKENS, order, first, count, p.delta_t)
-    source = p.delta + b * p.delta_b + g * p.delta_g + e * p.delta_c
-    read_tile(scratch + DELTA, source, p.delta_c, p.delta_t, scratch + TOKENS, count, valid, order)
+    if p.steer != 0:
+        fill_offsets(scratch + TOKENS, 0, 0, count, p.columns)
+        read_tile(scratch + DELTA, scratch + p.work + 4 * e, 4, p.columns, scratch + TOKENS, count, LANES, 0)
+    else:
+        fill_offsets(scratch + TOKENS, order, first, count, p.delta_t)
+        source = p.delta + b * p.delta_b + g * p.delta_g + e * p.delta_c
+        read_tile(scratch + DELTA, source, p.delta_c, p.delta_t, scratch + TOKENS, count, valid, order)
     bias = constant(0.0)
     if p.bias != 0:
         bias = load(p.bias + 4 * (g * channels + e))
@@ -282,8 +297,12 @@ def _unit(p, scratch, unit):
     last_block = min(p.blocks, first_block + blocks_per_chunk)
     for first in range(0, p.length, TILE):
         count = min(TILE, p.length - first)
-        read_weights(scratch, scratch + WEIGHTS, from_b, p.B_c, p.B_t, order, first, count, states)
-        read_weights(scratch, c_planes, from_c, p.C_c, p.C_t, order, first, count, states)
+        if p.steer != 0:
+            project(p, scratch, b, g, order, first, count)
+            read_projected_weights(p, scratch, c_planes, count)
+        else:
+            read_weights(scratch, scratch + WEIGHTS, from_b, p.B_c, p.B_t, order, first, count, states)
+            read_weights(scratch, c_planes, from_c, p.C_c, p.C_t, order, first, count, states)
         for block in range(first_block, last_block):
             e = block * LANES
             _one_block(p, scratch, c_planes, part, b, g, e, n_first, n_last, order, first, count)

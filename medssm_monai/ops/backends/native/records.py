@@ -14,7 +14,7 @@ __all__ = ["STATES", "TILE", "input_sizes", "input_tensors", "make_params", "pad
 TILE = 64  # tokens; the states between tiles are kept for the backward pass
 STATES = 4  # rows of the state that a sweep over a tile holds in registers
 
-SIZES = ("batch", "groups", "channels", "length", "states", "padded_states", "blocks", "parts", "chunks")
+SIZES = ("batch", "groups", "channels", "length", "states", "padded_states", "blocks", "parts", "chunks", "work", "columns")
 FLAGS = ("softplus", "zoh", "has_dlast")
 STRIDED = (
     "u",
@@ -32,7 +32,7 @@ STRIDED = (
     "dC",
 )  # (B, G, channel or state, token)
 # Padded to whole vectors, contiguous, channels last: (G, E), (G, N, E), (B, G, tile, N, E), ...
-PACKED = ("A", "D", "bias", "coef", "bounds", "last", "dA", "dD", "dbias", "dcoef", "dlast")
+PACKED = ("A", "D", "bias", "coef", "bounds", "last", "dA", "dD", "dbias", "dcoef", "dlast", "steer", "steer_back", "dsteer")
 PART_STEPS = ("out_p", "du_p", "ddelta_p", "dbias_p", "weights_s")  # bytes between partial sums
 AXES = ("", "_b", "_g", "_c", "_t")
 
