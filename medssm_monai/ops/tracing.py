@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
+from torch import Tensor
+from torch.nn import Parameter
 
-__all__ = ["fixed_sizes", "is_capturing", "is_exporting"]
+__all__ = ["fixed_sizes", "is_capturing", "is_eager", "is_exporting"]
 
 
 def is_exporting() -> bool:
@@ -19,6 +21,13 @@ def is_exporting() -> bool:
 def is_capturing() -> bool:
     """True under an exporter or ``torch.compile``."""
     return torch.compiler.is_compiling() or is_exporting()
+
+
+def is_eager(*tensors: Tensor | None) -> bool:
+    """Whether nobody looks at operators: no compiler, exporter, functional transform, mode or tensor subclass."""
+    if is_capturing() or torch._C._are_functorch_transforms_active() or torch._C._len_torch_dispatch_stack():
+        return False
+    return all(x is None or type(x) is Tensor or type(x) is Parameter for x in tensors)
 
 
 @contextmanager

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from array import array
+
 import numpy as np
+import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ...arguments import ScanArguments
 from .vector import LANES
@@ -38,6 +40,7 @@ AXES = ("", "_b", "_g", "_c", "_t")
 
 FIELDS = (*SIZES, *FLAGS, *PACKED, "order", *PART_STEPS, *(s + axis for s in STRIDED for axis in AXES))
 _INDEX = {name: i for i, name in enumerate(FIELDS)}
+_HAS_STRIDES = frozenset(STRIDED)
 _RECORD = np.dtype([(name, np.int64) for name in FIELDS])
 
 
@@ -56,9 +59,9 @@ def make_params(sizes: dict[str, int], tensors: dict[str, Tensor | None]) -> np.
             continue
         i = _INDEX[name]
         row[i] = tensor.data_ptr()
-        if name in STRIDED:
+        if name in _HAS_STRIDES:
             row[i + 1 : i + len(AXES)] = [4 * stride for stride in tensor.stride()]
-    return np.array(row, np.int64).view(_RECORD)
+    return np.frombuffer(array("q", row), _RECORD)
 
 
 def input_sizes(args: ScanArguments) -> dict[str, int]:
@@ -72,11 +75,14 @@ def input_sizes(args: ScanArguments) -> dict[str, int]:
 
 def _packed(x: Tensor | None) -> Tensor | None:
     """``(G, E)`` -> ``(G, E')``, ``(G, E, N)`` -> ``(G, N', E')``: contiguous, zeros up to whole vectors and sweeps."""
-    if x is None:
-        return None
-    if x.dim() == 2:
-        return F.pad(x, (0, -x.shape[-1] % LANES)).contiguous()
-    return F.pad(x.transpose(1, 2), (0, -x.shape[1] % LANES, 0, -x.shape[2] % STATES)).contiguous()
+    if x is None or (x.dim() == 2 and x.shape[1] % LANES == 0 and x.is_contiguous()):
+        return x
+    rows = x.detach().numpy()[..., None] if x.dim() == 2 else x.detach().numpy()
+    groups, channels, states = rows.shape
+    depth = padded(states, STATES) if x.dim() == 3 else 1
+    memory = np.zeros((groups, depth, padded(channels, LANES)), np.float32)
+    memory[:, :states, :channels] = rows.transpose(0, 2, 1)
+    return torch.from_numpy(memory)
 
 
 def input_tensors(args: ScanArguments, coef: Tensor | None) -> dict[str, Tensor | None]:
