@@ -19,6 +19,9 @@ SCHEMA = (
 """The fields of :class:`ScanArguments` as ``torch.library`` writes them."""
 
 
+_FLOATING = {torch.float32, torch.bfloat16, torch.float16, torch.float64}  # asked first: most calls hold these only
+
+
 def state_dtype(*tensors: Tensor) -> torch.dtype:
     """Dtype of the state: float64 if any input is float64, else float32 (half precisions are widened)."""
     return torch.float64 if any(x.dtype == torch.float64 for x in tensors) else torch.float32
@@ -67,6 +70,15 @@ def plain(x: Any) -> Any:
     return x.as_subclass(Tensor) if annotates else x
 
 
+def _refuse_dtype(name: str, x: Tensor) -> None:
+    if x.is_complex():
+        raise TypeError(
+            f"{name} is complex ({x.dtype}); only real state-space models are supported: pass a real {name}"
+        )
+    if not x.is_floating_point():
+        raise TypeError(f"{name} must have a floating dtype, got {x.dtype}; convert it with {name}.float()")
+
+
 def _check_kinds(tensors: dict[str, Tensor | None]) -> None:
     device = None
     for name, x in tensors.items():
@@ -74,12 +86,8 @@ def _check_kinds(tensors: dict[str, Tensor | None]) -> None:
             continue
         if not isinstance(x, Tensor):
             raise TypeError(f"{name} must be a torch.Tensor, got {type(x).__name__}")
-        if x.is_complex():
-            raise TypeError(
-                f"{name} is complex ({x.dtype}); only real state-space models are supported: pass a real {name}"
-            )
-        if not x.is_floating_point():
-            raise TypeError(f"{name} must have a floating dtype, got {x.dtype}; convert it with {name}.float()")
+        if x.dtype not in _FLOATING:
+            _refuse_dtype(name, x)
         if device is None:
             device, first = x.device, name
         elif x.device != device:
@@ -87,8 +95,8 @@ def _check_kinds(tensors: dict[str, Tensor | None]) -> None:
 
 
 def _expect(name: str, x: Tensor, shape: tuple[int, ...], meaning: str) -> None:
-    if tuple(x.shape) != shape:
-        raise ValueError(f"{name} must have shape {meaning} = {shape}, got {tuple(x.shape)}")
+    if x.shape != shape:
+        raise ValueError(f"{name} must have shape {meaning} = {tuple(shape)}, got {tuple(x.shape)}")
 
 
 def _groups(u: Tensor, B: Tensor, C: Tensor, order: Tensor | None) -> int:
@@ -113,7 +121,7 @@ def _order(order: Tensor, groups: int, length: int, device: torch.device) -> Ten
         raise ValueError(f"order must have shape (L,) or (G, L) with L = {length}, got {tuple(order.shape)}")
     if order.device != device:
         raise ValueError(f"order is on {order.device}, the other tensors on {device}")
-    return order.expand(groups, length)
+    return order if order.dim() == 2 and order.shape[0] == groups else order.expand(groups, length)
 
 
 def validated(
@@ -146,7 +154,7 @@ def validated(
     batch, length, channels = u.shape[0], u.shape[-1], u.shape[-2] // (1 if u.dim() == 4 else groups)
 
     def tokens(name: str, x: Tensor) -> Tensor:
-        _expect(name, x, tuple(u.shape), "that of u")
+        _expect(name, x, u.shape, "that of u")
         return x if x.dim() == 4 else x.unflatten(1, (groups, channels))
 
     def per_channel(name: str, x: Tensor, tail: tuple[int, ...] = ()) -> Tensor:
@@ -165,11 +173,11 @@ def validated(
             return per_channel(name, x, (states,))
         if x.dim() == 3:
             _expect(name, x, (batch, states, length), "(B, N, L)")
-            return x[:, None].expand(batch, groups, states, length)
+            return x[:, None] if groups == 1 else x[:, None].expand(batch, groups, states, length)
         if x.dim() != 4:
             raise ValueError(f"{name} must have shape (B, N, L), (B, G, N, L) or (E, N), got {tuple(x.shape)}")
         _expect(name, x, (batch, x.shape[1], states, length), "(B, G, N, L)")
-        return x.expand(batch, groups, states, length)
+        return x if x.shape[1] == groups else x.expand(batch, groups, states, length)
 
     return ScanArguments(
         tokens("u", u),

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
+from torch import Tensor
 from torch.autograd import forward_ad
+from torch.nn import Parameter
 
-__all__ = ["fixed_sizes", "is_capturing", "is_exporting", "is_plain_eager"]
+__all__ = ["fixed_sizes", "is_capturing", "is_eager", "is_exporting"]
 
 
 def is_exporting() -> bool:
@@ -22,15 +24,17 @@ def is_capturing() -> bool:
     return torch.compiler.is_compiling() or is_exporting()
 
 
-def is_plain_eager() -> bool:
-    """True where nothing watches or changes operators: no exporter, no compiler, no mode, no transform of functions."""
-    return not (
+def is_eager(*tensors: Tensor | None) -> bool:
+    """Whether nobody looks at operators: no compiler, exporter, functional transform, mode or tensor subclass."""
+    if (
         is_capturing()
+        or torch._C._are_functorch_transforms_active()
         or torch._C._len_torch_dispatch_stack()
         or torch._C._len_torch_function_stack()
-        or torch._C._functorch.maybe_current_level() is not None
         or forward_ad._current_level >= 0
-    )
+    ):
+        return False
+    return all(x is None or type(x) is Tensor or type(x) is Parameter for x in tensors)
 
 
 @contextmanager

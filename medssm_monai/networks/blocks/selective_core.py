@@ -11,9 +11,8 @@ from collections.abc import Sequence
 import torch
 import torch.nn as nn
 
-from ...ops import selective_scan
+from ...ops import projected_scan, selective_scan
 from ...ops.arguments import DISCRETIZATIONS
-from ...ops.tokenwise import tokenwise
 from ..layers import ScanOrder, StackedLinear, resolve_scan_orders, scan_table
 
 __all__ = ["DirectionalS6", "SelectiveCore", "merge_directions"]
@@ -142,13 +141,17 @@ class DirectionalS6(SelectiveCore):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(B, *spatial, C)`` to ``(B, *spatial, C)``, or ``G*C`` channels for ``merge="concat"``."""
-        spatial = x.shape[1:-1]
-        delta, b, c = tokenwise(self._steering, x)
-        u = x.flatten(1, -2).unsqueeze(2).expand(-1, -1, len(self.orders), -1)  # (B, L, G, C), row by row
-        order = scan_table(self.orders, tuple(spatial), x.device)
-        y = self.scan(u, *(t.flatten(1, -3) for t in (delta, b, c)), order=order)
+        spatial = tuple(x.shape[1:-1])
+        groups, width = len(self.orders), x.shape[-1]
+        assert self.delta_proj.bias is not None
+        y = projected_scan(
+            x.flatten(1, -2),
+            self.delta_proj.weight.view(groups, width, width),
+            self.bc_proj.weight.view(groups, -1, width),
+            -torch.exp(self.A_log.float()).view(groups, width, -1),
+            self.D.float().view(groups, width),
+            self.delta_proj.bias.float().view(groups, width),
+            discretization=self.discretization,
+            order=scan_table(self.orders, spatial, x.device),
+        )
         return merge_directions(y, self.merge).unflatten(1, spatial)
-
-    def _steering(self, u: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Raw steps ``(B, *spatial, G, C)``, ``B`` and ``C`` ``(B, *spatial, G, N)``."""
-        return self.delta_proj.shared(u), *self.bc_proj.shared(u).split([self.d_state, self.d_state], dim=-1)

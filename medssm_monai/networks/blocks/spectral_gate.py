@@ -9,7 +9,7 @@ import torch
 import torch.nn as nn
 from torch.autograd.function import once_differentiable
 
-from ...ops.tracing import is_plain_eager
+from ...ops.tracing import is_eager
 from ..layers import irdft2, rdft2
 from ..layers.real_dft import MAX_SIZE
 
@@ -102,7 +102,7 @@ def _transformed_back(
 def _filter(maps: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """Filter ``maps (B, C, H, W)``; weight and bias are real pairs ``(C, H, W//2 + 1, 2)``."""
     weight, bias = weight.contiguous(), bias.contiguous()
-    if is_plain_eager():
+    if is_eager(maps):
         return _Filter.apply(maps, weight, bias)
     return _transformed_back(torch.fft.rfft2(maps, norm="ortho"), weight, bias, maps.shape[2:])
 

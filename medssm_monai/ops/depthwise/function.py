@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from ..selection import native_is_wanted
-from ..tracing import is_plain_eager
+from ..tracing import is_eager
 
 __all__ = ["Neighbors", "can_fuse", "depthwise"]
 
@@ -38,7 +38,7 @@ def can_fuse(*tensors: Tensor) -> bool:
     """Whether the fused operator takes these tensors, here and now."""
     return (
         native_is_wanted()
-        and is_plain_eager()
+        and is_eager(*tensors)
         and all(x.dtype is torch.float32 and x.device.type == "cpu" and x.numel() for x in tensors)
         and not torch.is_autocast_enabled("cpu")
     )

@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from ..arguments import plain
 from ..selection import native_is_wanted
-from ..tracing import is_plain_eager
+from ..tracing import is_eager
 from .recording import NotTokenwise, record
 
 __all__ = ["tokenwise"]
@@ -68,7 +68,7 @@ def tokenwise(
 def _can_fuse(tensors: Sequence[Tensor]) -> bool:
     return (
         native_is_wanted()
-        and is_plain_eager()
+        and is_eager(*tensors)
         and all(x.dtype is torch.float32 and x.device.type == "cpu" and x.ndim >= 4 and x.numel() for x in tensors)
         and not torch.is_autocast_enabled("cpu")
     )

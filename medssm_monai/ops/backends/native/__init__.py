@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ...arguments import ScanArguments
+from ...tracing import is_eager
 from .operator import scan_forward
 
 __all__ = ["scan"]
@@ -25,21 +26,31 @@ def _constant_weights(B: Tensor, C: Tensor, shape: tuple[int, int, int, int]) ->
     coef = None
     if constants:
         coef = constants[0] if len(constants) == 1 else constants[0] * constants[1]
-    ones = B.new_ones(1)
-    return ones.expand(shape) if B.dim() == 3 else B, ones.expand(shape) if C.dim() == 3 else C, coef
+        ones = coef.new_ones(1).expand(shape)
+        B, C = (ones if x.dim() == 3 else x for x in (B, C))
+    return B, C, coef
+
+
+def _widened(x: Tensor | None) -> Tensor | None:
+    return x if x is None or x.dtype == torch.float32 else x.float()
 
 
 def scan(args: ScanArguments) -> tuple[Tensor, Tensor]:
     """See :data:`~medssm_monai.ops.backends.ScanFunction`."""
     batch, groups, channels, length = args.u.shape
     states = args.A.shape[-1]
-    u, delta, A, B, C = (x.float() for x in (args.u, args.delta, args.A, args.B, args.C))
-    D, z, bias = (None if x is None else x.float() for x in (args.D, args.z, args.delta_bias))
+    u, delta, A, B, C, D, z, bias = map(_widened, args.tensors)
     B, C, coef = _constant_weights(B, C, (batch, groups, states, length))
-    order = None if args.order is None else args.order.to(torch.int32).contiguous()
-    wide = ScanArguments(u, delta, A, B, C, D, z, bias, order, args.delta_softplus, args.discretization)
-    out, _, last, _ = scan_forward(*wide, coef, args.needs_grad)
+    wide = ScanArguments(u, delta, A, B, C, D, z, bias, args.order, args.delta_softplus, args.discretization)
+    if is_eager(*args[:9]):
+        from .eager import scan_eagerly
+
+        out, last = scan_eagerly(wide, coef, args.needs_grad)
+    else:
+        if args.order is not None:
+            wide = wide._replace(order=args.order.to(torch.int32).contiguous())
+        out, _, last, _ = scan_forward(*wide, coef, args.needs_grad)
     last = last[..., :states, :channels].transpose(-1, -2)
     if args.B.dim() == 3:  # the kernel's state does not know a constant B
         last = last * args.B.float()
-    return out.to(args.u.dtype), last
+    return out if out.dtype == args.u.dtype else out.to(args.u.dtype), last

@@ -15,20 +15,13 @@ from .thread_pool import run_units, thread_count
 from .tiles import WEIGHTS, accumulator_bytes, weight_bytes
 from .vector import LANES
 
-__all__ = ["empty_backward", "empty_forward", "run_backward", "run_forward"]
+__all__ = ["add_over_samples", "empty_backward", "empty_forward", "run_backward", "run_forward", "sums_over_tokens"]
 
 
 def _state_parts(states: int, blocks: int, threads: int) -> int:
     """In how many parts the state is split so that there is work for all threads."""
     sweeps = padded(states, STATES) // STATES
     return next((p for p in range(1, sweeps + 1) if sweeps % p == 0 and blocks * p >= threads), sweeps)
-
-
-def _check_positions(order: Tensor) -> None:
-    """The kernels address memory with these numbers."""
-    table = order.numpy()
-    if table.min() < 0 or table.max() >= table.shape[-1]:
-        raise ValueError(f"order must hold positions 0..{table.shape[-1] - 1}, got {table.min()}..{table.max()}")
 
 
 class _PartialSums:
@@ -70,10 +63,8 @@ def empty_forward(args: ScanArguments, save: bool) -> tuple[Tensor, Tensor, Tens
 def run_forward(args: ScanArguments, coef: Tensor | None, save: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Launch the forward kernel; returns what :func:`empty_forward` names.
 
-    ``args``: float32 on the CPU, B and C varying, ``order`` contiguous int32.
+    ``args``: float32 on the CPU, B and C varying, ``order`` contiguous int32 and checked (:mod:`.positions`).
     """
-    if args.order is not None:
-        _check_positions(args.order)
     out, pre, last, bounds = empty_forward(args, save)
     samples, states = args.u.shape[0] * args.u.shape[1], args.A.shape[-1]
     threads = thread_count(args.u.numel() * states)
@@ -118,25 +109,30 @@ def empty_backward(args: ScanArguments, coef: Tensor | None) -> tuple[Tensor, ..
         new(args.A.shape),
         _like_weights(args.B),
         _like_weights(args.C),
-        new((0,) if args.D is None else args.D.shape),
+        new(0) if args.D is None else new(args.D.shape),
         new(0) if args.z is None else torch.empty_like(args.z),
-        new(args.A.shape[:-1]),
-        new((0,) if coef is None else coef.shape),
+        new(0) if args.delta_bias is None else new(args.delta_bias.shape),
+        new(0) if coef is None else new(coef.shape),
     )
 
 
-def _sums_over_tokens(
+def sums_over_tokens(
     args: ScanArguments, coef: Tensor | None, bounds: Tensor, parts: int, dlast: Tensor | None
 ) -> dict[str, Tensor]:
     """Packed memory for sums over tokens; ``dlast`` also carries the gradient of the state from tile to tile."""
-    state = bounds.shape[:2] + bounds.shape[3:]
-    new = args.u.new_empty
-    sums = {"dA": new(state), "dlast": new(state), "dD": new(state[0], state[1], state[3])}
-    sums["dbias"] = new(parts, state[0], state[1], state[3])
-    if coef is not None:
-        sums["dcoef"] = new(state)
+    batch, groups, _, states, channels = bounds.shape
+    state, channel = batch * groups * states * channels, batch * groups * channels
+    sizes = {
+        "dA": state,
+        "dlast": state,
+        "dD": channel,
+        "dbias": parts * channel,
+        "dcoef": 0 if coef is None else state,
+    }
+    memory = torch.empty(sum(sizes.values())).split(list(sizes.values()))  # one allocation
+    sums = dict(zip(sizes, memory, strict=True))
     if dlast is not None:
-        sums["dlast"].copy_(dlast)
+        sums["dlast"].view(dlast.shape).copy_(dlast)
     return sums
 
 
@@ -151,6 +147,20 @@ def _backward_chunks(args: ScanArguments, threads: int, blocks: int) -> int:
     return -(-blocks // -(-blocks // min(blocks, wanted)))  # none of them empty
 
 
+def add_over_samples(sums: Tensor, result: Tensor, width: int) -> None:
+    """Sum over samples and parts, in fixed order: packed ``(..., G, E')`` or ``(..., G, N', E')`` into ``result``.
+
+    ``result``: ``(G, E)`` or ``(G, E, N)``; ``width``: ``E'``. NumPy starts no threads for it.
+    """
+    groups, channels = result.shape[:2]
+    if result.dim() == 2:
+        result.numpy()[:] = sums.numpy().reshape(-1, groups, width).sum(0)[:, :channels]
+        return
+    states = result.shape[2]
+    total = sums.numpy().reshape(-1, groups, padded(states, STATES), width).sum(0)
+    result.numpy()[:] = total[:, :states, :channels].transpose(0, 2, 1)
+
+
 def run_backward(
     args: ScanArguments, coef: Tensor | None, dout: Tensor, dlast: Tensor | None, pre: Tensor, bounds: Tensor
 ) -> tuple[Tensor, ...]:
@@ -158,7 +168,7 @@ def run_backward(
 
     ``dlast``: gradient of the packed last state; ``pre``, ``bounds``: from the forward pass.
     """
-    samples, (states, channels) = args.u.shape[0] * args.u.shape[1], (args.A.shape[-1], args.u.shape[2])
+    samples, states = args.u.shape[0] * args.u.shape[1], args.A.shape[-1]
     padded_states, padded_channels = bounds.shape[-2:]
     threads = thread_count(args.u.numel() * states)
     blocks = padded_channels // LANES
@@ -166,13 +176,13 @@ def run_backward(
     chunks = _backward_chunks(args, threads, blocks)
 
     du, ddelta, dA, dB, dC, dD, dz, dbias, dcoef = empty_backward(args, coef)
-    sums = _sums_over_tokens(args, coef, bounds, parts, dlast)
+    sums = sums_over_tokens(args, coef, bounds, parts, dlast)
     partial = _PartialSums()
     for name, result, count in (("du", du, parts), ("ddelta", ddelta, parts), ("dB", dB, chunks), ("dC", dC, chunks)):
         partial.put(name, result, count)
     sizes = input_sizes(args) | {"has_dlast": int(dlast is not None)}
     sizes |= {"blocks": blocks, "parts": parts, "chunks": chunks, "weights_s": dB.numel() * 4}
-    sizes |= {"ddelta_p": ddelta.numel() * 4, "du_p": du.numel() * 4, "dbias_p": sums["dD"].numel() * 4}
+    sizes |= {"ddelta_p": ddelta.numel() * 4, "du_p": du.numel() * 4, "dbias_p": samples * padded_channels * 4}
     tensors = {"dout": dout, "bounds": bounds, **sums, **partial.first}
     if args.z is not None:
         tensors |= {"z": args.z, "dz": dz, "pre": pre}
@@ -182,10 +192,7 @@ def run_backward(
     del kept  # the kernels know addresses only: the packed copies had to live until here
 
     partial.add()
-    for name, result in (("dA", dA), ("dcoef", dcoef)):
+    for name, result in (("dA", dA), ("dcoef", dcoef), ("dD", dD), ("dbias", dbias)):
         if result.numel():
-            result.copy_(add_partial_sums(sums[name])[:, :states, :channels].transpose(-1, -2))
-    for name, result in (("dD", dD), ("dbias", dbias)):
-        if result.numel():
-            result.copy_(add_partial_sums(sums[name].flatten(0, -3))[:, :channels])
+            add_over_samples(sums[name], result, padded_channels)
     return du, ddelta, dA, dB, dC, dD, dz, dbias, dcoef

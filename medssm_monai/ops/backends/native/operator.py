@@ -26,9 +26,13 @@ __all__ = ["scan_backward", "scan_forward"]
 def scan_forward(*flat: Any) -> tuple[Tensor, ...]:
     """Output, and what the backward pass needs; see :func:`~.launch.empty_forward`."""
     from .launch import run_forward
+    from .positions import checked
 
-    *args, coef, save = flat
-    return run_forward(ScanArguments(*args), coef, save)
+    *fields, coef, save = flat
+    args = ScanArguments(*fields)
+    if args.order is not None:
+        checked(args.order)
+    return run_forward(args, coef, save)
 
 
 @scan_forward.register_fake

@@ -12,7 +12,9 @@ from torch.autograd.function import once_differentiable
 from ...arguments import ScanArguments
 from .backward import backward_kernel
 from .forward import forward_kernel
+from .eager import named
 from .launch import add_over_samples, sums_over_tokens
+from .positions import kept_positions
 from .projection import projection_bytes
 from .records import STATES, TILE, input_sizes, make_params, pack, padded
 from .reduce import add_partial_sums
@@ -20,7 +22,7 @@ from .thread_pool import run_units, thread_count
 from .tiles import WEIGHTS, accumulator_bytes, weight_bytes
 from .vector import LANES
 
-__all__ = ["ProjectedScan", "run_projected"]
+__all__ = ["scan_projected"]
 
 
 def _stacked(args: ScanArguments, step: Tensor, weights: Tensor) -> Tensor:
@@ -47,7 +49,7 @@ def _inputs(args: ScanArguments, rows: Tensor) -> dict[str, Tensor | None]:
     return tensors | {"bias": pack(args.delta_bias), "steer": across}
 
 
-def run_projected(args: ScanArguments, rows: Tensor, save: bool) -> tuple[Tensor, Tensor]:
+def _run_forward(args: ScanArguments, rows: Tensor, save: bool) -> tuple[Tensor, Tensor]:
     """Output ``(B, G, E, L)``, in memory group by group, and the states between tiles if ``save``."""
     batch, groups, channels, length = args.u.shape
     state = padded(args.A.shape[-1], STATES), rows.shape[2]
@@ -86,7 +88,7 @@ def _run_backward(args: ScanArguments, rows: Tensor, dout: Tensor, bounds: Tenso
     return add_partial_sums(du).transpose(1, 2), dsteer.sum(0), *results
 
 
-class ProjectedScan(torch.autograd.Function):
+class _ProjectedScan(torch.autograd.Function):
     """``u (B, E, L)``, ``step (G, E, E)``, ``weights (G, 2N, E)``, ``A``, ``D``, bias, order → ``(B, G, E, L)``."""
 
     @staticmethod
@@ -104,7 +106,8 @@ class ProjectedScan(torch.autograd.Function):
     ) -> Tensor:
         args = _arguments(u, A, D, bias, order, discretization)
         rows = _stacked(args, step, weights)
-        out, bounds = run_projected(args, rows, save)
+        with named("medssm::native_scan"):
+            out, bounds = _run_forward(args, rows, save)
         if save:
             ctx.save_for_backward(u, A, D, bias, order, rows, bounds)
             ctx.discretization = discretization
@@ -115,7 +118,8 @@ class ProjectedScan(torch.autograd.Function):
     def backward(ctx: Any, dout: Tensor) -> tuple[Any, ...]:
         u, A, D, bias, order, rows, bounds = ctx.saved_tensors
         args = _arguments(u, A, D, bias, order, ctx.discretization)
-        du, drows, dA, dD, dbias = _run_backward(args, rows, dout, bounds)
+        with named("medssm::native_scan_backward"):
+            du, drows, dA, dD, dbias = _run_backward(args, rows, dout, bounds)
         channels, states, width = u.shape[1], A.shape[-1], rows.shape[2]
         depth = padded(states, LANES)
         both = [drows[:, start : start + states, :channels] for start in (width, width + depth)]
@@ -129,3 +133,19 @@ def _arguments(
     """``B``, ``C`` and the step are not there: the kernel makes them."""
     wide = u[:, None].expand(-1, A.shape[0], -1, -1)
     return ScanArguments(wide, wide, A, wide, wide, D, None, bias, order, True, discretization)
+
+
+def scan_projected(
+    u: Tensor,
+    step: Tensor,
+    weights: Tensor,
+    A: Tensor,
+    D: Tensor | None,
+    bias: Tensor | None,
+    order: Tensor | None,
+    discretization: str,
+) -> Tensor:
+    """See :func:`medssm_monai.ops.projected_scan`; ``u (B, E, L)``, result ``(B, G, E, L)``."""
+    order = None if order is None else kept_positions(order)
+    save = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (u, step, weights, A, D, bias))
+    return _ProjectedScan.apply(u, step, weights, A, D, bias, order, discretization, save)

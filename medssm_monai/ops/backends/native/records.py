@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from array import array
+
 import numpy as np
+import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ...arguments import ScanArguments
 from .vector import LANES
 
-__all__ = ["STATES", "TILE", "input_sizes", "input_tensors", "make_params", "padded"]
+__all__ = ["STATES", "TILE", "input_sizes", "input_tensors", "make_params", "pack", "padded"]
 
 TILE = 64  # tokens; the states between tiles are kept for the backward pass
 STATES = 4  # rows of the state that a sweep over a tile holds in registers
@@ -38,6 +40,7 @@ AXES = ("", "_b", "_g", "_c", "_t")
 
 FIELDS = (*SIZES, *FLAGS, *PACKED, "order", *PART_STEPS, *(s + axis for s in STRIDED for axis in AXES))
 _INDEX = {name: i for i, name in enumerate(FIELDS)}
+_HAS_STRIDES = frozenset(STRIDED)
 _RECORD = np.dtype([(name, np.int64) for name in FIELDS])
 
 
@@ -56,9 +59,9 @@ def make_params(sizes: dict[str, int], tensors: dict[str, Tensor | None]) -> np.
             continue
         i = _INDEX[name]
         row[i] = tensor.data_ptr()
-        if name in STRIDED:
+        if name in _HAS_STRIDES:
             row[i + 1 : i + len(AXES)] = [4 * stride for stride in tensor.stride()]
-    return np.array(row, np.int64).view(_RECORD)
+    return np.frombuffer(array("q", row), _RECORD)
 
 
 def input_sizes(args: ScanArguments) -> dict[str, int]:
@@ -70,17 +73,20 @@ def input_sizes(args: ScanArguments) -> dict[str, int]:
     return sizes | {"zoh": int(args.discretization == "zoh")}
 
 
-def _packed(x: Tensor | None) -> Tensor | None:
+def pack(x: Tensor | None) -> Tensor | None:
     """``(G, E)`` -> ``(G, E')``, ``(G, E, N)`` -> ``(G, N', E')``: contiguous, zeros up to whole vectors and sweeps."""
-    if x is None:
-        return None
-    if x.dim() == 2:
-        return F.pad(x, (0, -x.shape[-1] % LANES)).contiguous()
-    return F.pad(x.transpose(1, 2), (0, -x.shape[1] % LANES, 0, -x.shape[2] % STATES)).contiguous()
+    if x is None or (x.dim() == 2 and x.shape[1] % LANES == 0 and x.is_contiguous()):
+        return x
+    rows = x.detach().numpy()[..., None] if x.dim() == 2 else x.detach().numpy()
+    groups, channels, states = rows.shape
+    depth = padded(states, STATES) if x.dim() == 3 else 1
+    memory = np.zeros((groups, depth, padded(channels, LANES)), np.float32)
+    memory[:, :states, :channels] = rows.transpose(0, 2, 1)
+    return torch.from_numpy(memory)
 
 
 def input_tensors(args: ScanArguments, coef: Tensor | None) -> dict[str, Tensor | None]:
     """Inputs in the argument record that both passes share; weights are packed."""
     tensors = {"u": args.u, "delta": args.delta, "B": args.B, "C": args.C, "order": args.order}
     weights = {"A": args.A, "D": args.D, "bias": args.delta_bias, "coef": coef}
-    return tensors | {name: _packed(x) for name, x in weights.items()}
+    return tensors | {name: pack(x) for name, x in weights.items()}

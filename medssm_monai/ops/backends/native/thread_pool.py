@@ -30,11 +30,13 @@ class _Scratch(threading.local):
     """Scratch memory of one thread, kept from call to call: some 100 kB whose pages need not be mapped again."""
 
     memory = np.empty(0, np.uint8)
+    begin = 0
 
     def address(self, size: int) -> int:
         if self.memory.size < size + _ALIGNMENT:
             self.memory = np.empty(size + _ALIGNMENT, np.uint8)
-        return -(-self.memory.ctypes.data // _ALIGNMENT) * _ALIGNMENT
+            self.begin = -(-self.memory.ctypes.data // _ALIGNMENT) * _ALIGNMENT
+        return self.begin
 
 
 _scratch = _Scratch()
@@ -72,9 +74,13 @@ def run_units(kernel: Callable[..., None], params: np.ndarray, scratch_bytes: in
     begun: on a busy machine it does everything alone rather than wait for a processor.
     """
     counters = np.zeros(2, np.int64)
+    address = counters.ctypes.data
+    if threads == 1 or units == 1:
+        kernel(params, _scratch.address(scratch_bytes), address, units)
+        return
 
     def work() -> None:
-        kernel(params, _scratch.address(scratch_bytes), counters.ctypes.data, units)
+        kernel(params, _scratch.address(scratch_bytes), address, units)
 
     others = _submit(work, min(threads, units) - 1)
     work()

@@ -1,0 +1,65 @@
+"""The native scan as PyTorch runs it line by line: the launch itself, with no operator of ``torch.library`` around it.
+
+Such an operator costs more than the scan of a short sequence. It is there for whoever records or transforms operators;
+nobody does in plain eager mode.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.profiler import record_function
+
+from ...arguments import ScanArguments
+from .launch import run_backward, run_forward
+from .positions import kept_positions
+
+__all__ = ["named", "scan_eagerly"]
+
+
+def named(name: str) -> Any:
+    """Shows a pass to the profiler as the operator would."""
+    return record_function(name) if torch.autograd._profiler_enabled() else nullcontext()
+
+
+class _Scan(torch.autograd.Function):
+    """Takes the fields of :class:`ScanArguments` and ``coef``; returns the output and the packed last state."""
+
+    @staticmethod
+    def forward(ctx: Any, *flat: Any) -> tuple[Tensor, Tensor]:
+        *fields, coef = flat
+        args = ScanArguments(*fields)
+        with named("medssm::native_scan"):
+            out, pre, last, bounds = run_forward(args, coef, save=True)
+        ctx.softplus, ctx.discretization = args.delta_softplus, args.discretization
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*args[:9], coef, pre, bounds)
+        return out, last
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dout: Tensor | None, dlast: Tensor | None) -> tuple[Tensor | None, ...]:
+        *tensors, coef, pre, bounds = ctx.saved_tensors
+        args = ScanArguments(*tensors, ctx.softplus, ctx.discretization)
+        if dout is None:
+            dout = torch.zeros_like(args.u)
+        with named("medssm::native_scan_backward"):
+            *grads, dcoef = run_backward(args, coef, dout, dlast, pre, bounds)
+        wanted = ctx.needs_input_grad
+        grads = [grad if want else None for grad, want in zip(grads, wanted, strict=False)]
+        return *grads, None, None, None, dcoef if wanted[-1] else None
+
+
+def scan_eagerly(args: ScanArguments, coef: Tensor | None, needs_grad: bool) -> tuple[Tensor, Tensor]:
+    """Output and packed last state."""
+    if args.order is not None:
+        args = args._replace(order=kept_positions(args.order))
+    if needs_grad:
+        return _Scan.apply(*args, coef)
+    with named("medssm::native_scan"):
+        out, _, last, _ = run_forward(args, coef, save=False)
+    return out, last

@@ -1,0 +1,69 @@
+"""The selective scan of an input that steers itself through linear layers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .scan import selective_scan
+from .selection import native_is_wanted
+from .tracing import is_eager
+
+__all__ = ["projected_scan"]
+
+LONG = 4  # tokens for each channel from which on B and C are worth not being written
+
+
+def projected_scan(
+    u: Tensor,
+    step: Tensor,
+    weights: Tensor,
+    A: Tensor,
+    D: Tensor | None = None,
+    delta_bias: Tensor | None = None,
+    *,
+    discretization: str = "euler",
+    order: Tensor | None = None,
+) -> Tensor:
+    """Scan ``u`` in ``G`` directions, with ``delta = softplus(step u + delta_bias)`` and ``B, C = weights u``.
+
+    As :func:`~medssm_monai.ops.selective_scan` of these. In float32 on the CPU, where the sequence is long, the kernel
+    makes step, B and C of a tile of tokens when it gets there: they are never in memory as a whole, nor their
+    gradients.
+
+    Args:
+        u: ``(B, L, E)``.
+        step: ``(G, E, E)``.
+        weights: ``(G, 2N, E)``, the rows of B before those of C.
+        A: ``(G, E, N)``.
+        D: ``(G, E)``.
+        delta_bias: ``(G, E)``.
+        discretization, order: as in :func:`~medssm_monai.ops.selective_scan`.
+
+    Returns:
+        ``(B, L, G, E)``.
+    """
+    groups, channels, states = A.shape
+    tensors = (u, step, weights, A, D, delta_bias)
+    if _fuses(tensors) and u.shape[1] >= LONG * channels and torch.get_num_threads() <= u.shape[0] * groups:
+        from .backends.native.projected import scan_projected
+
+        y = scan_projected(u.transpose(1, 2), step, weights, A, D, delta_bias, order, discretization)
+        return y.permute(0, 3, 1, 2)
+    delta = F.linear(u, step.flatten(0, 1)).unflatten(-1, (groups, channels)).permute(0, 2, 3, 1)
+    b, c = F.linear(u, weights.flatten(0, 1)).unflatten(-1, (groups, 2 * states)).permute(0, 2, 3, 1).split(states, 2)
+    wide = u.transpose(1, 2)[:, None].expand(-1, groups, -1, -1)  # (B, G, E, L)
+    options = {"delta_bias": delta_bias, "delta_softplus": True, "discretization": discretization, "order": order}
+    y = selective_scan(wide, delta, A, b, c, D, **options)
+    assert isinstance(y, Tensor)
+    return y.permute(0, 3, 1, 2)
+
+
+def _fuses(tensors: tuple[Tensor | None, ...]) -> bool:
+    return (
+        native_is_wanted()
+        and is_eager(*tensors)
+        and all(x is None or (x.dtype is torch.float32 and x.device.type == "cpu") for x in tensors)
+        and not torch.is_autocast_enabled("cpu")
+    )
