@@ -7,8 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .scan import selective_scan
-from .selection import native_is_wanted
-from .tracing import is_eager
+from .selection import runs_native
 
 __all__ = ["projected_scan"]
 
@@ -46,7 +45,7 @@ def projected_scan(
     """
     groups, channels, states = A.shape
     tensors = (u, step, weights, A, D, delta_bias)
-    if _fuses(tensors) and u.shape[1] >= LONG * channels and torch.get_num_threads() <= u.shape[0] * groups:
+    if runs_native(*tensors) and u.shape[1] >= LONG * channels and torch.get_num_threads() <= u.shape[0] * groups:
         from .backends.native.projected import scan_projected
 
         y = scan_projected(u.transpose(1, 2), step, weights, A, D, delta_bias, order, discretization)
@@ -54,16 +53,7 @@ def projected_scan(
     delta = F.linear(u, step.flatten(0, 1)).unflatten(-1, (groups, channels)).permute(0, 2, 3, 1)
     b, c = F.linear(u, weights.flatten(0, 1)).unflatten(-1, (groups, 2 * states)).permute(0, 2, 3, 1).split(states, 2)
     wide = u.transpose(1, 2)[:, None].expand(-1, groups, -1, -1)  # (B, G, E, L)
-    options = {"delta_bias": delta_bias, "delta_softplus": True, "discretization": discretization, "order": order}
-    y = selective_scan(wide, delta, A, b, c, D, **options)
-    assert isinstance(y, Tensor)
-    return y.permute(0, 3, 1, 2)
-
-
-def _fuses(tensors: tuple[Tensor | None, ...]) -> bool:
-    return (
-        native_is_wanted()
-        and is_eager(*tensors)
-        and all(x is None or (x.dtype is torch.float32 and x.device.type == "cpu") for x in tensors)
-        and not torch.is_autocast_enabled("cpu")
+    y = selective_scan(  # type: ignore[assignment]  # a pair only where the last state is asked for
+        wide, delta, A, b, c, D, None, delta_bias, True, discretization=discretization, order=order
     )
+    return y.permute(0, 3, 1, 2)

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from .arguments import state_dtype
 from .backends import BACKENDS, Backend, Request
-from .tracing import is_exporting
+from .tracing import is_eager, is_exporting
 
-__all__ = ["BACKEND_ENV", "available_backends", "backend_for", "choose", "native_is_wanted", "use_backend"]
+__all__ = ["BACKEND_ENV", "available_backends", "backend_for", "choose", "runs_native", "use_backend"]
 
 BACKEND_ENV = "MEDSSM_SCAN_BACKEND"
 AUTO = "auto"
@@ -101,10 +101,20 @@ def choose(request: Request, name: str | None = None) -> Backend:
     return backend
 
 
-def native_is_wanted() -> bool:
-    """Whether the automatic choice for float32 on the CPU is ``native``, or it was asked for by name."""
+def runs_native(*tensors: Tensor | None) -> bool:
+    """Whether fused operators beside the scan serve these tensors, here and now.
+
+    They are float32 on the CPU and hold something, autocast is off, nobody records or transforms operators, and the
+    scan of such tensors is ``native``, by itself or because it was asked for.
+    """
     name = _forced.name or os.environ.get(BACKEND_ENV) or AUTO
-    return name in (AUTO, "native") and BACKENDS["native"].missing is None
+    return (
+        name in (AUTO, "native")
+        and BACKENDS["native"].missing is None
+        and is_eager(*tensors)
+        and all(x is None or (x.dtype is torch.float32 and x.device.type == "cpu" and x.numel()) for x in tensors)
+        and not torch.is_autocast_enabled("cpu")
+    )
 
 
 def backend_for(tensor: Tensor, *, requires_grad: bool | None = None, backend: str | None = None) -> str:

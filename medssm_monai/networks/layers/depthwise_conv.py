@@ -8,7 +8,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from ...ops.depthwise import Neighbors, can_fuse, depthwise
+from ...ops.depthwise import Neighbors, depthwise
+from ...ops.selection import runs_native
 
 __all__ = ["DepthwiseConv2d"]
 
@@ -30,7 +31,7 @@ class DepthwiseConv2d(nn.Conv2d):
     def forward(self, x: torch.Tensor, activation: bool = False) -> torch.Tensor:
         """``(B, H, W, C)`` to the same shape; ``activation``: SiLU of the result."""
         assert self.bias is not None
-        if can_fuse(x, self.weight):
+        if runs_native(x, self.weight):
             neighbors = _window(*x.shape[1:3], self.kernel_size[0])
             y = depthwise(x.flatten(1, 2), self.weight.flatten(1)[None], self.bias[None], neighbors, activation)
             return y.squeeze(2).unflatten(1, x.shape[1:3])

@@ -121,9 +121,7 @@ def _visiting_table(orders: tuple[ScanOrder, ...], spatial: tuple[int, ...], dev
     return torch.stack([order.to_tokens(positions).flatten() for order in orders]).to(device)
 
 
-def scan_table(
-    orders: tuple[ScanOrder, ...], spatial: tuple[int, ...], device: torch.device
-) -> torch.Tensor | None:
+def scan_table(orders: tuple[ScanOrder, ...], spatial: tuple[int, ...], device: torch.device) -> torch.Tensor | None:
     """:func:`visiting_table`, or None where the places are visited as they lie."""
     return None if _is_row_major(orders) else visiting_table(orders, spatial, device)
 

@@ -10,7 +10,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from ...ops.depthwise import Neighbors, can_fuse, depthwise
+from ...ops.depthwise import Neighbors, depthwise
+from ...ops.selection import runs_native
 from .scan_order import ScanOrder, to_maps, to_token_groups, visiting_table
 
 __all__ = ["StackedConv1d", "StackedLinear"]
@@ -75,7 +76,7 @@ class StackedConv1d(nn.Module):
         result. In float32 on the CPU this is one fused operator.
         """
         orders, spatial = tuple(orders), tuple(x.shape[1:-1])
-        if can_fuse(x, self.weight):
+        if runs_native(x, self.weight):
             weight = self.weight.reshape(self.groups, self.channels, self.kernel_size)
             bias = self.bias.reshape(self.groups, self.channels)
             return depthwise(x.flatten(1, -2), weight, bias, _before(orders, spatial, self.kernel_size), activation)
@@ -97,4 +98,5 @@ def _before(orders: tuple[ScanOrder, ...], spatial: tuple[int, ...], size: int) 
     """For each order and place the last ``size`` places visited, itself the last of them."""
     visited = visiting_table(orders, spatial, torch.device("cpu"))  # (G, L)
     windows = F.pad(visited, (size - 1, 0), value=-1).unfold(1, size, 1)  # (G, L, size), in the order of the steps
-    return Neighbors.from_table(torch.empty_like(windows).scatter_(1, visited[..., None].expand(windows.shape), windows))
+    by_place = torch.empty_like(windows).scatter_(1, visited[..., None].expand(windows.shape), windows)
+    return Neighbors.from_table(by_place)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .function import Neighbors, can_fuse, depthwise
+from .function import Neighbors, depthwise
 
-__all__ = ["Neighbors", "can_fuse", "depthwise"]
+__all__ = ["Neighbors", "depthwise"]

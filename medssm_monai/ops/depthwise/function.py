@@ -9,10 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from ..selection import native_is_wanted
-from ..tracing import is_eager
-
-__all__ = ["Neighbors", "can_fuse", "depthwise"]
+__all__ = ["Neighbors", "depthwise"]
 
 RUNS = 8
 """Partial sums of a weight's gradient."""
@@ -32,16 +29,6 @@ class Neighbors(NamedTuple):
         places = torch.arange(length, dtype=torch.int32)[None, :, None].expand(groups, length, taps)
         seeing.scatter_(1, torch.where(seen < 0, length, seen).long(), places)
         return cls(seen.to(torch.int32).contiguous(), seeing[:, :length].contiguous())
-
-
-def can_fuse(*tensors: Tensor) -> bool:
-    """Whether the fused operator takes these tensors, here and now."""
-    return (
-        native_is_wanted()
-        and is_eager(*tensors)
-        and all(x.dtype is torch.float32 and x.device.type == "cpu" and x.numel() for x in tensors)
-        and not torch.is_autocast_enabled("cpu")
-    )
 
 
 def depthwise(x: Tensor, weight: Tensor, bias: Tensor, neighbors: Neighbors, activation: bool = False) -> Tensor:
@@ -115,5 +102,3 @@ def _packed(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     if extra:
         weight, bias = F.pad(weight, (0, extra)), F.pad(bias, (0, extra))
     return weight.contiguous(), bias.contiguous()
-
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -11,30 +12,35 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from ..arguments import plain
-from ..selection import native_is_wanted
-from ..tracing import is_eager
+from ..selection import runs_native
 from .recording import NotTokenwise, record
 
 __all__ = ["tokenwise"]
 
+_log = logging.getLogger(__name__)
 Chain = Callable[..., Any]
 
 
-class _Prepared(NamedTuple):
-    """What is kept of a chain: its plan, where its parameters are, modules that must have no hooks, their modes."""
+class _Fused(NamedTuple):
+    """A chain that the kernel runs: its plan, where its parameters stand, and their shapes when it was read."""
 
     plan: Any
     owners: tuple[tuple[dict[str, Any], str], ...]
+    shapes: tuple[torch.Size, ...]
+
+
+class _Known(NamedTuple):
+    """A chain that was read: the modules below its own, their modes at that time, and what came of it."""
+
     modules: tuple[nn.Module, ...]
-    training: tuple[bool, ...]
+    modes: tuple[bool, ...]
+    fused: _Fused | None
 
 
-_prepared: weakref.WeakKeyDictionary[nn.Module, dict[Any, _Prepared | None]] = weakref.WeakKeyDictionary()
+_known: weakref.WeakKeyDictionary[nn.Module, dict[Any, _Known]] = weakref.WeakKeyDictionary()
 
 
-def tokenwise(
-    chain: Chain, *inputs: Tensor, memory: Sequence[Sequence[int] | None] | None = None
-) -> Any:
+def tokenwise(chain: Chain, *inputs: Tensor, memory: Sequence[Sequence[int] | None] | None = None) -> Any:
     """Run a chain of layers that treat every token alike.
 
     ``tokenwise(module.method, x)`` gives what ``module.method(x)`` gives. On the CPU, in float32, the chain runs as one
@@ -54,70 +60,65 @@ def tokenwise(
         What the chain returns: a tensor or several, ``(B, H, W, *channels)``.
     """
     tensors = [plain(x) for x in inputs]
-    prepared = _prepare(chain, tensors, memory) if _can_fuse(tensors) else None
-    if prepared is None:
+    fused = _fused(chain, tensors, memory) if runs_native(*tensors) and all(x.ndim >= 4 for x in tensors) else None
+    if fused is None:
         return chain(*inputs)
-    parameters = [owner[name] for owner, name in prepared.owners]
+    plan, parameters = fused.plan, _parameters(fused)
     if torch.is_grad_enabled() and any(x.requires_grad for x in (*tensors, *parameters)):
-        outputs = _Chain.apply(prepared.plan, len(tensors), *tensors, *parameters)
+        outputs = _Chain.apply(plan, len(tensors), *tensors, *parameters)
     else:
-        outputs = prepared.plan.forward(tensors, parameters)
-    return outputs[0] if prepared.plan.recording.single else tuple(outputs)
+        outputs = plan.forward(tensors, parameters)
+    return outputs[0] if plan.recording.single else tuple(outputs)
 
 
-def _can_fuse(tensors: Sequence[Tensor]) -> bool:
-    return (
-        native_is_wanted()
-        and is_eager(*tensors)
-        and all(x.dtype is torch.float32 and x.device.type == "cpu" and x.ndim >= 4 and x.numel() for x in tensors)
-        and not torch.is_autocast_enabled("cpu")
-    )
-
-
-def _prepare(chain: Chain, tensors: Sequence[Tensor], memory: Any) -> _Prepared | None:
+def _fused(chain: Chain, tensors: Sequence[Tensor], memory: Any) -> _Fused | None:
     module = chain.__self__  # type: ignore[attr-defined]
-    known = _prepared.setdefault(module, {})
+    chains = _known.setdefault(module, {})
     key = (chain.__name__, *(x.shape[3:] for x in tensors))
-    found = known.get(key)
-    if found is None or not _still_true(found):
-        if key in known and found is None:
-            return None
-        found = known[key] = _make(chain, module, tensors, memory)
-    if found is not None and any(_hooked(m) for m in found.modules):
-        return None
-    return found
+    known = chains.get(key)
+    if known is None or known.modes != tuple([m.training for m in known.modules]) or not _is_current(known.fused):
+        below = tuple(m for m in module.modules() if m is not module)
+        known = _Known(below, tuple(m.training for m in below), _read(chain, module, tensors, memory))
+        chains[key] = known
+    return None if any(_is_hooked(m) for m in known.modules) else known.fused
 
 
-def _still_true(prepared: _Prepared) -> bool:
-    return prepared.training == tuple(m.training for m in prepared.modules) and all(
-        name in owner for owner, name in prepared.owners
+def _is_current(fused: _Fused | None) -> bool:
+    """Whether the parameters are still such as they were."""
+    return fused is None or all(
+        isinstance(x, Tensor) and x.shape == shape and x.dtype is torch.float32 and x.is_contiguous()
+        for x, shape in zip(_parameters(fused), fused.shapes, strict=True)
     )
 
 
-def _hooked(module: nn.Module) -> bool:
-    return bool(
-        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
-    )
+def _parameters(fused: _Fused) -> list[Any]:
+    return [owner.get(name) for owner, name in fused.owners]
 
 
-def _make(chain: Chain, module: nn.Module, tensors: Sequence[Tensor], memory: Any) -> _Prepared | None:
+def _is_hooked(m: nn.Module) -> bool:
+    return bool(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks)
+
+
+def _read(chain: Chain, module: nn.Module, tensors: Sequence[Tensor], memory: Any) -> _Fused | None:
     from .launch import Plan
 
     try:
         recording = record(chain, [tuple(x.shape[3:]) for x in tensors])
-    except NotTokenwise:
+    except NotTokenwise as reason:
+        _log.debug("%s.%s runs layer by layer: %s", type(module).__name__, chain.__name__, reason)
         return None
     places = {id(x): (m._parameters, name) for m in module.modules() for name, x in m._parameters.items()}
     used = [x for step in recording.steps for x in (step.weight, step.bias) if x is not None]
     parameters = list({id(x): x for x in used}.values())
     whole = [_whole(x) for x in parameters]
-    if any(id(x) not in places or x.dtype is not torch.float32 or not x.is_contiguous() for x in whole):
+    if any(id(x) not in places for x in whole):
         return None
-    modules = tuple(m for m in module.modules() if m is not module)
-    plan = Plan(recording, parameters, memory or [None] * len(recording.outputs))
-    return _Prepared(
-        plan, tuple(places[id(x)] for x in whole), modules, tuple(m.training for m in modules)
+    fused = _Fused(
+        Plan(recording, parameters, memory or [None] * len(recording.outputs)),
+        tuple(places[id(x)] for x in whole),
+        tuple(x.shape for x in whole),
     )
+    return fused if _is_current(fused) else None
 
 
 def _whole(x: Tensor) -> Tensor:

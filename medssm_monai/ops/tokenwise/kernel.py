@@ -47,7 +47,9 @@ WIDTH = 12
 LOAD, STORE, CLEAR, ADD, MULTIPLY, MULTIPLY_ADD, SILU, SILU_GRADIENT = range(8)
 LINEAR, LINEAR_BIAS, LINEAR_WEIGHT, NORM, NORM_GRADIENT = range(8, 13)
 
-HEADER = 10  # tokens, height, width, vectors a row, instructions, tiles a unit, sums, bytes of sums a unit, tokens' table
+HEADER = (
+    10  # tokens, height, width, vectors a row, instructions, tiles a unit, sums, bytes of sums a unit, tokens' table
+)
 TOKENS, HEIGHT, ACROSS, VECTORS, INSTRUCTIONS, TILES, SUMS, SUMS_STEP, TABLE = range(9)
 
 kernel = njit(error_model="numpy", nogil=True)
@@ -143,7 +145,7 @@ def _tile(p, code, scratch, sums, first, count):
         c = code + i * WIDTH
         what = p[c]
         a, b, d = scratch + p[c + 1], scratch + p[c + 2], scratch + p[c + 3]
-        if what == LOAD or what == STORE:
+        if what <= STORE:
             height, width = p[HEIGHT], p[ACROSS]
             _addresses(table, p[c + 4], p[c + 5], p[c + 6], p[c + 7], first, count, height, width)
             if what == LOAD:
@@ -151,7 +153,9 @@ def _tile(p, code, scratch, sums, first, count):
             else:
                 _store(a, p[c + 2], table, p[c + 3], p[c + 8], count)
         elif what == LINEAR:
-            rows.linear(a, p[c + 4], p[c + 5], b, p[c + 6], p[c + 7], p[c + 8], p[c + 9], p[c + 10], p[c + 11], p[c + 3], vectors)
+            accumulate, y_row, outputs, x_row, inputs = p[c + 3], p[c + 4], p[c + 5], p[c + 6], p[c + 7]
+            weight, out_step, in_step, bias = p[c + 8], p[c + 9], p[c + 10], p[c + 11]
+            rows.linear(a, y_row, outputs, b, x_row, inputs, weight, out_step, in_step, bias, accumulate, vectors)
         elif what == LINEAR_BIAS:
             rows.linear_bias_gradient(sums + p[c + 3], a, p[c + 4], p[c + 5], vectors)
         elif what == LINEAR_WEIGHT:
@@ -161,8 +165,10 @@ def _tile(p, code, scratch, sums, first, count):
         elif what == NORM_GRADIENT:
             to_weight = sums + p[c + 10] if p[c + 10] >= 0 else 0
             to_bias = sums + p[c + 11] if p[c + 11] >= 0 else 0
-            step = p[c + 5]
-            rows.normalize_gradient(a, step, b, step, d, p[c + 6], p[c + 7], p[c + 8], p[c + 9], to_weight, to_bias, vectors)
+            x_row, dy_row, channels, weight, epsilon = p[c + 5], p[c + 6], p[c + 7], p[c + 8], p[c + 9]
+            rows.normalize_gradient(
+                a, x_row, b, x_row, d, dy_row, channels, weight, epsilon, to_weight, to_bias, vectors
+            )
         elif what == SILU:
             rows.silu(a, b, p[c + 4])
         elif what == SILU_GRADIENT:

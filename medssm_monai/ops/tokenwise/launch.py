@@ -68,7 +68,7 @@ class Plan:
         tokens = math.prod(lead)
         outputs = [self._empty(lead, i) for i in range(len(self.recording.outputs))]
         program = self._program(False, _vectors(self.recording, tokens, 1))
-        threads = thread_count(tokens * self._work * _PACE)
+        threads = thread_count(int(tokens * self._work * _PACE))
         tiles = -(-tokens // int(program.code[op.VECTORS] * LANES))
         units = min(tiles, 4 * threads if threads > 1 else 1)
         self._run(program, [*inputs, *outputs], parameters, lead, tiles, units, threads)
@@ -82,7 +82,7 @@ class Plan:
         tokens = math.prod(lead)
         results = [torch.empty_like(x) for x in inputs]
         program = self._program(True, _vectors(self.recording, tokens, 2))
-        threads = thread_count(3 * tokens * self._work * _PACE)
+        threads = thread_count(int(3 * tokens * self._work * _PACE))
         tiles = -(-tokens // int(program.code[op.VECTORS] * LANES))
         units = min(tiles, max(2, min(SUMS, tokens // TOKENS_A_SUM)))
         sums = self._run(program, [*inputs, *gradients, *results], parameters, lead, tiles, units, threads)
@@ -126,7 +126,7 @@ _PACE = (1 << 17) / PER_THREAD
 
 
 @njit(error_model="numpy", nogil=True, cache=True)
-def _fold(sums, table, target):
+def _fold(sums: np.ndarray, table: np.ndarray, target: np.ndarray) -> None:
     """Adds up units and lanes of all gradients."""
     for unit in range(sums.shape[0]):
         for row in range(table.shape[0]):

@@ -141,7 +141,7 @@ class _Writer:
             run = spans(index[leading])
             assert len(run) == 1, "channels of one axis lie at equal distances"
             ((span,),) = run
-            at = self.emit(what, base + span.start * self.row, span.step * self.row, span.count)
+            at = self.emit(what, base + span.start * self.row, span.step * self.row, span.width)
             self.parts.append(Part(at + 4, tensor, leading))
 
     def add_sums(self, x: Tensor | None, outputs: int, inputs: int = 0, column: int = 0) -> int:
@@ -156,7 +156,7 @@ class _Writer:
     def forward(self, step: Step) -> None:
         target, source, row = self.value(step.target), step.sources[0], self.row
         if step.kind == "norm":
-            rows = (step.target.step * row, source.step * row, source.count)
+            rows = (step.target.step * row, source.step * row, source.width)
             at = self.emit(op.NORM, target, self.value(source), 0, *rows, 0, 0, _bits(step.epsilon))
             self.parameter(at + 7, step.weight)
             self.parameter(at + 8, step.bias)
@@ -164,36 +164,34 @@ class _Writer:
             assert step.weight is not None
             inputs = step.weight.shape[1]
             for column, part in _columns(step.sources):
-                rows = (row, step.target.count, part.step * row, part.count)
-                at = self.emit(op.LINEAR, target, self.value(part), int(column > 0), *rows, 0, 4 * inputs, 4, 0)
+                sizes = (row, step.target.width, part.step * row, part.width)
+                at = self.emit(op.LINEAR, target, self.value(part), int(column > 0), *sizes, 0, 4 * inputs, 4, 0)
                 self.parameter(at + 8, step.weight, 4 * column)
                 if column == 0:
                     self.parameter(at + 11, step.bias)
         elif step.kind == "silu":
-            self.emit(op.SILU, target, self.value(source), 0, source.count * row)
+            self.emit(op.SILU, target, self.value(source), 0, source.width * row)
         else:
             what = op.ADD if step.kind == "add" else op.MULTIPLY
-            self.emit(what, target, self.value(source), self.value(step.sources[1]), source.count * row)
+            self.emit(what, target, self.value(source), self.value(step.sources[1]), source.width * row)
 
     def backward(self, step: Step) -> None:
         target, source, row = self.gradient(step.target), step.sources[0], self.row
-        size = source.count * row
+        size = source.width * row
         if step.kind == "norm":
-            rows = (source.step * row, step.target.step * row, source.count)
-            sums = self.add_sums(step.weight, source.count), self.add_sums(step.bias, source.count)
-            at = self.emit(
-                op.NORM_GRADIENT, self.gradient(source), self.value(source), target, 0, *rows, 0, _bits(step.epsilon), *sums
-            )
+            rows = (source.step * row, step.target.step * row, source.width)
+            sums = self.add_sums(step.weight, source.width), self.add_sums(step.bias, source.width)
+            fields = (self.gradient(source), self.value(source), target, 0, *rows, 0, _bits(step.epsilon), *sums)
+            at = self.emit(op.NORM_GRADIENT, *fields)
             self.parameter(at + 8, step.weight)
         elif step.kind == "linear":
             assert step.weight is not None
             outputs, inputs = step.weight.shape
             for column, part in _columns(step.sources):
-                sums = self.add_sums(step.weight, outputs, part.count, column)
-                rows = (row, outputs, part.step * row, part.count)
-                self.emit(op.LINEAR_WEIGHT, target, self.value(part), sums, *rows)
-                rows = (part.step * row, part.count, row, outputs)
-                at = self.emit(op.LINEAR, self.gradient(part), target, 1, *rows, 0, 4, 4 * inputs, 0)
+                to = self.add_sums(step.weight, outputs, part.width, column)
+                self.emit(op.LINEAR_WEIGHT, target, self.value(part), to, row, outputs, part.step * row, part.width)
+                sizes = (part.step * row, part.width, row, outputs)
+                at = self.emit(op.LINEAR, self.gradient(part), target, 1, *sizes, 0, 4, 4 * inputs, 0)
                 self.parameter(at + 8, step.weight, 4 * column)
             if step.bias is not None:
                 self.emit(op.LINEAR_BIAS, target, 0, self.add_sums(step.bias, outputs), row, outputs)
@@ -228,7 +226,7 @@ def _columns(parts: tuple[Span, ...]) -> Iterator[tuple[int, Span]]:
     column = 0
     for part in parts:
         yield column, part
-        column += part.count
+        column += part.width
 
 
 def forward_program(recording: Recording, parameters: list[Tensor], vectors: int) -> Program:
@@ -276,4 +274,4 @@ def _needed(recording: Recording) -> list[Step]:
 
 
 def _rows(span: Span) -> range:
-    return range(span.start, span.start + span.step * span.count, span.step)
+    return range(span.start, span.start + span.step * span.width, span.step)

@@ -24,11 +24,11 @@ class NotTokenwise(Exception):
 
 
 class Span(NamedTuple):
-    """Rows ``start, start + step, ...``, ``count`` of them."""
+    """Rows ``start, start + step, ...``, ``width`` of them."""
 
     start: int
     step: int
-    count: int
+    width: int
 
 
 class Step(NamedTuple):
@@ -155,7 +155,9 @@ class Rows:
     ) -> Any:
         layer = _LAYERS.get(function)
         if layer is None:
-            raise NotTokenwise(f"{getattr(function, '__name__', function)} is no token-wise layer that the kernel knows")
+            raise NotTokenwise(
+                f"{getattr(function, '__name__', function)} is no token-wise layer that the kernel knows"
+            )
         return layer(*args, **(kwargs or {}))
 
 

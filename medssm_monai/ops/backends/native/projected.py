@@ -11,8 +11,8 @@ from torch.autograd.function import once_differentiable
 
 from ...arguments import ScanArguments
 from .backward import backward_kernel
-from .forward import forward_kernel
 from .eager import named
+from .forward import forward_kernel
 from .launch import add_over_samples, sums_over_tokens
 from .positions import kept_positions
 from .projection import projection_bytes
@@ -124,7 +124,8 @@ class _ProjectedScan(torch.autograd.Function):
         depth = padded(states, LANES)
         both = [drows[:, start : start + states, :channels] for start in (width, width + depth)]
         grads = (du, drows[:, :channels, :channels], torch.cat(both, 1), dA, dD, dbias)
-        return *(x if wanted else None for x, wanted in zip(grads, ctx.needs_input_grad, strict=False)), None, None, None
+        wanted = [x if want else None for x, want in zip(grads, ctx.needs_input_grad, strict=False)]
+        return *wanted, None, None, None
 
 
 def _arguments(

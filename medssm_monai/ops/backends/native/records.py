@@ -16,7 +16,8 @@ __all__ = ["STATES", "TILE", "input_sizes", "input_tensors", "make_params", "pac
 TILE = 64  # tokens; the states between tiles are kept for the backward pass
 STATES = 4  # rows of the state that a sweep over a tile holds in registers
 
-SIZES = ("batch", "groups", "channels", "length", "states", "padded_states", "blocks", "parts", "chunks", "work", "columns")
+SIZES = ("batch", "groups", "channels", "length", "states", "padded_states", "blocks", "parts", "chunks")
+PROJECTION = ("work", "columns")  # see projection.py
 FLAGS = ("softplus", "zoh", "has_dlast")
 STRIDED = (
     "u",
@@ -34,11 +35,21 @@ STRIDED = (
     "dC",
 )  # (B, G, channel or state, token)
 # Padded to whole vectors, contiguous, channels last: (G, E), (G, N, E), (B, G, tile, N, E), ...
-PACKED = ("A", "D", "bias", "coef", "bounds", "last", "dA", "dD", "dbias", "dcoef", "dlast", "steer", "steer_back", "dsteer")
+PACKED = ("A", "D", "bias", "coef", "bounds", "last", "dA", "dD", "dbias", "dcoef", "dlast")
+PROJECTED = ("steer", "steer_back", "dsteer")
 PART_STEPS = ("out_p", "du_p", "ddelta_p", "dbias_p", "weights_s")  # bytes between partial sums
 AXES = ("", "_b", "_g", "_c", "_t")
 
-FIELDS = (*SIZES, *FLAGS, *PACKED, "order", *PART_STEPS, *(s + axis for s in STRIDED for axis in AXES))
+FIELDS = (
+    *SIZES,
+    *PROJECTION,
+    *FLAGS,
+    *PACKED,
+    *PROJECTED,
+    "order",
+    *PART_STEPS,
+    *(s + axis for s in STRIDED for axis in AXES),
+)
 _INDEX = {name: i for i, name in enumerate(FIELDS)}
 _HAS_STRIDES = frozenset(STRIDED)
 _RECORD = np.dtype([(name, np.int64) for name in FIELDS])
