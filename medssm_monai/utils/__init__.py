@@ -6,6 +6,7 @@ from .device import as_device, require_device
 from .errors import root_cause, unwrapped
 from .files import DiskFullError, file_sha256, keep_previous, replace_file, require_file, shown_path, writable_folder
 from .sizes import per_axis
+from .waiting_threads import sleep_while_waiting
 
 __all__ = [
     "DiskFullError",
@@ -18,6 +19,7 @@ __all__ = [
     "require_file",
     "root_cause",
     "shown_path",
+    "sleep_while_waiting",
     "unwrapped",
     "writable_folder",
 ]
