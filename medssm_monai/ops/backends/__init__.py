@@ -99,7 +99,7 @@ def _without(package: str) -> str | None:
 def _without_mamba_1() -> str | None:
     """mamba-ssm's default builds since July 2026 leave this scan's kernel out, under the version number of before."""
     if find_spec("mamba_ssm") is None:
-        return "the package 'mamba_ssm' is not installed (docs/install.md says how: its default build lacks this scan's kernel)"
+        return "the package 'mamba_ssm' is not installed (docs/install.md: its default build lacks this scan's kernel)"
     if find_spec("selective_scan_cuda") is None:
         return (
             "the package 'mamba_ssm' is installed without its extension 'selective_scan_cuda', the kernel of Mamba-1, "
