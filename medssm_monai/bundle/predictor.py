@@ -19,7 +19,8 @@ from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from ..data.readers.arrays import is_array
-from ..utils import unwrapped
+from ..engines import AutocastInferer
+from ..utils import sleep_while_waiting, unwrapped
 from .checkpoint import load_weights
 from .config import read_inference_config
 from .find import find_bundle
@@ -54,12 +55,13 @@ def load(
             :func:`~medssm_monai.bundle.find_bundle` says where names are looked for.
         ckpt_path: weights; default those the bundle itself would take, of your last training or shipped with it.
         device: default ``"cuda:0"`` where there is one, else ``"cpu"``.
-        overrides: other values for keys of ``inference.yaml``, such as ``threshold=0.3``; texts are taken as they are.
+        overrides: other values for keys of ``inference.yaml``, such as ``threshold=0.3`` or
+            ``precision="bfloat16"``; texts are taken as they are.
 
     Raises:
         FileNotFoundError: no such bundle.
         ValueError: a key that the bundle's ``inference.yaml`` lacks, a device that is not there, or a bundle without
-            ``prediction``.
+            ``prediction``; by the first prediction, a ``precision`` that is unknown or not for the device.
 
     Example::
 
@@ -81,7 +83,6 @@ class _Pipeline:
 
     weights: str
     device: torch.device
-    amp: bool
     preprocessing: Compose
     network: nn.Module
     inferer: Inferer
@@ -249,13 +250,15 @@ class Predictor:
         remedy = (
             f"Train first: python -m monai.bundle run training --config_file {config}; or name a file with ckpt_path."
         )
+        sleep_while_waiting()
         path = require_weights(self.ckpt_path, f"trained weights of {self.name}", remedy)
         network = self._content("network")
         classes = len(self.task.class_names) if self.kind == ClassificationTask.kind else None
         weights = load_weights(network, path, classes)
-        parts = {key: self._content(key) for key in ("device", "amp", "preprocessing", "inferer", "postprocessing")}
-        logger.info("%s runs on %s", self.name, parts["device"])
-        return _Pipeline(weights=weights, network=network.eval(), **parts)
+        parts = {key: self._content(key) for key in ("device", "preprocessing", "postprocessing")}
+        inferer = AutocastInferer(self._content("inferer"), self._content("precision"), parts["device"])
+        logger.info("%s runs on %s in %s", self.name, parts["device"], inferer.precision)
+        return _Pipeline(weights=weights, network=network.eval(), inferer=inferer, **parts)
 
     def _prepare(self, pipeline: _Pipeline, source: Any) -> dict[str, Any]:
         """Preprocessed item of one image or pair."""
@@ -281,8 +284,7 @@ class Predictor:
 
     def _finish(self, pipeline: _Pipeline, item: Mapping[str, Any], network: nn.Module) -> dict[str, Any]:
         """Item with ``pred`` in the geometry of the file."""
-        amp = pipeline.amp and pipeline.device.type == "cuda"
-        with torch.no_grad(), torch.autocast(pipeline.device.type, enabled=amp):
+        with torch.no_grad():
             pred = pipeline.inferer(item["image"][None].to(pipeline.device), network)[0].float().cpu()
         with self._transforming, unwrapped():
             return dict(pipeline.postprocessing({**item, "pred": pred}))

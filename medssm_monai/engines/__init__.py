@@ -1,7 +1,8 @@
-"""Engines in MONAI's style."""
+"""Engines and inferers in MONAI's style."""
 
 from __future__ import annotations
 
+from .autocast_inferer import AutocastInferer
 from .bulk import BulkEvaluator
 
-__all__ = ["BulkEvaluator"]
+__all__ = ["AutocastInferer", "BulkEvaluator"]

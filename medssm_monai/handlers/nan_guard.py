@@ -95,5 +95,7 @@ class NaNGuard:
     def _advice(engine: Engine) -> str:
         optimizer = getattr(engine, "optimizer", None)
         rate = f" (now {optimizer.param_groups[0]['lr']:.3g})" if optimizer is not None else ""
-        amp = "; switch amp off" if getattr(engine, "amp", False) else ""
-        return f"Remedy: lower the learning rate{rate}, or clip gradients{amp}."
+        inferer = getattr(engine, "inferer", None)
+        reduced = getattr(engine, "amp", False) or getattr(inferer, "precision", "float32") != "float32"
+        full = "; train with precision float32" if reduced else ""
+        return f"Remedy: lower the learning rate{rate}, or clip gradients{full}."

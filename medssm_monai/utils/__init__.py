@@ -5,11 +5,14 @@ from __future__ import annotations
 from .device import as_device, require_device
 from .errors import root_cause, unwrapped
 from .files import DiskFullError, file_sha256, keep_previous, replace_file, require_file, shown_path, writable_folder
+from .precision import chosen_precision
 from .sizes import per_axis
+from .waiting_threads import sleep_while_waiting
 
 __all__ = [
     "DiskFullError",
     "as_device",
+    "chosen_precision",
     "file_sha256",
     "keep_previous",
     "per_axis",
@@ -18,6 +21,7 @@ __all__ = [
     "require_file",
     "root_cause",
     "shown_path",
+    "sleep_while_waiting",
     "unwrapped",
     "writable_folder",
 ]

@@ -38,7 +38,7 @@ def test_a_device_that_is_not_there_is_refused_before_anything_is_written(bundle
 @every_bundle
 def test_the_published_protocol_takes_a_device_as_a_word(bundle, tmp_path):
     flow = bundle.workflow(("train.yaml", "protocol.yaml"), tmp_path, **bundle.tiny)
-    assert flow.parser.get_parsed_content("amp") is False
+    assert flow.parser.get_parsed_content("train#trainer").inferer.precision == "float32"
 
 
 @every_bundle

@@ -35,7 +35,7 @@ def test_names_epoch_iteration_and_files(tmp_path, value: float) -> None:
     assert "epoch 2, iteration 5" in message
     assert "seq1_02.png" in message and "seq1_03.png" in message and "seq0_00.png" not in message
     assert "All inputs are finite" in message and "lower the learning rate (now 0.01)" in message
-    assert "amp" not in message
+    assert "precision" not in message
 
 
 def test_weights_are_untouched_and_checkpoints_stay(tmp_path) -> None:

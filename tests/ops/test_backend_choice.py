@@ -101,3 +101,20 @@ def test_importing_the_package_imports_no_compiler() -> None:
     code = "import sys, medssm_monai.ops; print([m for m in ('numba', 'llvmlite', 'triton') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def mamba_ssm_is_missing(path) -> str:
+    """What the list of backends says of ``mamba_ssm`` in a process whose packages include those of a folder."""
+    words = "from medssm_monai.ops import available_backends; print(available_backends()['mamba_ssm'])"
+    program = f"import sys; sys.path.insert(0, {str(path)!r}); {words}"
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+
+def test_mamba_ssm_without_its_kernel_says_why_and_how_to_get_it(tmp_path) -> None:
+    (tmp_path / "mamba_ssm").mkdir()
+    (tmp_path / "mamba_ssm" / "__init__.py").touch()
+    said = mamba_ssm_is_missing(tmp_path)
+    assert "installed without its extension 'selective_scan_cuda'" in said
+    assert "MAMBA_KEEP_CUDA_BUILD=TRUE pip install" in said
+    (tmp_path / "selective_scan_cuda.py").touch()
+    assert mamba_ssm_is_missing(tmp_path).strip() == "None"

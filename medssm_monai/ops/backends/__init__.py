@@ -96,6 +96,20 @@ def _without(package: str) -> str | None:
     return None if find_spec(package) else f"the package {package!r} is not installed (pip install {package})"
 
 
+def _without_mamba_1() -> str | None:
+    """mamba-ssm's default builds since July 2026 leave this scan's kernel out, under the version number of before."""
+    if find_spec("mamba_ssm") is None:
+        return "the package 'mamba_ssm' is not installed (docs/install.md: its default build lacks this scan's kernel)"
+    if find_spec("selective_scan_cuda") is None:
+        return (
+            "the package 'mamba_ssm' is installed without its extension 'selective_scan_cuda', the kernel of Mamba-1, "
+            "which its default build leaves out; build it again with it, where PyTorch and CUDA's compiler are: "
+            "MAMBA_KEEP_CUDA_BUILD=TRUE pip install --no-build-isolation --no-cache-dir --force-reinstall --no-deps "
+            "mamba-ssm"
+        )
+    return None
+
+
 # In order of preference: the automatic choice takes the first that serves the call.
 BACKENDS: dict[str, Backend] = {
     backend.name: backend
@@ -117,7 +131,7 @@ BACKENDS: dict[str, Backend] = {
             "mamba_ssm",
             devices=frozenset({"cuda"}),
             dtypes=frozenset({torch.float32}),
-            missing=_without("mamba_ssm") or _without("selective_scan_cuda"),
+            missing=_without_mamba_1(),
             discretizations=frozenset({"euler"}),
         ),
         Backend("scan_operator", differentiable=False, exportable=True, higher_order=True),

@@ -1,9 +1,10 @@
 """Adapter to the CUDA kernel of the package ``mamba-ssm`` (Gu and Dao, 2023): interchangeable, and a yardstick.
 
-The package is used where it and its compiled extension ``selective_scan_cuda`` are installed. Its kernel knows Euler's
-rule only, no order table (tokens are gathered into scan order and results scattered back, at the price of copies),
-states up to 256, and no gradient of the last state: asking for one is an error here, where the package returns wrong
-gradients without a word.
+The package is used where it and its compiled extension ``selective_scan_cuda`` are installed; since July 2026 its
+default build leaves the extension out (``MAMBA_KEEP_CUDA_BUILD=TRUE`` while it is built asks for it). Its kernel
+knows Euler's rule only, no order table (tokens are gathered into scan order and results scattered back, at the price
+of copies), states up to 256, and no gradient of the last state: asking for one is an error here, where the package
+returns wrong gradients without a word.
 
 Tested against a stand-in for the package; nothing here was run with the package itself on a GPU.
 """

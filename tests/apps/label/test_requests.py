@@ -21,7 +21,13 @@ def config(request):
 
 
 def test_settings_with_plain_values_can_be_given(config):
-    wanted = {"learning_rate": 1e-4, "patience": 3, "amp": True, "seed": "fast", "network_args": {"d_state": [4, 8]}}
+    wanted = {
+        "learning_rate": 1e-4,
+        "patience": 3,
+        "precision": "bfloat16",
+        "seed": "fast",
+        "network_args": {"d_state": [4, 8]},
+    }
     assert plain_overrides(wanted, config) == wanted
     assert plain_overrides({}, config) == {}
 
