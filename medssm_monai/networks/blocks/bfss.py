@@ -44,8 +44,12 @@ class BFSS(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(B, H, W, C)`` to ``(B, H, W, C)``."""
-        return tokenwise(self.fused, self.s6(x))
+        return tokenwise(self.fused, self.scanned(x))
+
+    def scanned(self, x: torch.Tensor) -> torch.Tensor:
+        """The scans alone: ``(B, H, W, C)`` to ``(B, H, W, 2, C)``, or to their sum ``(B, H, W, C)``."""
+        return self.s6.directions(x) if self.s6.merge == "concat" else self.s6(x)
 
     def fused(self, y: torch.Tensor) -> torch.Tensor:
-        """What follows the scans: ``(B, H, W, 2C or C)`` to ``(B, H, W, C)``."""
-        return self.fuse(y)
+        """What follows the scans, to ``(B, H, W, C)``; token by token."""
+        return self.fuse(y.flatten(-2) if self.s6.merge == "concat" else y)

@@ -64,7 +64,7 @@ class BSSSBlock(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(B, H, W, C)`` to ``(B, H, W, C)``."""
         local, freq = tokenwise(self._lifted, x, memory=(None, CHANNEL_FIRST))
-        local, freq = self.bfss.s6(self.dwconv(local, activation=True)), self.spectral(freq)
+        local, freq = self.bfss.scanned(self.dwconv(local, activation=True)), self.spectral(freq)
         if self.dropout.p and self.dropout.training:
             return x + self.dropout(tokenwise(self._branch, x, local, freq))
         return tokenwise(self._merged, x, local, freq)

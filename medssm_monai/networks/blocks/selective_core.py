@@ -141,6 +141,10 @@ class DirectionalS6(SelectiveCore):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(B, *spatial, C)`` to ``(B, *spatial, C)``, or ``G*C`` channels for ``merge="concat"``."""
+        return merge_directions(self.directions(x), self.merge)
+
+    def directions(self, x: torch.Tensor) -> torch.Tensor:
+        """What each direction makes of ``(B, *spatial, C)``: ``(B, *spatial, G, C)``."""
         spatial = tuple(x.shape[1:-1])
         groups, width = len(self.orders), x.shape[-1]
         assert self.delta_proj.bias is not None
@@ -154,4 +158,4 @@ class DirectionalS6(SelectiveCore):
             discretization=self.discretization,
             order=scan_table(self.orders, spatial, x.device),
         )
-        return merge_directions(y, self.merge).unflatten(1, spatial)
+        return y.unflatten(1, spatial)
