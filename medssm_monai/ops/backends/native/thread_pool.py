@@ -74,13 +74,12 @@ def run_units(kernel: Callable[..., None], params: np.ndarray, scratch_bytes: in
     begun: on a busy machine it does everything alone rather than wait for a processor.
     """
     counters = np.zeros(2, np.int64)
-    address = counters.ctypes.data
     if threads == 1 or units == 1:
-        kernel(params, _scratch.address(scratch_bytes), address, units)
+        kernel(params, _scratch.address(scratch_bytes), counters.ctypes.data, units)
         return
 
-    def work() -> None:
-        kernel(params, _scratch.address(scratch_bytes), address, units)
+    def work() -> None:  # keeps the counters: a thread looks at them once more after the last unit is done
+        kernel(params, _scratch.address(scratch_bytes), counters.ctypes.data, units)
 
     others = _submit(work, min(threads, units) - 1)
     work()

@@ -1,0 +1,220 @@
+"""Fused chains of token-wise layers against the same modules in float64, and when they must not be fused."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from medssm_monai.ops import use_backend
+from medssm_monai.ops.tokenwise import launch, tokenwise
+
+
+class Chains(nn.Module):
+    """Layers of every kind that the kernel knows, as the blocks of Mamba-MIS use them."""
+
+    def __init__(self, dim: int, bias: bool = True) -> None:
+        super().__init__()
+        self.widths = [dim // 3, 2 * dim // 3 - dim // 3, dim - 2 * dim // 3]
+        self.lift = nn.ModuleList(nn.Sequential(nn.LayerNorm(w), nn.Linear(w, dim)) for w in self.widths)
+        self.norm = nn.LayerNorm(dim, eps=1e-3, bias=bias)
+        self.bare = nn.LayerNorm(dim, elementwise_affine=False)
+        self.fuse = nn.Linear(2 * dim, dim, bias=bias)
+        self.proj = nn.Linear(dim, dim)
+        self.expand = nn.Linear(dim, 4 * 5, bias=False)
+        self.small = nn.LayerNorm(5)
+        self.dropout = nn.Dropout(0.0)
+        for parameter in self.parameters():
+            nn.init.normal_(parameter, std=0.5)
+
+    def first(self, x):
+        _, local, other = (lift(part) for lift, part in zip(self.lift, x.split(self.widths, dim=-1), strict=True))
+        return local, other
+
+    def second(self, x, local, other):
+        gate = self.lift[0](x.split(self.widths, dim=-1)[0])
+        other = F.silu(self.bare(self.norm(other)))
+        return x + self.dropout(self.proj(F.silu(gate) * self.fuse(torch.cat([local, other], dim=-1))))
+
+    def third(self, x):
+        return self.small(self.expand(x).unflatten(-1, (5, 2, 2)).movedim(-3, -1))
+
+    def forward(self, x):
+        local, other = tokenwise(self.first, x, memory=(None, (0, 3, 1, 2)))
+        x = tokenwise(self.second, x, local, other)
+        return tokenwise(self.third, x, memory=((0, 1, 3, 2, 4, 5),))
+
+
+@pytest.fixture
+def fused_calls(monkeypatch):
+    """Passes of the kernel."""
+    calls: list[str] = []
+    for name in ("forward", "backward"):
+        run = getattr(launch.Plan, name)
+        monkeypatch.setattr(
+            launch.Plan, name, lambda self, *args, run=run, name=name: (calls.append(name), run(self, *args))[1]
+        )
+    return calls
+
+
+def outcome(module, x, gradient):
+    x = x.detach().to(gradient.dtype).requires_grad_()
+    y = module(x)
+    return y.detach(), torch.autograd.grad(y, [x, *module.parameters()], gradient)
+
+
+def laid_out(x: torch.Tensor, layout: str) -> torch.Tensor:
+    if layout == "channel first":
+        return x.movedim(-1, 1).contiguous().movedim(1, -1)
+    if layout == "slice":
+        return torch.cat([x, x, x], dim=2)[:, :, 1 : 1 + x.shape[2], :].copy_(x)
+    if layout == "columns":
+        return x.transpose(1, 2).contiguous().transpose(1, 2)
+    return x
+
+
+@pytest.mark.parametrize("layout", ["dense", "channel first", "slice", "columns"])
+@pytest.mark.parametrize(
+    ("dim", "size"),
+    [(8, (3, 16, 12)), (16, (1, 5, 7)), (32, (2, 8, 8)), (7, (2, 3, 50)), (3, (1, 1, 1)), (128, (2, 4, 4)), (8, (1, 40, 41))],
+)
+def test_values_and_gradients_are_those_of_the_layers(dim, size, layout, fused_calls):
+    torch.manual_seed(0)
+    module = Chains(dim)
+    x = laid_out(torch.randn(*size, dim), layout)
+    gradient = torch.randn(*size, 2, 2, 5)
+    y, grads = outcome(module, x, gradient)
+    assert fused_calls == ["forward"] * 3 + ["backward"] * 3
+    expected, exact = outcome(copy.deepcopy(module).double(), x, gradient.double())
+    torch.testing.assert_close(y.double(), expected, rtol=1e-4, atol=1e-4)
+    for got, want in zip(grads, exact, strict=True):
+        assert (got - want).norm() <= 2e-5 * want.norm() + 1e-6
+    with torch.no_grad():
+        assert torch.equal(module(x), y)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_results_do_not_depend_on_the_number_of_threads(threads):
+    torch.manual_seed(0)
+    module, x, gradient = Chains(16), torch.randn(2, 64, 48, 16), torch.randn(2, 64, 48, 2, 2, 5)
+    y, grads = outcome(module, x, gradient)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        again, grads_again = outcome(module, x, gradient)
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(y, again)
+    assert all(torch.equal(a, b) for a, b in zip(grads, grads_again, strict=True))
+
+
+def test_outputs_lie_in_memory_as_asked():
+    module = Chains(8)
+    local, other = tokenwise(module.first, torch.randn(2, 6, 5, 8), memory=(None, (0, 3, 1, 2)))
+    assert local.is_contiguous()
+    assert other.movedim(-1, 1).is_contiguous()
+    y = tokenwise(module.third, torch.randn(2, 6, 5, 8), memory=((0, 1, 3, 2, 4, 5),))
+    assert y.transpose(2, 3).is_contiguous()
+
+
+def test_layers_without_bias_and_frozen_parameters():
+    torch.manual_seed(0)
+    module = Chains(8, bias=False)
+    module.fuse.weight.requires_grad_(False)
+    x = torch.randn(2, 6, 5, 8)
+    module(x).sum().backward()
+    assert module.fuse.weight.grad is None
+    exact = copy.deepcopy(module).double()
+    exact.zero_grad()
+    exact(x.double()).sum().backward()
+    for got, want in zip(module.parameters(), exact.parameters(), strict=True):
+        if want.grad is not None:
+            torch.testing.assert_close(got.grad.double(), want.grad, rtol=1e-4, atol=1e-4)
+
+
+def hooked(module):
+    module.proj.register_forward_hook(lambda *_: None)
+
+
+def dropping(module):
+    module.dropout.p = 0.5
+    module.dropout.train()
+
+
+def parametrized(module):
+    torch.nn.utils.parametrizations.weight_norm(module.proj)
+
+
+@pytest.mark.parametrize("change", [hooked, dropping, parametrized])
+def test_what_the_kernel_does_not_see_runs_layer_by_layer(change, fused_calls):
+    torch.manual_seed(0)
+    module, x = Chains(8), torch.randn(1, 4, 4, 8)
+    module(x)
+    fused_calls.clear()
+    change(module)
+    torch.manual_seed(1)
+    y = module(x)
+    assert fused_calls == ["forward"] * 2  # all but the chain that was changed
+    torch.manual_seed(1)
+    with use_backend("reference"):
+        torch.testing.assert_close(y, module(x), rtol=1e-4, atol=1e-5)
+
+
+def test_other_weights_are_used_at_once():
+    torch.manual_seed(0)
+    module, other, x = Chains(8), Chains(8), torch.randn(1, 4, 4, 8)
+    module(x)
+    expected = other(x)
+    torch.testing.assert_close(torch.func.functional_call(module, dict(other.state_dict()), x), expected)
+    module.proj.weight = nn.Parameter(other.proj.weight.detach().clone())
+    module.load_state_dict(other.state_dict())
+    assert torch.equal(module(x), expected)
+    module.proj = nn.Linear(8, 8, dtype=torch.float32)
+    with use_backend("reference"):
+        expected = module(x)
+    torch.testing.assert_close(module(x), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("where", ["float64", "autocast", "backend", "export", "vmap", "empty"])
+def test_the_layers_themselves_run_elsewhere(where, fused_calls):
+    module, x = Chains(8), torch.randn(1, 4, 4, 8)
+    if where == "float64":
+        assert module.double()(x.double()).dtype == torch.float64
+    elif where == "autocast":
+        with torch.autocast("cpu", torch.bfloat16):
+            tokenwise(module.first, x)
+    elif where == "backend":
+        with use_backend("blocked"):
+            module(x)
+    elif where == "export":
+        exported = torch.export.export(module, (x,)).module()
+        assert fused_calls == []
+        torch.testing.assert_close(exported(x), module(x), rtol=1e-4, atol=1e-5)
+        return
+    elif where == "vmap":
+        torch.func.vmap(module)(x[None])
+    else:
+        assert module(x[:0]).shape == (0, 4, 4, 2, 2, 5)
+    assert fused_calls == []
+
+
+def test_gradients_of_gradients_are_refused():
+    module, x = Chains(8), torch.randn(1, 4, 4, 8, requires_grad=True)
+    (grad,) = torch.autograd.grad(module(x).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        grad.sum().backward()
+
+
+def test_no_module_is_kept_alive():
+    import gc
+    import weakref
+
+    module = Chains(8)
+    module(torch.randn(1, 4, 4, 8))
+    gone = weakref.ref(module)
+    del module
+    gc.collect()
+    assert gone() is None
