@@ -10,6 +10,8 @@ backends have them).
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -31,7 +33,7 @@ def _constant_weights(B: Tensor, C: Tensor, shape: tuple[int, int, int, int]) ->
     return B, C, coef
 
 
-def _widened(x: Tensor | None) -> Tensor | None:
+def _widened(x: Any) -> Any:
     return x if x is None or x.dtype == torch.float32 else x.float()
 
 

@@ -32,7 +32,7 @@ class _Scan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *flat: Any) -> tuple[Tensor, Tensor]:
         *fields, coef = flat
-        args = ScanArguments(*fields)
+        args = ScanArguments._make(fields)
         with _named("medssm::native_scan"):
             out, pre, last, bounds = run_forward(args, coef, save=True)
         ctx.softplus, ctx.discretization = args.delta_softplus, args.discretization
@@ -44,14 +44,14 @@ class _Scan(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dout: Tensor | None, dlast: Tensor | None) -> tuple[Tensor | None, ...]:
         *tensors, coef, pre, bounds = ctx.saved_tensors
-        args = ScanArguments(*tensors, ctx.softplus, ctx.discretization)
+        args = ScanArguments._make((*tensors, ctx.softplus, ctx.discretization))
         if dout is None:
             dout = torch.zeros_like(args.u)
         with _named("medssm::native_scan_backward"):
             *grads, dcoef = run_backward(args, coef, dout, dlast, pre, bounds)
         wanted = ctx.needs_input_grad
-        grads = [grad if want else None for grad, want in zip(grads, wanted, strict=False)]
-        return *grads, None, None, None, dcoef if wanted[-1] else None
+        asked = [grad if want else None for grad, want in zip(grads, wanted[:8], strict=True)]
+        return *asked, None, None, None, dcoef if wanted[-1] else None
 
 
 def scan_eagerly(args: ScanArguments, coef: Tensor | None, needs_grad: bool) -> tuple[Tensor, Tensor]:

@@ -74,14 +74,13 @@ def run_units(kernel: Callable[..., None], params: np.ndarray, scratch_bytes: in
     begun: on a busy machine it does everything alone rather than wait for a processor.
     """
     counters = np.zeros(2, np.int64)
-    address = counters.ctypes.data
+
+    def work() -> None:  # holds the counters: a thread may come late, and finds nothing left to do
+        kernel(params, _scratch.address(scratch_bytes), counters.ctypes.data, units)
+
     if threads == 1 or units == 1:
-        kernel(params, _scratch.address(scratch_bytes), address, units)
+        work()
         return
-
-    def work() -> None:
-        kernel(params, _scratch.address(scratch_bytes), address, units)
-
     others = _submit(work, min(threads, units) - 1)
     work()
     for other in others:

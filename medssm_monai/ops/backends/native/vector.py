@@ -237,6 +237,15 @@ def scale_by_power_of_two(typing, x, shifted):
     return vector(vector, vector), codegen
 
 
+def _interleave(builder, x, y, width):
+    """Of every four lanes of ``x`` and ``y`` the first halves, ``width`` lanes of each in turn; and the second halves.
+
+    One instruction each, unlike most other shuffles of two registers.
+    """
+    first = [k - k % 4 + (k % 2 if width == 2 else k % 4 // 2) + LANES * (k // width % 2) for k in range(LANES)]
+    return _shuffle(builder, x, y, first), _shuffle(builder, x, y, [k + 2 for k in first])
+
+
 @intrinsic
 def transpose_block(typing, source, source_step, target, target_step):
     """Transpose ``LANES x LANES`` numbers from memory to memory; the steps are bytes from row to row."""
@@ -244,8 +253,11 @@ def transpose_block(typing, source, source_step, target, target_step):
     def codegen(ctx, b, sig, args):
         source, source_step, target, target_step = args
         rows = [b.load(_at(b, b.add(source, b.mul(source_step, _I64(i))), _VF), align=4) for i in range(LANES)]
-        step = 1
-        while step < LANES:  # swap the off-diagonal quarters of blocks of 2, 4, 8, ...
+        for i in range(0, LANES, 4):  # blocks of 4 x 4
+            x, y = _interleave(b, rows[i], rows[i + 1], 1), _interleave(b, rows[i + 2], rows[i + 3], 1)
+            rows[i : i + 4] = [*_interleave(b, x[0], y[0], 2), *_interleave(b, x[1], y[1], 2)]
+        step = 4
+        while step < LANES:  # swap the off-diagonal quarters of blocks of 8, 16
             low = [k if not k & step else LANES + k - step for k in range(LANES)]
             high = [k + step if not k & step else LANES + k for k in range(LANES)]
             for i in range(LANES):
@@ -270,19 +282,15 @@ def _fold(builder, rows, step):
     ]
 
 
-def _interleave(builder, x, y, width):
-    """Add the halves of every four lanes of ``x`` and of ``y``, ``width`` lanes of each in turn."""
-    low = [4 * (k // 4) + (k % 2 if width == 2 else k % 4 // 2) + LANES * (k % 4 // width % 2) for k in range(LANES)]
-    high = [k + 2 for k in low]
-    return builder.fadd(_shuffle(builder, x, y, low), _shuffle(builder, x, y, high), flags=_FLAGS)
-
-
 @intrinsic
 def fold_four(typing, row0, row1, row2, row3):
     """Partial sums of four rows in one: lane ``k`` holds a part of the sum over row ``k % 4``."""
 
     def codegen(ctx, b, sig, args):
-        return _interleave(b, _interleave(b, args[0], args[1], 1), _interleave(b, args[2], args[3], 1), 2)
+        def add(x, y, width):
+            return b.fadd(*_interleave(b, x, y, width), flags=_FLAGS)
+
+        return add(add(args[0], args[1], 1), add(args[2], args[3], 1), 2)
 
     return vector(vector, vector, vector, vector), codegen
 
