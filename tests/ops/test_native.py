@@ -191,17 +191,15 @@ def test_steps_of_any_size(step: float, discretization: str) -> None:
         torch.testing.assert_close(result / wanted.abs().max(), wanted / wanted.abs().max(), rtol=1e-4, atol=1e-5)
 
 
-def test_functional_transforms_and_modes_see_the_operator() -> None:
+def test_modes_and_the_profiler_see_the_operator() -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
-    u, *rest = arguments()
-    gradient = torch.func.grad(lambda x: selective_scan(x, *rest, backend="native").square().sum())(u)
-    torch.testing.assert_close(gradient, forward_and_gradients([u, *rest])[1])
+    args = arguments()
     with FlopCounterMode(display=False), torch.profiler.profile() as profile:
-        selective_scan(u, *rest, backend="native")
+        selective_scan(*args, backend="native")
     assert any(event.key == "medssm::native_scan" for event in profile.key_averages())
     with torch.profiler.profile() as profile:
-        selective_scan(u, *rest, backend="native")
+        selective_scan(*args, backend="native")
     assert any(event.key == "medssm::native_scan" for event in profile.key_averages())
 
 
