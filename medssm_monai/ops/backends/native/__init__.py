@@ -51,8 +51,8 @@ def scan(args: ScanArguments) -> tuple[Tensor, Tensor]:
     else:
         if args.order is not None:
             wide = wide._replace(order=args.order.to(torch.int32).contiguous())
-        out, _, last, _ = scan_forward(*wide, coef, args.needs_grad)
-    last = last[..., :states, :channels].transpose(-1, -2)
+        out, _, packed, _ = scan_forward(*wide, coef, args.needs_grad)
+        last = packed[..., :states, :channels].transpose(-1, -2)
     if args.B.dim() == 3:  # the kernel's state does not know a constant B
         last = last * args.B.float()
     return out if out.dtype == args.u.dtype else out.to(args.u.dtype), last

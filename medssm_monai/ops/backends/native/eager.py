@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 from torch.profiler import record_function
 
 from ...arguments import ScanArguments
@@ -26,8 +27,15 @@ def _named(name: str) -> Any:
     return record_function(name) if torch.autograd._profiler_enabled() else nullcontext()
 
 
+def _unpacked(last: Tensor, args: ScanArguments) -> Tensor:
+    """The state ``(B, G, E, N)`` in its packed memory: one view where slices and a transpose would be three."""
+    batch, groups, rows, columns = last.shape
+    size = (batch, groups, *args.A.shape[1:])
+    return last.as_strided(size, (groups * rows * columns, rows * columns, 1, columns))
+
+
 class _Scan(torch.autograd.Function):
-    """Takes the fields of :class:`ScanArguments` and ``coef``; returns the output and the packed last state."""
+    """Takes the fields of :class:`ScanArguments` and ``coef``; returns the output and the last state."""
 
     @staticmethod
     def forward(ctx: Any, *flat: Any) -> tuple[Tensor, Tensor]:
@@ -38,7 +46,7 @@ class _Scan(torch.autograd.Function):
         ctx.softplus, ctx.discretization = args.delta_softplus, args.discretization
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*args[:9], coef, pre, bounds)
-        return out, last
+        return out, _unpacked(last, args)
 
     @staticmethod
     @once_differentiable
@@ -47,6 +55,9 @@ class _Scan(torch.autograd.Function):
         args = ScanArguments._make((*tensors, ctx.softplus, ctx.discretization))
         if dout is None:
             dout = torch.zeros_like(args.u)
+        if dlast is not None:
+            rows, columns = (whole - part for whole, part in zip(bounds.shape[-2:], dlast.shape[:1:-1], strict=True))
+            dlast = F.pad(dlast.transpose(-1, -2), (0, columns, 0, rows))
         with _named("medssm::native_scan_backward"):
             *grads, dcoef = run_backward(args, coef, dout, dlast, pre, bounds)
         wanted = ctx.needs_input_grad
@@ -55,11 +66,11 @@ class _Scan(torch.autograd.Function):
 
 
 def scan_eagerly(args: ScanArguments, coef: Tensor | None, needs_grad: bool) -> tuple[Tensor, Tensor]:
-    """Output and packed last state."""
+    """Output and last state ``(B, G, E, N)``."""
     if args.order is not None:
         args = args._replace(order=kept_positions(args.order))
     if needs_grad:
         return _Scan.apply(*args, coef)
     with _named("medssm::native_scan"):
         out, _, last, _ = run_forward(args, coef, save=False)
-    return out, last
+    return out, _unpacked(last, args)
