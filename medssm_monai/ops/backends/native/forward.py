@@ -19,10 +19,24 @@ from .maths import (
     softplus,
 )
 from .records import STATES, TILE, make_params
-from .tiles import DELTA, LIMITS, TILE_BYTES, TOKENS, WEIGHTS, U, X, Y, fill_offsets, read_tile, write_tile
+from .tiles import (
+    DELTA,
+    LIMITS,
+    TILE_BYTES,
+    TOKENS,
+    WEIGHTS,
+    U,
+    X,
+    Y,
+    ask_for_tile,
+    fill_offsets,
+    read_tile,
+    write_tile,
+)
 from .vector import LANES, ROW, all_less, load, maximum, minimum, select_less, splat_at, store, take_one
 
 __all__ = [
+    "ask_for_input",
     "exponents",
     "forward_kernel",
     "four",
@@ -167,6 +181,15 @@ def read_weights(scratch, target, source, state_step, token_step, order, first, 
 
 
 @njit(error_model="numpy", nogil=True)
+def ask_for_input(p, b, g, e, order, first, count):
+    """Start to bring a tile of input and step into the cache."""
+    valid = min(LANES, p.channels - e)
+    ask_for_tile(p.u + b * p.u_b + g * p.u_g + e * p.u_c, p.u_c, p.u_t, order, first, count, valid)
+    source = p.delta + b * p.delta_b + g * p.delta_g + e * p.delta_c
+    ask_for_tile(source, p.delta_c, p.delta_t, order, first, count, valid)
+
+
+@njit(error_model="numpy", nogil=True)
 def prepare_step(p, scratch, b, g, e, valid, order, first, count):
     """Read the tile's input and step; bias and softplus; ``X``: ``delta u``, for the zero-order hold ``u``."""
     channels = p.blocks * LANES
@@ -284,8 +307,15 @@ def _unit(p, scratch, unit):
         count = min(TILE, p.length - first)
         read_weights(scratch, scratch + WEIGHTS, from_b, p.B_c, p.B_t, order, first, count, states)
         read_weights(scratch, c_planes, from_c, p.C_c, p.C_t, order, first, count, states)
+        following = min(TILE, p.length - first - count)
+        ask_for_tile(from_b, p.B_c, p.B_t, order, first + count, following, states)
+        ask_for_tile(from_c, p.C_c, p.C_t, order, first + count, following, states)
         for block in range(first_block, last_block):
             e = block * LANES
+            if block + 1 < last_block:
+                ask_for_input(p, b, g, e + LANES, order, first, count)
+            else:
+                ask_for_input(p, b, g, first_block * LANES, order, first + count, following)
             _one_block(p, scratch, c_planes, part, b, g, e, n_first, n_last, order, first, count)
 
 

@@ -16,6 +16,7 @@ import llvmlite.binding as llvm
 import numba
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "load_number",
     "maximum",
     "minimum",
+    "prefetch",
     "scale_by_power_of_two",
     "select_less",
     "splat",
@@ -101,6 +103,20 @@ def store(typing, address, value):
         return ctx.get_dummy_value()
 
     return types.void(types.int64, vector), codegen
+
+
+@intrinsic
+def prefetch(typing, address):
+    """Ask for the cache line at an address, which may be any."""
+
+    def codegen(ctx, b, sig, args):
+        pointer = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [pointer, _I32, _I32, _I32])
+        function = cgutils.get_or_insert_function(b.module, kind, "llvm.prefetch.p0i8")
+        b.call(function, [b.inttoptr(args[0], pointer), _I32(0), _I32(3), _I32(1)])  # data, to be read, near
+        return ctx.get_dummy_value()
+
+    return types.void(types.int64), codegen
 
 
 @intrinsic
