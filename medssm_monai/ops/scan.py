@@ -98,7 +98,7 @@ def selective_scan(
         with torch.autocast(u.device.type, enabled=False) if autocast_on else nullcontext():
             y, last = chosen.scan(args)
         if u.dim() == 3:
-            y, last = y.flatten(1, 2), last.flatten(1, 2)
+            y, last = y.flatten(1, 2), last.flatten(1, 2) if return_last_state else last
         if plain_u is not u:
             y = y.view_as(u)  # passes through the subclass, which adds what it carries
     return (y, last) if return_last_state else y

@@ -10,6 +10,8 @@ backends have them).
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -31,7 +33,7 @@ def _constant_weights(B: Tensor, C: Tensor, shape: tuple[int, int, int, int]) ->
     return B, C, coef
 
 
-def _widened(x: Tensor | None) -> Tensor | None:
+def _widened(x: Any) -> Any:
     return x if x is None or x.dtype == torch.float32 else x.float()
 
 
@@ -49,8 +51,8 @@ def scan(args: ScanArguments) -> tuple[Tensor, Tensor]:
     else:
         if args.order is not None:
             wide = wide._replace(order=args.order.to(torch.int32).contiguous())
-        out, _, last, _ = scan_forward(*wide, coef, args.needs_grad)
-    last = last[..., :states, :channels].transpose(-1, -2)
+        out, _, packed, _ = scan_forward(*wide, coef, args.needs_grad)
+        last = packed[..., :states, :channels].transpose(-1, -2)
     if args.B.dim() == 3:  # the kernel's state does not know a constant B
         last = last * args.B.float()
     return out if out.dtype == args.u.dtype else out.to(args.u.dtype), last

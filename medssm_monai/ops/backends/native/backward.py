@@ -6,14 +6,36 @@ from numba import njit
 
 from .backward_sweep import sweeps
 from .compile import compiled
-from .forward import prepare_step, read_projected_weights, read_weights
+from .forward import ask_for_input, prepare_step, read_projected_weights, read_weights
 from .maths import constant, one_minus_exp, sigmoid
 from .projection import keep_input_gradient, project, pull_back_projection
 from .records import STATES, TILE, make_params
-from .tiles import DELTA, DS, DY, TILE_BYTES, TOKENS, WEIGHTS, P, U, Y, fill_offsets, read_tile, write_tile
+from .tiles import (
+    DELTA,
+    DS,
+    DY,
+    TILE_BYTES,
+    TOKENS,
+    WEIGHTS,
+    P,
+    U,
+    Y,
+    ask_for_tile,
+    fill_offsets,
+    read_tile,
+    write_tile,
+)
 from .vector import LANES, ROW, load, store, sum_folded, take_one
 
 __all__ = ["backward_kernel"]
+
+
+@njit(error_model="numpy", nogil=True)
+def _ask_for_rows(p, b, g, e, order, first, count):
+    """Start to bring a tile of input, step and output gradient into the cache."""
+    ask_for_input(p, b, g, e, order, first, count)
+    source = p.dout + b * p.dout_b + g * p.dout_g + e * p.dout_c
+    ask_for_tile(source, p.dout_c, p.dout_t, order, first, count, min(LANES, p.channels - e))
 
 
 @njit(error_model="numpy", nogil=True)
@@ -174,9 +196,16 @@ def _unit(p, scratch, unit):
             read_weights(scratch, c_planes, from_c, p.C_c, p.C_t, order, first, count, states)
         for row in range(2 * TILE * acc_step // ROW):
             store(acc + row * ROW, constant(0.0))
+        before = max(0, first - TILE)
+        ask_for_tile(from_b, p.B_c, p.B_t, order, before, first - before, states)
+        ask_for_tile(from_c, p.C_c, p.C_t, order, before, first - before, states)
         for block in range(first_block, last_block):
             e = block * LANES
             valid = min(LANES, p.channels - e)
+            if block + 1 < last_block:
+                _ask_for_rows(p, b, g, e + LANES, order, first, count)
+            else:
+                _ask_for_rows(p, b, g, first_block * LANES, order, before, first - before)
             prepare_step(p, scratch, b, g, e, valid, order, first, count)
             _output_gradient(p, scratch, part, b, g, e, valid, order, first, count)
             for t in range(count):

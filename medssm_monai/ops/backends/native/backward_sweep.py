@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from numba import njit
 
-from .forward import exponents, four, inverses, is_moderate, load_four, load_rows, store_four
+from .forward_sweep import exponents, four, inverses, is_moderate, load_four, load_rows, store_four
 from .maths import constant, exp2, inline, moderate_exp2, moderate_power_and_rest, power_and_rest, weight_slope
 from .records import STATES
 from .tiles import DECAY, DELTA, DS, DY, H, P, W, X

@@ -74,13 +74,13 @@ def run_units(kernel: Callable[..., None], params: np.ndarray, scratch_bytes: in
     begun: on a busy machine it does everything alone rather than wait for a processor.
     """
     counters = np.zeros(2, np.int64)
+
+    def work() -> None:  # holds the counters: a thread may come late, and finds nothing left to do
+        kernel(params, _scratch.address(scratch_bytes), counters.ctypes.data, units)
+
     if threads == 1 or units == 1:
-        kernel(params, _scratch.address(scratch_bytes), counters.ctypes.data, units)
+        work()
         return
-
-    def work() -> None:  # keeps the counters: a thread looks at them once more after the last unit is done
-        kernel(params, _scratch.address(scratch_bytes), counters.ctypes.data, units)
-
     others = _submit(work, min(threads, units) - 1)
     work()
     for other in others:

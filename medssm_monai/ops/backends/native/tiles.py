@@ -20,6 +20,7 @@ from .vector import (
     load_index,
     load_int32,
     load_number,
+    prefetch,
     store,
     store_index,
     store_number,
@@ -42,6 +43,7 @@ __all__ = [
     "X",
     "Y",
     "accumulator_bytes",
+    "ask_for_tile",
     "fill_offsets",
     "read_tile",
     "weight_bytes",
@@ -49,6 +51,7 @@ __all__ = [
 ]
 
 TILE_BYTES = TILE * ROW
+LINE = 64  # bytes that a cache fetches at once
 
 DELTA, U, X, Y = (i * TILE_BYTES for i in range(4))  # step, input, what B multiplies, output
 DY, P, DS = (i * TILE_BYTES for i in range(4, 7))  # gradients of the output, of the step, and their sum over states
@@ -79,6 +82,20 @@ def fill_offsets(offsets, order, first, count, step):
         if order != 0:
             position = load_int32(order + 4 * position)
         store_index(offsets + 8 * t, position * step)
+
+
+@njit(error_model="numpy", nogil=True)
+def ask_for_tile(source, channel_step, token_step, order, first, count, valid):
+    """Start to bring a tile into the cache: a processor foresees neither scan orders nor hundreds of parallel rows."""
+    if channel_step == 4:
+        for t in range(first, first + count):
+            position = load_int32(order + 4 * t) if order != 0 else t
+            for byte in range(0, 4 * valid, LINE):
+                prefetch(source + position * token_step + byte)
+    elif token_step == 4 and order == 0:
+        for j in range(valid):
+            for byte in range(4 * first, 4 * (first + count), LINE):
+                prefetch(source + j * channel_step + byte)
 
 
 @njit(error_model="numpy", nogil=True)
