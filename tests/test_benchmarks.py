@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import loss_curves, networks, scan
+from benchmarks import differences, loss_curves, network_sizes, networks, pipe, scan, system
 from benchmarks.timing import high_water, timed
 
+ROOT = Path(__file__).resolve().parents[1]
 SCAN = {"device": "cpu", "dtype": "float32", "directions": 1, "discretization": "euler", "repeats": 2, "memory": False}
 
 
@@ -39,22 +40,96 @@ def test_candidates_of_the_scan_agree():
     torch.testing.assert_close(results["parallel"], results["loop"])
 
 
-def test_networks_makes_a_row_for_each_and_a_table():
-    options = argparse.Namespace(
-        names=["mamba_mis_s"],
-        compare=["MONAI U-Net"],
-        loop=False,
-        size=32,
-        batch=2,
-        repeats=1,
-        device="cpu",
-        passes=[networks.INFERENCE],
-        memory=False,
-    )
-    rows = networks.measure(options)
-    assert [row["network"] for row in rows] == ["mamba_mis_s", "MONAI U-Net"]
+def test_networks_makes_a_row_for_each_and_compares_with_before_first():
+    words = [
+        "--names",
+        "mamba_mis_s",
+        "--size",
+        "32",
+        "--batch",
+        "2",
+        "--compare",
+        "MONAI U-Net",
+        "--before",
+        str(ROOT),
+    ]
+    options = networks.parse([*words, "--repeats", "1", "--no-memory", "--passes", networks.TRAINING])
+    (group,) = networks.groups_of(options)
+    with networks.Side.all(options, ROOT, options.before) as sides:
+        rows = networks.measure(group, options, sides)
+    assert [row["network"] for row in rows] == ["mamba_mis_s", "mamba_mis_s (before)", "MONAI U-Net"]
     assert rows[0]["times_the_first"] == 1.0 and 0 < rows[0]["scan_share"] < 1
-    assert len(networks.table(rows).splitlines()) == 4
+    assert rows[0]["difference"] < 1e-3 and rows[0]["times_before"] > 0
+    assert "times_before" not in rows[1] and len(networks.table(rows).splitlines()) == 5
+
+
+def test_documented_networks_are_all_there_at_their_sizes():
+    groups = networks.groups_of(networks.parse(["--documented"]))
+    found = {(name, group.size) for group in groups for name in group.names}
+    assert {("medconvmamba_t", 224), ("medspectralnet", 224), ("medspectralnet", 96)} < found
+    assert {(f"mamba_mis_{size}", side) for size in "sbl" for side in (128, 256)} < found
+    assert {("clinical_fmamba_2d", 256), ("clinical_fmamba_3d", 64)} < found
+    assert network_sizes.image_shape("clinical_fmamba_3d", 64) == (2, 64, 64, 64)
+    assert network_sizes.build("clinical_fmamba_3d", 64).spatial_dims == 3
+    (alone,) = networks.groups_of(networks.parse(["--documented", "--names", "medspectralnet", "--size", "96"]))
+    assert (alone.names, alone.size) == (["medspectralnet"], 96)
+
+
+def test_a_folder_without_the_package_is_no_checkout(tmp_path):
+    options = networks.parse([])
+    with pytest.raises(pipe.ChildError, match="holds no package medssm_monai"):
+        networks.Side(tmp_path, " (before)", options)
+
+
+def test_differences_are_of_all_together_and_of_the_worst_tensor():
+    theirs = {"large": torch.tensor([3.0, 4.0]), "zero": torch.tensor([1e-12])}
+    ours = {"large": torch.tensor([3.0, 4.4]), "zero": torch.tensor([3e-12])}
+    whole, worst, name = differences.difference(ours, theirs)
+    assert (whole, worst, name) == (pytest.approx(0.08), pytest.approx(0.1), "large")
+    assert differences.difference(theirs, theirs)[:2] == (0.0, 0.0)
+    whole, worst, name = differences.difference({"large": theirs["large"]}, {**theirs, "lost": torch.ones(1)})
+    assert (worst, name) == (1.0, "lost")
+    with pytest.raises(ValueError, match="shapes"):
+        differences.difference({"large": torch.ones(3)}, theirs)
+
+
+CHILD = """
+from pipe import serve
+
+def double(x):
+    print("a word for the reader, not for the pipe")
+    return 2 * x
+
+def leave():
+    raise SystemExit(3)
+
+serve({"double": double, "leave": leave, "fail": lambda: 1 / 0})
+"""
+
+
+def test_a_child_answers_and_its_errors_arrive_with_their_text(tmp_path):
+    program = tmp_path / "child.py"
+    program.write_text(CHILD)
+    with pipe.Child("the child", program, environment={"PYTHONPATH": str(ROOT / "benchmarks")}) as child:
+        assert child.ask("double", x=21) == 42
+        with pytest.raises(pipe.ChildError, match=r"(?s)the child, fail:.*ZeroDivisionError"):
+            child.ask("fail")
+        assert child.ask("double", x=1) == 2
+        with pytest.raises(pipe.ChildError, match=r"ended with status 3:\n.*a word for the reader"):
+            child.ask("leave")
+    with pytest.raises(pipe.ChildError, match="cannot be started"):
+        pipe.Child("nobody", program, python=tmp_path / "python")
+
+
+def test_a_brief_call_is_warm_when_it_is_timed():
+    calls = []
+    assert 0 < pipe.seconds(lambda: calls.append(0), warm_up=0.01) < 1 and len(calls) > 2
+
+
+def test_the_heading_names_command_versions_threads_and_repeats():
+    text = system.heading(system.describe(2, 9, command=["python -m benchmarks.x", "--compare", "MONAI U-Net"]))
+    assert '- command: python -m benchmarks.x --compare "MONAI U-Net"' in text
+    assert f"torch {torch.__version__}" in text and "- threads: 2\n- repeats: 9 interleaved" in text
 
 
 def test_loss_curves_give_a_loss_for_each_step(monkeypatch):
@@ -72,5 +147,5 @@ def test_time_and_memory_are_positive():
 
 def test_an_unknown_shape_is_refused():
     command = [sys.executable, "-m", "benchmarks.scan", "--shapes", "z"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).resolve().parents[1])
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 2 and "invalid choice: 'z'" in done.stderr
