@@ -10,8 +10,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import differences, loss_curves, network_sizes, networks, pipe, scan, system
+from benchmarks import (
+    differences,
+    floors,
+    kinds_of_work,
+    loss_curves,
+    network_sizes,
+    networks,
+    pipe,
+    profile,
+    scan,
+    system,
+)
 from benchmarks.timing import high_water, timed
+from medssm_monai.networks.complexity import Complexity
 
 ROOT = Path(__file__).resolve().parents[1]
 SCAN = {"device": "cpu", "dtype": "float32", "directions": 1, "discretization": "euler", "repeats": 2, "memory": False}
@@ -130,6 +142,53 @@ def test_the_heading_names_command_versions_threads_and_repeats():
     text = system.heading(system.describe(2, 9, command=["python -m benchmarks.x", "--compare", "MONAI U-Net"]))
     assert '- command: python -m benchmarks.x --compare "MONAI U-Net"' in text
     assert f"torch {torch.__version__}" in text and "- threads: 2\n- repeats: 9 interleaved" in text
+
+
+@pytest.mark.parametrize(
+    ("operator", "kind"),
+    [
+        ("medssm::native_scan_backward", "scan"),
+        ("medssm::norm_linear", "fused token-wise"),
+        ("aten::addmm", "products"),
+        ("aten::linear", "dispatch"),
+        ("aten::convolution_backward", "convolution"),
+        ("aten::convolution", "dispatch"),
+        ("aten::native_layer_norm_backward", "normalization"),
+        ("aten::normal_", "pointwise, sums"),
+        ("aten::_fft_r2c", "FFT"),
+        ("aten::copy_", "copies"),
+        ("aten::replication_pad2d", "copies"),
+        ("aten::upsample_bilinear2d_backward", "pooling, resampling"),
+        ("aten::silu", "pointwise, sums"),
+        ("aten::permute", "dispatch"),
+        ("autograd::engine::evaluate_function: AddmmBackward0", "dispatch"),
+    ],
+)
+def test_operators_by_kind_of_work(operator, kind):
+    assert kinds_of_work.kind_of(operator) == kind
+
+
+def test_profile_shares_out_the_time_of_a_batch():
+    options = profile.parse(["--names", "mamba_mis_s", "--size", "32", "--batch", "1", "--repeats", "1"])
+    (group,) = profile.groups_of(options)
+    rows = profile.measure("mamba_mis_s", group, options, floors.Rates(1e9, 1e9, 1e9))
+    assert [row["pass"] for row in rows] == [networks.INFERENCE, networks.TRAINING]
+    for row in rows:
+        assert min(row["work_ms"][kind] for kind in ("scan", "products", "convolution", "FFT", "normalization")) > 0
+        assert sum(row["work_ms"].values()) >= row["ms"] * 0.999 and row["floors"] > 0
+    assert rows[1]["floor_ms"]["products"] == pytest.approx(3 * rows[0]["floor_ms"]["products"])
+    text = profile.table(rows)
+    assert "mamba_mis_s, 32, batch 1" in text and "dispatch" in text
+    assert "| `aten::" in profile.longest(rows[0], 5)
+
+
+def test_floors_of_one_layer():
+    layer, x = torch.nn.Linear(8, 4), torch.ones(2, 8)
+    assert floors.module_bytes(layer, x) == 4 * (2 * 8 + 2 * 4 + 8 * 4 + 4)
+    cost = Complexity(parameters=36, convolutions=0, token_convolutions=0, products=32, scan_flops=9 * 10)
+    floor = floors.Floor.of(cost, 2, 60, floors.Rates(1e3, 1e3, 1e3), training=True)
+    assert (floor.products, floor.exponentials, floor.memory) == (192.0, 40.0, 180.0)
+    assert floor.milliseconds == 232.0
 
 
 def test_loss_curves_give_a_loss_for_each_step(monkeypatch):
