@@ -14,7 +14,7 @@ from medssm_monai.networks.complexity import Complexity, count_complexity
 
 from .comparison_networks import COMPARISONS
 from .differences import Difference, difference
-from .network_sides import LOOP, Side
+from .network_sides import Side, network_of, suffix_of
 from .network_sizes import Group, build, image_shape
 
 __all__ = ["INFERENCE", "TRAINING", "compared", "measure", "table"]
@@ -47,7 +47,8 @@ def _load(group: Group, options: argparse.Namespace, sides: list[Side]) -> dict[
                 ours.child.ask("save", name=name, weights=str(weights))
                 before.load(name + before.suffix, group, weights)
             rows[name + before.suffix] = before
-    for name in [name + LOOP for name in group.names if options.loop] + list(group.compare):
+    scans = [name + suffix_of(backend) for name in group.names for backend in options.scans]
+    for name in [*scans, *group.compare]:
         ours.load(name, group)
         rows[name] = ours
     return rows
@@ -78,7 +79,7 @@ def measure(group: Group, options: argparse.Namespace, sides: list[Side]) -> lis
         times = _times(rows, kind, options.repeats)
         medians = {row: statistics.median(values) for row, values in times.items()}
         for row, side in rows.items():
-            name = row.removesuffix(side.suffix).removesuffix(LOOP)
+            name = network_of(row)
             new = {"network": row, "pass": kind, "size": group.size, "batch": group.batch}
             new |= {"parameters": costs[name].parameters, "gmac": costs[name].total / 1e9}
             new |= {"scan_gflop": costs[name].scan_flops / 1e9, "milliseconds": 1e3 * medians[row]}

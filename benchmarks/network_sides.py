@@ -10,10 +10,20 @@ from pathlib import Path
 from .network_sizes import Group, arguments_for, image_shape
 from .pipe import Child, ChildError
 
-__all__ = ["LOOP", "Side"]
+__all__ = ["Side", "network_of", "suffix_of"]
 
-LOOP = " (sequential loop)"
+LOOP = "reference"
 PROGRAM = Path(__file__).with_name("network_child.py")
+
+
+def suffix_of(backend: str) -> str:
+    """What a row on a backend of its own adds to the name of the network."""
+    return " (sequential loop)" if backend == LOOP else f" ({backend} scan)"
+
+
+def network_of(row: str) -> str:
+    """Name of the network of a row."""
+    return row.partition(" (")[0]
 
 
 class Side:
@@ -58,14 +68,15 @@ class Side:
 
     def load(self, row: str, group: Group, weights: Path | None = None, child: Child | None = None) -> None:
         """Have the network of a row built."""
-        network = row.removesuffix(self.suffix).removesuffix(LOOP)
+        network = network_of(row)
+        backends = [backend for backend in self.options.scans if row.endswith(suffix_of(backend))]
         (child or self.child).ask(
             "load",
             name=row,
             network=network,
             arguments=arguments_for(network, group.size),
             shape=[group.batch, *image_shape(network, group.size)],
-            backend="reference" if row.endswith(LOOP) else self.options.backend,
+            backend=backends[0] if backends else "auto",
             weights=None if weights is None else str(weights),
         )
 

@@ -9,7 +9,8 @@ One row per network: parameters, multiply-accumulates of all convolutions and ma
 batch (median of interleaved repeats, in brackets the least; each round runs every network once, every second round in
 the opposite order), images per second, share of the time spent in the scan, and peak memory above the network and its
 input, each measured for inference and for a training step (forward and backward). On the CPU the peak is that of a
-fresh process; the sequential loop runs only with ``--loop``, because its backward keeps every state.
+fresh process; the sequential loop runs only with ``--loop``, because its backward keeps every
+state.
 
 ``--before CHECKOUT`` names another checkout of this project, such as a Git worktree of an earlier commit. Its networks
 run in turn with ours, in a process of their own as ours do, with our weights and input: rows "NAME (before)". Before
@@ -27,6 +28,8 @@ import sys
 from pathlib import Path
 
 import torch
+
+from medssm_monai.ops import available_backends
 
 from .comparison_networks import COMPARISONS
 from .network_rows import INFERENCE, TRAINING, measure, table
@@ -65,8 +68,12 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32", help="of autocast")
-    parser.add_argument("--backend", default="auto", help="backend of the scan, for all rows but the loop's")
-    parser.add_argument("--loop", action="store_true", help="also run each network on the sequential loop (slow)")
+    parser.add_argument(
+        "--scans", nargs="+", default=[], choices=list(available_backends()), help="also on these scans"
+    )
+    parser.add_argument(
+        "--loop", dest="scans", action="append_const", const="reference", help="the same as --scans reference"
+    )
     parser.add_argument("--passes", nargs="+", default=[INFERENCE, TRAINING], choices=[INFERENCE, TRAINING])
     parser.add_argument("--compare", nargs="*", choices=list(COMPARISONS), help="MONAI's networks in the same run")
     parser.add_argument("--no-memory", dest="memory", action="store_false", help="leave out the peaks, which take long")
@@ -82,21 +89,23 @@ def main() -> int:
     if options.before:
         system["before"] = f"{options.before}, commit {revision(options.before) or 'not known'}"
     print(heading(system))
-    rows = []
-    try:
-        with Side.all(options, ROOT, options.before) as sides:
-            for group in groups_of(options):
-                print(f"Size {group.size}, batch {group.batch}, {options.dtype}:\n", flush=True)
+    rows, failures = [], []
+    for group in groups_of(options):
+        print(f"Size {group.size}, batch {group.batch}, {options.dtype}:\n", flush=True)
+        try:
+            with Side.all(options, ROOT, options.before) as sides:
                 new = measure(group, options, sides)
-                print(table(new) + "\n", flush=True)
-                rows += new
-    except ChildError as error:
-        print(error, file=sys.stderr)
-        return 1
+        except ChildError as error:
+            print(error, file=sys.stderr)
+            failures.append(str(error))
+            continue
+        print(table(new) + "\n", flush=True)
+        rows += new
     if options.json:
         chosen = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
-        options.json.write_text(json.dumps({"system": system, "options": chosen, "rows": rows}, indent=2))
-    return 0
+        kept = {"system": system, "options": chosen, "rows": rows, "failures": failures}
+        options.json.write_text(json.dumps(kept, indent=2))
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":
