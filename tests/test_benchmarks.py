@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from benchmarks import (
     differences,
     floors,
+    gpu,
     kinds_of_work,
     loss_curves,
     network_sizes,
     networks,
+    parts,
     pipe,
     profile,
     scan,
+    scan_peers,
     system,
 )
 from benchmarks.timing import high_water, timed
@@ -189,6 +195,119 @@ def test_floors_of_one_layer():
     floor = floors.Floor.of(cost, 2, 60, floors.Rates(1e3, 1e3, 1e3), training=True)
     assert (floor.products, floor.exponentials, floor.memory) == (192.0, 40.0, 180.0)
     assert floor.milliseconds == 232.0
+
+
+class Peer:
+    """Stands for a live peer; answers with our own results, changed by ``spoil``."""
+
+    def __init__(self, spoil):
+        self.spoil, self.asked = spoil, []
+
+    def ask(self, command, **given):
+        self.asked.append(command)
+        if command == "load":
+            with np.load(given["path"]) as file:
+                self.arguments = {name: torch.from_numpy(file[name]) for name in file}
+        if command == "results":
+            np.savez(given["path"], **self.spoil(scan_peers.expected(self.arguments)))
+        return 0.25
+
+
+def test_a_wrong_peer_is_named_and_not_timed(monkeypatch):
+    monkeypatch.setitem(scan.SHAPES, "a", (2, 8, 4))
+    peers = {
+        "ours": Peer(lambda right: right),
+        "mambapy": Peer(lambda right: {**right, "dA": 1.01 * right["dA"]}),
+        "jax-scan": Peer(lambda right: {**right, "y": np.full_like(right["y"], np.nan)}),
+        "jax-associative": Peer(lambda right: {**right, "y": right["y"].swapaxes(1, 2)}),
+    }
+    rows = scan_peers.measure("a", 1, scan.TRAINING, peers, 3)
+    assert rows[0]["ms"] == 250.0 and rows[0]["x_ours"] == 1.0
+    assert "dA is 1.0e-02 from float64" in rows[1]["not_timed"]
+    assert "y is nan" in rows[2]["not_timed"] and "y has shape (1, 8, 2)" in rows[3]["not_timed"]
+    assert [peer.asked.count("time") for peer in peers.values()] == [4, 0, 0, 0]
+    assert "| not timed: dA is" in scan_peers.table(rows)
+
+
+def test_our_side_of_the_peers_agrees_and_a_missing_peer_is_left_out(monkeypatch, tmp_path):
+    monkeypatch.setitem(scan.SHAPES, "a", (2, 8, 4))
+    with ExitStack() as stack:
+        peers, about, training = scan_peers.start({"jax-scan": str(tmp_path / "python")}, 1, stack)
+        rows = scan_peers.measure("a", 1, scan.TRAINING, peers, 1)
+    assert training == {"ours"} and "cannot be started" in about["jax-scan"]
+    assert f"torch {torch.__version__}" in about["ours"] and rows[0]["ms"] > 0
+
+
+def test_a_peer_is_given_as_name_and_python():
+    assert scan_peers.parse(["--peer", "intel=/a/python"]).peer == [("intel", "/a/python")]
+    with pytest.raises(SystemExit):
+        scan_peers.parse(["--peer", "intel"])
+
+
+def part(name, program, limit=60.0, **more):
+    return parts.Part(name, [sys.executable, "-c", program], limit, **more)
+
+
+def test_a_failing_part_does_not_stop_the_others():
+    def disappointed():
+        raise AssertionError("no epoch was completed")
+
+    waiting = (
+        "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(143)); print('on', flush=True); time.sleep(60)"
+    )
+    given = [
+        part("good", "print('a table')", judge=lambda: "two epochs"),
+        part("bad", "raise SystemError('no such kernel')"),
+        part("endless", "import time; time.sleep(60)", limit=1.0),
+        part("asked to stop", waiting, stop_after=3.0),
+        part("nothing left", "pass", judge=disappointed),
+        parts.Part("nobody", ["/no/such/program"], 1.0),
+    ]
+    good, bad, endless, asked, nothing, nobody = parts.run_parts(given)
+    assert (good.output, good.failure, good.note) == ("a table", None, "two epochs")
+    assert bad.failure.startswith("exit status 1") and "no such kernel" in bad.failure
+    assert endless.failure.startswith("not done after 1 s") and endless.seconds < 30
+    assert asked.failure is None and asked.output == "on"
+    assert "no epoch was completed" in nothing.failure and "cannot be started" in nobody.failure
+    text = gpu.page({"time": "2026-01-02 03:04 UTC", "card": "Some GPU, 8 GiB"}, [good, bad])
+    assert "# 2026-01-02, Some GPU" in text and "Failed: bad." in text and "| good | two epochs |" in text
+    assert "no such kernel" in text
+
+
+def test_without_a_gpu_it_says_so_and_runs_nothing(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(gpu, "run", None)
+    assert gpu.main([]) == 2
+    assert "PyTorch finds no NVIDIA GPU" in (said := capsys.readouterr().err) and "--rehearse" in said
+
+
+def test_the_check_of_a_gpu_fits_eight_minutes():
+    limits = gpu.GPU.limits
+    assert limits["tests"] + 2 * limits["scan"] + 2 * limits["networks"] + limits["training"] < 480
+    assert gpu.GPU.stop_after < limits["training"]
+
+
+def test_a_rehearsal_writes_page_and_numbers_and_its_status_tells_of_failures(monkeypatch, tmp_path, capsys):
+    failed = parts.Result("Scan, float32", "python", 1.0, "", "exit status 1")
+    monkeypatch.setattr(gpu, "run", lambda plan, folder: [failed])
+    assert gpu.main(["--rehearse", "--out", str(tmp_path)]) == 1
+    assert "failed: Scan, float32" in capsys.readouterr().out
+    (page,), (numbers,) = tmp_path.glob("*_none.md"), tmp_path.glob("*_none.json")
+    assert "says nothing about a GPU" in page.read_text(encoding="utf-8") or "say nothing" in page.read_text()
+    assert json.loads(numbers.read_text())["parts"][0]["failure"] == "exit status 1"
+
+
+def test_a_training_is_judged_by_its_table(tmp_path):
+    judge = gpu.training_part("mamba_mis", gpu.REHEARSAL, tmp_path).judge
+    with pytest.raises(AssertionError, match="no epoch was completed"):
+        judge()
+    run = tmp_path / "mamba_mis" / "run"
+    run.mkdir(parents=True)
+    (run / "history.csv").write_text("epoch,seconds,lr,train_loss\n1,2.0,0.1,0.9\n2,4.0,0.1,0.5\n")
+    assert judge() == "2 epochs in 4 s, 2.00 s an epoch; training loss 0.9000 in the first and 0.5000 in the last"
+    (run / "history.csv").write_text("epoch,seconds,lr,train_loss\n1,2.0,0.1,nan\n")
+    with pytest.raises(AssertionError, match="losses that are no numbers"):
+        judge()
 
 
 def test_loss_curves_give_a_loss_for_each_step(monkeypatch):
