@@ -132,9 +132,12 @@ def measure(shape: str, batch: int, kind: str, peers: Peers, repeats: int) -> li
     return rows
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """The rows as a Markdown table."""
-    lines = ["| shape | pass | peer | ms (least) | times ours |", "|---" * 5 + "|"]
+HEAD = "| shape | pass | peer | ms (least) | times ours |\n" + "|---" * 5 + "|"
+
+
+def lines_of(rows: list[dict[str, Any]]) -> str:
+    """The rows as lines of a Markdown table."""
+    lines = []
     for row in rows:
         where = f"{row['shape']} {SHAPES[row['shape']]}, batch {row['batch']} | {row['pass']} | {row['peer']}"
         if "not_timed" in row:
@@ -174,13 +177,13 @@ def main() -> int:
     rows = []
     with ExitStack() as stack:
         peers, about, training = start(dict(options.peer), options.threads, stack)
-        print(heading(system | about), flush=True)
+        print(f"{heading(system | about)}\n{HEAD}", flush=True)
         for shape in options.shapes:
             for kind in options.passes:
                 able = {name: child for name, child in peers.items() if kind == FORWARD or name in training}
-                rows += measure(shape, options.batch, kind, able, options.repeats)
-                print(f"measured: {shape}, {kind}", file=sys.stderr)
-    print(table(rows))
+                new = measure(shape, options.batch, kind, able, options.repeats)
+                print(lines_of(new), flush=True)
+                rows += new
     if options.json:
         options.json.write_text(json.dumps({"system": system, "peers": about, "rows": rows}, indent=1))
     return 0 if all(name in peers for name, _ in options.peer) else 1

@@ -226,7 +226,7 @@ def test_a_wrong_peer_is_named_and_not_timed(monkeypatch):
     assert "dA is 1.0e-02 from float64" in rows[1]["not_timed"]
     assert "y is nan" in rows[2]["not_timed"] and "y has shape (1, 8, 2)" in rows[3]["not_timed"]
     assert [peer.asked.count("time") for peer in peers.values()] == [4, 0, 0, 0]
-    assert "| not timed: dA is" in scan_peers.table(rows)
+    assert "| not timed: dA is" in scan_peers.lines_of(rows)
 
 
 def test_our_side_of_the_peers_agrees_and_a_missing_peer_is_left_out(monkeypatch, tmp_path):
