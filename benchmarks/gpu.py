@@ -63,7 +63,7 @@ GPU = Plan(
     105.0,
     ("--max_epochs", "100000", "--patience", "100000", "--device", "cuda:0"),
     (),
-    {"tests": 100, "scan": 40, "networks": 75, "training": 135},  # together 465 s
+    {"tests": 100, "scan": 50, "networks": 70, "training": 135},  # together 475 s
 )
 REHEARSAL = Plan(
     "cpu",

@@ -45,6 +45,16 @@ def load(
     NETS[name] = net.to(SETTINGS["device"]), x.to(SETTINGS["device"]), backend
 
 
+def cost(name: str) -> dict[str, float]:
+    """Parameters, and the operations of one image."""
+    from medssm_monai.networks.complexity import count_complexity  # our own side is asked alone
+
+    net, x, backend = NETS[name]
+    with use_backend(backend):
+        count = count_complexity(net, tuple(x.shape[1:]))
+    return {"parameters": count.parameters, "gmac": count.total / 1e9, "scan_gflop": count.scan_flops / 1e9}
+
+
 def save(name: str, weights: str) -> None:
     """Write the network's weights to a file."""
     torch.save(NETS[name][0].state_dict(), weights)
@@ -138,7 +148,7 @@ def peak(name: str, kind: str) -> int:
     return high_water() - before
 
 
-COMMANDS = (start, load, save, forget, results, time, scan_share, peak)
+COMMANDS = (start, load, cost, save, forget, results, time, scan_share, peak)
 
 if __name__ == "__main__":
     serve({function.__name__: function for function in COMMANDS})

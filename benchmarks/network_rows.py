@@ -10,12 +10,10 @@ from typing import Any
 
 import torch
 
-from medssm_monai.networks.complexity import Complexity, count_complexity
-
 from .comparison_networks import COMPARISONS
 from .differences import Difference, difference
 from .network_sides import Side, network_of, suffix_of
-from .network_sizes import Group, build, image_shape
+from .network_sizes import Group
 
 __all__ = ["INFERENCE", "TRAINING", "compared", "measure", "table"]
 
@@ -65,14 +63,10 @@ def _times(rows: dict[str, Side], kind: str, repeats: int) -> dict[str, list[flo
     return times
 
 
-def _cost(name: str, size: int) -> Complexity:
-    return count_complexity(build(name, size), image_shape(name, size))
-
-
 def measure(group: Group, options: argparse.Namespace, sides: list[Side]) -> list[dict[str, Any]]:
     """One row per network and kind of pass."""
     rows = _load(group, options, sides)
-    costs = {name: _cost(name, group.size) for name in [*group.names, *group.compare]}
+    costs = {row: sides[0].child.ask("cost", name=row) for row in [*group.names, *group.compare]}
     found = []
     for kind in options.passes:
         apart = {name: compared(name, kind, sides) for name in group.names} if len(sides) > 1 else {}
@@ -81,8 +75,8 @@ def measure(group: Group, options: argparse.Namespace, sides: list[Side]) -> lis
         for row, side in rows.items():
             name = network_of(row)
             new = {"network": row, "pass": kind, "size": group.size, "batch": group.batch}
-            new |= {"parameters": costs[name].parameters, "gmac": costs[name].total / 1e9}
-            new |= {"scan_gflop": costs[name].scan_flops / 1e9, "milliseconds": 1e3 * medians[row]}
+            new |= costs[name]
+            new |= {"milliseconds": 1e3 * medians[row]}
             new |= {"milliseconds_min": 1e3 * min(times[row]), "images_per_second": group.batch / medians[row]}
             new["times_the_first"] = medians[next(iter(rows))] / medians[row]
             new["scan_share"] = None

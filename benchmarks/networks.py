@@ -81,26 +81,31 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def main() -> int:
+def main(words: list[str] | None = None) -> int:
     """Measure, print the tables, write the JSON."""
-    options = parse()
+    options = parse(words)
     torch.set_num_threads(options.threads)
     system = describe(options.threads, options.repeats, options.device)
     if options.before:
         system["before"] = f"{options.before}, commit {revision(options.before) or 'not known'}"
     print(heading(system))
     rows, failures = [], []
-    for group in groups_of(options):
-        print(f"Size {group.size}, batch {group.batch}, {options.dtype}:\n", flush=True)
+    groups = groups_of(options)
+    while groups:
+        left = len(groups)
         try:
             with Side.all(options, ROOT, options.before) as sides:
-                new = measure(group, options, sides)
-        except ChildError as error:
+                while groups:
+                    group = groups.pop(0)
+                    print(f"Size {group.size}, batch {group.batch}, {options.dtype}:\n", flush=True)
+                    new = measure(group, options, sides)
+                    print(table(new) + "\n", flush=True)
+                    rows += new
+        except ChildError as error:  # the other groups get new processes
             print(error, file=sys.stderr)
             failures.append(str(error))
-            continue
-        print(table(new) + "\n", flush=True)
-        rows += new
+            if len(groups) == left:
+                break  # none was reached: the processes do not start
     if options.json:
         chosen = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
         kept = {"system": system, "options": chosen, "rows": rows, "failures": failures}

@@ -47,15 +47,16 @@ def test_scan_measures_every_candidate_in_every_round(monkeypatch, kind):
     assert rows[-1]["x_parallel"] == 1.0
 
 
-def test_candidates_of_the_scan_agree():
-    options = argparse.Namespace(**SCAN)
+@pytest.mark.parametrize(("dtype", "rounding"), [("float32", 1e-5), ("bfloat16", 2e-2)])
+def test_candidates_of_the_scan_agree(dtype, rounding):
+    options = argparse.Namespace(**SCAN | {"dtype": dtype})
     arguments = scan.make_arguments((3, 10, 4), 2, options)
     results = {}
     for name in ("blocked", "loop", "parallel"):
         function, given = scan.CANDIDATES[name].build(arguments)
         results[name] = function(*given) if name != "parallel" else function(*given).transpose(1, 2)
-    torch.testing.assert_close(results["blocked"], results["loop"])
-    torch.testing.assert_close(results["parallel"], results["loop"])
+    for name in ("blocked", "parallel"):
+        torch.testing.assert_close(results[name], results["loop"], rtol=rounding, atol=rounding)
 
 
 def test_networks_makes_a_row_for_each_and_compares_with_before_first():
@@ -94,9 +95,14 @@ def test_documented_networks_are_all_there_at_their_sizes():
 
 
 def test_a_folder_without_the_package_is_no_checkout(tmp_path):
-    options = networks.parse([])
     with pytest.raises(pipe.ChildError, match="holds no package medssm_monai"):
-        networks.Side(tmp_path, " (before)", options)
+        networks.Side(tmp_path, " (before)", networks.parse([]))
+
+
+def test_without_a_side_nothing_is_measured(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(networks, "ROOT", tmp_path)
+    assert networks.main(["--documented"]) == 1
+    assert capsys.readouterr().err.count("holds no package medssm_monai") == 1
 
 
 def test_differences_are_of_all_together_and_of_the_worst_tensor():
