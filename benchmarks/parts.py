@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -51,6 +52,11 @@ class Result:
     note: str = ""
 
 
+def shown(command: Sequence[str]) -> str:
+    """A command as it would be typed: without the folder of this Python."""
+    return " ".join("python" if word == sys.executable else word for word in command)
+
+
 class _Running:
     def __init__(self, part: Part, environment: Mapping[str, str]) -> None:
         self.part, self.start = part, time.monotonic()
@@ -93,7 +99,7 @@ class _Running:
                 failure = f"{type(error).__name__}: {error}"
         if failure is not None:
             failure = f"{failure}\n{errors[-4000:] or output[-4000:]}".strip()
-        return Result(self.part.name, " ".join(self.part.command), passed, output[-LONGEST:].strip(), failure, note)
+        return Result(self.part.name, shown(self.part.command), passed, output[-LONGEST:].strip(), failure, note)
 
     @staticmethod
     def _text(file: IO[bytes]) -> str:
@@ -111,7 +117,7 @@ def run_parts(parts: Sequence[Part], environment: Mapping[str, str] | None = Non
         try:
             running.append(_Running(part, environment or {}))
         except OSError as error:
-            results[part.name] = Result(part.name, " ".join(part.command), 0.0, "", f"cannot be started: {error}")
+            results[part.name] = Result(part.name, shown(part.command), 0.0, "", f"cannot be started: {error}")
     while running:
         for one in [one for one in running if one.ended()]:
             results[one.part.name] = one.result()
