@@ -117,7 +117,8 @@ def _ours(name: str) -> Candidate:
 
 
 def _loop(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
-    """The upstream package's reference: all factors at once, then token by token."""
+    """The upstream package's reference: in float32, all factors at once, then token by token."""
+    dtype, (u, delta, B, C) = u.dtype, (x.float() for x in (u, delta, B, C))
     decay = torch.exp(torch.einsum("bdl,dn->bdln", delta, A))
     inputs = torch.einsum("bdl,bnl,bdl->bdln", delta, B, u)
     state = u.new_zeros(u.shape[0], *A.shape)
@@ -125,7 +126,7 @@ def _loop(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) 
     for t in range(u.shape[2]):
         state = decay[:, :, t] * state + inputs[:, :, t]
         outputs.append(torch.einsum("bdn,bn->bd", state, C[:, :, t]))
-    return torch.stack(outputs, dim=2) + u * D[:, None]
+    return (torch.stack(outputs, dim=2) + u * D[:, None]).to(dtype)
 
 
 class _OddEvenScan(torch.autograd.Function):
@@ -163,14 +164,15 @@ HAS_MAMBAPY = find_spec("mambapy") is not None
 
 
 def _parallel(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
-    """mambapy's ``selective_scan``, in its own layout ``(B, L, E)``."""
+    """mambapy's ``selective_scan``, in its own layout ``(B, L, E)``, in float32."""
+    dtype, (u, delta, B, C) = u.dtype, (x.float() for x in (u, delta, B, C))
     if HAS_MAMBAPY:
         from mambapy.pscan import pscan
     else:
         pscan = _OddEvenScan.apply
     decay = torch.exp(delta.unsqueeze(-1) * A)
     inputs = delta.unsqueeze(-1) * B.unsqueeze(2) * u.unsqueeze(-1)
-    return (pscan(decay, inputs) @ C.unsqueeze(-1)).squeeze(3) + D * u
+    return ((pscan(decay, inputs) @ C.unsqueeze(-1)).squeeze(3) + D * u).to(dtype)
 
 
 def _make_parallel(arguments: dict[str, Tensor]) -> tuple[Callable[..., Tensor], list[Tensor]]:
