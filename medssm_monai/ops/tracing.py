@@ -27,7 +27,9 @@ def is_capturing() -> bool:
 def is_eager(*tensors: Tensor | None) -> bool:
     """Whether nobody looks at operators: no compiler, exporter, functional transform, mode or tensor subclass."""
     if (
-        is_capturing()
+        torch.compiler.is_compiling()
+        or torch.compiler.is_exporting()
+        or torch.jit.is_tracing()  # true where the older ONNX exporter runs a network
         or torch._C._are_functorch_transforms_active()
         or torch._C._len_torch_dispatch_stack()
         or torch._C._len_torch_function_stack()

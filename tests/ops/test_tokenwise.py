@@ -79,7 +79,15 @@ def laid_out(x: torch.Tensor, layout: str) -> torch.Tensor:
 @pytest.mark.parametrize("layout", ["dense", "channel first", "slice", "columns"])
 @pytest.mark.parametrize(
     ("dim", "size"),
-    [(8, (3, 16, 12)), (16, (1, 5, 7)), (32, (2, 8, 8)), (7, (2, 3, 50)), (3, (1, 1, 1)), (128, (2, 4, 4)), (8, (1, 40, 41))],
+    [
+        (8, (3, 16, 12)),
+        (16, (1, 5, 7)),
+        (32, (2, 8, 8)),
+        (7, (2, 3, 50)),
+        (3, (1, 1, 1)),
+        (128, (2, 4, 4)),
+        (8, (1, 40, 41)),
+    ],
 )
 def test_values_and_gradients_are_those_of_the_layers(dim, size, layout, fused_calls):
     torch.manual_seed(0)
@@ -201,11 +209,14 @@ def test_the_layers_themselves_run_elsewhere(where, fused_calls):
     assert fused_calls == []
 
 
-def test_gradients_of_gradients_are_refused():
+def test_gradients_of_gradients_are_refused_and_the_layers_have_them():
     module, x = Chains(8), torch.randn(1, 4, 4, 8, requires_grad=True)
-    (grad,) = torch.autograd.grad(module(x).sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        grad.sum().backward()
+    with pytest.raises(RuntimeError, match="create_graph=True"):
+        torch.autograd.grad(module(x).sum(), x, create_graph=True)
+    with use_backend("blocked"):
+        (grad,) = torch.autograd.grad(module(x).square().sum(), x, create_graph=True)
+    grad.sum().backward()
+    assert x.grad is not None
 
 
 def test_no_module_is_kept_alive():

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 import torch.nn as nn
-from torch.autograd.function import once_differentiable
 
-from ...ops.tracing import is_eager
+from ...ops.first_order import first_order
+from ...ops.selection import runs_native
 from ..layers import irdft2, rdft2
 from ..layers.real_dft import MAX_SIZE
 
@@ -80,7 +80,7 @@ class _Filter(torch.autograd.Function):
         return _transformed_back(spectrum, weight, bias, ctx.size)
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         spectrum, weight = ctx.saved_tensors
         back = torch.fft.rfft2(gradient, norm="ortho")
@@ -102,7 +102,7 @@ def _transformed_back(
 def _filter(maps: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """Filter ``maps (B, C, H, W)``; weight and bias are real pairs ``(C, H, W//2 + 1, 2)``."""
     weight, bias = weight.contiguous(), bias.contiguous()
-    if is_eager(maps):
+    if runs_native(maps):
         return _Filter.apply(maps, weight, bias)
     return _transformed_back(torch.fft.rfft2(maps, norm="ortho"), weight, bias, maps.shape[2:])
 

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+
+from ..first_order import first_order
 
 __all__ = ["Neighbors", "depthwise"]
 
@@ -23,8 +24,14 @@ class Neighbors(NamedTuple):
 
     @classmethod
     def from_table(cls, seen: Tensor) -> Neighbors:
-        """``seen``: integers ``(G, L, K)``; no place sees another twice through one weight."""
+        """``seen``: integers ``(G, L, K)``; no place sees another twice through one weight.
+
+        Raises:
+            ValueError: a place beyond the ``L`` that there are.
+        """
         groups, length, taps = seen.shape
+        if int(seen.max()) >= length:  # the kernels address memory with these numbers
+            raise ValueError(f"neighbors must be places below {length}, got {int(seen.max())}")
         seeing = torch.full((groups, length + 1, taps), -1, dtype=torch.int32)  # the last row takes what is left out
         places = torch.arange(length, dtype=torch.int32)[None, :, None].expand(groups, length, taps)
         seeing.scatter_(1, torch.where(seen < 0, length, seen).long(), places)
@@ -58,7 +65,7 @@ class _Depthwise(torch.autograd.Function):
         return _forward(x, weight, bias, neighbors, activation)
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
         from .launch import run
 

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from ..arguments import plain
+from ..first_order import first_order
 from ..selection import runs_native
-from .recording import NotTokenwise, record
+from .recording import NotTokenwise, Rows, record
 
 __all__ = ["tokenwise"]
 
@@ -30,10 +31,14 @@ class _Fused(NamedTuple):
 
 
 class _Known(NamedTuple):
-    """A chain that was read: the modules below its own, their modes at that time, and what came of it."""
+    """A chain that was read: the modules that it called, their modes at that time, and what came of it.
+
+    ``links``: in which dictionary, and by what name, each module on the way to these stood.
+    """
 
     modules: tuple[nn.Module, ...]
-    modes: tuple[bool, ...]
+    links: tuple[tuple[dict[str, Any], str, nn.Module], ...]
+    modes: list[Any]
     fused: _Fused | None
 
 
@@ -76,11 +81,36 @@ def _fused(chain: Chain, tensors: Sequence[Tensor], memory: Any) -> _Fused | Non
     chains = _known.setdefault(module, {})
     key = (chain.__name__, *(x.shape[3:] for x in tensors))
     known = chains.get(key)
-    if known is None or known.modes != tuple([m.training for m in known.modules]) or not _is_current(known.fused):
-        below = tuple(m for m in module.modules() if m is not module)
-        known = _Known(below, tuple(m.training for m in below), _read(chain, module, tensors, memory))
+    if known is None or not _stand(known) or known.modes != _modes(known.modules) or not _is_current(known.fused):
+        called: list[nn.Module] = []
+        fused = _read(chain, module, tensors, memory, called)
+        known = _Known(tuple(called), _links(module, called), _modes(called), fused)
         chains[key] = known
-    return None if any(_is_hooked(m) for m in known.modules) else known.fused
+    if known.fused is None:
+        return None
+    for m in known.modules:
+        if m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks:
+            return None
+    return known.fused
+
+
+def _links(top: nn.Module, called: Sequence[nn.Module]) -> tuple[tuple[dict[str, Any], str, nn.Module], ...]:
+    found = []
+    for parent in top.modules():
+        for name, child in parent._modules.items():
+            if child is not None and any(m in called for m in child.modules()):
+                found.append((parent._modules, name, child))
+    return tuple(found)
+
+
+def _stand(known: _Known) -> bool:
+    """Whether no module was exchanged for another."""
+    return all([children.get(name) is child for children, name, child in known.links])
+
+
+def _modes(modules: Sequence[nn.Module]) -> list[Any]:
+    """What decides, beside the parameters, what a layer does: training or not, and how much dropout drops."""
+    return [(m.training, m.__dict__.get("p")) for m in modules]
 
 
 def _is_current(fused: _Fused | None) -> bool:
@@ -95,18 +125,24 @@ def _parameters(fused: _Fused) -> list[Any]:
     return [owner.get(name) for owner, name in fused.owners]
 
 
-def _is_hooked(m: nn.Module) -> bool:
-    return bool(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks)
-
-
-def _read(chain: Chain, module: nn.Module, tensors: Sequence[Tensor], memory: Any) -> _Fused | None:
+def _read(
+    chain: Chain, module: nn.Module, tensors: Sequence[Tensor], memory: Any, called: list[nn.Module]
+) -> _Fused | None:
+    """Record a chain; lists the modules that it calls, as far as it comes."""
     from .launch import Plan
 
+    def note(m: nn.Module, inputs: Any) -> None:
+        if m not in called and any(isinstance(x, Rows) for x in inputs):
+            called.append(m)
+
+    handle = register_module_forward_pre_hook(note)
     try:
         recording = record(chain, [tuple(x.shape[3:]) for x in tensors])
     except NotTokenwise as reason:
         _log.debug("%s.%s runs layer by layer: %s", type(module).__name__, chain.__name__, reason)
         return None
+    finally:
+        handle.remove()
     places = {id(x): (m._parameters, name) for m in module.modules() for name, x in m._parameters.items()}
     used = [x for step in recording.steps for x in (step.weight, step.bias) if x is not None]
     parameters = list({id(x): x for x in used}.values())
@@ -135,7 +171,7 @@ class _Chain(torch.autograd.Function):
         return tuple(plan.forward(tensors[:count], tensors[count:]))
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         inputs, parameters = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
         results, flat = ctx.plan.backward(inputs, gradients, parameters)

@@ -19,17 +19,18 @@ from .recording import Recording
 
 __all__ = ["Plan"]
 
-CACHE = 192 << 10  # bytes of scratch memory that a core keeps near
+CACHE = 384 << 10  # bytes of scratch memory that a core keeps near
 SUMS = 8  # at most so many partial sums of a gradient
 TOKENS_A_SUM = 512
-FEW = 256  # tokens, for which tiles are small so that there is work for all threads
 PER_THREAD = 1 << 19  # multiply-adds below which another thread costs more than it saves
 
 
 def _vectors(recording: Recording, tokens: int, copies: int) -> int:
-    """Registers of tokens in a tile."""
-    wide = 64 // LANES
-    return wide if tokens > FEW and copies * recording.rows * wide * ROW <= CACHE else 2
+    """Registers of tokens in a tile: many, as long as its rows stay near and there are two tiles for two threads."""
+    for vectors in (64 // LANES, 32 // LANES):
+        if vectors > 2 and copies * recording.rows * vectors * ROW <= CACHE and tokens >= 2 * vectors * LANES:
+            return vectors
+    return 2
 
 
 class Plan:
@@ -138,7 +139,9 @@ def _fold(sums: np.ndarray, table: np.ndarray, target: np.ndarray) -> None:
                 continue
             blocks = (inputs + 3) // 4
             for o in range(outputs):
-                for i in range(inputs):
-                    at = shift + (o * blocks + i // 4) * LANES + i % 4
-                    for lane in range(0, LANES, 4):
-                        target[start + o * width + i] += sums[unit, at + lane]
+                for block in range(blocks):
+                    at = shift + (o * blocks + block) * LANES
+                    to = start + o * width + 4 * block
+                    for k in range(min(4, inputs - 4 * block)):
+                        for lane in range(k, LANES, 4):
+                            target[to + k] += sums[unit, at + lane]

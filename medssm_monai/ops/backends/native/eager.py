@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.profiler import record_function
 
 from ...arguments import ScanArguments
+from ...first_order import first_order
 from .launch import run_backward, run_forward
 from .positions import kept_positions
 
@@ -49,7 +49,7 @@ class _Scan(torch.autograd.Function):
         return out, _unpacked(last, args)
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, dout: Tensor | None, dlast: Tensor | None) -> tuple[Tensor | None, ...]:
         *tensors, coef, pre, bounds = ctx.saved_tensors
         args = ScanArguments._make((*tensors, ctx.softplus, ctx.discretization))

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from ...arguments import ScanArguments
+from ...first_order import first_order
 from .backward import backward_kernel
 from .eager import named
 from .forward import forward_kernel
@@ -114,7 +114,7 @@ class _ProjectedScan(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, dout: Tensor) -> tuple[Any, ...]:
         u, A, D, bias, order, rows, bounds = ctx.saved_tensors
         args = _arguments(u, A, D, bias, order, ctx.discretization)
