@@ -8,6 +8,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from ..layers import depthwise_conv2d
 from .bfss import BFSS
 
 __all__ = ["MultiScaleFusion", "MultiScaleFusionBridge", "ScanAttention"]
@@ -58,20 +59,20 @@ class MultiScaleFusion(nn.Module):
 
     def forward(self, maps: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Levels ``(B, H_i, W_i, C_i)``, finest first, to levels of the same shapes."""
-        n = len(maps)
-        reduced = [conv(m.movedim(-1, 1)) for conv, m in zip(self.reduce, maps, strict=True)]
-        outputs = []
-        for target in range(n):
-            product = self._pair(reduced, target, 0)
-            for source in range(1, n):
-                product = product * self._pair(reduced, target, source)
-            outputs.append(self.restore[target](product.to(reduced[target].dtype)).movedim(1, -1))
-        return outputs
+        reduced = [_each_place(conv, m) for conv, m in zip(self.reduce, maps, strict=True)]
+        return [self._fused(reduced, target) for target in range(len(maps))]
 
-    def _pair(self, maps: Sequence[torch.Tensor], target: int, source: int) -> torch.Tensor:
-        """What one level gives to another, at its size, in float32."""
-        part = _resample(maps[source], maps[target].shape[2:])
-        return self.pairs[target * len(maps) + source](part).float()
+    def _fused(self, maps: Sequence[torch.Tensor], target: int) -> torch.Tensor:
+        """What one level receives, from the reduced levels ``(B, H_i, W_i, width)``."""
+        n = len(maps)
+        pairs = self.pairs[target * n : (target + 1) * n]  # one convolution for all sources, side by side
+        weight, bias = (torch.cat([getattr(conv, name) for conv in pairs]) for name in ("weight", "bias"))
+        sources = torch.cat([_resample(m, maps[target].shape[1:3]) for m in maps], dim=-1)
+        parts = depthwise_conv2d(sources, weight, bias).float().unflatten(-1, (n, -1)).unbind(-2)
+        product = parts[0]
+        for part in parts[1:]:
+            product = product * part
+        return _each_place(self.restore[target], product.to(maps[target].dtype))
 
 
 class MultiScaleFusionBridge(nn.Module):
@@ -104,9 +105,17 @@ class MultiScaleFusionBridge(nn.Module):
         return self.fusion([attend(m) for attend, m in zip(self.attention, maps, strict=True)])
 
 
+def _each_place(conv: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """A 1×1 convolution of a channel-last map."""
+    assert isinstance(conv, nn.Conv2d)
+    return F.linear(x, conv.weight.flatten(1), conv.bias)
+
+
 def _resample(x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-    if x.shape[2] > size[0]:
-        return F.adaptive_avg_pool2d(x, (size[0], size[1]))
-    if x.shape[2] < size[0]:
-        return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)
+    """``(B, H, W, C)`` to another height and width."""
+    maps = x.movedim(-1, 1)
+    if x.shape[1] > size[0]:
+        return F.adaptive_avg_pool2d(maps, (size[0], size[1])).movedim(1, -1)
+    if x.shape[1] < size[0]:
+        return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False).movedim(1, -1)
     return x

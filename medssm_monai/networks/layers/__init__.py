@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .channel_norm import ChannelLayerNorm
-from .depthwise_conv import DepthwiseConv2d
+from .depthwise_conv import DepthwiseConv2d, depthwise_conv2d
 from .real_dft import irdft2, rdft2
 from .scan_order import (
     SCAN_SETS,
@@ -23,6 +23,7 @@ __all__ = [
     "ScanOrder",
     "StackedConv1d",
     "StackedLinear",
+    "depthwise_conv2d",
     "irdft2",
     "rdft2",
     "resolve_scan_orders",

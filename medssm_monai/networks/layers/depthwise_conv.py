@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from ...ops.depthwise import Neighbors, depthwise
 from ...ops.selection import runs_native
 
-__all__ = ["DepthwiseConv2d"]
+__all__ = ["DepthwiseConv2d", "depthwise_conv2d"]
 
 
 class DepthwiseConv2d(nn.Conv2d):
@@ -31,12 +31,23 @@ class DepthwiseConv2d(nn.Conv2d):
     def forward(self, x: torch.Tensor, activation: bool = False) -> torch.Tensor:
         """``(B, H, W, C)`` to the same shape; ``activation``: SiLU of the result."""
         assert self.bias is not None
-        if runs_native(x, self.weight):
-            neighbors = _window(*x.shape[1:3], self.kernel_size[0])
-            y = depthwise(x.flatten(1, 2), self.weight.flatten(1)[None], self.bias[None], neighbors, activation)
-            return y.squeeze(2).unflatten(1, x.shape[1:3])
-        y = super().forward(x.movedim(-1, 1)).movedim(1, -1)
-        return F.silu(y) if activation else y
+        return depthwise_conv2d(x, self.weight, self.bias, activation)
+
+
+def depthwise_conv2d(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, activation: bool = False
+) -> torch.Tensor:
+    """Depthwise convolution of a map ``(B, H, W, C)`` with filters ``(C, 1, size, size)``, stride 1, zero padding.
+
+    ``activation``: SiLU of the result.
+    """
+    channels, size = weight.shape[0], weight.shape[-1]
+    if runs_native(x, weight):
+        neighbors = _window(*x.shape[1:3], size)
+        y = depthwise(x.flatten(1, 2), weight.flatten(1)[None], bias[None], neighbors, activation)
+        return y.squeeze(2).unflatten(1, x.shape[1:3])
+    y = F.conv2d(x.movedim(-1, 1), weight, bias, padding=size // 2, groups=channels).movedim(1, -1)
+    return F.silu(y) if activation else y
 
 
 @lru_cache(maxsize=32)
