@@ -24,7 +24,7 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["OWN_SETTINGS", "idle_threads", "sleep_while_waiting"]
+__all__ = ["OWN_SETTINGS", "idle_threads", "libgomp", "sleep_while_waiting"]
 
 logger = logging.getLogger(__name__)
 OWN_SETTINGS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
@@ -67,17 +67,17 @@ def sleep_while_waiting() -> int:
     """
     global _idle
     with _lock:
-        libgomp = None if _idle else _libgomp()
-        if libgomp is not None:
-            count = idle_threads(libgomp.omp_get_num_procs(), torch.get_num_threads(), os.environ)
+        library = None if _idle else libgomp()
+        if library is not None:
+            count = idle_threads(library.omp_get_num_procs(), torch.get_num_threads(), os.environ)
             if count:
-                _begin(libgomp, count)
+                _begin(library, count)
                 logger.debug("%d idle OpenMP thread(s) begun: the others sleep while they wait", count)
                 _idle = count
         return _idle
 
 
-def _libgomp() -> ctypes.CDLL | None:
+def libgomp() -> ctypes.CDLL | None:
     """The libgomp that PyTorch computes with, by the order in which the system's loader looks for it."""
     if not sys.platform.startswith("linux"):
         return None

@@ -7,20 +7,21 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from numba import carray, njit
 
+from ..backends.native.call import next_unit, parameters_at, unit_is_done
 from ..backends.native.compile import compiled
 from ..backends.native.maths import constant, inline, sigmoid
-from ..backends.native.vector import LANES, ROW, load, load_int32, load_number, store, store_number, take_one
+from ..backends.native.vector import LANES, ROW, load, load_int32, load_number, pointer_to, store, store_number
 
-__all__ = ["FIELDS", "depthwise_kernel"]
+__all__ = ["FIELDS", "RECORD", "depthwise_kernel"]
 
 FIELDS = (
     *("task", "batch", "groups", "length", "channels", "taps", "activation", "run", "runs"),
     *("x", "x_b", "x_t", "out", "out_b", "out_g", "out_t", "grad", "grad_b", "grad_g", "grad_t"),
     *("pre", "pre_b", "pre_g", "pre_t", "table", "weight", "bias", "sums", "sums_step"),
 )
-_RECORD = np.dtype([(name, np.int64) for name in FIELDS])
+RECORD = np.dtype([(name, np.int64) for name in FIELDS])
 FORWARD, INNER, OUTER = range(3)
 
 kernel = njit(error_model="numpy", nogil=True)
@@ -131,11 +132,11 @@ def _outer(p, b, first, last):
             _put(p.out + b * p.out_b + place * p.out_t + shift, total, valid)
 
 
-def depthwise_units(params, scratch, counters, units):
+def depthwise_units(call):
     """Take units, each a run of places of one sample (and group), until all are done."""
-    p = params[0]
-    unit = take_one(counters)
-    while unit < units:
+    p = carray(pointer_to(parameters_at(call)), 1, RECORD)[0]
+    unit = next_unit(call)
+    while unit >= 0:
         run = unit % p.runs
         rest = unit // p.runs
         first = run * p.run
@@ -151,8 +152,8 @@ def depthwise_units(params, scratch, counters, units):
             for b in range(p.batch):
                 for g in range(p.groups):
                     _inner(p, b, g, first, last, sums)
-        take_one(counters + 8)
-        unit = take_one(counters)
+        unit_is_done(call)
+        unit = next_unit(call)
 
 
-depthwise_kernel = compiled(depthwise_units, example=lambda: np.zeros(1, _RECORD), seconds=6)
+depthwise_kernel = compiled(depthwise_units, seconds=6)

@@ -8,13 +8,12 @@ from torch import Tensor
 
 from ..backends.native.thread_pool import run_units, thread_count
 from ..backends.native.vector import LANES
-from .kernel import FIELDS, FORWARD, INNER, OUTER, depthwise_kernel
+from .kernel import FIELDS, FORWARD, INNER, OUTER, RECORD, depthwise_kernel
 
 __all__ = ["padding", "run"]
 
 _INDEX = {name: i for i, name in enumerate(FIELDS)}
 _TASKS = {"forward": FORWARD, "inner": INNER, "outer": OUTER}
-_RECORD = np.dtype([(name, np.int64) for name in FIELDS])
 
 
 def padding(channels: int) -> int:
@@ -63,5 +62,5 @@ def run(
     for name, value in values.items():
         row[_INDEX[name]] = value
     units = runs if task == "inner" else samples * runs
-    run_units(depthwise_kernel(), np.array(row, np.int64).view(_RECORD), 0, units, threads)
+    run_units(depthwise_kernel(), np.array(row, np.int64).view(RECORD), 0, units, threads)
     return sums

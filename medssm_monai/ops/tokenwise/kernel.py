@@ -7,8 +7,9 @@ bytes from the beginning of the tile's memory, counts, addresses of weights, fla
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from numba import carray, njit
 
+from ..backends.native.call import next_unit, own_scratch, parameters_at, unit_is_done
 from ..backends.native.compile import compiled
 from ..backends.native.vector import (
     LANES,
@@ -16,11 +17,11 @@ from ..backends.native.vector import (
     load,
     load_index,
     load_number,
+    pointer_to,
     scatter_block,
     store,
     store_index,
     store_number,
-    take_one,
 )
 from . import kernel_math as rows
 
@@ -183,20 +184,21 @@ def _tile(p, code, scratch, sums, first, count):
             rows.clear(a, p[c + 4])
 
 
-def tokenwise_units(params, scratch, counters, units):
+def tokenwise_units(call):
     """Take units, each a run of tiles with sums of its own, until all are done."""
-    p = params
+    p = carray(pointer_to(parameters_at(call)), load_index(call + 8), np.int64)
+    scratch = own_scratch(call)
     tile = p[VECTORS] * LANES
-    unit = take_one(counters)
-    while unit < units:
+    unit = next_unit(call)
+    while unit >= 0:
         sums = p[SUMS] + unit * p[SUMS_STEP]
         rows.clear(sums, p[SUMS_STEP])
         for i in range(p[TILES]):
             first = (unit * p[TILES] + i) * tile
             if first < p[TOKENS]:
                 _tile(p, HEADER, scratch, sums, first, min(tile, p[TOKENS] - first))
-        take_one(counters + 8)
-        unit = take_one(counters)
+        unit_is_done(call)
+        unit = next_unit(call)
 
 
-token_kernel = compiled(tokenwise_units, example=lambda: np.zeros(HEADER, np.int64), seconds=10)
+token_kernel = compiled(tokenwise_units, seconds=10)

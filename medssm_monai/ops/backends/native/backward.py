@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from numba import njit
+from numba import carray, njit
 
 from .backward_sweep import sweeps
+from .call import next_unit, own_scratch, parameters_at, unit_is_done
 from .compile import compiled
 from .forward import ask_for_input, prepare_step, read_projected_weights, read_weights
 from .maths import constant, one_minus_exp, sigmoid
 from .projection import keep_input_gradient, project, pull_back_projection
-from .records import STATES, TILE, make_params
+from .records import RECORD, STATES, TILE
 from .tiles import (
     DELTA,
     DS,
@@ -25,7 +26,7 @@ from .tiles import (
     read_tile,
     write_tile,
 )
-from .vector import LANES, ROW, load, store, sum_folded, take_one
+from .vector import LANES, ROW, load, pointer_to, store, sum_folded
 
 __all__ = ["backward_kernel"]
 
@@ -225,14 +226,15 @@ def _unit(p, scratch, unit):
             _write_sums(scratch, acc_c, acc_step, to_c, p.dC_c, p.dC_t, order, first, count, states)
 
 
-def backward_units(params, scratch, counters, units):
+def backward_units(call):
     """Take units, each once whichever thread asks, until all are done; compiled by :func:`.compile.compiled`."""
-    p = params[0]
-    unit = take_one(counters)
-    while unit < units:
+    p = carray(pointer_to(parameters_at(call)), 1, RECORD)[0]
+    scratch = own_scratch(call)
+    unit = next_unit(call)
+    while unit >= 0:
         _unit(p, scratch, unit)
-        take_one(counters + 8)
-        unit = take_one(counters)
+        unit_is_done(call)
+        unit = next_unit(call)
 
 
-backward_kernel = compiled(backward_units, example=lambda: make_params({}, {}), seconds=20)
+backward_kernel = compiled(backward_units, seconds=20)

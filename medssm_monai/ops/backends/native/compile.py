@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numba
-import numpy as np
 
 from ....utils.user_cache import is_writable, user_cache
 
@@ -19,7 +18,8 @@ __all__ = ["Kernel", "cache_directory", "compiled"]
 
 _log = logging.getLogger(__name__)
 _lock = threading.RLock()
-Kernel = Callable[[np.ndarray, int, int, int], None]
+Kernel = Callable[[int], None]
+"""A C function that takes an address; Python waits for it without the interpreter lock."""
 
 
 def cache_directory() -> Path | None:
@@ -56,32 +56,28 @@ def _announce(kernel: str, seconds: int, directory: Path | None) -> None:
     )
 
 
-def _compile(function: Callable[..., None], example: np.ndarray, seconds: int = 0) -> Kernel:
+def _compile(function: Callable[[int], None], seconds: int = 0) -> Kernel:
     directory = cache_directory()
+    if seconds and (directory is None or not any(directory.rglob(f"*.{function.__name__}-*.nbi"))):
+        _announce(function.__name__.removesuffix("_units"), seconds, directory)
     settings: Any = numba.config  # made at run time, from the environment
     before = settings.CACHE_DIR
     settings.CACHE_DIR = str(directory or before)
+    start = time.perf_counter()
     try:
-        kernel = numba.njit(nogil=True, error_model="numpy", cache=directory is not None)(function)
+        kernel = numba.cfunc("void(int64)", error_model="numpy", cache=directory is not None)(function)
     finally:
         settings.CACHE_DIR = before
-    if seconds and (directory is None or not any(directory.rglob(f"*.{function.__name__}-*.nbi"))):
-        _announce(function.__name__.removesuffix("_units"), seconds, directory)
-    start = time.perf_counter()
-    counters = np.zeros(2, np.int64)
-    kernel(example, 0, counters.ctypes.data, 0)  # no units: compiles or loads, computes nothing
     _log.debug("%s ready after %.2f s", function.__name__, time.perf_counter() - start)
-    return kernel
+    return kernel.ctypes
 
 
-def compiled(
-    function: Callable[..., None], example: Callable[[], np.ndarray], seconds: int = 0
-) -> Callable[[], Kernel]:
-    """``function(params, scratch, counters, units)``, to be compiled when the result is first called.
+def compiled(function: Callable[[int], None], seconds: int = 0) -> Callable[[], Kernel]:
+    """``function(call)``, to be compiled when the result is first called.
 
     Args:
-        function: a kernel in plain Python; its name without ``_units`` is the name of the pass.
-        example: returns ``params`` of the kernel's type, of any content.
+        function: a kernel in plain Python; its name without ``_units`` is the name of the pass. ``call``: see
+            :mod:`.call`.
         seconds: how long compiling takes with an empty cache, on an idle core of an AMD EPYC server; from 1 on a
             warning says so beforehand.
     """
@@ -91,7 +87,7 @@ def compiled(
         if not kernels:
             with _lock:
                 if not kernels:
-                    kernels.append(_compile(function, example(), seconds))
+                    kernels.append(_compile(function, seconds))
         return kernels[0]
 
     return kernel

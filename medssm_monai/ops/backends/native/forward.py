@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from numba import njit
+from numba import carray, njit
 
+from .call import next_unit, own_scratch, parameters_at, unit_is_done
 from .compile import compiled
 from .forward_sweep import sweep
 from .maths import constant, sigmoid, softplus
 from .projection import project
-from .records import STATES, TILE, make_params
+from .records import RECORD, STATES, TILE
 from .tiles import (
     DELTA,
     LIMITS,
@@ -23,7 +24,7 @@ from .tiles import (
     read_tile,
     write_tile,
 )
-from .vector import LANES, ROW, load, maximum, minimum, store, take_one
+from .vector import LANES, ROW, load, maximum, minimum, pointer_to, store
 
 __all__ = ["ask_for_input", "forward_kernel", "prepare_step", "read_projected_weights", "read_weights"]
 
@@ -187,14 +188,15 @@ def _unit(p, scratch, unit):
             _one_block(p, scratch, c_planes, part, b, g, e, n_first, n_last, order, first, count)
 
 
-def forward_units(params, scratch, counters, units):
+def forward_units(call):
     """Take units, each once whichever thread asks, until all are done; compiled by :func:`.compile.compiled`."""
-    p = params[0]
-    unit = take_one(counters)
-    while unit < units:
+    p = carray(pointer_to(parameters_at(call)), 1, RECORD)[0]
+    scratch = own_scratch(call)
+    unit = next_unit(call)
+    while unit >= 0:
         _unit(p, scratch, unit)
-        take_one(counters + 8)
-        unit = take_one(counters)
+        unit_is_done(call)
+        unit = next_unit(call)
 
 
-forward_kernel = compiled(forward_units, example=lambda: make_params({}, {}), seconds=15)
+forward_kernel = compiled(forward_units, seconds=15)

@@ -11,7 +11,7 @@ from torch import Tensor
 from ...arguments import ScanArguments
 from .vector import LANES
 
-__all__ = ["STATES", "TILE", "input_sizes", "input_tensors", "make_params", "pack", "padded"]
+__all__ = ["RECORD", "STATES", "TILE", "input_sizes", "input_tensors", "make_params", "pack", "padded"]
 
 TILE = 64  # tokens; the states between tiles are kept for the backward pass
 STATES = 4  # rows of the state that a sweep over a tile holds in registers
@@ -52,7 +52,7 @@ FIELDS = (
 )
 _INDEX = {name: i for i, name in enumerate(FIELDS)}
 _HAS_STRIDES = frozenset(STRIDED)
-_RECORD = np.dtype([(name, np.int64) for name in FIELDS])
+RECORD = np.dtype([(name, np.int64) for name in FIELDS])
 
 
 def padded(size: int, multiple: int) -> int:
@@ -72,7 +72,7 @@ def make_params(sizes: dict[str, int], tensors: dict[str, Tensor | None]) -> np.
         row[i] = tensor.data_ptr()
         if name in _HAS_STRIDES:
             row[i + 1 : i + len(AXES)] = [4 * stride for stride in tensor.stride()]
-    return np.frombuffer(array("q", row), _RECORD)
+    return np.frombuffer(array("q", row), RECORD)
 
 
 def input_sizes(args: ScanArguments) -> dict[str, int]:

@@ -10,9 +10,10 @@ import numpy as np
 from numba import float32, njit
 from torch import Tensor
 
+from .call import next_unit, parameters_at, unit_is_done
 from .compile import compiled
 from .thread_pool import run_units, thread_count
-from .vector import LANES, load, load_number, store, store_number, take_one
+from .vector import LANES, load, load_index, load_number, store, store_number
 
 __all__ = ["add_kernel", "add_partial_sums"]
 
@@ -36,18 +37,19 @@ def _unit(target, source, count, i, last, size):
         i += 1
 
 
-def add_units(params, scratch, counters, units):
-    """Take units of ``_BLOCK`` sums until all are done; ``params``: target, parts, their count, numbers in each."""
-    target, source, count, size = params[0], params[1], params[2], params[3]
-    unit = take_one(counters)
-    while unit < units:
+def add_units(call):
+    """Take units of ``_BLOCK`` sums until all are done; parameters: target, parts, their count, numbers in each."""
+    p = parameters_at(call)
+    target, source, count, size = load_index(p), load_index(p + 8), load_index(p + 16), load_index(p + 24)
+    unit = next_unit(call)
+    while unit >= 0:
         i = unit * _BLOCK
         _unit(target, source, count, i, min(size, i + _BLOCK), size)
-        take_one(counters + 8)
-        unit = take_one(counters)
+        unit_is_done(call)
+        unit = next_unit(call)
 
 
-add_kernel = compiled(add_units, example=lambda: np.zeros(4, np.int64))
+add_kernel = compiled(add_units)
 
 
 def add_partial_sums(parts: Tensor, target: Tensor | None = None) -> Tensor:

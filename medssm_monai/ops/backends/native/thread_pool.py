@@ -6,14 +6,21 @@ all callers and is built anew in a forked child.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
+
+from ....utils.waiting_threads import libgomp
+from .call import COUNTERS
+from .compile import Kernel
 
 __all__ = ["run_units", "thread_count"]
 
@@ -24,10 +31,11 @@ _WORK_PER_THREAD = 1 << 17  # exponentials below which another thread costs more
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
 _pool_size = 0
+_forked = False
 
 
 class _Scratch(threading.local):
-    """Scratch memory of one thread, kept from call to call: some 100 kB whose pages need not be mapped again."""
+    """Scratch memory for the calls of one thread, kept from call to call: its pages need not be mapped again."""
 
     memory = np.empty(0, np.uint8)
     begin = 0
@@ -43,7 +51,8 @@ _scratch = _Scratch()
 
 
 def _forget_pool() -> None:
-    global _lock, _pool, _pool_size
+    global _forked, _lock, _pool, _pool_size
+    _forked = True
     _lock, _pool, _pool_size = threading.Lock(), None, 0
 
 
@@ -66,22 +75,52 @@ def thread_count(work: int) -> int:
     return max(1, min(torch.get_num_threads(), work // _WORK_PER_THREAD))
 
 
-def run_units(kernel: Callable[..., None], params: np.ndarray, scratch_bytes: int, units: int, threads: int) -> None:
-    """Run ``kernel(params, scratch, counters, units)`` on up to ``threads`` threads; return when all units are done.
+def run_units(kernel: Kernel, params: np.ndarray, scratch_bytes: int, units: int, threads: int) -> None:
+    """Run a kernel on up to ``threads`` threads; return when all units are done.
 
-    The kernel takes units from the first counter and counts finished ones in the second. Units are independent: the
-    result does not depend on which thread takes which. The caller works too, and waits for no thread that has not
-    begun: on a busy machine it does everything alone rather than wait for a processor.
+    Units are independent: the result does not depend on which thread takes which. Where PyTorch computes with GNU's
+    OpenMP, its own threads take part: they are awake, and no others fight with them for the processors. Elsewhere
+    threads of Python do, and the caller waits for none that has not begun.
     """
-    counters = np.zeros(2, np.int64)
+    threads = min(threads, units)
+    counters = np.zeros(COUNTERS, np.int64)
+    share = -(-scratch_bytes // _ALIGNMENT) * _ALIGNMENT
+    scratch = _scratch.address(share * threads)
+    places = (params.__array_interface__["data"][0], params.size, scratch, share)
+    call = np.array([*places, counters.__array_interface__["data"][0], units], np.int64)
+    address = call.__array_interface__["data"][0]
+    if threads <= 1:
+        kernel(address)
+    elif (team := _team()) is not None:
+        team(ctypes.cast(kernel, ctypes.c_void_p), address, threads, 0)
+    else:
+        _run_on_python_threads(kernel, (params, call, counters, _scratch.memory), address, units, threads)
 
-    def work() -> None:  # holds the counters: a thread may come late, and finds nothing left to do
-        kernel(params, _scratch.address(scratch_bytes), counters.ctypes.data, units)
 
-    if threads == 1 or units == 1:
-        work()
-        return
-    others = _submit(work, min(threads, units) - 1)
+@cache
+def _openmp() -> Callable[..., None] | None:
+    library = libgomp()
+    if library is None:
+        return None
+    function = library.GOMP_parallel
+    function.argtypes = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_uint, ctypes.c_uint)
+    function.restype = None
+    return function  # type: ignore[no-any-return]
+
+
+def _team() -> Callable[..., None] | None:
+    """``GOMP_parallel(function, data, threads, flags)``; None in a forked child, where libgomp waits for ever."""
+    return None if _forked else _openmp()
+
+
+def _run_on_python_threads(kernel: Kernel, kept: tuple[Any, ...], address: int, units: int, threads: int) -> None:
+    counters = kept[2]
+
+    def work() -> None:
+        kernel(address)
+        assert kept  # a thread looks at the counters once more after the last unit is done
+
+    others = _submit(work, threads - 1)
     work()
     for other in others:
         other.cancel()

@@ -31,6 +31,7 @@ __all__ = [
     "load_number",
     "maximum",
     "minimum",
+    "pointer_to",
     "prefetch",
     "scale_by_power_of_two",
     "scatter_block",
@@ -161,6 +162,16 @@ def store_index(typing, address, value):
 def load_int32(typing, address):
     """One int32, widened."""
     return types.int64(types.int64), lambda ctx, b, sig, args: b.sext(b.load(_at(b, args[0], _I32), align=4), _I64)
+
+
+@intrinsic
+def pointer_to(typing, address):
+    """What ``numba.carray`` takes, from an address."""
+
+    def codegen(ctx, b, sig, args):
+        return b.inttoptr(args[0], ir.IntType(8).as_pointer())
+
+    return types.voidptr(types.int64), codegen
 
 
 @intrinsic
