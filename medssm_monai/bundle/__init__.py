@@ -16,6 +16,7 @@ from .settings import read_model_settings, update_model_settings, write_model_se
 from .weights import choose_checkpoint, describe_weights, other_weights, require_weights, weights_hint
 
 if TYPE_CHECKING:
+    from .autocast_inferer import AutocastInferer
     from .image_fit import require_fitting_images
     from .network import build_network
     from .predictions import ClassificationPrediction, FusionPrediction, SegmentationPrediction
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BUNDLES_VARIABLE",
+    "AutocastInferer",
     "ClassificationPrediction",
     "ClassificationTask",
     "FusionPrediction",
@@ -65,6 +67,7 @@ __all__ = [
 ]
 
 _LATER = {
+    "autocast_inferer": ("AutocastInferer",),
     "image_fit": ("require_fitting_images",),
     "network": ("build_network",),
     "predictions": ("ClassificationPrediction", "FusionPrediction", "SegmentationPrediction"),

@@ -19,8 +19,8 @@ from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from ..data.readers.arrays import is_array
-from ..engines import AutocastInferer
 from ..utils import sleep_while_waiting, unwrapped
+from .autocast_inferer import AutocastInferer
 from .checkpoint import load_weights
 from .config import read_inference_config
 from .find import find_bundle

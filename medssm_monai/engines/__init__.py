@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from .autocast_inferer import AutocastInferer
 from .bulk import BulkEvaluator
 
-__all__ = ["AutocastInferer", "BulkEvaluator"]
+__all__ = ["BulkEvaluator"]

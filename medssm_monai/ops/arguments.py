@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-__all__ = ["DISCRETIZATIONS", "SCHEMA", "ScanArguments", "plain", "state_dtype", "validated"]
+__all__ = ["DISCRETIZATIONS", "SCHEMA", "ScanArguments", "checked_order", "plain", "state_dtype", "validated"]
 
 DISCRETIZATIONS = ("euler", "zoh")
 
@@ -114,7 +114,8 @@ def _groups(u: Tensor, B: Tensor, C: Tensor, order: Tensor | None) -> int:
     return groups
 
 
-def _order(order: Tensor, groups: int, length: int, device: torch.device) -> Tensor:
+def checked_order(order: Tensor, groups: int, length: int, device: torch.device) -> Tensor:
+    """``order (L,)`` or ``(G, L)`` as ``(G, L)``."""
     if order.dtype not in (torch.int32, torch.int64):
         raise TypeError(f"order must hold int32 or int64 positions, got {order.dtype}")
     if order.dim() not in (1, 2) or order.shape[-1] != length:
@@ -188,7 +189,7 @@ def validated(
         None if D is None else per_channel("D", D),
         None if z is None else tokens("z", z),
         None if delta_bias is None else per_channel("delta_bias", delta_bias),
-        None if order is None else _order(order, groups, length, u.device),
+        None if order is None else checked_order(order, groups, length, u.device),
         delta_softplus,
         discretization,
     )

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .arguments import DISCRETIZATIONS, checked_order
 from .scan import selective_scan
 from .selection import runs_native
 
@@ -42,7 +43,12 @@ def projected_scan(
 
     Returns:
         ``(B, L, G, E)``.
+
+    Raises:
+        TypeError: an ``order`` that holds no integers.
+        ValueError: shapes that do not fit, or an unknown discretization.
     """
+    order = _checked(u, step, weights, A, D, delta_bias, discretization, order)
     groups, channels, states = A.shape
     tensors = (u, step, weights, A, D, delta_bias)
     if runs_native(*tensors) and u.shape[1] >= LONG * channels and torch.get_num_threads() <= u.shape[0] * groups:
@@ -57,3 +63,29 @@ def projected_scan(
         wide, delta, A, b, c, D, None, delta_bias, True, discretization=discretization, order=order
     )
     return y.permute(0, 3, 1, 2)
+
+
+def _checked(
+    u: Tensor,
+    step: Tensor,
+    weights: Tensor,
+    A: Tensor,
+    D: Tensor | None,
+    delta_bias: Tensor | None,
+    discretization: str,
+    order: Tensor | None,
+) -> Tensor | None:
+    """Compare all shapes; ``order`` with its group axis."""
+    if discretization not in DISCRETIZATIONS:
+        raise ValueError(f"unknown discretization {discretization!r}; expected one of {DISCRETIZATIONS}")
+    if u.dim() != 3 or A.dim() != 3:
+        raise ValueError(f"u must be (B, L, E) and A (G, E, N), got {tuple(u.shape)} and {tuple(A.shape)}")
+    groups, channels, states = A.shape
+    shapes: dict[str, tuple[Tensor, tuple[int, ...]]]
+    shapes = {"u": (u, (u.shape[0], u.shape[1], channels)), "step": (step, (groups, channels, channels))}
+    shapes["weights"] = weights, (groups, 2 * states, channels)
+    shapes |= {name: (x, (groups, channels)) for name, x in (("D", D), ("delta_bias", delta_bias)) if x is not None}
+    for name, (x, shape) in shapes.items():
+        if tuple(x.shape) != shape:
+            raise ValueError(f"{name} must have shape {shape} beside A {tuple(A.shape)}, got {tuple(x.shape)}")
+    return None if order is None else checked_order(order, groups, u.shape[1], u.device)

@@ -25,7 +25,10 @@ def is_capturing() -> bool:
 
 
 def is_eager(*tensors: Tensor | None) -> bool:
-    """Whether nobody looks at operators: no compiler, exporter, functional transform, mode or tensor subclass."""
+    """Whether tensors are plain, and nobody looks at operators.
+
+    No compiler, exporter, functional transform, mode, tensor subclass or view whose sign is to be turned.
+    """
     if (
         torch.compiler.is_compiling()
         or torch.compiler.is_exporting()
@@ -36,7 +39,7 @@ def is_eager(*tensors: Tensor | None) -> bool:
         or forward_ad._current_level >= 0
     ):
         return False
-    return all(x is None or type(x) is Tensor or type(x) is Parameter for x in tensors)
+    return all(x is None or ((type(x) is Tensor or type(x) is Parameter) and not x.is_neg()) for x in tensors)
 
 
 @contextmanager

@@ -81,3 +81,19 @@ def test_neighbors_know_who_sees_whom():
 def test_a_place_outside_the_map_is_refused():
     with pytest.raises(ValueError, match=r"below 2, got 2"):
         Neighbors.from_table(torch.tensor([[[0], [2]]]))
+
+
+def test_other_channels_are_refused():
+    with pytest.raises(ValueError, match="16 neighbors each|C channels"):
+        DepthwiseConv2d(16)(torch.randn(1, 4, 4, 8))
+
+
+def test_the_gradient_of_overlapping_tokens_is_that_of_each():
+    torch.manual_seed(0)
+    conv, x = DepthwiseConv2d(16), torch.randn(1, 1, 17).unfold(2, 16, 1)  # tokens that share memory
+    copy = x.clone(memory_format=torch.contiguous_format).requires_grad_()
+    x = x.detach().requires_grad_()
+    gradient = torch.randn(1, 1, 2, 16)
+    torch.testing.assert_close(
+        torch.autograd.grad(conv(x), x, gradient)[0], torch.autograd.grad(conv(copy), copy, gradient)[0]
+    )

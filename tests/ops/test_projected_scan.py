@@ -91,3 +91,32 @@ def test_an_order_outside_the_sequence_is_refused():
     order[1, 3] = 64
     with pytest.raises(ValueError, match=r"positions 0\.\.63"):
         projected_scan(**given, order=order)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"order": torch.arange(32).repeat(2, 1)}, "L = 64"),
+        ({"discretization": "nonsense"}, "unknown discretization"),
+        ({"weights": torch.zeros(2, 4, 8)}, "weights must have shape"),
+        ({"D": torch.zeros(8)}, "D must have shape"),
+        ({"u": torch.zeros(2, 64, 7)}, "u must have shape"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_named(change, words):
+    with pytest.raises(ValueError, match=words):
+        projected_scan(**{**arguments(2, 64, 8, 4, 2), **change})
+
+
+def test_one_order_for_all_directions():
+    given, order = arguments(2, 64, 8, 4, 2), torch.randperm(64)
+    assert torch.equal(projected_scan(**given, order=order), projected_scan(**given, order=order.repeat(2, 1)))
+
+
+def test_inference_mode_first_and_training_later():
+    given, order = arguments(2, 64, 8, 4, 2), torch.randperm(64)
+    with torch.inference_mode():
+        projected_scan(**given, order=order)
+    given["u"].requires_grad_()
+    projected_scan(**given, order=order).sum().backward()
+    assert given["u"].grad is not None

@@ -1,49 +1,92 @@
-"""The thread pool of the native kernels."""
+"""The threads that run native kernels."""
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import threading
 import weakref
 
 import numpy as np
 import pytest
+import torch
 
-from medssm_monai.ops.backends.native.thread_pool import run_units
+from medssm_monai.ops.backends.native import thread_pool
+from medssm_monai.ops.backends.native.reduce import add_kernel, add_partial_sums
 
 
-@pytest.mark.parametrize("threads", [1, 2, 4])
-def test_counters_outlive_a_thread_that_looks_again_after_the_last_unit(monkeypatch, threads):
-    """A worker asks for one unit more when all are done, which may be after the caller has gone on."""
-    made = []
-    zeros = np.zeros
+@pytest.fixture
+def python_threads(monkeypatch):
+    """As where PyTorch computes with another runtime than GNU's."""
+    monkeypatch.setattr(thread_pool, "_team", lambda: None)
+
+
+@pytest.fixture(params=["OpenMP", "Python"])
+def kind(request, monkeypatch):
+    if request.param == "Python":
+        request.getfixturevalue("python_threads")
+    elif thread_pool._team() is None:
+        pytest.skip("PyTorch computes with another runtime than GNU's OpenMP")
+    return request.param
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+def test_every_unit_is_done_once_on_any_threads(kind, threads, monkeypatch):
+    monkeypatch.setattr(thread_pool.torch, "get_num_threads", lambda: threads)
+    parts = torch.rand(3, 1_000_003)
+    for _ in range(5):
+        torch.testing.assert_close(add_partial_sums(parts), parts.sum(0))
+
+
+def test_several_callers_at_once(kind):
+    parts = [torch.rand(3, 300_001) for _ in range(4)]
+    results: list[torch.Tensor | None] = [None] * 4
+
+    def call(i: int) -> None:
+        for _ in range(20):
+            results[i] = add_partial_sums(parts[i])
+
+    callers = [threading.Thread(target=call, args=(i,)) for i in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    for part, result in zip(parts, results, strict=True):
+        torch.testing.assert_close(result, part.sum(0))
+
+
+def test_what_a_late_thread_looks_at_is_kept(python_threads, monkeypatch):
+    """A thread asks for one unit more when all are done, which may be after the caller has gone on."""
+    begun, may_end, ended = threading.Event(), threading.Event(), threading.Event()
+    kept: list[weakref.ref] = []
+    alive: list[bool] = []
+    run = thread_pool._run_on_python_threads
 
     class Counters(np.ndarray):
         pass
 
-    def recorded(*args):
-        counters = zeros(*args).view(Counters)
-        made.append(weakref.ref(counters))
-        return counters
+    def noting(kernel, things, address, units, threads):
+        things = (*things[:2], things[2].view(Counters), *things[3:])
+        kept.append(weakref.ref(things[2]))
+        run(kernel, things, address, units, threads)
 
-    begun, may_end, ended = threading.Event(), threading.Event(), threading.Event()
-    alive = []
-
-    def kernel(params, scratch, address, units):
+    def kernel(address):
+        call = (ctypes.c_int64 * 6).from_address(address)
         if threading.current_thread() is threading.main_thread():
-            if threads > 1:
-                begun.wait(10)
-            np.ctypeslib.as_array((np.ctypeslib.ctypes.c_int64 * 2).from_address(address))[1] = units
+            begun.wait(10)
+            (ctypes.c_int64 * 3).from_address(call[4])[1] = call[5]
             return
         begun.set()
         may_end.wait(10)
-        alive.append(made[0]() is not None)
+        alive.append(kept[0]() is not None)
         ended.set()
 
-    monkeypatch.setattr(np, "zeros", recorded)
-    run_units(kernel, np.ones(1, np.int64), 0, 8, threads)
+    monkeypatch.setattr(thread_pool, "_run_on_python_threads", noting)
+    thread_pool.run_units(kernel, np.ones(1, np.int64), 0, 8, 2)
     gc.collect()
     may_end.set()
-    if threads > 1:
-        assert ended.wait(10)
-        assert alive and all(alive)
+    assert ended.wait(10) and alive == [True]
+
+
+def test_a_kernel_is_compiled_once():
+    assert add_kernel() is add_kernel()

@@ -73,10 +73,12 @@ def laid_out(x: torch.Tensor, layout: str) -> torch.Tensor:
         return torch.cat([x, x, x], dim=2)[:, :, 1 : 1 + x.shape[2], :].copy_(x)
     if layout == "columns":
         return x.transpose(1, 2).contiguous().transpose(1, 2)
+    if layout == "transposed channel first":
+        return x.permute(0, 3, 2, 1).contiguous().permute(0, 3, 2, 1)
     return x
 
 
-@pytest.mark.parametrize("layout", ["dense", "channel first", "slice", "columns"])
+@pytest.mark.parametrize("layout", ["dense", "channel first", "slice", "columns", "transposed channel first"])
 @pytest.mark.parametrize(
     ("dim", "size"),
     [
@@ -119,6 +121,38 @@ def test_results_do_not_depend_on_the_number_of_threads(threads):
     assert all(torch.equal(a, b) for a, b in zip(grads, grads_again, strict=True))
 
 
+def test_gradients_may_come_in_any_layout_and_with_a_turned_sign():
+    torch.manual_seed(0)
+    module, x = Chains(8), torch.randn(1, 6, 6, 8, requires_grad=True)
+
+    def loss(y):
+        y = y.flatten(-3).permute(0, 3, 2, 1).contiguous()
+        return torch.view_as_real(torch.complex(y, y * 2).conj() * 0.3).square().sum() + y.pow(3).sum()
+
+    (got,) = torch.autograd.grad(loss(module(x)), x)
+    exact = copy.deepcopy(module).double()
+    (want,) = torch.autograd.grad(loss(exact(x.double())), x)
+    assert (got - want).norm() <= 1e-4 * want.norm()
+    turned = torch.complex(x.detach(), x.detach()).conj().imag  # a view whose sign is to be turned
+    assert turned.is_neg()
+    torch.testing.assert_close(module(turned), module(-x.detach()), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_the_default_dtype_does_not_matter(dtype):
+    torch.manual_seed(0)
+    module, x = Chains(8), torch.randn(1, 6, 6, 8, requires_grad=True)
+    gradient = torch.randn(1, 6, 6, 2, 2, 5)
+    expected = outcome(module, x, gradient)
+    torch.set_default_dtype(dtype)
+    try:
+        y, grads = outcome(module, x, gradient)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(y, expected[0])
+    assert all(torch.equal(a, b) for a, b in zip(grads, expected[1], strict=True))
+
+
 def test_outputs_lie_in_memory_as_asked():
     module = Chains(8)
     local, other = tokenwise(module.first, torch.randn(2, 6, 5, 8), memory=(None, (0, 3, 1, 2)))
@@ -156,7 +190,28 @@ def parametrized(module):
     torch.nn.utils.parametrizations.weight_norm(module.proj)
 
 
-@pytest.mark.parametrize("change", [hooked, dropping, parametrized])
+def appended(module):
+    module.lift[0].append(nn.SiLU())
+
+
+def patched(module):
+    forward = module.proj.forward
+    module.proj.forward = lambda x: forward(x) * 2
+
+
+def other_norm(module):
+    class Doubled(nn.LayerNorm):
+        def forward(self, x):
+            return super().forward(x) * x.pow(2)
+
+    module.bare = Doubled(8, elementwise_affine=False)
+
+
+def no_epsilon(module):
+    module.norm.eps = 0.0
+
+
+@pytest.mark.parametrize("change", [hooked, dropping, parametrized, patched, other_norm, no_epsilon])
 def test_what_the_kernel_does_not_see_runs_layer_by_layer(change, fused_calls):
     torch.manual_seed(0)
     module, x = Chains(8), torch.randn(1, 4, 4, 8)
@@ -169,6 +224,52 @@ def test_what_the_kernel_does_not_see_runs_layer_by_layer(change, fused_calls):
     torch.manual_seed(1)
     with use_backend("reference"):
         torch.testing.assert_close(y, module(x), rtol=1e-4, atol=1e-5)
+
+
+def test_changed_modules_are_read_anew():
+    torch.manual_seed(0)
+    module, x = Chains(8), torch.randn(1, 4, 4, 8)
+    module.small.eps = 0.5
+    for change in (appended, lambda m: setattr(m.small, "eps", 1.0), lambda m: m.lift[0].pop(2)):
+        module(x)
+        change(module)
+        with use_backend("reference"):
+            expected = module(x)
+        torch.testing.assert_close(module(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_tied_weights_may_part():
+    torch.manual_seed(0)
+    module, x = Chains(8), torch.randn(1, 4, 4, 8)
+    module.lift[1][1].weight = nn.Parameter(torch.randn(8, 3))
+    module.lift[2][1].weight = module.lift[1][1].weight
+    module.lift[2][0], module.widths = nn.LayerNorm(3), [2, 3, 3]
+    module(x)
+    module.lift[1][1].weight = nn.Parameter(torch.randn(8, 3))
+    with use_backend("reference"):
+        expected = module(x)
+    torch.testing.assert_close(module(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_global_hooks_see_tensors_of_all_layers():
+    module, x, seen = Chains(8), torch.randn(1, 4, 4, 8), []
+    handle = torch.nn.modules.module.register_module_forward_hook(
+        lambda m, args, y: seen.append((type(m).__name__, type(y)))
+    )
+    try:
+        module(x)
+    finally:
+        handle.remove()
+    assert {kind for _, kind in seen} == {torch.Tensor}
+    assert "Linear" in {name for name, _ in seen}
+
+
+def test_parameters_elsewhere_are_pytorchs_error():
+    module, x = Chains(8), torch.randn(1, 4, 4, 8)
+    module(x)
+    module.to("meta")
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        module(x).sum().item()
 
 
 def test_other_weights_are_used_at_once():

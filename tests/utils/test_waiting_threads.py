@@ -24,7 +24,7 @@ if child == 0:
     os._exit(sleep_while_waiting())
 print(first, again, more, torch.get_num_threads(), os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-with_libgomp = pytest.mark.skipif(waiting_threads._libgomp() is None, reason="PyTorch computes with another runtime")
+with_libgomp = pytest.mark.skipif(waiting_threads.libgomp() is None, reason="PyTorch computes with another runtime")
 
 
 def run_count(**variables):
@@ -60,7 +60,7 @@ def test_a_user_who_decides_himself_wins(name, value):
 
 
 def test_another_runtime_is_left_alone(monkeypatch):
-    monkeypatch.setattr(waiting_threads, "_libgomp", lambda: None)
+    monkeypatch.setattr(waiting_threads, "libgomp", lambda: None)
     monkeypatch.setattr(waiting_threads, "_idle", 0)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     assert sleep_while_waiting() == 0

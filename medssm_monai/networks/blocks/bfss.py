@@ -48,7 +48,7 @@ class BFSS(nn.Module):
 
     def scanned(self, x: torch.Tensor) -> torch.Tensor:
         """The scans alone: ``(B, H, W, C)`` to ``(B, H, W, 2, C)``, or to their sum ``(B, H, W, C)``."""
-        return self.s6.directions(x) if self.s6.merge == "concat" else self.s6(x)
+        return self.s6(x, merged=self.s6.merge != "concat")
 
     def fused(self, y: torch.Tensor) -> torch.Tensor:
         """What follows the scans, to ``(B, H, W, C)``; token by token."""

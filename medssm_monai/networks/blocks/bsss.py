@@ -65,7 +65,7 @@ class BSSSBlock(nn.Module):
         """``(B, H, W, C)`` to ``(B, H, W, C)``."""
         local, freq = tokenwise(self._lifted, x, memory=(None, CHANNEL_FIRST))
         local, freq = self.bfss.scanned(self.dwconv(local, activation=True)), self.spectral(freq)
-        if self.dropout.p and self.dropout.training:
+        if getattr(self.dropout, "p", 0) and self.dropout.training:
             return x + self.dropout(tokenwise(self._branch, x, local, freq))
         return tokenwise(self._merged, x, local, freq)
 

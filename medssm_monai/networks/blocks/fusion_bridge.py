@@ -65,10 +65,14 @@ class MultiScaleFusion(nn.Module):
     def _fused(self, maps: Sequence[torch.Tensor], target: int) -> torch.Tensor:
         """What one level receives, from the reduced levels ``(B, H_i, W_i, width)``."""
         n = len(maps)
-        pairs = self.pairs[target * n : (target + 1) * n]  # one convolution for all sources, side by side
-        weight, bias = (torch.cat([getattr(conv, name) for conv in pairs]) for name in ("weight", "bias"))
-        sources = torch.cat([_resample(m, maps[target].shape[1:3]) for m in maps], dim=-1)
-        parts = depthwise_conv2d(sources, weight, bias).float().unflatten(-1, (n, -1)).unbind(-2)
+        pairs = list(self.pairs[target * n : (target + 1) * n])
+        sources = [_resample(m, maps[target].shape[1:3]) for m in maps]
+        if all(_is_bare(conv) for conv in pairs):  # one convolution for all sources, side by side
+            weight, bias = (torch.cat([getattr(conv, name) for conv in pairs]) for name in ("weight", "bias"))
+            every = depthwise_conv2d(torch.cat(sources, dim=-1), weight, bias)
+            parts = every.float().unflatten(-1, (n, -1)).unbind(-2)
+        else:
+            parts = tuple(conv(x.movedim(-1, 1)).movedim(1, -1).float() for conv, x in zip(pairs, sources, strict=True))
         product = parts[0]
         for part in parts[1:]:
             product = product * part
@@ -107,8 +111,16 @@ class MultiScaleFusionBridge(nn.Module):
 
 def _each_place(conv: nn.Module, x: torch.Tensor) -> torch.Tensor:
     """A 1×1 convolution of a channel-last map."""
-    assert isinstance(conv, nn.Conv2d)
-    return F.linear(x, conv.weight.flatten(1), conv.bias)
+    if isinstance(conv, nn.Conv2d) and _is_bare(conv):
+        return F.linear(x, conv.weight.flatten(1), conv.bias)
+    y: torch.Tensor = conv(x.movedim(-1, 1))
+    return y.movedim(1, -1)
+
+
+def _is_bare(m: nn.Module) -> bool:
+    """Whether nothing hangs on a module that its own call would run."""
+    hooks = m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks
+    return not hooks and m._parameters.get("weight") is not None
 
 
 def _resample(x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:

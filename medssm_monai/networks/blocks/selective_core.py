@@ -139,23 +139,34 @@ class DirectionalS6(SelectiveCore):
         nn.init.constant_(self.delta_proj.bias, -4.0)
         self.bc_proj = StackedLinear(len(resolved), channels, 2 * d_state, bias=False)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """``(B, *spatial, C)`` to ``(B, *spatial, C)``, or ``G*C`` channels for ``merge="concat"``."""
-        return merge_directions(self.directions(x), self.merge)
+    def forward(self, x: torch.Tensor, merged: bool = True) -> torch.Tensor:
+        """``(B, *spatial, C)`` to ``(B, *spatial, C)``, or ``G*C`` channels for ``merge="concat"``.
 
-    def directions(self, x: torch.Tensor) -> torch.Tensor:
-        """What each direction makes of ``(B, *spatial, C)``: ``(B, *spatial, G, C)``."""
+        ``merged=False``: what each direction makes of it, ``(B, *spatial, G, C)``.
+        """
         spatial = tuple(x.shape[1:-1])
+        tokens, order = x.flatten(1, -2), scan_table(self.orders, spatial, x.device)
+        y = self._scan_noted(tokens, order) if "scan" in self.__dict__ else self._scan(tokens, order)
+        y = y.unflatten(1, spatial)  # (B, *spatial, G, C)
+        return merge_directions(y, self.merge) if merged else y
+
+    def _scan_noted(self, x: torch.Tensor, order: torch.Tensor | None) -> torch.Tensor:
+        """The same by way of :meth:`scan`, which somebody replaced on this module to see what it is given."""
+        u = x.unsqueeze(2).expand(-1, -1, len(self.orders), -1)  # (B, L, G, C)
+        b, c = self.bc_proj.shared(x).split([self.d_state, self.d_state], dim=-1)
+        return self.scan(u, self.delta_proj.shared(x), b, c, order=order)
+
+    def _scan(self, x: torch.Tensor, order: torch.Tensor | None) -> torch.Tensor:
+        """``(B, L, C)`` to ``(B, L, G, C)``."""
         groups, width = len(self.orders), x.shape[-1]
         assert self.delta_proj.bias is not None
-        y = projected_scan(
-            x.flatten(1, -2),
+        return projected_scan(
+            x,
             self.delta_proj.weight.view(groups, width, width),
             self.bc_proj.weight.view(groups, -1, width),
             -torch.exp(self.A_log.float()).view(groups, width, -1),
             self.D.float().view(groups, width),
             self.delta_proj.bias.float().view(groups, width),
             discretization=self.discretization,
-            order=scan_table(self.orders, spatial, x.device),
+            order=order,
         )
-        return y.unflatten(1, spatial)

@@ -42,7 +42,7 @@ def depthwise_conv2d(
     ``activation``: SiLU of the result.
     """
     channels, size = weight.shape[0], weight.shape[-1]
-    if runs_native(x, weight):
+    if runs_native(x, weight, bias):
         neighbors = _window(*x.shape[1:3], size)
         y = depthwise(x.flatten(1, 2), weight.flatten(1)[None], bias[None], neighbors, activation)
         return y.squeeze(2).unflatten(1, x.shape[1:3])

@@ -76,7 +76,7 @@ class StackedConv1d(nn.Module):
         result. In float32 on the CPU this is one fused operator.
         """
         orders, spatial = tuple(orders), tuple(x.shape[1:-1])
-        if runs_native(x, self.weight):
+        if runs_native(x, self.weight, self.bias):
             weight = self.weight.reshape(self.groups, self.channels, self.kernel_size)
             bias = self.bias.reshape(self.groups, self.channels)
             return depthwise(x.flatten(1, -2), weight, bias, _before(orders, spatial, self.kernel_size), activation)

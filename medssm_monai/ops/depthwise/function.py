@@ -50,7 +50,15 @@ def depthwise(x: Tensor, weight: Tensor, bias: Tensor, neighbors: Neighbors, act
 
     Returns:
         ``(B, L, G, C)``, in memory group by group.
+
+    Raises:
+        ValueError: shapes that do not fit.
     """
+    if weight.shape[1] != x.shape[2] or bias.shape != weight.shape[:2] or weight.shape[2] != neighbors.seen.shape[2]:
+        raise ValueError(
+            f"x {tuple(x.shape)} of C channels needs weights (G, C, K) and biases (G, C), K neighbors each, "
+            f"got {tuple(weight.shape)}, {tuple(bias.shape)} and {neighbors.seen.shape[2]} neighbors"
+        )
     if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad or bias.requires_grad):
         return _Depthwise.apply(x, weight, bias, neighbors, activation)
     return _forward(_dense(x), weight, bias, neighbors, activation)
@@ -78,7 +86,7 @@ class _Depthwise(torch.autograd.Function):
         sums = sums.view(-1, groups, taps + 1, packed.shape[-1]).sum(0)[..., :channels]  # (G, K + 1, C)
         dx = None
         if ctx.needs_input_grad[0]:
-            dx = torch.empty_like(x)
+            dx = torch.empty(x.shape, dtype=torch.float32)
             run("outer", None, dx, None, inner, ctx.neighbors.seeing, packed, packed_bias, fields)
         return dx, sums[:, :taps].transpose(1, 2).contiguous(), sums[:, taps].contiguous(), None, None
 
@@ -97,7 +105,7 @@ def _dense(x: Tensor) -> Tensor:
 
 
 def _empty(batch: int, length: int, groups: int, channels: int) -> Tensor:
-    return torch.empty(groups, batch, length, channels).permute(1, 2, 0, 3)
+    return torch.empty(groups, batch, length, channels, dtype=torch.float32).permute(1, 2, 0, 3)
 
 
 def _packed(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:

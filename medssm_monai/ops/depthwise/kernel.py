@@ -40,7 +40,9 @@ def _few(address, valid):
     memory = np.zeros(LANES, np.float32)
     for lane in range(valid):
         memory[lane] = load_number(address + 4 * lane)
-    return load(memory.ctypes.data)
+    value = load(memory.ctypes.data)
+    memory[0] = 0  # a use after the load: the memory lives until here
+    return value
 
 
 @kernel

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..backends.native.eager import named
 from ..backends.native.thread_pool import run_units, thread_count
 from ..backends.native.vector import LANES
 from .kernel import FIELDS, FORWARD, INNER, OUTER, RECORD, depthwise_kernel
@@ -47,7 +48,7 @@ def run(
     runs = min(runs, length)
     size = -(-length // runs)
     runs = -(-length // size)
-    sums = torch.empty(runs if task == "inner" else 0, groups * (taps + 1) * weight.shape[-1])
+    sums = torch.empty(runs if task == "inner" else 0, groups * (taps + 1) * weight.shape[-1], dtype=torch.float32)
     row = [0] * len(FIELDS)
     values = {"task": _TASKS[task], "batch": batch, "groups": groups, "length": length, "channels": channels}
     values |= {"taps": taps, "run": size, "runs": runs, "sums_step": 4 * sums.shape[1], **fields}
@@ -62,5 +63,6 @@ def run(
     for name, value in values.items():
         row[_INDEX[name]] = value
     units = runs if task == "inner" else samples * runs
-    run_units(depthwise_kernel(), np.array(row, np.int64).view(RECORD), 0, units, threads)
+    with named("medssm::depthwise"):
+        run_units(depthwise_kernel(), np.array(row, np.int64).view(RECORD), 0, units, threads)
     return sums

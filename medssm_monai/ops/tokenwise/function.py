@@ -9,36 +9,43 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.nn.modules import module as module_state
 
 from ..arguments import plain
 from ..first_order import first_order
 from ..selection import runs_native
-from .recording import NotTokenwise, Rows, record
+from .recording import Rows, record
 
 __all__ = ["tokenwise"]
 
 _log = logging.getLogger(__name__)
 Chain = Callable[..., Any]
+_GLOBAL_HOOKS = (
+    *(module_state._global_forward_hooks, module_state._global_forward_pre_hooks),
+    *(module_state._global_backward_hooks, module_state._global_backward_pre_hooks),
+)
 
 
 class _Fused(NamedTuple):
-    """A chain that the kernel runs: its plan, where its parameters stand, and their shapes when it was read."""
+    """A chain that the kernel runs: its plan, where its parameters stand, and their shapes when it was read.
+
+    ``owners``: for every parameter the dictionaries that it stands in, and its name there; the first is asked.
+    """
 
     plan: Any
-    owners: tuple[tuple[dict[str, Any], str], ...]
+    owners: tuple[tuple[tuple[dict[str, Any], str], ...], ...]
     shapes: tuple[torch.Size, ...]
 
 
 class _Known(NamedTuple):
-    """A chain that was read: the modules that it called, their modes at that time, and what came of it.
+    """A chain that was read: the modules that it called, and what came of it.
 
-    ``links``: in which dictionary, and by what name, each module on the way to these stood.
+    ``modes`` and ``children``: what decides, beside the parameters, what these modules do.
     """
 
     modules: tuple[nn.Module, ...]
-    links: tuple[tuple[dict[str, Any], str, nn.Module], ...]
     modes: list[Any]
+    children: tuple[tuple[dict[str, Any], tuple[Any, ...]], ...]
     fused: _Fused | None
 
 
@@ -65,7 +72,8 @@ def tokenwise(chain: Chain, *inputs: Tensor, memory: Sequence[Sequence[int] | No
         What the chain returns: a tensor or several, ``(B, H, W, *channels)``.
     """
     tensors = [plain(x) for x in inputs]
-    fused = _fused(chain, tensors, memory) if runs_native(*tensors) and all(x.ndim >= 4 for x in tensors) else None
+    fits = runs_native(*tensors) and all(x.ndim >= 4 and x.shape[:3] == tensors[0].shape[:3] for x in tensors)
+    fused = _fused(chain, tensors, memory) if fits else None
     if fused is None:
         return chain(*inputs)
     plan, parameters = fused.plan, _parameters(fused)
@@ -80,49 +88,61 @@ def _fused(chain: Chain, tensors: Sequence[Tensor], memory: Any) -> _Fused | Non
     module = chain.__self__  # type: ignore[attr-defined]
     chains = _known.setdefault(module, {})
     key = (chain.__name__, *(x.shape[3:] for x in tensors))
+    if any(hooks for hooks in _GLOBAL_HOOKS):
+        return None
     known = chains.get(key)
-    if known is None or not _stand(known) or known.modes != _modes(known.modules) or not _is_current(known.fused):
+    if known is None or not _still_does(known) or not _is_current(known.fused):
+        if any(_is_hooked(m) for m in module.modules() if m is not module):
+            return None
         called: list[nn.Module] = []
         fused = _read(chain, module, tensors, memory, called)
-        known = _Known(tuple(called), _links(module, called), _modes(called), fused)
+        known = _Known(tuple(called), _modes(called), _children(module, called), fused)
         chains[key] = known
     if known.fused is None:
         return None
     for m in known.modules:
-        if m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks:
+        if _is_hooked(m):
             return None
     return known.fused
 
 
-def _links(top: nn.Module, called: Sequence[nn.Module]) -> tuple[tuple[dict[str, Any], str, nn.Module], ...]:
-    found = []
-    for parent in top.modules():
-        for name, child in parent._modules.items():
-            if child is not None and any(m in called for m in child.modules()):
-                found.append((parent._modules, name, child))
-    return tuple(found)
-
-
-def _stand(known: _Known) -> bool:
-    """Whether no module was exchanged for another."""
-    return all([children.get(name) is child for children, name, child in known.links])
+def _is_hooked(m: nn.Module) -> bool:
+    return bool(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks)
 
 
 def _modes(modules: Sequence[nn.Module]) -> list[Any]:
-    """What decides, beside the parameters, what a layer does: training or not, and how much dropout drops."""
-    return [(m.training, m.__dict__.get("p")) for m in modules]
+    """Training or not, how much dropout drops, a norm's epsilon, and a ``forward`` put on the instance."""
+    return [(m.training, *map(m.__dict__.get, ("p", "eps", "forward"))) for m in modules]
 
 
-def _is_current(fused: _Fused | None) -> bool:
-    """Whether the parameters are still such as they were."""
-    return fused is None or all(
-        isinstance(x, Tensor) and x.shape == shape and x.dtype is torch.float32 and x.is_contiguous()
-        for x, shape in zip(_parameters(fused), fused.shapes, strict=True)
+def _children(top: nn.Module, called: Sequence[nn.Module]) -> tuple[tuple[dict[str, Any], tuple[Any, ...]], ...]:
+    """The children of ``top`` and of all modules on the way to those that were called."""
+    parents = [m for m in top.modules() if m._modules and any(below in called for below in m.modules())]
+    return tuple((m._modules, tuple(m._modules.items())) for m in parents)
+
+
+def _still_does(known: _Known) -> bool:
+    """Whether no module was added, taken away, exchanged or set otherwise."""
+    return known.modes == _modes(known.modules) and all(
+        [tuple(children.items()) == before for children, before in known.children]
     )
 
 
+def _is_current(fused: _Fused | None) -> bool:
+    """Whether the parameters are still such as they were, each in all its places."""
+    if fused is None:
+        return True
+    parameters = _parameters(fused)
+    for x, shape, places in zip(parameters, fused.shapes, fused.owners, strict=True):
+        if not (runs_native(x) and x.shape == shape and x.is_contiguous()) if isinstance(x, Tensor) else True:
+            return False
+        if len(places) > 1 and any(owner.get(name) is not x for owner, name in places):
+            return False
+    return True
+
+
 def _parameters(fused: _Fused) -> list[Any]:
-    return [owner.get(name) for owner, name in fused.owners]
+    return [places[0][0].get(places[0][1]) for places in fused.owners]
 
 
 def _read(
@@ -135,15 +155,18 @@ def _read(
         if m not in called and any(isinstance(x, Rows) for x in inputs):
             called.append(m)
 
-    handle = register_module_forward_pre_hook(note)
+    handle = module_state.register_module_forward_pre_hook(note)
     try:
         recording = record(chain, [tuple(x.shape[3:]) for x in tensors])
-    except NotTokenwise as reason:
+    except Exception as reason:  # whatever code that expects tensors makes of placeholders: it runs on tensors then
         _log.debug("%s.%s runs layer by layer: %s", type(module).__name__, chain.__name__, reason)
         return None
     finally:
         handle.remove()
-    places = {id(x): (m._parameters, name) for m in module.modules() for name, x in m._parameters.items()}
+    places: dict[int, list[tuple[dict[str, Any], str]]] = {}
+    for m in module.modules():
+        for name, x in m._parameters.items():
+            places.setdefault(id(x), []).append((m._parameters, name))
     used = [x for step in recording.steps for x in (step.weight, step.bias) if x is not None]
     parameters = list({id(x): x for x in used}.values())
     whole = [_whole(x) for x in parameters]
@@ -151,7 +174,7 @@ def _read(
         return None
     fused = _Fused(
         Plan(recording, parameters, memory or [None] * len(recording.outputs)),
-        tuple(places[id(x)] for x in whole),
+        tuple(tuple(places[id(x)]) for x in whole),
         tuple(x.shape for x in whole),
     )
     return fused if _is_current(fused) else None

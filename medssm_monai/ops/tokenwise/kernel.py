@@ -78,7 +78,10 @@ def _addresses(table, base, batch_step, height_step, width_step, first, count, h
 @kernel
 def _side_by_side(table):
     """Whether ``LANES`` tokens lie one number after the other."""
-    return load_index(table + 8 * (LANES - 1)) - load_index(table) == 4 * (LANES - 1)
+    start, apart = load_index(table), 0
+    for k in range(1, LANES):
+        apart += abs(load_index(table + 8 * k) - start - 4 * k)
+    return apart == 0
 
 
 @kernel

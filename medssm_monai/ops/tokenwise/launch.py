@@ -7,13 +7,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from ..backends.native.eager import named
 from ..backends.native.thread_pool import run_units, thread_count
 from ..backends.native.vector import LANES, ROW
 from . import kernel as op
 from .kernel import token_kernel
+from .kernel_sums import sums_kernel
 from .program import Program, backward_program, forward_program, multiply_adds
 from .recording import Recording
 
@@ -59,9 +60,9 @@ class Plan:
         shape = (*lead, *self.recording.outputs[number].shape)
         order = self.memory[number]
         if order is None:
-            return torch.empty(shape)
+            return torch.empty(shape, dtype=torch.float32)
         back = [order.index(axis) for axis in range(len(shape))]
-        return torch.empty([shape[axis] for axis in order]).permute(back)
+        return torch.empty([shape[axis] for axis in order], dtype=torch.float32).permute(back)
 
     def forward(self, inputs: Sequence[Tensor], parameters: Sequence[Tensor]) -> list[Tensor]:
         """Outputs for inputs ``(B, H, W, *channels)``."""
@@ -107,41 +108,23 @@ class Plan:
         code[op.TILES], code[op.SUMS], code[op.SUMS_STEP] = run, sums.__array_interface__["data"][0], program.sums_bytes
         starts = np.array([x.data_ptr() for x in (*parameters, *tensors)], np.int64)
         code[layout.places] = starts[layout.tensors] + layout.shifts
-        run_units(token_kernel(), code, program.scratch, units, threads)
+        with named("medssm::tokenwise"):
+            run_units(token_kernel(), code, program.scratch, units, threads)
         return sums
 
     def _add_up(self, program: Program, sums: np.ndarray) -> list[Tensor]:
         sizes = [math.prod(shape) for shape in self._shapes]
-        flat = torch.zeros(sum(sizes))
+        flat = torch.zeros(sum(sizes), dtype=torch.float32)
         starts = np.cumsum([0, *sizes])
         table = [
             (place.shift // 4, place.outputs, place.inputs, starts[place.parameter] + place.column)
             + (self._shapes[place.parameter][-1],)
             for place in program.sums
         ]
-        _fold(sums, np.array(table, np.int64), flat.numpy())
+        rows = np.array(table, np.int64)
+        arrays = (sums.ctypes.data, *sums.shape, rows.ctypes.data, len(rows), flat.data_ptr(), flat.numel())
+        run_units(sums_kernel(), np.array(arrays, np.int64), 0, 1, 1)
         return list(flat.split(sizes))
 
 
 _PACE = (1 << 17) / PER_THREAD
-
-
-@njit(error_model="numpy", nogil=True, cache=True)
-def _fold(sums: np.ndarray, table: np.ndarray, target: np.ndarray) -> None:
-    """Adds up units and lanes of all gradients."""
-    for unit in range(sums.shape[0]):
-        for row in range(table.shape[0]):
-            shift, outputs, inputs, start, width = table[row]
-            if inputs == 0:
-                for o in range(outputs):
-                    for lane in range(LANES):
-                        target[start + o] += sums[unit, shift + o * LANES + lane]
-                continue
-            blocks = (inputs + 3) // 4
-            for o in range(outputs):
-                for block in range(blocks):
-                    at = shift + (o * blocks + block) * LANES
-                    to = start + o * width + 4 * block
-                    for k in range(min(4, inputs - 4 * block)):
-                        for lane in range(k, LANES, 4):
-                            target[to + k] += sums[unit, at + lane]

@@ -88,7 +88,7 @@ class Program:
             if len(self._layouts) >= MOST_LAYOUTS:
                 self._layouts.clear()
             self._layouts[key] = self._make_layout(lead, strides)
-        return self._layouts[key]
+        return self._layouts.get(key) or self._make_layout(lead, strides)  # another thread may have cleared them
 
     def _make_layout(self, lead: tuple[int, ...], strides: list[tuple[int, ...]]) -> Layout:
         code = self.code.copy()

@@ -34,7 +34,7 @@ def _constant_weights(B: Tensor, C: Tensor, shape: tuple[int, int, int, int]) ->
 
 
 def _widened(x: Any) -> Any:
-    return x if x is None or x.dtype == torch.float32 else x.float()
+    return None if x is None else x.resolve_neg().float()
 
 
 def scan(args: ScanArguments) -> tuple[Tensor, Tensor]:

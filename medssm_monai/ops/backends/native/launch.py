@@ -35,7 +35,7 @@ class _PartialSums:
         """Give the kernel memory for ``result``."""
         self.first[name] = result
         if parts > 1:
-            memory = torch.empty(parts, result.numel())
+            memory = torch.empty(parts, result.numel(), dtype=torch.float32)
             self.first[name] = memory[0].as_strided(result.shape, result.stride())
             self._pending.append((memory, result))
 
@@ -129,7 +129,7 @@ def sums_over_tokens(
         "dbias": parts * channel,
         "dcoef": 0 if coef is None else state,
     }
-    memory = torch.empty(sum(sizes.values())).split(list(sizes.values()))  # one allocation
+    memory = torch.empty(sum(sizes.values()), dtype=torch.float32).split(list(sizes.values()))  # one allocation
     sums = dict(zip(sizes, memory, strict=True))
     if dlast is not None:
         sums["dlast"].view(dlast.shape).copy_(dlast)

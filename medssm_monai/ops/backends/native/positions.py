@@ -39,5 +39,5 @@ def kept_positions(order: Tensor) -> Tensor:
 
 
 def _copy(order: Tensor) -> Tensor:
-    with torch.no_grad():
+    with torch.inference_mode(False), torch.no_grad():
         return checked(order).to(torch.int32, copy=True, memory_format=torch.contiguous_format)

@@ -53,9 +53,9 @@ def _run_forward(args: ScanArguments, rows: Tensor, save: bool) -> tuple[Tensor,
     """Output ``(B, G, E, L)``, in memory group by group, and the states between tiles if ``save``."""
     batch, groups, channels, length = args.u.shape
     state = padded(args.A.shape[-1], STATES), rows.shape[2]
-    out = torch.empty(groups, batch, length, channels).permute(1, 0, 3, 2)
-    last = torch.empty(batch, groups, *state)
-    bounds = torch.empty((batch, groups, -(-length // TILE), *state) if save else 0)
+    out = torch.empty(groups, batch, length, channels, dtype=torch.float32).permute(1, 0, 3, 2)
+    last = torch.empty(batch, groups, *state, dtype=torch.float32)
+    bounds = torch.empty((batch, groups, -(-length // TILE), *state) if save else 0, dtype=torch.float32)
     work = WEIGHTS + weight_bytes(state[0])
     sizes = _sizes(args, rows, work)
     kept = _inputs(args, rows) | {"out": out, "last": last, "bounds": bounds if save else None}
@@ -70,8 +70,8 @@ def _run_backward(args: ScanArguments, rows: Tensor, dout: Tensor, bounds: Tenso
     """Gradients of ``u (B, E, L)``, the rows, ``A``, ``D`` and ``delta_bias``."""
     batch, groups, channels, length = args.u.shape
     states = args.A.shape[-1]
-    du = torch.empty(groups, batch, length, channels)
-    dsteer = torch.empty(batch, groups, rows.shape[1], rows.shape[2])
+    du = torch.empty(groups, batch, length, channels, dtype=torch.float32)
+    dsteer = torch.empty(batch, groups, rows.shape[1], rows.shape[2], dtype=torch.float32)
     sums = sums_over_tokens(args, None, bounds, 1, None)
     work = WEIGHTS + weight_bytes(bounds.shape[-2]) + accumulator_bytes(bounds.shape[-2])
     sizes = _sizes(args, rows, work) | {"dbias_p": 4 * sums["dD"].numel()}
@@ -81,7 +81,8 @@ def _run_backward(args: ScanArguments, rows: Tensor, dout: Tensor, bounds: Tenso
     scratch = work + projection_bytes(rows.shape[1], sizes["blocks"])
     run_units(backward_kernel(), params, scratch, batch * groups, thread_count(args.u.numel() * states))
     del kept
-    results = [torch.empty_like(x) if x is not None else torch.empty(0) for x in (args.A, args.D, args.delta_bias)]
+    nothing = torch.empty(0, dtype=torch.float32)
+    results = [nothing if x is None else torch.empty_like(x) for x in (args.A, args.D, args.delta_bias)]
     for name, result in zip(("dA", "dD", "dbias"), results, strict=True):
         if result.numel():
             add_over_samples(sums[name], result, rows.shape[2])

@@ -71,8 +71,8 @@ def _workers(count: int) -> ThreadPoolExecutor:
 
 
 def thread_count(work: int) -> int:
-    """Threads for ``work`` exponentials."""
-    return max(1, min(torch.get_num_threads(), work // _WORK_PER_THREAD))
+    """Threads for ``work`` exponentials: one or all, for libgomp ends and begins threads when that changes."""
+    return torch.get_num_threads() if work >= 2 * _WORK_PER_THREAD else 1
 
 
 def run_units(kernel: Kernel, params: np.ndarray, scratch_bytes: int, units: int, threads: int) -> None:
@@ -82,7 +82,7 @@ def run_units(kernel: Kernel, params: np.ndarray, scratch_bytes: int, units: int
     OpenMP, its own threads take part: they are awake, and no others fight with them for the processors. Elsewhere
     threads of Python do, and the caller waits for none that has not begun.
     """
-    threads = min(threads, units)
+    threads = threads if units > 1 else 1
     counters = np.zeros(COUNTERS, np.int64)
     share = -(-scratch_bytes // _ALIGNMENT) * _ALIGNMENT
     scratch = _scratch.address(share * threads)
@@ -92,7 +92,7 @@ def run_units(kernel: Kernel, params: np.ndarray, scratch_bytes: int, units: int
     if threads <= 1:
         kernel(address)
     elif (team := _team()) is not None:
-        team(ctypes.cast(kernel, ctypes.c_void_p), address, threads, 0)
+        team(ctypes.cast(kernel, ctypes.c_void_p), address, threads, 0)  # type: ignore[arg-type]
     else:
         _run_on_python_threads(kernel, (params, call, counters, _scratch.memory), address, units, threads)
 
@@ -105,7 +105,7 @@ def _openmp() -> Callable[..., None] | None:
     function = library.GOMP_parallel
     function.argtypes = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_uint, ctypes.c_uint)
     function.restype = None
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 def _team() -> Callable[..., None] | None:

@@ -7,7 +7,7 @@ import torch
 from monai.inferers import SimpleInferer, SlidingWindowInferer
 
 import medssm_monai
-from medssm_monai.engines import AutocastInferer
+from medssm_monai.bundle import AutocastInferer
 
 SMALL = {
     "mamba_mis_s": ({"img_size": 32, "base_dim": 8, "d_state": 4}, (2, 3, 32, 32)),
