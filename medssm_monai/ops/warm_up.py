@@ -1,10 +1,10 @@
-"""Compile the selective scan ahead, so that no later program waits for it.
+"""Compile the selective scan and the fused layers around it ahead, so that no later program waits for them.
 
     python -m medssm_monai.ops.warm_up
 
-Runs a small scan, forward and backward, in the usual precisions, on the CPU and on the GPU where there is one. Says
-where the machine code is kept. Exit status: 0 when it is kept, 1 when there is no folder to keep it, so that every
-program compiles anew (NUMBA_CACHE_DIR names one).
+Runs a small scan, forward and backward, in the usual precisions, on the CPU and on the GPU where there is one, and
+compiles the CPU's other kernels. Says where the machine code is kept. Exit status: 0 when it is kept, 1 when there is
+no folder to keep it, so that every program compiles anew (NUMBA_CACHE_DIR names one).
 """
 
 from __future__ import annotations
@@ -32,7 +32,19 @@ def warm_up(device: str | torch.device = "cpu") -> str:
         y = selective_scan(u, delta, a, b, c)
         assert isinstance(y, torch.Tensor)
         y.float().sum().backward()
-    return backend_for(torch.empty(1, device=device))
+    backend = backend_for(torch.empty(1, device=device))
+    if backend == "native":
+        _compile_fused_layers()
+    return backend
+
+
+def _compile_fused_layers() -> None:
+    from .depthwise.kernel import depthwise_kernel
+    from .tokenwise.kernel import token_kernel
+    from .tokenwise.kernel_sums import sums_kernel
+
+    for kernel in (depthwise_kernel, token_kernel, sums_kernel):
+        kernel()
 
 
 def _kept_in() -> Path | None:

@@ -245,6 +245,9 @@ def test_warm_up_compiles_both_passes_and_says_where() -> None:
         "forward_units",
         "backward_units",
         "add_units",
+        "depthwise_units",
+        "tokenwise_units",
+        "sums_units",
     }
 
 
@@ -257,7 +260,7 @@ def test_warm_up_without_a_place_to_keep_the_result(monkeypatch: pytest.MonkeyPa
 
 def test_cache_directory_when_the_package_is_read_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from medssm_monai.ops.backends.native import compile as compiling
-    from medssm_monai.ops.backends.native import forward, records
+    from medssm_monai.ops.backends.native import forward
 
     package = Path(compiling.__file__).parent
     monkeypatch.setattr(compiling.numba.config, "CACHE_DIR", "")
@@ -267,4 +270,4 @@ def test_cache_directory_when_the_package_is_read_only(monkeypatch: pytest.Monke
     assert compiling.cache_directory().is_relative_to(tmp_path)
     monkeypatch.setattr(compiling, "user_cache", lambda: None)
     assert compiling.cache_directory() is None
-    assert callable(compiling._compile(forward.forward_units, records.make_params({}, {})))  # works without a cache too
+    assert callable(compiling._compile(forward.forward_units))  # works without a cache too
