@@ -14,7 +14,7 @@ from torch.nn.modules import module as module_state
 from ..arguments import plain
 from ..first_order import first_order
 from ..selection import runs_native
-from .recording import Rows, record
+from .recording import record
 
 __all__ = ["tokenwise"]
 
@@ -38,7 +38,7 @@ class _Fused(NamedTuple):
 
 
 class _Known(NamedTuple):
-    """A chain that was read: the modules that it called, and what came of it.
+    """A chain that was read: the modules that it may call, and what came of it.
 
     ``modes`` and ``children``: what decides, beside the parameters, what these modules do.
     """
@@ -94,8 +94,8 @@ def _fused(chain: Chain, tensors: Sequence[Tensor], memory: Any) -> _Fused | Non
     if known is None or not _still_does(known) or not _is_current(known.fused):
         if any(_is_hooked(m) for m in module.modules() if m is not module):
             return None
-        called: list[nn.Module] = []
-        fused = _read(chain, module, tensors, memory, called)
+        fused = _read(chain, module, tensors, memory)
+        called = _may_be_called(module, fused)
         known = _Known(tuple(called), _modes(called), _children(module, called), fused)
         chains[key] = known
     if known.fused is None:
@@ -145,24 +145,21 @@ def _parameters(fused: _Fused) -> list[Any]:
     return [places[0][0].get(places[0][1]) for places in fused.owners]
 
 
-def _read(
-    chain: Chain, module: nn.Module, tensors: Sequence[Tensor], memory: Any, called: list[nn.Module]
-) -> _Fused | None:
-    """Record a chain; lists the modules that it calls, as far as it comes."""
+def _may_be_called(top: nn.Module, fused: _Fused | None) -> list[nn.Module]:
+    """The modules below ``top`` whose parameters the chain uses, and all that have none; all, if it is not fused."""
+    used = set() if fused is None else {id(owner) for places in fused.owners for owner, _ in places}
+    below = [m for m in top.modules() if m is not top]
+    return [m for m in below if fused is None or id(m._parameters) in used or not m._parameters]
+
+
+def _read(chain: Chain, module: nn.Module, tensors: Sequence[Tensor], memory: Any) -> _Fused | None:
     from .launch import Plan
 
-    def note(m: nn.Module, inputs: Any) -> None:
-        if m not in called and any(isinstance(x, Rows) for x in inputs):
-            called.append(m)
-
-    handle = module_state.register_module_forward_pre_hook(note)
     try:
         recording = record(chain, [tuple(x.shape[3:]) for x in tensors])
     except Exception as reason:  # whatever code that expects tensors makes of placeholders: it runs on tensors then
         _log.debug("%s.%s runs layer by layer: %s", type(module).__name__, chain.__name__, reason)
         return None
-    finally:
-        handle.remove()
     places: dict[int, list[tuple[dict[str, Any], str]]] = {}
     for m in module.modules():
         for name, x in m._parameters.items():
