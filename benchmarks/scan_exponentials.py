@@ -19,6 +19,7 @@ _PASSES = 200
 
 
 def exponential_units(call):
+    """Take units of ``_PASSES`` times ``_ROWS`` registers of exponentials until all are done."""
     scratch = own_scratch(call)
     for row in range(_ROWS):
         store(scratch + row * ROW, constant(-0.01))

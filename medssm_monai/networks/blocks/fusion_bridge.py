@@ -8,6 +8,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from ...ops.tokenwise import is_hooked
 from ..layers import depthwise_conv2d
 from .bfss import BFSS
 
@@ -119,8 +120,7 @@ def _each_place(conv: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 def _is_bare(m: nn.Module) -> bool:
     """Whether nothing hangs on a module that its own call would run."""
-    hooks = m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks
-    return not hooks and m._parameters.get("weight") is not None
+    return not is_hooked(m) and m._parameters.get("weight") is not None
 
 
 def _resample(x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:

@@ -98,7 +98,7 @@ class MambaMixer(SelectiveCore):
         spatial = x.shape[1:-1]
         u, z = self.in_proj(x).chunk(2, dim=-1)  # (B, *spatial, E) each
         u = self.conv1d(u, self.orders, activation=True)  # (B, L, G, E)
-        y = self._select(u, self._shared(z), source, scan_table(self.orders, tuple(spatial), x.device))
+        y = self._select(u, self.shared_tokens(z), source, scan_table(self.orders, tuple(spatial), x.device))
         y = merge_directions(y, self.merge).unflatten(1, spatial)  # (B, *spatial, E)
         return self.out_proj(self.norm(y))
 
@@ -115,10 +115,6 @@ class MambaMixer(SelectiveCore):
             steering = self.x_proj.shared(self.source_proj(source).flatten(1, -2))
         dt, b, c = steering.split([self.dt_rank, self.d_state, self.d_state], dim=-1)
         return self.scan(u, self._delta(dt), b, c, z=z, delta_bias=self.dt_proj.bias, order=order)
-
-    def _shared(self, maps: torch.Tensor) -> torch.Tensor:
-        """The same map for all directions: ``(B, *spatial, E)`` to ``(B, L, G, E)``."""
-        return maps.flatten(1, -2).unsqueeze(2).expand(-1, -1, len(self.orders), -1)
 
     def _delta(self, dt: torch.Tensor) -> torch.Tensor:
         """Raw step ``(B, L, G, E)`` from its low-rank form ``(B, L, G, R)``; the bias is added inside the scan."""

@@ -67,6 +67,10 @@ class SelectiveCore(nn.Module):
         """State variables that the scan updates at each token: ``G * E * N``."""
         return self.A_log.numel()
 
+    def shared_tokens(self, maps: torch.Tensor) -> torch.Tensor:
+        """The same map for all directions: ``(B, *spatial, C)`` to ``(B, L, G, C)``."""
+        return maps.flatten(1, -2).unsqueeze(2).expand(-1, -1, len(self.orders), -1)
+
     def scan(
         self,
         u: torch.Tensor,
@@ -152,9 +156,8 @@ class DirectionalS6(SelectiveCore):
 
     def _scan_noted(self, x: torch.Tensor, order: torch.Tensor | None) -> torch.Tensor:
         """The same by way of :meth:`scan`, which somebody replaced on this module to see what it is given."""
-        u = x.unsqueeze(2).expand(-1, -1, len(self.orders), -1)  # (B, L, G, C)
         b, c = self.bc_proj.shared(x).split([self.d_state, self.d_state], dim=-1)
-        return self.scan(u, self.delta_proj.shared(x), b, c, order=order)
+        return self.scan(self.shared_tokens(x), self.delta_proj.shared(x), b, c, order=order)
 
     def _scan(self, x: torch.Tensor, order: torch.Tensor | None) -> torch.Tensor:
         """``(B, L, C)`` to ``(B, L, G, C)``."""

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..first_order import first_order
 
@@ -79,15 +78,14 @@ class _Depthwise(torch.autograd.Function):
 
         x, weight, bias = ctx.saved_tensors
         (batch, length, channels), (groups, _, taps) = x.shape, weight.shape
-        packed, packed_bias = _packed(weight, bias)
         inner = _empty(batch, length, groups, channels)
-        fields = {"activation": int(ctx.activation)}
-        sums = run("inner", x, None, _dense(gradient), inner, ctx.neighbors.seen, packed, packed_bias, fields, RUNS)
-        sums = sums.view(-1, groups, taps + 1, packed.shape[-1]).sum(0)[..., :channels]  # (G, K + 1, C)
+        tensors = {"x": x, "grad": _dense(gradient), "pre": inner}
+        sums = run("inner", tensors, ctx.neighbors.seen, weight, bias, ctx.activation, RUNS)
+        sums = sums.view(len(sums), groups, taps + 1, -1).sum(0)[..., :channels]  # (G, K + 1, C)
         dx = None
         if ctx.needs_input_grad[0]:
             dx = torch.empty(x.shape, dtype=torch.float32)
-            run("outer", None, dx, None, inner, ctx.neighbors.seeing, packed, packed_bias, fields)
+            run("outer", {"out": dx, "pre": inner}, ctx.neighbors.seeing, weight, bias)
         return dx, sums[:, :taps].transpose(1, 2).contiguous(), sums[:, taps].contiguous(), None, None
 
 
@@ -95,7 +93,7 @@ def _forward(x: Tensor, weight: Tensor, bias: Tensor, neighbors: Neighbors, acti
     from .launch import run
 
     out = _empty(x.shape[0], x.shape[1], weight.shape[0], x.shape[2])
-    run("forward", x, out, None, None, neighbors.seen, *_packed(weight, bias), {"activation": int(activation)})
+    run("forward", {"x": x, "out": out}, neighbors.seen, weight, bias, activation)
     return out
 
 
@@ -106,14 +104,3 @@ def _dense(x: Tensor) -> Tensor:
 
 def _empty(batch: int, length: int, groups: int, channels: int) -> Tensor:
     return torch.empty(groups, batch, length, channels, dtype=torch.float32).permute(1, 2, 0, 3)
-
-
-def _packed(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """``(G, K, C')`` and ``(G, C')`` with zeros up to whole vectors."""
-    from .launch import padding
-
-    extra = padding(weight.shape[1])
-    weight = weight.transpose(1, 2)
-    if extra:
-        weight, bias = F.pad(weight, (0, extra)), F.pad(bias, (0, extra))
-    return weight.contiguous(), bias.contiguous()

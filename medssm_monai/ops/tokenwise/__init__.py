@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .function import tokenwise
+from .function import is_hooked, tokenwise
 
-__all__ = ["tokenwise"]
+__all__ = ["is_hooked", "tokenwise"]

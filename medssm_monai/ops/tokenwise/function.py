@@ -16,7 +16,7 @@ from ..first_order import first_order
 from ..selection import runs_native
 from .recording import record
 
-__all__ = ["tokenwise"]
+__all__ = ["is_hooked", "tokenwise"]
 
 _log = logging.getLogger(__name__)
 Chain = Callable[..., Any]
@@ -92,21 +92,17 @@ def _fused(chain: Chain, tensors: Sequence[Tensor], memory: Any) -> _Fused | Non
         return None
     known = chains.get(key)
     if known is None or not _still_does(known) or not _is_current(known.fused):
-        if any(_is_hooked(m) for m in module.modules() if m is not module):
+        if any(is_hooked(m) for m in module.modules() if m is not module):
             return None
         fused = _read(chain, module, tensors, memory)
         called = _may_be_called(module, fused)
         known = _Known(tuple(called), _modes(called), _children(module, called), fused)
         chains[key] = known
-    if known.fused is None:
-        return None
-    for m in known.modules:
-        if _is_hooked(m):
-            return None
-    return known.fused
+    return None if any([is_hooked(m) for m in known.modules]) else known.fused
 
 
-def _is_hooked(m: nn.Module) -> bool:
+def is_hooked(m: nn.Module) -> bool:
+    """Whether a call of the module runs more than its ``forward``."""
     return bool(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks)
 
 
@@ -134,7 +130,7 @@ def _is_current(fused: _Fused | None) -> bool:
         return True
     parameters = _parameters(fused)
     for x, shape, places in zip(parameters, fused.shapes, fused.owners, strict=True):
-        if not (runs_native(x) and x.shape == shape and x.is_contiguous()) if isinstance(x, Tensor) else True:
+        if not isinstance(x, Tensor) or x.shape != shape or not x.is_contiguous() or not runs_native(x):
             return False
         if len(places) > 1 and any(owner.get(name) is not x for owner, name in places):
             return False

@@ -23,7 +23,7 @@ __all__ = ["Plan"]
 CACHE = 384 << 10  # bytes of scratch memory that a core keeps near
 SUMS = 8  # at most so many partial sums of a gradient
 TOKENS_A_SUM = 512
-PER_THREAD = 1 << 19  # multiply-adds below which another thread costs more than it saves
+MULTIPLY_ADDS = 4  # that take as long as the exponential by which threads are counted
 
 
 def _vectors(recording: Recording, tokens: int, copies: int) -> int:
@@ -70,7 +70,7 @@ class Plan:
         tokens = math.prod(lead)
         outputs = [self._empty(lead, i) for i in range(len(self.recording.outputs))]
         program = self._program(False, _vectors(self.recording, tokens, 1))
-        threads = thread_count(int(tokens * self._work * _PACE))
+        threads = thread_count(tokens * self._work // MULTIPLY_ADDS)
         tiles = -(-tokens // int(program.code[op.VECTORS] * LANES))
         units = min(tiles, 4 * threads if threads > 1 else 1)
         self._run(program, [*inputs, *outputs], parameters, lead, tiles, units, threads)
@@ -84,7 +84,7 @@ class Plan:
         tokens = math.prod(lead)
         results = [torch.empty_like(x) for x in inputs]
         program = self._program(True, _vectors(self.recording, tokens, 2))
-        threads = thread_count(int(3 * tokens * self._work * _PACE))
+        threads = thread_count(3 * tokens * self._work // MULTIPLY_ADDS)
         tiles = -(-tokens // int(program.code[op.VECTORS] * LANES))
         units = min(tiles, max(2, min(SUMS, tokens // TOKENS_A_SUM)))
         sums = self._run(program, [*inputs, *gradients, *results], parameters, lead, tiles, units, threads)
@@ -125,6 +125,3 @@ class Plan:
         arrays = (sums.ctypes.data, *sums.shape, rows.ctypes.data, len(rows), flat.data_ptr(), flat.numel())
         run_units(sums_kernel(), np.array(arrays, np.int64), 0, 1, 1)
         return list(flat.split(sizes))
-
-
-_PACE = (1 << 17) / PER_THREAD

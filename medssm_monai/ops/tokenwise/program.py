@@ -65,7 +65,13 @@ class Layout(NamedTuple):
 
 
 class Program:
-    """Instructions and what a launch fills in. ``parts``: of the inputs, then of the outputs or their gradients."""
+    """Instructions, and what a launch fills in.
+
+    Attributes:
+        code: the instructions, addresses and strides left open.
+        sums, sums_bytes: partial sums of the parameters' gradients that the program adds to.
+        scratch: bytes of memory that a tile takes.
+    """
 
     def __init__(
         self,
@@ -108,10 +114,10 @@ def multiply_adds(recording: Recording) -> int:
 
 
 class _Writer:
-    """Writes instructions; ``row`` is the size of a row in bytes."""
+    """Writes instructions; ``row``: size of a row in bytes, ``copies``: 1 for values alone, 2 with their gradients."""
 
-    def __init__(self, recording: Recording, parameters: list[Tensor], vectors: int) -> None:
-        self.recording, self.row = recording, vectors * ROW
+    def __init__(self, recording: Recording, parameters: list[Tensor], vectors: int, copies: int) -> None:
+        self.recording, self.row, self.copies = recording, vectors * ROW, copies
         self.number = {id(x): i for i, x in enumerate(parameters)}
         self.code: list[list[int]] = []
         self.places: list[Place] = []
@@ -205,7 +211,7 @@ class _Writer:
                 self.emit(op.MULTIPLY_ADD, self.gradient(part), self.value(other), target, size)
 
     def program(self) -> Program:
-        rows = self.recording.rows * (2 if self.sums or self.mirrored else 1)
+        rows = self.recording.rows * self.copies
         code = np.array([0] * op.HEADER + [number for line in self.code for number in line], np.int64)
         code[op.INSTRUCTIONS] = len(self.code)
         code[op.VECTORS] = self.row // ROW
@@ -213,8 +219,6 @@ class _Writer:
         scratch = rows * self.row + 8 * (self.row // ROW) * LANES
         parts = (tuple(self.places), tuple(self.parts), tuple(self.sums))
         return Program(code, *parts, self.sums_bytes, scratch, len(self.number))
-
-    mirrored = False
 
 
 def _bits(number: float) -> int:
@@ -231,7 +235,7 @@ def _columns(parts: tuple[Span, ...]) -> Iterator[tuple[int, Span]]:
 
 def forward_program(recording: Recording, parameters: list[Tensor], vectors: int) -> Program:
     """Inputs → layers → outputs; ``vectors`` registers of tokens in a tile, an even number."""
-    writer = _Writer(recording, parameters, vectors)
+    writer = _Writer(recording, parameters, vectors, copies=1)
     for i, index in enumerate(recording.inputs):
         writer.move(op.LOAD, i, index, 0)
     for step in recording.steps:
@@ -243,8 +247,7 @@ def forward_program(recording: Recording, parameters: list[Tensor], vectors: int
 
 def backward_program(recording: Recording, parameters: list[Tensor], vectors: int) -> Program:
     """Inputs and gradients of the outputs → gradients of the inputs, which follow in ``parts``, and of the weights."""
-    writer = _Writer(recording, parameters, vectors)
-    writer.mirrored = True
+    writer = _Writer(recording, parameters, vectors, copies=2)
     inputs, outputs = len(recording.inputs), len(recording.outputs)
     for i, index in enumerate(recording.inputs):
         writer.move(op.LOAD, i, index, 0)
@@ -265,10 +268,10 @@ def _needed(recording: Recording) -> list[Step]:
     wanted: set[int] = set()
     steps = []
     for step in reversed(recording.steps):
-        if step.target.start in wanted or any(row in wanted for row in _rows(step.target)):
+        asked = not wanted.isdisjoint(_rows(step.target))
+        if asked:
             steps.append(step)
-            wanted.update(row for part in step.sources for row in _rows(part))
-        if step.kind != "add":
+        if asked or step.kind != "add":  # the gradient of a sum asks for no values
             wanted.update(row for part in step.sources for row in _rows(part))
     return steps[::-1]
 

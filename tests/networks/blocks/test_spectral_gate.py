@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from medssm_monai.networks.blocks import SpectralGate
+from medssm_monai.ops import use_backend
 
 
 def _random(channels, size):
@@ -22,6 +23,22 @@ def test_equals_numpy_fft(size):
     spectrum = np.fft.rfft2(x.movedim(-1, 1).double().numpy(), norm="ortho")
     expected = np.moveaxis(np.fft.irfft2(w * spectrum + b, s=size, norm="ortho"), 1, -1)
     np.testing.assert_allclose(gate(x).detach().numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (6, 9), (5, 4), (1, 1), (1, 6), (4, 2), (7, 3)])
+def test_gradients_are_those_of_pytorchs_transforms(size):
+    """The fused gradient beside the one that PyTorch derives from the same formula."""
+    torch.manual_seed(0)
+    gate = _random(3, size)
+    x, gradient = torch.randn(2, *size, 3, requires_grad=True), torch.randn(2, *size, 3)
+
+    def gradients():
+        return torch.autograd.grad(gate(x), [x, gate.weight, gate.bias], gradient)
+
+    with use_backend("blocked"):
+        expected = gradients()
+    for got, want in zip(gradients(), expected, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("built", "size"), [((8, 8), (16, 16)), ((8, 8), (4, 4)), ((6, 10), (9, 7)), ((3, 3), (8, 8))])

@@ -1,4 +1,8 @@
-"""What a kernel is called with: one address, at which six integers stand."""
+"""What a kernel is called with: one address, at which six integers stand.
+
+Address and length of the parameters, address of scratch memory and its bytes for each thread, address of the counters
+(units taken, units done, threads that came), number of units.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,9 @@ from numba import njit
 
 from .vector import load_index, take_one
 
-__all__ = ["CALL", "COUNTERS", "next_unit", "own_scratch", "parameters_at", "unit_is_done"]
+__all__ = ["COUNTERS", "next_unit", "own_scratch", "parameters_at", "unit_is_done"]
 
-CALL = ("parameters", "parameters' length", "scratch", "bytes of scratch a thread", "counters", "units")
-COUNTERS = 3  # units taken, units done, threads that came
+COUNTERS = 3
 
 kernel = njit(error_model="numpy", nogil=True)
 
@@ -35,4 +38,5 @@ def next_unit(call):
 
 @kernel
 def unit_is_done(call):
+    """Count a unit as finished: the caller of other threads waits for all of them."""
     take_one(load_index(call + 32) + 8)

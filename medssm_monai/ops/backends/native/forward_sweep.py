@@ -24,16 +24,19 @@ __all__ = ["exponents", "four", "inverses", "is_moderate", "load_four", "load_ro
 
 @inline
 def four(address, step):
+    """Addresses of four rows."""
     return address, address + step, address + 2 * step, address + 3 * step
 
 
 @inline
 def load_four(address, step):
+    """Registers at four addresses."""
     return load(address), load(address + step), load(address + 2 * step), load(address + 3 * step)
 
 
 @inline
 def store_four(address, step, rows):
+    """Write four registers."""
     store(address, rows[0])
     store(address + step, rows[1])
     store(address + 2 * step, rows[2])

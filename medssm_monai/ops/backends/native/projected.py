@@ -90,43 +90,31 @@ def _run_backward(args: ScanArguments, rows: Tensor, dout: Tensor, bounds: Tenso
 
 
 class _ProjectedScan(torch.autograd.Function):
-    """``u (B, E, L)``, ``step (G, E, E)``, ``weights (G, 2N, E)``, ``A``, ``D``, bias, order → ``(B, G, E, L)``."""
+    """``step (G, E, E)``, ``weights (G, 2N, E)``, whether to save, what :func:`_arguments` takes → ``(B, G, E, L)``."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        u: Tensor,
-        step: Tensor,
-        weights: Tensor,
-        A: Tensor,
-        D: Tensor | None,
-        bias: Tensor | None,
-        order: Tensor | None,
-        discretization: str,
-        save: bool,
-    ) -> Tensor:
-        args = _arguments(u, A, D, bias, order, discretization)
+    def forward(ctx: Any, step: Tensor, weights: Tensor, save: bool, *scanned: Any) -> Tensor:
+        args = _arguments(*scanned)
         rows = _stacked(args, step, weights)
         with named("medssm::native_scan"):
             out, bounds = _run_forward(args, rows, save)
         if save:
-            ctx.save_for_backward(u, A, D, bias, order, rows, bounds)
-            ctx.discretization = discretization
+            *tensors, ctx.discretization = scanned
+            ctx.save_for_backward(*tensors, rows, bounds)
         return out
 
     @staticmethod
     @first_order
     def backward(ctx: Any, dout: Tensor) -> tuple[Any, ...]:
-        u, A, D, bias, order, rows, bounds = ctx.saved_tensors
-        args = _arguments(u, A, D, bias, order, ctx.discretization)
+        *tensors, rows, bounds = ctx.saved_tensors
+        args = _arguments(*(*tensors, ctx.discretization))
         with named("medssm::native_scan_backward"):
             du, drows, dA, dD, dbias = _run_backward(args, rows, dout, bounds)
-        channels, states, width = u.shape[1], A.shape[-1], rows.shape[2]
+        (_, channels, states), width = args.A.shape, rows.shape[2]
         depth = padded(states, LANES)
         both = [drows[:, start : start + states, :channels] for start in (width, width + depth)]
-        grads = (du, drows[:, :channels, :channels], torch.cat(both, 1), dA, dD, dbias)
-        wanted = [x if want else None for x, want in zip(grads, ctx.needs_input_grad, strict=False)]
-        return *wanted, None, None, None
+        grads = (drows[:, :channels, :channels], torch.cat(both, 1), None, du, dA, dD, dbias, None, None)
+        return tuple(x if want else None for x, want in zip(grads, ctx.needs_input_grad, strict=True))
 
 
 def _arguments(
@@ -150,4 +138,4 @@ def scan_projected(
     """See :func:`medssm_monai.ops.projected_scan`; ``u (B, E, L)``, result ``(B, G, E, L)``."""
     order = None if order is None else kept_positions(order)
     save = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (u, step, weights, A, D, bias))
-    return _ProjectedScan.apply(u, step, weights, A, D, bias, order, discretization, save)
+    return _ProjectedScan.apply(step, weights, save, u, A, D, bias, order, discretization)

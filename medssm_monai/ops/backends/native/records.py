@@ -84,13 +84,16 @@ def input_sizes(args: ScanArguments) -> dict[str, int]:
     return sizes | {"zoh": int(args.discretization == "zoh")}
 
 
-def pack(x: Tensor | None) -> Tensor | None:
-    """``(G, E)`` -> ``(G, E')``, ``(G, E, N)`` -> ``(G, N', E')``: contiguous, zeros up to whole vectors and sweeps."""
+def pack(x: Tensor | None, multiple: int = STATES) -> Tensor | None:
+    """``(G, E)`` -> ``(G, E')``, ``(G, E, N)`` -> ``(G, N', E')``: contiguous, zeros up to whole vectors and sweeps.
+
+    ``N'`` is a multiple of ``multiple``.
+    """
     if x is None or (x.dim() == 2 and x.shape[1] % LANES == 0 and x.is_contiguous()):
         return x
     rows = x.detach().numpy()[..., None] if x.dim() == 2 else x.detach().numpy()
     groups, channels, states = rows.shape
-    depth = padded(states, STATES) if x.dim() == 3 else 1
+    depth = padded(states, multiple) if x.dim() == 3 else 1
     memory = np.zeros((groups, depth, padded(channels, LANES)), np.float32)
     memory[:, :states, :channels] = rows.transpose(0, 2, 1)
     return torch.from_numpy(memory)

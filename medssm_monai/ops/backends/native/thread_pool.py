@@ -1,7 +1,8 @@
-"""A thread pool for kernels that release the interpreter lock: as many threads as ``torch.get_num_threads()``.
+"""The threads of the kernels: as many as ``torch.get_num_threads()``.
 
-Numba's own parallel layers abort when two Python threads enter them or break after ``fork``; this one is shared by
-all callers and is built anew in a forked child.
+PyTorch's own where these are GNU's OpenMP threads, else threads of Python; kernels hold no interpreter lock. Numba's
+parallel layers abort when two Python threads enter them or break after ``fork``; Python's threads are shared by all
+callers and begun anew in a forked child, where OpenMP's are not used.
 """
 
 from __future__ import annotations
@@ -116,9 +117,8 @@ def _team() -> Callable[..., None] | None:
 def _run_on_python_threads(kernel: Kernel, kept: tuple[Any, ...], address: int, units: int, threads: int) -> None:
     counters = kept[2]
 
-    def work() -> None:
+    def work(kept: tuple[Any, ...] = kept) -> None:  # a thread looks at the counters once more after the last unit
         kernel(address)
-        assert kept  # a thread looks at the counters once more after the last unit is done
 
     others = _submit(work, threads - 1)
     work()
