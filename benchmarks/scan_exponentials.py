@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-
-import numpy as np
+from array import array
 
 from medssm_monai.ops.backends.native.call import next_unit, own_scratch, unit_is_done
 from medssm_monai.ops.backends.native.compile import compiled
@@ -37,7 +36,7 @@ _kernel = compiled(exponential_units)
 
 def rate(threads: int) -> float:
     """Exponentials per second on ``threads`` threads."""
-    nothing = np.zeros(1)
+    nothing = array("q", [0])
     units = 64 * threads
     run_units(_kernel(), nothing, _ROWS * ROW, units, threads)
     best = float("inf")

@@ -12,7 +12,7 @@ from .selection import runs_native
 
 __all__ = ["projected_scan"]
 
-LONG = 4  # tokens for each channel from which on B and C are worth not being written
+NARROW = 128  # channels up to which the kernel makes step, B and C as fast as a matrix library does
 
 
 def projected_scan(
@@ -28,7 +28,7 @@ def projected_scan(
 ) -> Tensor:
     """Scan ``u`` in ``G`` directions, with ``delta = softplus(step u + delta_bias)`` and ``B, C = weights u``.
 
-    As :func:`~medssm_monai.ops.selective_scan` of these. In float32 on the CPU, where the sequence is long, the kernel
+    As :func:`~medssm_monai.ops.selective_scan` of these. In float32 on the CPU, where channels are few, the kernel
     makes step, B and C of a tile of tokens when it gets there: they are never in memory as a whole, nor their
     gradients.
 
@@ -51,7 +51,7 @@ def projected_scan(
     order = _checked(u, step, weights, A, D, delta_bias, discretization, order)
     groups, channels, states = A.shape
     tensors = (u, step, weights, A, D, delta_bias)
-    if runs_native(*tensors) and u.shape[1] >= LONG * channels and torch.get_num_threads() <= u.shape[0] * groups:
+    if channels <= NARROW and runs_native(*tensors) and torch.get_num_threads() <= u.shape[0] * groups:
         from .backends.native.projected import scan_projected
 
         y = scan_projected(u.transpose(1, 2), step, weights, A, D, delta_bias, order, discretization)
@@ -81,11 +81,15 @@ def _checked(
     if u.dim() != 3 or A.dim() != 3:
         raise ValueError(f"u must be (B, L, E) and A (G, E, N), got {tuple(u.shape)} and {tuple(A.shape)}")
     groups, channels, states = A.shape
-    shapes: dict[str, tuple[Tensor, tuple[int, ...]]]
-    shapes = {"u": (u, (u.shape[0], u.shape[1], channels)), "step": (step, (groups, channels, channels))}
-    shapes["weights"] = weights, (groups, 2 * states, channels)
-    shapes |= {name: (x, (groups, channels)) for name, x in (("D", D), ("delta_bias", delta_bias)) if x is not None}
-    for name, (x, shape) in shapes.items():
-        if tuple(x.shape) != shape:
-            raise ValueError(f"{name} must have shape {shape} beside A {tuple(A.shape)}, got {tuple(x.shape)}")
+    _expect("u", u, (u.shape[0], u.shape[1], channels), A)
+    _expect("step", step, (groups, channels, channels), A)
+    _expect("weights", weights, (groups, 2 * states, channels), A)
+    for name, x in (("D", D), ("delta_bias", delta_bias)):
+        if x is not None:
+            _expect(name, x, (groups, channels), A)
     return None if order is None else checked_order(order, groups, u.shape[1], u.device)
+
+
+def _expect(name: str, x: Tensor, shape: tuple[int, ...], A: Tensor) -> None:
+    if x.shape != shape:
+        raise ValueError(f"{name} must have shape {shape} beside A {tuple(A.shape)}, got {tuple(x.shape)}")

@@ -15,7 +15,7 @@ from .arguments import state_dtype
 from .backends import BACKENDS, Backend, Request
 from .tracing import is_eager, is_exporting
 
-__all__ = ["BACKEND_ENV", "available_backends", "backend_for", "choose", "runs_native", "use_backend"]
+__all__ = ["BACKEND_ENV", "available_backends", "backend_for", "choose", "holds_numbers", "runs_native", "use_backend"]
 
 BACKEND_ENV = "MEDSSM_SCAN_BACKEND"
 AUTO = "auto"
@@ -108,13 +108,14 @@ def runs_native(*tensors: Tensor | None) -> bool:
     scan of such tensors is ``native``, by itself or because it was asked for.
     """
     name = _forced.name or os.environ.get(BACKEND_ENV) or AUTO
-    return (
-        name in (AUTO, "native")
-        and BACKENDS["native"].missing is None
-        and is_eager(*tensors)
-        and all(x is None or (x.dtype is torch.float32 and x.device.type == "cpu" and x.numel()) for x in tensors)
-        and not torch.is_autocast_enabled("cpu")
-    )
+    if (name != AUTO and name != "native") or BACKENDS["native"].missing is not None:
+        return False
+    return is_eager(*tensors) and holds_numbers(*tensors) and not torch.is_autocast_enabled("cpu")
+
+
+def holds_numbers(*tensors: Tensor | None) -> bool:
+    """Whether all tensors that there are hold float32 numbers in the CPU's memory."""
+    return all([x is None or (x.dtype is torch.float32 and x.is_cpu and x.numel() > 0) for x in tensors])
 
 
 def backend_for(tensor: Tensor, *, requires_grad: bool | None = None, backend: str | None = None) -> str:

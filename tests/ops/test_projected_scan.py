@@ -41,7 +41,8 @@ def kernel_runs(monkeypatch):
 @pytest.mark.parametrize("ordered", [True, False])
 @pytest.mark.parametrize(
     ("batch", "length", "channels", "states", "groups"),
-    [(2, 64, 8, 32, 2), (1, 150, 3, 5, 2), (3, 65, 16, 4, 1), (1, 1024, 1, 32, 4), (2, 129, 24, 12, 2)],
+    [(2, 64, 8, 32, 2), (1, 150, 3, 5, 2), (3, 65, 16, 4, 1), (1, 1024, 1, 32, 4), (2, 129, 24, 12, 2)]
+    + [(2, 16, 128, 32, 2), (1, 1, 5, 3, 2)],
 )
 def test_values_and_gradients(batch, length, channels, states, groups, ordered, bias, discretization, kernel_runs):
     given = arguments(batch, length, channels, states, groups, bias)
@@ -66,14 +67,14 @@ def test_values_and_gradients(batch, length, channels, states, groups, ordered, 
             torch.set_num_threads(threads)
 
 
-def test_short_sequences_and_other_backends_write_b_and_c(kernel_runs):
-    given = arguments(1, 16, 8, 4, 2)
-    short = projected_scan(**given)
+def test_many_channels_and_other_backends_write_b_and_c(kernel_runs):
+    given = arguments(1, 16, 136, 4, 2)
+    wide = projected_scan(**given)
     long = arguments(1, 64, 8, 4, 2)
     with use_backend("blocked"):
         expected = projected_scan(**long)
     assert not kernel_runs
-    assert short.shape == (1, 16, 2, 8)
+    assert wide.shape == (1, 16, 2, 136)
     torch.testing.assert_close(projected_scan(**long), expected, rtol=1e-4, atol=1e-5)
 
 

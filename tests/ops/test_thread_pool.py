@@ -6,6 +6,7 @@ import ctypes
 import gc
 import threading
 import weakref
+from array import array
 
 import numpy as np
 import pytest
@@ -62,12 +63,12 @@ def test_what_a_late_thread_looks_at_is_kept(python_threads, monkeypatch):
     alive: list[bool] = []
     run = thread_pool._run_on_python_threads
 
-    class Counters(np.ndarray):
+    class Call(np.ndarray):
         pass
 
     def noting(kernel, things, address, units, threads):
-        things = (*things[:2], things[2].view(Counters), *things[3:])
-        kept.append(weakref.ref(things[2]))
+        things = (things[0], things[1].view(Call), *things[2:])
+        kept.append(weakref.ref(things[1]))
         run(kernel, things, address, units, threads)
 
     def kernel(address):
@@ -82,7 +83,7 @@ def test_what_a_late_thread_looks_at_is_kept(python_threads, monkeypatch):
         ended.set()
 
     monkeypatch.setattr(thread_pool, "_run_on_python_threads", noting)
-    thread_pool.run_units(kernel, np.ones(1, np.int64), 0, 8, 2)
+    thread_pool.run_units(kernel, array("q", [1]), 0, 8, 2)
     gc.collect()
     may_end.set()
     assert ended.wait(10) and alive == [True]

@@ -117,8 +117,9 @@ def to_maps(tokens: torch.Tensor, orders: Sequence[ScanOrder], spatial: Sequence
 
 @lru_cache(maxsize=128)
 def _visiting_table(orders: tuple[ScanOrder, ...], spatial: tuple[int, ...], device: torch.device) -> torch.Tensor:
-    positions = torch.arange(math.prod(spatial)).reshape(1, *spatial, 1)
-    return torch.stack([order.to_tokens(positions).flatten() for order in orders]).to(device)
+    with torch.inference_mode(False):  # a table that counts its changes, so that scans need not check it each time
+        positions = torch.arange(math.prod(spatial)).reshape(1, *spatial, 1)
+        return torch.stack([order.to_tokens(positions).flatten() for order in orders]).to(device)
 
 
 def scan_table(orders: tuple[ScanOrder, ...], spatial: tuple[int, ...], device: torch.device) -> torch.Tensor | None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
+from array import array
+
 import torch
 from torch import Tensor
 
 from ..backends.native.eager import named
-from ..backends.native.records import pack, padded
+from ..backends.native.packing import packed
+from ..backends.native.records import padded
 from ..backends.native.thread_pool import run_units, thread_count
 from ..backends.native.vector import LANES
-from .kernel import FIELDS, FORWARD, INNER, OUTER, RECORD, depthwise_kernel
+from .kernel import FIELDS, FORWARD, INNER, OUTER, depthwise_kernel
 
 __all__ = ["run"]
 
@@ -49,12 +51,14 @@ def run(
     sums = torch.empty(runs if task == "inner" else 0, width, dtype=torch.float32)
     values = {"task": _TASKS[task], "batch": batch, "groups": groups, "length": length, "channels": channels}
     values |= {"taps": taps, "activation": int(activation), "run": size, "runs": runs, "sums_step": 4 * width}
-    addresses = {**tensors, "table": table, "weight": pack(weight, 1), "bias": pack(bias), "sums": sums}
-    values |= {name: x.data_ptr() for name, x in addresses.items() if x is not None}
+    weights, kept = packed({"weight": weight, "bias": bias}, multiple=1)
+    values |= weights | {"table": table.data_ptr(), "sums": sums.data_ptr()}
     for name, tensor in tensors.items():
-        steps = [4 * step for step in tensor.stride()]
-        values |= {f"{name}_b": steps[0], f"{name}_t": steps[1], f"{name}_g": steps[2]}
-    params = np.array([values.get(name, 0) for name in FIELDS], np.int64).view(RECORD)
+        steps = tensor.stride()
+        values[name] = tensor.data_ptr()
+        values |= {f"{name}_b": 4 * steps[0], f"{name}_t": 4 * steps[1], f"{name}_g": 4 * steps[2]}
+    params = array("q", [values.get(name, 0) for name in FIELDS])
     with named("medssm::depthwise"):
         run_units(depthwise_kernel(), params, 0, runs if task == "inner" else samples * runs, threads)
+    del kept  # the kernel knows addresses only
     return sums

@@ -13,7 +13,8 @@ from torch.nn.modules import module as module_state
 
 from ..arguments import plain
 from ..first_order import first_order
-from ..selection import runs_native
+from ..selection import holds_numbers, runs_native
+from ..tracing import is_plain
 from .recording import record
 
 __all__ = ["is_hooked", "tokenwise"]
@@ -26,15 +27,33 @@ _GLOBAL_HOOKS = (
 )
 
 
-class _Fused(NamedTuple):
-    """A chain that the kernel runs: its plan, where its parameters stand, and their shapes when it was read.
+class _Place(NamedTuple):
+    """A parameter: the dictionary that it stands in and its name there, its shape, and where else it stands."""
 
-    ``owners``: for every parameter the dictionaries that it stands in, and its name there; the first is asked.
-    """
+    owner: dict[str, Any]
+    name: str
+    shape: torch.Size
+    others: tuple[tuple[dict[str, Any], str], ...]
+
+
+class _Fused(NamedTuple):
+    """A chain that the kernel runs: its plan, and where its parameters stand."""
 
     plan: Any
-    owners: tuple[tuple[tuple[dict[str, Any], str], ...], ...]
-    shapes: tuple[torch.Size, ...]
+    places: tuple[_Place, ...]
+
+    def parameters(self) -> list[Tensor] | None:
+        """The parameters as they are now; None if one is no longer such as it was when the chain was read."""
+        found: list[Tensor] = []
+        for owner, name, shape, others in self.places:
+            x: Any = owner.get(name)
+            if x is None or x.shape != shape or not (is_plain(x) and holds_numbers(x) and x.is_contiguous()):
+                return None
+            for other, other_name in others:
+                if other.get(other_name) is not x:
+                    return None
+            found.append(x)
+        return found
 
 
 class _Known(NamedTuple):
@@ -47,6 +66,13 @@ class _Known(NamedTuple):
     modes: list[Any]
     children: tuple[tuple[dict[str, Any], tuple[Any, ...]], ...]
     fused: _Fused | None
+
+    def still_holds(self) -> bool:
+        """Whether no module was added, taken away, exchanged or set otherwise."""
+        for module, mode in zip(self.modules, self.modes, strict=True):
+            if _mode(module) != mode:
+                return False
+        return all([tuple(children.items()) == before for children, before in self.children])
 
 
 _known: weakref.WeakKeyDictionary[nn.Module, dict[Any, _Known]] = weakref.WeakKeyDictionary()
@@ -72,33 +98,53 @@ def tokenwise(chain: Chain, *inputs: Tensor, memory: Sequence[Sequence[int] | No
         What the chain returns: a tensor or several, ``(B, H, W, *channels)``.
     """
     tensors = [plain(x) for x in inputs]
-    fits = runs_native(*tensors) and all(x.ndim >= 4 and x.shape[:3] == tensors[0].shape[:3] for x in tensors)
-    fused = _fused(chain, tensors, memory) if fits else None
-    if fused is None:
+    ready = _ready(chain, tensors, memory) if runs_native(*tensors) and _are_maps(tensors) else None
+    if ready is None:
         return chain(*inputs)
-    plan, parameters = fused.plan, _parameters(fused)
-    if torch.is_grad_enabled() and any(x.requires_grad for x in (*tensors, *parameters)):
+    plan, parameters = ready
+    if torch.is_grad_enabled() and (_wants_gradient(tensors) or _wants_gradient(parameters)):
         outputs = _Chain.apply(plan, len(tensors), *tensors, *parameters)
     else:
         outputs = plan.forward(tensors, parameters)
     return outputs[0] if plan.recording.single else tuple(outputs)
 
 
-def _fused(chain: Chain, tensors: Sequence[Tensor], memory: Any) -> _Fused | None:
+def _are_maps(tensors: Sequence[Tensor]) -> bool:
+    """Whether all are ``(B, H, W, *channels)`` with one lead."""
+    lead = tensors[0].shape[:3]
+    return all([x.ndim >= 4 and x.shape[:3] == lead for x in tensors])
+
+
+def _wants_gradient(tensors: Sequence[Tensor]) -> bool:
+    return any([x.requires_grad for x in tensors])
+
+
+def _ready(chain: Chain, tensors: Sequence[Tensor], memory: Any) -> tuple[Any, list[Tensor]] | None:
+    """Plan and parameters of a chain; None where its modules have to run one by one."""
     module = chain.__self__  # type: ignore[attr-defined]
-    chains = _known.setdefault(module, {})
-    key = (chain.__name__, *(x.shape[3:] for x in tensors))
-    if any(hooks for hooks in _GLOBAL_HOOKS):
-        return None
+    for hooks in _GLOBAL_HOOKS:
+        if hooks:
+            return None
+    chains = _known.get(module)
+    if chains is None:
+        chains = _known.setdefault(module, {})
+    key = (chain.__name__, *[x.shape[3:] for x in tensors])
     known = chains.get(key)
-    if known is None or not _still_does(known) or not _is_current(known.fused):
+    parameters = None
+    if known is not None and known.still_holds():
+        parameters = [] if known.fused is None else known.fused.parameters()
+    if known is None or parameters is None:
         if any(is_hooked(m) for m in module.modules() if m is not module):
             return None
         fused = _read(chain, module, tensors, memory)
         called = _may_be_called(module, fused)
-        known = _Known(tuple(called), _modes(called), _children(module, called), fused)
+        known = _Known(tuple(called), [_mode(m) for m in called], _children(module, called), fused)
         chains[key] = known
-    return None if any([is_hooked(m) for m in known.modules]) else known.fused
+        parameters = None if fused is None else fused.parameters()
+    for m in known.modules:
+        if is_hooked(m):
+            return None
+    return None if known.fused is None or parameters is None else (known.fused.plan, parameters)
 
 
 def is_hooked(m: nn.Module) -> bool:
@@ -106,9 +152,10 @@ def is_hooked(m: nn.Module) -> bool:
     return bool(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks)
 
 
-def _modes(modules: Sequence[nn.Module]) -> list[Any]:
+def _mode(m: nn.Module) -> tuple[Any, ...]:
     """Training or not, how much dropout drops, a norm's epsilon, and a ``forward`` put on the instance."""
-    return [(m.training, *map(m.__dict__.get, ("p", "eps", "forward"))) for m in modules]
+    own = m.__dict__.get
+    return own("training"), own("p"), own("eps"), own("forward")
 
 
 def _children(top: nn.Module, called: Sequence[nn.Module]) -> tuple[tuple[dict[str, Any], tuple[Any, ...]], ...]:
@@ -117,33 +164,11 @@ def _children(top: nn.Module, called: Sequence[nn.Module]) -> tuple[tuple[dict[s
     return tuple((m._modules, tuple(m._modules.items())) for m in parents)
 
 
-def _still_does(known: _Known) -> bool:
-    """Whether no module was added, taken away, exchanged or set otherwise."""
-    return known.modes == _modes(known.modules) and all(
-        [tuple(children.items()) == before for children, before in known.children]
-    )
-
-
-def _is_current(fused: _Fused | None) -> bool:
-    """Whether the parameters are still such as they were, each in all its places."""
-    if fused is None:
-        return True
-    parameters = _parameters(fused)
-    for x, shape, places in zip(parameters, fused.shapes, fused.owners, strict=True):
-        if not isinstance(x, Tensor) or x.shape != shape or not x.is_contiguous() or not runs_native(x):
-            return False
-        if len(places) > 1 and any(owner.get(name) is not x for owner, name in places):
-            return False
-    return True
-
-
-def _parameters(fused: _Fused) -> list[Any]:
-    return [places[0][0].get(places[0][1]) for places in fused.owners]
-
-
 def _may_be_called(top: nn.Module, fused: _Fused | None) -> list[nn.Module]:
     """The modules below ``top`` whose parameters the chain uses, and all that have none; all, if it is not fused."""
-    used = set() if fused is None else {id(owner) for places in fused.owners for owner, _ in places}
+    used: set[int] = set()
+    for place in () if fused is None else fused.places:
+        used |= {id(place.owner), *(id(owner) for owner, _ in place.others)}
     below = [m for m in top.modules() if m is not top]
     return [m for m in below if fused is None or id(m._parameters) in used or not m._parameters]
 
@@ -165,12 +190,9 @@ def _read(chain: Chain, module: nn.Module, tensors: Sequence[Tensor], memory: An
     whole = [_whole(x) for x in parameters]
     if any(id(x) not in places for x in whole):
         return None
-    fused = _Fused(
-        Plan(recording, parameters, memory or [None] * len(recording.outputs)),
-        tuple(tuple(places[id(x)]) for x in whole),
-        tuple(x.shape for x in whole),
-    )
-    return fused if _is_current(fused) else None
+    plan = Plan(recording, parameters, [x.shape for x in whole], memory or [None] * len(recording.outputs))
+    fused = _Fused(plan, tuple(_Place(*places[id(x)][0], x.shape, tuple(places[id(x)][1:])) for x in whole))
+    return None if fused.parameters() is None else fused
 
 
 def _whole(x: Tensor) -> Tensor:
@@ -190,7 +212,6 @@ class _Chain(torch.autograd.Function):
     @first_order
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         inputs, parameters = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
-        results, flat = ctx.plan.backward(inputs, gradients, parameters)
-        weights = [x.view(parameter.shape) for x, parameter in zip(flat, parameters, strict=True)]
+        results, weights = ctx.plan.backward(inputs, gradients, parameters)
         wanted = ctx.needs_input_grad[2:]
         return None, None, *(x if want else None for x, want in zip((*results, *weights), wanted, strict=True))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Sequence
+from itertools import accumulate
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +17,7 @@ from ..backends.native.vector import LANES, ROW
 from . import kernel as op
 from .kernel import token_kernel
 from .kernel_sums import sums_kernel
-from .program import Program, backward_program, forward_program, multiply_adds
+from .program import Program, Sums, backward_program, forward_program, multiply_adds
 from .recording import Recording
 
 __all__ = ["Plan"]
@@ -24,6 +26,7 @@ CACHE = 384 << 10  # bytes of scratch memory that a core keeps near
 SUMS = 8  # at most so many partial sums of a gradient
 TOKENS_A_SUM = 512
 MULTIPLY_ADDS = 4  # that take as long as the exponential by which threads are counted
+MOST_LAUNCHES = 64  # kept; a network sees few sizes
 
 
 def _vectors(recording: Recording, tokens: int, copies: int) -> int:
@@ -34,20 +37,53 @@ def _vectors(recording: Recording, tokens: int, copies: int) -> int:
     return 2
 
 
+class _Launch(NamedTuple):
+    """A program made ready for tensors of certain sizes and strides, all but the addresses.
+
+    ``places``: where in ``code`` an address belongs, of which tensor (parameters first), and how many bytes on.
+    """
+
+    code: array[int]
+    places: tuple[tuple[int, int, int], ...]
+    scratch: int
+    units: int
+    threads: int
+    sums_bytes: int  # of a unit
+    gradients: array[int]  # what the kernel of the sums wants to know of each, see :mod:`.kernel_sums`
+
+
 class Plan:
     """A recorded chain with its programs.
 
     Args:
         recording: the chain.
+        parameters: the tensors that it reads, as they were when it was recorded.
+        shapes: shape of each parameter's gradient: ``parameters`` may be views of what the modules hold.
         memory: for every output the order in which its axes lie in memory, slowest first, or None for as they are.
     """
 
-    def __init__(self, recording: Recording, parameters: list[Tensor], memory: Sequence[Sequence[int] | None]) -> None:
-        self.recording, self.memory = recording, tuple(memory)
-        self._shapes = [tuple(x.shape) for x in parameters]
-        self._parameters = parameters
+    def __init__(
+        self,
+        recording: Recording,
+        parameters: list[Tensor],
+        shapes: Sequence[torch.Size],
+        memory: Sequence[Sequence[int] | None],
+    ) -> None:
+        self.recording, self.memory, self._parameters = recording, tuple(memory), parameters
+        *self._starts, self._numbers = accumulate((x.numel() for x in parameters), initial=0)
+        strides = [torch.empty(shape, device="meta").stride() for shape in shapes]
+        self._gradients = list(zip(shapes, strides, self._starts, strict=True))
+        self._outputs = [self._axes(i) for i in range(len(recording.outputs))]
         self._programs: dict[tuple[bool, int], Program] = {}
+        self._launches: dict[tuple[object, ...], _Launch] = {}
         self._work = multiply_adds(recording)
+
+    def _axes(self, number: int) -> tuple[tuple[int, ...], Sequence[int] | None, list[int] | None]:
+        """Of an output: the channels' axes, the order of all axes in memory, and the way back."""
+        channels, order = self.recording.outputs[number].shape, self.memory[number]
+        if order is None:
+            return channels, None, None
+        return channels, order, [order.index(axis) for axis in range(3 + len(channels))]
 
     def _program(self, backward: bool, vectors: int) -> Program:
         key = backward, vectors
@@ -56,72 +92,74 @@ class Plan:
             self._programs[key] = make(self.recording, self._parameters, vectors)
         return self._programs[key]
 
-    def _empty(self, lead: Sequence[int], number: int) -> Tensor:
-        shape = (*lead, *self.recording.outputs[number].shape)
-        order = self.memory[number]
-        if order is None:
-            return torch.empty(shape, dtype=torch.float32)
-        back = [order.index(axis) for axis in range(len(shape))]
-        return torch.empty([shape[axis] for axis in order], dtype=torch.float32).permute(back)
-
     def forward(self, inputs: Sequence[Tensor], parameters: Sequence[Tensor]) -> list[Tensor]:
         """Outputs for inputs ``(B, H, W, *channels)``."""
         lead = inputs[0].shape[:3]
-        tokens = math.prod(lead)
-        outputs = [self._empty(lead, i) for i in range(len(self.recording.outputs))]
-        program = self._program(False, _vectors(self.recording, tokens, 1))
-        threads = thread_count(tokens * self._work // MULTIPLY_ADDS)
-        tiles = -(-tokens // int(program.code[op.VECTORS] * LANES))
-        units = min(tiles, 4 * threads if threads > 1 else 1)
-        self._run(program, [*inputs, *outputs], parameters, lead, tiles, units, threads)
+        outputs = [_empty((*lead, *channels), order, back) for channels, order, back in self._outputs]
+        self._run(False, lead, parameters, [*inputs, *outputs])
         return outputs
 
     def backward(
         self, inputs: Sequence[Tensor], gradients: Sequence[Tensor], parameters: Sequence[Tensor]
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Gradients of the inputs and of the parameters from those of the outputs."""
-        lead = inputs[0].shape[:3]
-        tokens = math.prod(lead)
         results = [torch.empty_like(x) for x in inputs]
-        program = self._program(True, _vectors(self.recording, tokens, 2))
-        threads = thread_count(3 * tokens * self._work // MULTIPLY_ADDS)
-        tiles = -(-tokens // int(program.code[op.VECTORS] * LANES))
-        units = min(tiles, max(2, min(SUMS, tokens // TOKENS_A_SUM)))
-        sums = self._run(program, [*inputs, *gradients, *results], parameters, lead, tiles, units, threads)
-        return results, self._add_up(program, sums)
+        launch, sums = self._run(True, inputs[0].shape[:3], parameters, [*inputs, *gradients, *results])
+        flat = torch.zeros(self._numbers, dtype=torch.float32)
+        table = launch.gradients
+        size = launch.sums_bytes // 4
+        numbers = (sums.data_ptr(), launch.units, size, table.buffer_info()[0], len(table) // 5)
+        run_units(sums_kernel(), array("q", (*numbers, flat.data_ptr(), flat.numel())), 0, 1, 1)
+        return results, [flat.as_strided(shape, strides, start) for shape, strides, start in self._gradients]
 
     def _run(
-        self,
-        program: Program,
-        tensors: Sequence[Tensor],
-        parameters: Sequence[Tensor],
-        lead: Sequence[int],
-        tiles: int,
-        units: int,
-        threads: int,
-    ) -> np.ndarray:
-        run = -(-tiles // units)
-        units = -(-tiles // run)
-        sums = np.empty((units, program.sums_bytes // 4), np.float32)
-        layout = program.layout(tuple(lead), [x.stride() for x in tensors])
-        code = layout.code.copy()
-        code[op.TILES], code[op.SUMS], code[op.SUMS_STEP] = run, sums.__array_interface__["data"][0], program.sums_bytes
-        starts = np.array([x.data_ptr() for x in (*parameters, *tensors)], np.int64)
-        code[layout.places] = starts[layout.tensors] + layout.shifts
+        self, backward: bool, lead: Sequence[int], parameters: Sequence[Tensor], tensors: Sequence[Tensor]
+    ) -> tuple[_Launch, Tensor]:
+        """One launch; returns it with memory that a backward pass filled with partial sums."""
+        key = (backward, torch.get_num_threads(), lead, *[x.stride() for x in tensors])
+        launch = self._launches.get(key)
+        if launch is None:
+            launch = self._made_ready(backward, tuple(lead), [x.stride() for x in tensors])
+            if len(self._launches) >= MOST_LAUNCHES:
+                self._launches.clear()
+            self._launches[key] = launch
+        code = launch.code[:]
+        addresses = [x.data_ptr() for x in parameters]
+        addresses += [x.data_ptr() for x in tensors]
+        for at, number, shift in launch.places:
+            code[at] = addresses[number] + shift
+        sums = torch.empty(launch.units * launch.sums_bytes // 4, dtype=torch.float32)
+        code[op.SUMS] = sums.data_ptr()
         with named("medssm::tokenwise"):
-            run_units(token_kernel(), code, program.scratch, units, threads)
-        return sums
+            run_units(token_kernel(), code, launch.scratch, launch.units, launch.threads)
+        return launch, sums
 
-    def _add_up(self, program: Program, sums: np.ndarray) -> list[Tensor]:
-        sizes = [math.prod(shape) for shape in self._shapes]
-        flat = torch.zeros(sum(sizes), dtype=torch.float32)
-        starts = np.cumsum([0, *sizes])
-        table = [
-            (place.shift // 4, place.outputs, place.inputs, starts[place.parameter] + place.column)
-            + (self._shapes[place.parameter][-1],)
-            for place in program.sums
-        ]
-        rows = np.array(table, np.int64)
-        arrays = (sums.ctypes.data, *sums.shape, rows.ctypes.data, len(rows), flat.data_ptr(), flat.numel())
-        run_units(sums_kernel(), np.array(arrays, np.int64), 0, 1, 1)
-        return list(flat.split(sizes))
+    def _made_ready(self, backward: bool, lead: tuple[int, ...], strides: list[tuple[int, ...]]) -> _Launch:
+        tokens = math.prod(lead)
+        program = self._program(backward, _vectors(self.recording, tokens, 2 if backward else 1))
+        threads = thread_count((3 if backward else 1) * tokens * self._work // MULTIPLY_ADDS)
+        tiles = -(-tokens // int(program.code[op.VECTORS] * LANES))
+        if backward:
+            units = min(tiles, max(2, min(SUMS, tokens // TOKENS_A_SUM)))
+        else:
+            units = min(tiles, 4 * threads if threads > 1 else 1)
+        run = -(-tiles // units)
+        layout = program.layout(lead, strides)
+        code = array("q", layout.code.tolist())
+        code[op.TILES], code[op.SUMS_STEP] = run, program.sums_bytes
+        places = tuple(zip(*(part.tolist() for part in layout[1:]), strict=True))
+        return _Launch(
+            *(code, places, program.scratch, -(-tiles // run), threads, program.sums_bytes),
+            array("q", [number for place in program.sums for number in self._sum(place)]),
+        )
+
+    def _sum(self, place: Sums) -> tuple[int, ...]:
+        """A row of the table of :mod:`.kernel_sums`."""
+        start, width = self._starts[place.parameter], self._parameters[place.parameter].shape[-1]
+        return place.shift // 4, place.outputs, place.inputs, start + place.column, width
+
+
+def _empty(shape: tuple[int, ...], order: Sequence[int] | None, back: list[int] | None) -> Tensor:
+    if order is None or back is None:
+        return torch.empty(shape, dtype=torch.float32)
+    return torch.empty([shape[axis] for axis in order], dtype=torch.float32).permute(back)

@@ -9,13 +9,14 @@ from torch.nn import functional as F
 from ...arguments import ScanArguments
 from .backward import backward_kernel
 from .forward import forward_kernel
-from .records import STATES, TILE, input_sizes, input_tensors, make_params, padded
+from .packing import add_over_samples, packed
+from .records import STATES, TILE, input_sizes, make_params, padded
 from .reduce import add_partial_sums
 from .thread_pool import run_units, thread_count
 from .tiles import WEIGHTS, accumulator_bytes, weight_bytes
 from .vector import LANES
 
-__all__ = ["add_over_samples", "empty_backward", "empty_forward", "run_backward", "run_forward", "sums_over_tokens"]
+__all__ = ["empty_backward", "empty_forward", "run_backward", "run_forward", "sums_over_tokens"]
 
 
 def _state_parts(states: int, blocks: int, threads: int) -> int:
@@ -43,6 +44,15 @@ class _PartialSums:
         """Add up all partial sums."""
         for memory, result in self._pending:
             add_partial_sums(memory, result)
+
+
+def _inputs(args: ScanArguments) -> dict[str, Tensor | None]:
+    """Inputs that both passes read where they lie."""
+    return {"u": args.u, "delta": args.delta, "B": args.B, "C": args.C, "order": args.order}
+
+
+def _weights(args: ScanArguments, coef: Tensor | None) -> tuple[dict[str, int], tuple[Tensor, ...]]:
+    return packed({"A": args.A, "D": args.D, "bias": args.delta_bias, "coef": coef})
 
 
 def empty_forward(args: ScanArguments, save: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -77,13 +87,13 @@ def run_forward(args: ScanArguments, coef: Tensor | None, save: bool) -> tuple[T
     partial = _PartialSums()
     partial.put("out", out, parts)
     sizes = input_sizes(args) | {"blocks": blocks, "parts": parts, "chunks": chunks, "out_p": out.numel() * 4}
-    tensors = {**partial.first, "last": last, "bounds": bounds if save else None}
+    weights, kept = _weights(args, coef)  # kernels know addresses only: what is kept must live until they are done
+    tensors = {**_inputs(args), **partial.first, "last": last, "bounds": bounds if save else None}
     if parts == 1:
         tensors |= {"z": args.z, "pre": pre if pre.numel() else None}
-    params = make_params(sizes, kept := input_tensors(args, coef) | tensors)
     scratch = WEIGHTS + weight_bytes(last.shape[-2] // parts)
-    run_units(forward_kernel(), params, scratch, samples * chunks * parts, threads)
-    del kept  # the kernels know addresses only: the packed copies had to live until here
+    run_units(forward_kernel(), make_params(sizes | weights, tensors), scratch, samples * chunks * parts, threads)
+    del kept
     partial.add()
     if parts > 1 and args.z is not None:
         if save:
@@ -147,20 +157,6 @@ def _backward_chunks(args: ScanArguments, threads: int, blocks: int) -> int:
     return -(-blocks // -(-blocks // min(blocks, wanted)))  # none of them empty
 
 
-def add_over_samples(sums: Tensor, result: Tensor, width: int) -> None:
-    """Sum over samples and parts, in fixed order: packed ``(..., G, E')`` or ``(..., G, N', E')`` into ``result``.
-
-    ``result``: ``(G, E)`` or ``(G, E, N)``; ``width``: ``E'``. NumPy starts no threads for it.
-    """
-    groups, channels = result.shape[:2]
-    if result.dim() == 2:
-        result.numpy()[:] = sums.numpy().reshape(-1, groups, width).sum(0)[:, :channels]
-        return
-    states = result.shape[2]
-    total = sums.numpy().reshape(-1, groups, padded(states, STATES), width).sum(0)
-    result.numpy()[:] = total[:, :states, :channels].transpose(0, 2, 1)
-
-
 def run_backward(
     args: ScanArguments, coef: Tensor | None, dout: Tensor, dlast: Tensor | None, pre: Tensor, bounds: Tensor
 ) -> tuple[Tensor, ...]:
@@ -183,16 +179,15 @@ def run_backward(
     sizes = input_sizes(args) | {"has_dlast": int(dlast is not None)}
     sizes |= {"blocks": blocks, "parts": parts, "chunks": chunks, "weights_s": dB.numel() * 4}
     sizes |= {"ddelta_p": ddelta.numel() * 4, "du_p": du.numel() * 4, "dbias_p": samples * padded_channels * 4}
-    tensors = {"dout": dout, "bounds": bounds, **sums, **partial.first}
+    weights, kept = _weights(args, coef)
+    tensors = {**_inputs(args), "dout": dout, "bounds": bounds, **sums, **partial.first}
     if args.z is not None:
         tensors |= {"z": args.z, "dz": dz, "pre": pre}
-    params = make_params(sizes, kept := input_tensors(args, coef) | tensors)
     scratch = WEIGHTS + weight_bytes(padded_states // parts) + accumulator_bytes(padded_states // parts)
-    run_units(backward_kernel(), params, scratch, samples * chunks * parts, threads)
-    del kept  # the kernels know addresses only: the packed copies had to live until here
+    run_units(backward_kernel(), make_params(sizes | weights, tensors), scratch, samples * chunks * parts, threads)
+    del kept
 
     partial.add()
-    for name, result in (("dA", dA), ("dcoef", dcoef), ("dD", dD), ("dbias", dbias)):
-        if result.numel():
-            add_over_samples(sums[name], result, padded_channels)
+    results = (("dA", dA), ("dcoef", dcoef), ("dD", dD), ("dbias", dbias))
+    add_over_samples([(sums[name], result) for name, result in results if result.numel()], padded_channels)
     return du, ddelta, dA, dB, dC, dD, dz, dbias, dcoef

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ...arguments import ScanArguments
 from ...first_order import first_order
 from .backward import backward_kernel
 from .eager import named
 from .forward import forward_kernel
-from .launch import add_over_samples, sums_over_tokens
+from .packing import Copies, add_over_samples
 from .positions import kept_positions
 from .projection import projection_bytes
-from .records import STATES, TILE, input_sizes, make_params, pack, padded
+from .records import STATES, TILE, make_params, padded
 from .reduce import add_partial_sums
 from .thread_pool import run_units, thread_count
 from .tiles import WEIGHTS, accumulator_bytes, weight_bytes
@@ -25,104 +23,198 @@ from .vector import LANES
 __all__ = ["scan_projected"]
 
 
-def _stacked(args: ScanArguments, step: Tensor, weights: Tensor) -> Tensor:
-    """Rows ``(G, J, K')`` of :mod:`.projection`: ``step (G, E, E)``, ``weights (G, 2N, E)``."""
-    groups, channels, _ = step.shape
-    states, width = args.A.shape[-1], padded(channels, LANES)
-    depth = padded(states, LANES)
-    rows = np.zeros((groups, width + 2 * depth, width), np.float32)
-    rows[:, :channels, :channels] = step.detach().numpy()
-    both = weights.detach().numpy()
-    rows[:, width : width + states, :channels] = both[:, :states]
-    rows[:, width + depth : width + depth + states, :channels] = both[:, states:]
-    return torch.from_numpy(rows)
+class _Sizes(NamedTuple):
+    """Sizes of a scan, and what its kernel makes of them."""
+
+    batch: int
+    groups: int
+    channels: int
+    length: int
+    states: int
+    zoh: bool
+
+    @property
+    def width(self) -> int:
+        """Channels up to whole vectors."""
+        return padded(self.channels, LANES)
+
+    @property
+    def rows(self) -> int:
+        """Results of the projections for a token, ``J`` of :mod:`.projection`."""
+        return self.width + 2 * padded(self.states, LANES)
+
+    @property
+    def state(self) -> tuple[int, int]:
+        return padded(self.states, STATES), self.width
+
+    def values(self, work: int) -> dict[str, int]:
+        """Entries of the argument record."""
+        batch, groups, channels, length, states, zoh = self
+        values = {"batch": batch, "groups": groups, "channels": channels, "length": length, "states": states}
+        values |= {"padded_states": self.state[0], "softplus": 1, "zoh": int(zoh), "blocks": self.width // LANES}
+        return values | {"parts": 1, "chunks": 1, "work": work, "columns": 4 * self.rows}
+
+    def projections(self) -> tuple[tuple[int, int, int], ...]:
+        """Of step, B and C: their rows, where they begin among all rows, and how many there is room for."""
+        depth = padded(self.states, LANES)
+        step = self.channels, 0, self.width
+        return step, (self.states, self.width, depth), (self.states, self.width + depth, depth)
 
 
-def _sizes(args: ScanArguments, rows: Tensor, work: int) -> dict[str, int]:
-    sizes = input_sizes(args) | {"blocks": rows.shape[2] // LANES, "parts": 1, "chunks": 1}
-    return sizes | {"work": work, "columns": 4 * rows.shape[1]}
+def _sizes(u: Tensor, A: Tensor, discretization: str) -> _Sizes:
+    groups, channels, states = A.shape
+    return _Sizes(u.shape[0], groups, channels, u.shape[2], states, discretization == "zoh")
 
 
-def _inputs(args: ScanArguments, rows: Tensor) -> dict[str, Tensor | None]:
-    tensors: dict[str, Tensor | None] = {"u": args.u, "order": args.order, "A": pack(args.A), "D": pack(args.D)}
-    across = torch.from_numpy(np.ascontiguousarray(rows.numpy().transpose(0, 2, 1)))  # (G, K', J)
-    return tensors | {"bias": pack(args.delta_bias), "steer": across}
+def _sources(sizes: _Sizes, step: Tensor, weights: Tensor) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    """Address and strides ``(G, J, K)`` of the rows of step, B and C."""
+    at = weights.data_ptr()
+    return (
+        (step.data_ptr(), step.stride()),
+        (at, weights.stride()),
+        (at + 4 * sizes.states * weights.stride(1), weights.stride()),
+    )
 
 
-def _run_forward(args: ScanArguments, rows: Tensor, save: bool) -> tuple[Tensor, Tensor]:
+def _packed(
+    sizes: _Sizes, step: Tensor, weights: Tensor, A: Tensor, D: Tensor | None, bias: Tensor | None, back: bool
+) -> tuple[Tensor, dict[str, int]]:
+    """All weights as the kernels read them, in one memory, and how many numbers into it each of them begins.
+
+    ``back``: also the projections as the backward pass reads them.
+    """
+    groups, channels, width, rows = sizes.groups, sizes.channels, sizes.width, sizes.rows
+    depth = sizes.state[0]
+    room = {"steer": rows * width, "steer_back": rows * width if back else 0, "A": depth * width}
+    room |= {"D": 0 if D is None else width, "bias": 0 if bias is None else width}
+    begins, total = {}, 0
+    for name, size in room.items():
+        if size:
+            begins[name] = total
+            total += groups * size
+    memory = torch.empty(total, dtype=torch.float32)
+    start, copies = memory.data_ptr(), Copies()
+    for (count, first, space), (source, (g, j, k)) in zip(
+        sizes.projections(), _sources(sizes, step, weights), strict=True
+    ):
+        steer = start + 4 * (begins["steer"] + first)
+        copies.add(steer, (rows * width, rows), source, (g, k, j), (groups, channels, count), (width, space))
+        if back:
+            steer = start + 4 * (begins["steer_back"] + first * width)
+            copies.add(steer, (rows * width, width), source, (g, j, k), (groups, count, channels), (space, width))
+    g, e, n = A.stride()
+    at = start + 4 * begins["A"]
+    copies.add(at, (depth * width, width), A.data_ptr(), (g, n, e), (groups, sizes.states, channels), (depth, width))
+    for name, x in (("D", D), ("bias", bias)):
+        if x is not None:
+            g, e = x.stride()
+            at = start + 4 * begins[name]
+            copies.add(at, (width, 0), x.data_ptr(), (g, 0, e), (groups, 1, channels), (1, width))
+    copies.run()
+    return memory, begins
+
+
+def _addresses(memory: Tensor, begins: dict[str, int]) -> dict[str, int]:
+    start = memory.data_ptr()
+    return {name: start + 4 * begin for name, begin in begins.items()}
+
+
+def _wide(u: Tensor, groups: int) -> Tensor:
+    return u.unsqueeze(1).expand(-1, groups, -1, -1)
+
+
+def _run_forward(
+    sizes: _Sizes, u: Tensor, order: Tensor | None, memory: Tensor, begins: dict[str, int], save: bool
+) -> tuple[Tensor, Tensor]:
     """Output ``(B, G, E, L)``, in memory group by group, and the states between tiles if ``save``."""
-    batch, groups, channels, length = args.u.shape
-    state = padded(args.A.shape[-1], STATES), rows.shape[2]
-    out = torch.empty(groups, batch, length, channels, dtype=torch.float32).permute(1, 0, 3, 2)
-    last = torch.empty(batch, groups, *state, dtype=torch.float32)
-    bounds = torch.empty((batch, groups, -(-length // TILE), *state) if save else 0, dtype=torch.float32)
-    work = WEIGHTS + weight_bytes(state[0])
-    sizes = _sizes(args, rows, work)
-    kept = _inputs(args, rows) | {"out": out, "last": last, "bounds": bounds if save else None}
-    params = make_params(sizes, kept)
-    scratch = work + projection_bytes(rows.shape[1], sizes["blocks"])
-    run_units(forward_kernel(), params, scratch, batch * groups, thread_count(args.u.numel() * args.A.shape[-1]))
-    del kept
+    batch, groups, channels, length, states, _ = sizes
+    out = torch.empty((groups, batch, length, channels), dtype=torch.float32).permute(1, 0, 3, 2)
+    last = torch.empty((batch, groups, *sizes.state), dtype=torch.float32)
+    bounds = torch.empty((batch, groups, -(-length // TILE), *sizes.state) if save else 0, dtype=torch.float32)
+    work = WEIGHTS + weight_bytes(sizes.state[0])
+    tensors = {"u": _wide(u, groups), "order": order, "out": out, "last": last, "bounds": bounds if save else None}
+    params = make_params(sizes.values(work) | _addresses(memory, begins), tensors)
+    scratch = work + projection_bytes(sizes.rows, sizes.width // LANES)
+    threads = thread_count(batch * groups * channels * length * states)
+    run_units(forward_kernel(), params, scratch, batch * groups, threads)
     return out, bounds
 
 
-def _run_backward(args: ScanArguments, rows: Tensor, dout: Tensor, bounds: Tensor) -> tuple[Tensor, ...]:
-    """Gradients of ``u (B, E, L)``, the rows, ``A``, ``D`` and ``delta_bias``."""
-    batch, groups, channels, length = args.u.shape
-    states = args.A.shape[-1]
-    du = torch.empty(groups, batch, length, channels, dtype=torch.float32)
-    dsteer = torch.empty(batch, groups, rows.shape[1], rows.shape[2], dtype=torch.float32)
-    sums = sums_over_tokens(args, None, bounds, 1, None)
-    work = WEIGHTS + weight_bytes(bounds.shape[-2]) + accumulator_bytes(bounds.shape[-2])
-    sizes = _sizes(args, rows, work) | {"dbias_p": 4 * sums["dD"].numel()}
-    kept = _inputs(args, rows) | {"dout": dout, "bounds": bounds, "du": du.permute(1, 0, 3, 2), **sums}
-    kept |= {"steer_back": rows, "dsteer": dsteer}
-    params = make_params(sizes, kept)
-    scratch = work + projection_bytes(rows.shape[1], sizes["blocks"])
-    run_units(backward_kernel(), params, scratch, batch * groups, thread_count(args.u.numel() * states))
-    del kept
-    nothing = torch.empty(0, dtype=torch.float32)
-    results = [nothing if x is None else torch.empty_like(x) for x in (args.A, args.D, args.delta_bias)]
-    for name, result in zip(("dA", "dD", "dbias"), results, strict=True):
-        if result.numel():
-            add_over_samples(sums[name], result, rows.shape[2])
-    return add_partial_sums(du).transpose(1, 2), dsteer.sum(0), *results
+def _run_backward(
+    sizes: _Sizes,
+    u: Tensor,
+    order: Tensor | None,
+    memory: Tensor,
+    begins: dict[str, int],
+    bounds: Tensor,
+    dout: Tensor,
+) -> tuple[Tensor, ...]:
+    """Gradients of step, weights, ``u (B, E, L)``, ``A``, ``D`` and ``delta_bias``; the last two may be empty."""
+    batch, groups, channels, length, states, _ = sizes
+    width, rows, depth = sizes.width, sizes.rows, sizes.state[0]
+    samples = batch * groups
+    du = torch.empty((groups, batch, length, channels), dtype=torch.float32)
+    lengths = [samples * n for n in (depth * width, depth * width, width, width, rows * width)]
+    sums = torch.empty(sum(lengths), dtype=torch.float32).split(lengths)
+    tensors = dict(zip(("dA", "dlast", "dD", "dbias", "dsteer"), sums, strict=True))
+    tensors |= {"u": _wide(u, groups), "order": order, "bounds": bounds}
+    tensors |= {"dout": dout, "du": du.permute(1, 0, 3, 2)}
+    work = WEIGHTS + weight_bytes(depth) + accumulator_bytes(depth)
+    values = sizes.values(work) | _addresses(memory, begins) | {"dbias_p": 4 * samples * width}
+    scratch = work + projection_bytes(rows, width // LANES)
+    threads = thread_count(samples * channels * length * states)
+    run_units(backward_kernel(), make_params(values, tensors), scratch, samples, threads)
+
+    new = du.new_empty
+    dstep, dweights, dA = (
+        new(groups, channels, channels),
+        new(groups, 2 * states, channels),
+        new(groups, channels, states),
+    )
+    dD, dbias = (new((groups, channels) if name in begins else 0) for name in ("D", "bias"))
+    copies, at = Copies(), tensors["dsteer"].data_ptr()
+    for (count, first, _), (target, (g, j, _)) in zip(
+        sizes.projections(), _sources(sizes, dstep, dweights), strict=True
+    ):
+        shape, steps = (groups, count, channels), (rows * width, width, 1)
+        copies.add(target, (g, j), at + 4 * first * width, steps, shape, sums=(batch, groups * rows * width))
+    copies.run()
+    results = (("dA", dA), ("dD", dD), ("dbias", dbias))
+    add_over_samples([(tensors[name], result) for name, result in results if result.numel()], width)
+    return dstep, dweights, add_partial_sums(du).transpose(1, 2), dA, dD, dbias
 
 
 class _ProjectedScan(torch.autograd.Function):
-    """``step (G, E, E)``, ``weights (G, 2N, E)``, whether to save, what :func:`_arguments` takes → ``(B, G, E, L)``."""
+    """What :func:`scan_projected` takes → ``(B, G, E, L)``."""
 
     @staticmethod
-    def forward(ctx: Any, step: Tensor, weights: Tensor, save: bool, *scanned: Any) -> Tensor:
-        args = _arguments(*scanned)
-        rows = _stacked(args, step, weights)
+    def forward(
+        ctx: Any,
+        step: Tensor,
+        weights: Tensor,
+        u: Tensor,
+        A: Tensor,
+        D: Tensor | None,
+        bias: Tensor | None,
+        order: Tensor | None,
+        discretization: str,
+    ) -> Tensor:
+        sizes = _sizes(u, A, discretization)
         with named("medssm::native_scan"):
-            out, bounds = _run_forward(args, rows, save)
-        if save:
-            *tensors, ctx.discretization = scanned
-            ctx.save_for_backward(*tensors, rows, bounds)
+            memory, ctx.begins = _packed(sizes, step, weights, A, D, bias, back=True)
+            out, bounds = _run_forward(sizes, u, order, memory, ctx.begins, save=True)
+        ctx.sizes = sizes
+        ctx.save_for_backward(u, order, memory, bounds)
         return out
 
     @staticmethod
     @first_order
     def backward(ctx: Any, dout: Tensor) -> tuple[Any, ...]:
-        *tensors, rows, bounds = ctx.saved_tensors
-        args = _arguments(*(*tensors, ctx.discretization))
+        u, order, memory, bounds = ctx.saved_tensors
         with named("medssm::native_scan_backward"):
-            du, drows, dA, dD, dbias = _run_backward(args, rows, dout, bounds)
-        (_, channels, states), width = args.A.shape, rows.shape[2]
-        depth = padded(states, LANES)
-        both = [drows[:, start : start + states, :channels] for start in (width, width + depth)]
-        grads = (drows[:, :channels, :channels], torch.cat(both, 1), None, du, dA, dD, dbias, None, None)
-        return tuple(x if want else None for x, want in zip(grads, ctx.needs_input_grad, strict=True))
-
-
-def _arguments(
-    u: Tensor, A: Tensor, D: Tensor | None, bias: Tensor | None, order: Tensor | None, discretization: str
-) -> ScanArguments:
-    """``B``, ``C`` and the step are not there: the kernel makes them."""
-    wide = u[:, None].expand(-1, A.shape[0], -1, -1)
-    return ScanArguments(wide, wide, A, wide, wide, D, None, bias, order, True, discretization)
+            grads = _run_backward(ctx.sizes, u, order, memory, ctx.begins, bounds, dout)
+        wanted = ctx.needs_input_grad
+        return *(x if want else None for x, want in zip(grads, wanted[:6], strict=True)), None, None
 
 
 def scan_projected(
@@ -137,5 +229,9 @@ def scan_projected(
 ) -> Tensor:
     """See :func:`medssm_monai.ops.projected_scan`; ``u (B, E, L)``, result ``(B, G, E, L)``."""
     order = None if order is None else kept_positions(order)
-    save = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (u, step, weights, A, D, bias))
-    return _ProjectedScan.apply(step, weights, save, u, A, D, bias, order, discretization)
+    if torch.is_grad_enabled() and any([x is not None and x.requires_grad for x in (u, step, weights, A, D, bias)]):
+        return _ProjectedScan.apply(step, weights, u, A, D, bias, order, discretization)
+    sizes = _sizes(u, A, discretization)
+    with named("medssm::native_scan"):
+        memory, begins = _packed(sizes, step, weights, A, D, bias, back=False)
+        return _run_forward(sizes, u, order, memory, begins, save=False)[0]

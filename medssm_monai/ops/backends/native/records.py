@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Mapping
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ...arguments import ScanArguments
-from .vector import LANES
 
-__all__ = ["RECORD", "STATES", "TILE", "input_sizes", "input_tensors", "make_params", "pack", "padded"]
+__all__ = ["RECORD", "STATES", "TILE", "input_sizes", "make_params", "padded"]
 
 TILE = 64  # tokens; the states between tiles are kept for the backward pass
 STATES = 4  # rows of the state that a sweep over a tile holds in registers
@@ -60,10 +59,10 @@ def padded(size: int, multiple: int) -> int:
     return -(-size // multiple) * multiple
 
 
-def make_params(sizes: dict[str, int], tensors: dict[str, Tensor | None]) -> np.ndarray:
+def make_params(values: dict[str, int], tensors: Mapping[str, Tensor | None]) -> array[int]:
     """One argument record for one launch; absent tensors have address 0. The caller keeps the tensors alive."""
     row = [0] * len(FIELDS)  # a list is filled several times faster than a record of NumPy
-    for name, value in sizes.items():
+    for name, value in values.items():
         row[_INDEX[name]] = value
     for name, tensor in tensors.items():
         if tensor is None:
@@ -71,8 +70,9 @@ def make_params(sizes: dict[str, int], tensors: dict[str, Tensor | None]) -> np.
         i = _INDEX[name]
         row[i] = tensor.data_ptr()
         if name in _HAS_STRIDES:
-            row[i + 1 : i + len(AXES)] = [4 * stride for stride in tensor.stride()]
-    return np.frombuffer(array("q", row), RECORD)
+            b, g, c, t = tensor.stride()
+            row[i + 1 : i + len(AXES)] = 4 * b, 4 * g, 4 * c, 4 * t
+    return array("q", row)
 
 
 def input_sizes(args: ScanArguments) -> dict[str, int]:
@@ -82,25 +82,3 @@ def input_sizes(args: ScanArguments) -> dict[str, int]:
     sizes = {"batch": batch, "groups": groups, "channels": channels, "length": length, "states": states}
     sizes |= {"padded_states": padded(states, STATES), "softplus": int(args.delta_softplus)}
     return sizes | {"zoh": int(args.discretization == "zoh")}
-
-
-def pack(x: Tensor | None, multiple: int = STATES) -> Tensor | None:
-    """``(G, E)`` -> ``(G, E')``, ``(G, E, N)`` -> ``(G, N', E')``: contiguous, zeros up to whole vectors and sweeps.
-
-    ``N'`` is a multiple of ``multiple``.
-    """
-    if x is None or (x.dim() == 2 and x.shape[1] % LANES == 0 and x.is_contiguous()):
-        return x
-    rows = x.detach().numpy()[..., None] if x.dim() == 2 else x.detach().numpy()
-    groups, channels, states = rows.shape
-    depth = padded(states, multiple) if x.dim() == 3 else 1
-    memory = np.zeros((groups, depth, padded(channels, LANES)), np.float32)
-    memory[:, :states, :channels] = rows.transpose(0, 2, 1)
-    return torch.from_numpy(memory)
-
-
-def input_tensors(args: ScanArguments, coef: Tensor | None) -> dict[str, Tensor | None]:
-    """Inputs in the argument record that both passes share; weights are packed."""
-    tensors = {"u": args.u, "delta": args.delta, "B": args.B, "C": args.C, "order": args.order}
-    weights = {"A": args.A, "D": args.D, "bias": args.delta_bias, "coef": coef}
-    return tensors | {name: pack(x) for name, x in weights.items()}

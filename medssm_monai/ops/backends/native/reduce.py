@@ -6,7 +6,8 @@ something else, a sum of 20 us was seen to take 20 ms.
 
 from __future__ import annotations
 
-import numpy as np
+from array import array
+
 from numba import float32, njit
 from torch import Tensor
 
@@ -59,6 +60,6 @@ def add_partial_sums(parts: Tensor, target: Tensor | None = None) -> Tensor:
             return parts[0]
         target = parts.new_empty(parts.shape[1:])
     size = target.numel()
-    params = np.array([target.data_ptr(), parts.data_ptr(), parts.shape[0], size], np.int64)
+    params = array("q", (target.data_ptr(), parts.data_ptr(), parts.shape[0], size))
     run_units(add_kernel(), params, 0, -(-size // _BLOCK), thread_count(size))
     return target

@@ -11,6 +11,7 @@ import ctypes
 import os
 import threading
 import time
+from array import array
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
@@ -26,6 +27,7 @@ from .compile import Kernel
 __all__ = ["run_units", "thread_count"]
 
 _ALIGNMENT = 64
+_WORDS = 6  # of a call
 _BRIEF = 200  # how often a waiting thread looks again at once
 _WORK_PER_THREAD = 1 << 17  # exponentials below which another thread costs more than it saves
 
@@ -35,20 +37,30 @@ _pool_size = 0
 _forked = False
 
 
-class _Scratch(threading.local):
-    """Scratch memory for the calls of one thread, kept from call to call: its pages need not be mapped again."""
+class _Own(threading.local):
+    """What one thread keeps from call to call: scratch memory, whose pages need not be mapped again, and a call."""
 
     memory = np.empty(0, np.uint8)
     begin = 0
 
-    def address(self, size: int) -> int:
+    def __init__(self) -> None:
+        self.call, self.address = _new_call()
+
+    def scratch(self, size: int) -> int:
+        """Address of ``size`` bytes."""
         if self.memory.size < size + _ALIGNMENT:
             self.memory = np.empty(size + _ALIGNMENT, np.uint8)
             self.begin = -(-self.memory.ctypes.data // _ALIGNMENT) * _ALIGNMENT
         return self.begin
 
 
-_scratch = _Scratch()
+def _new_call() -> tuple[np.ndarray, int]:
+    """Memory for a call, see :mod:`.call`, with its counters behind it, and its address."""
+    call = np.zeros(_WORDS + COUNTERS, np.int64)
+    return call, call.ctypes.data
+
+
+_own = _Own()
 
 
 def _forget_pool() -> None:
@@ -76,26 +88,28 @@ def thread_count(work: int) -> int:
     return torch.get_num_threads() if work >= 2 * _WORK_PER_THREAD else 1
 
 
-def run_units(kernel: Kernel, params: np.ndarray, scratch_bytes: int, units: int, threads: int) -> None:
+def run_units(kernel: Kernel, params: array[int], scratch_bytes: int, units: int, threads: int) -> None:
     """Run a kernel on up to ``threads`` threads; return when all units are done.
 
-    Units are independent: the result does not depend on which thread takes which. Where PyTorch computes with GNU's
-    OpenMP, its own threads take part: they are awake, and no others fight with them for the processors. Elsewhere
-    threads of Python do, and the caller waits for none that has not begun.
+    ``params``: 64-bit integers (``array("q")``, whose address costs a tenth of that of an array of NumPy). Units are
+    independent: the result does not depend on which thread takes which. Where PyTorch computes with GNU's OpenMP, its
+    own threads take part: they are awake, and no others fight with them for the processors. Elsewhere threads of Python
+    do, and the caller waits for none that has not begun.
     """
     threads = threads if units > 1 else 1
-    counters = np.zeros(COUNTERS, np.int64)
     share = -(-scratch_bytes // _ALIGNMENT) * _ALIGNMENT
-    scratch = _scratch.address(share * threads)
-    places = (params.__array_interface__["data"][0], params.size, scratch, share)
-    call = np.array([*places, counters.__array_interface__["data"][0], units], np.int64)
-    address = call.__array_interface__["data"][0]
+    scratch = _own.scratch(share * threads)
+    team = _team() if threads > 1 else None
+    late = threads > 1 and team is None  # a thread of Python may look at a call after its end: it gets its own
+    call, address = _new_call() if late else (_own.call, _own.address)
+    start, size = params.buffer_info()
+    call[:] = (start, size, scratch, share, address + 8 * _WORDS, units, *[0] * COUNTERS)
     if threads <= 1:
         kernel(address)
-    elif (team := _team()) is not None:
+    elif team is not None:
         team(ctypes.cast(kernel, ctypes.c_void_p), address, threads, 0)  # type: ignore[arg-type]
     else:
-        _run_on_python_threads(kernel, (params, call, counters, _scratch.memory), address, units, threads)
+        _run_on_python_threads(kernel, (params, call, _own.memory), address, units, threads)
 
 
 @cache
@@ -115,7 +129,7 @@ def _team() -> Callable[..., None] | None:
 
 
 def _run_on_python_threads(kernel: Kernel, kept: tuple[Any, ...], address: int, units: int, threads: int) -> None:
-    counters = kept[2]
+    counters = kept[1][_WORDS:]
 
     def work(kept: tuple[Any, ...] = kept) -> None:  # a thread looks at the counters once more after the last unit
         kernel(address)
