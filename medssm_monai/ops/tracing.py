@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import Parameter
 
-__all__ = ["fixed_sizes", "is_capturing", "is_eager", "is_exporting", "is_plain"]
+__all__ = ["fixed_sizes", "is_capturing", "is_eager", "is_exporting"]
 
 _PLAIN = (Tensor, Parameter)
 
@@ -41,12 +41,6 @@ def is_eager(*tensors: Tensor | None) -> bool:
         or forward_ad._current_level >= 0
     ):
         return False
-    return is_plain(*tensors)
-
-
-def is_plain(*tensors: Tensor | None) -> bool:
-    """Whether none of the tensors is of a subclass, or a view whose sign is to be turned."""
-    # lists: this runs before every fused operator, and a generator takes twice as long
     return all([x is None or (type(x) in _PLAIN and not x.is_neg()) for x in tensors])
 
 

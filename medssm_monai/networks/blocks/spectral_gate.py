@@ -46,8 +46,10 @@ class SpectralGate(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Channel-last map ``(B, H, W, C)`` to the same shape and dtype."""
+        size = tuple(x.shape[1:3])
+        if size == self.spatial_size and runs_native(x, self.weight, self.bias):
+            return _Filter.apply(x.movedim(-1, 1), self.weight, self.bias).movedim(1, -1)
         with torch.autocast(x.device.type, enabled=False):
-            size = tuple(x.shape[1:3])
             weight, bias = (_resample(p.float(), self.spatial_size, size) for p in (self.weight, self.bias))
             maps = x.float().movedim(-1, 1)  # (B, C, H, W)
             by_products = torch.compiler.is_exporting() and max(size) <= MAX_SIZE
@@ -74,6 +76,7 @@ class _Filter(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, maps: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        weight, bias = weight.contiguous(), bias.contiguous()
         spectrum = torch.fft.rfft2(maps, norm="ortho")
         ctx.save_for_backward(spectrum, weight)
         ctx.size = maps.shape[2:]
@@ -101,10 +104,11 @@ def _transformed_back(
 
 def _filter(maps: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """Filter ``maps (B, C, H, W)``; weight and bias are real pairs ``(C, H, W//2 + 1, 2)``."""
-    weight, bias = weight.contiguous(), bias.contiguous()
     if runs_native(maps):
         return _Filter.apply(maps, weight, bias)
-    return _transformed_back(torch.fft.rfft2(maps, norm="ortho"), weight, bias, maps.shape[2:])
+    return _transformed_back(
+        torch.fft.rfft2(maps, norm="ortho"), weight.contiguous(), bias.contiguous(), maps.shape[2:]
+    )
 
 
 def _filter_by_products(maps: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:

@@ -11,9 +11,6 @@ from ..first_order import first_order
 
 __all__ = ["Neighbors", "depthwise"]
 
-RUNS = 8
-"""Partial sums of a weight's gradient."""
-
 
 class Neighbors(NamedTuple):
     """Which places each place sees, ``(G, L, K)``, and which places see it through the same weights; -1: none."""
@@ -74,19 +71,17 @@ class _Depthwise(torch.autograd.Function):
     @staticmethod
     @first_order
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
-        from .launch import run
+        from .launch import run, weight_gradients
 
         x, weight, bias = ctx.saved_tensors
-        (batch, length, channels), (groups, _, taps) = x.shape, weight.shape
-        inner = _empty(batch, length, groups, channels)
+        inner = _empty(x.shape[0], x.shape[1], weight.shape[0], x.shape[2])
         tensors = {"x": x, "grad": _dense(gradient), "pre": inner}
-        sums = run("inner", tensors, ctx.neighbors.seen, weight, bias, ctx.activation, RUNS)
-        sums = sums.view(len(sums), groups, taps + 1, -1).sum(0)[..., :channels]  # (G, K + 1, C)
+        dweight, dbias = weight_gradients(tensors, ctx.neighbors.seen, weight, bias, ctx.activation)
         dx = None
         if ctx.needs_input_grad[0]:
             dx = torch.empty(x.shape, dtype=torch.float32)
             run("outer", {"out": dx, "pre": inner}, ctx.neighbors.seeing, weight, bias)
-        return dx, sums[:, :taps].transpose(1, 2).contiguous(), sums[:, taps].contiguous(), None, None
+        return dx, dweight, dbias, None, None
 
 
 def _forward(x: Tensor, weight: Tensor, bias: Tensor, neighbors: Neighbors, activation: bool) -> Tensor:

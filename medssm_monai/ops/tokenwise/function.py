@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import Parameter
 from torch.nn.modules import module as module_state
 
 from ..arguments import plain
 from ..first_order import first_order
-from ..selection import holds_numbers, runs_native
-from ..tracing import is_plain
+from ..selection import runs_native
 from .recording import record
 
 __all__ = ["is_hooked", "tokenwise"]
@@ -47,11 +47,16 @@ class _Fused(NamedTuple):
         found: list[Tensor] = []
         for owner, name, shape, others in self.places:
             x: Any = owner.get(name)
-            if x is None or x.shape != shape or not (is_plain(x) and holds_numbers(x) and x.is_contiguous()):
+            # a condition in one piece: a network asks some hundred parameters on its way
+            if (type(x) is not Parameter and type(x) is not Tensor) or (
+                x.dtype is not torch.float32
+                or not x.is_cpu
+                or x.shape != shape
+                or not x.is_contiguous()
+                or x.is_neg()
+                or (others and any([other.get(its_name) is not x for other, its_name in others]))
+            ):
                 return None
-            for other, other_name in others:
-                if other.get(other_name) is not x:
-                    return None
             found.append(x)
         return found
 
@@ -63,16 +68,15 @@ class _Known(NamedTuple):
     """
 
     modules: tuple[nn.Module, ...]
-    modes: list[Any]
+    modes: list[tuple[Any, ...]]
     children: tuple[tuple[dict[str, Any], tuple[Any, ...]], ...]
     fused: _Fused | None
 
     def still_holds(self) -> bool:
         """Whether no module was added, taken away, exchanged or set otherwise."""
-        for module, mode in zip(self.modules, self.modes, strict=True):
-            if _mode(module) != mode:
-                return False
-        return all([tuple(children.items()) == before for children, before in self.children])
+        return [_mode(m.__dict__.get) for m in self.modules] == self.modes and all(
+            [tuple(children.items()) == before for children, before in self.children]
+        )
 
 
 _known: weakref.WeakKeyDictionary[nn.Module, dict[Any, _Known]] = weakref.WeakKeyDictionary()
@@ -138,13 +142,12 @@ def _ready(chain: Chain, tensors: Sequence[Tensor], memory: Any) -> tuple[Any, l
             return None
         fused = _read(chain, module, tensors, memory)
         called = _may_be_called(module, fused)
-        known = _Known(tuple(called), [_mode(m) for m in called], _children(module, called), fused)
+        known = _Known(tuple(called), [_mode(m.__dict__.get) for m in called], _children(module, called), fused)
         chains[key] = known
         parameters = None if fused is None else fused.parameters()
-    for m in known.modules:
-        if is_hooked(m):
-            return None
-    return None if known.fused is None or parameters is None else (known.fused.plan, parameters)
+    if known.fused is None or parameters is None or any([is_hooked(m) for m in known.modules]):
+        return None
+    return known.fused.plan, parameters
 
 
 def is_hooked(m: nn.Module) -> bool:
@@ -152,9 +155,8 @@ def is_hooked(m: nn.Module) -> bool:
     return bool(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks)
 
 
-def _mode(m: nn.Module) -> tuple[Any, ...]:
+def _mode(own: Callable[[str], Any]) -> tuple[Any, ...]:
     """Training or not, how much dropout drops, a norm's epsilon, and a ``forward`` put on the instance."""
-    own = m.__dict__.get
     return own("training"), own("p"), own("eps"), own("forward")
 
 

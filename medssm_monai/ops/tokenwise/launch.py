@@ -96,7 +96,7 @@ class Plan:
         """Outputs for inputs ``(B, H, W, *channels)``."""
         lead = inputs[0].shape[:3]
         outputs = [_empty((*lead, *channels), order, back) for channels, order, back in self._outputs]
-        self._run(False, lead, parameters, [*inputs, *outputs])
+        self._run(self._ready(False, lead, [*inputs, *outputs]), parameters, [*inputs, *outputs])
         return outputs
 
     def backward(
@@ -104,7 +104,10 @@ class Plan:
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Gradients of the inputs and of the parameters from those of the outputs."""
         results = [torch.empty_like(x) for x in inputs]
-        launch, sums = self._run(True, inputs[0].shape[:3], parameters, [*inputs, *gradients, *results])
+        tensors = [*inputs, *gradients, *results]
+        launch = self._ready(True, inputs[0].shape[:3], tensors)
+        sums = torch.empty(launch.units * launch.sums_bytes // 4, dtype=torch.float32)
+        self._run(launch, parameters, tensors, sums)
         flat = torch.zeros(self._numbers, dtype=torch.float32)
         table = launch.gradients
         size = launch.sums_bytes // 4
@@ -112,10 +115,7 @@ class Plan:
         run_units(sums_kernel(), array("q", (*numbers, flat.data_ptr(), flat.numel())), 0, 1, 1)
         return results, [flat.as_strided(shape, strides, start) for shape, strides, start in self._gradients]
 
-    def _run(
-        self, backward: bool, lead: Sequence[int], parameters: Sequence[Tensor], tensors: Sequence[Tensor]
-    ) -> tuple[_Launch, Tensor]:
-        """One launch; returns it with memory that a backward pass filled with partial sums."""
+    def _ready(self, backward: bool, lead: Sequence[int], tensors: Sequence[Tensor]) -> _Launch:
         key = (backward, torch.get_num_threads(), lead, *[x.stride() for x in tensors])
         launch = self._launches.get(key)
         if launch is None:
@@ -123,16 +123,21 @@ class Plan:
             if len(self._launches) >= MOST_LAUNCHES:
                 self._launches.clear()
             self._launches[key] = launch
+        return launch
+
+    def _run(
+        self, launch: _Launch, parameters: Sequence[Tensor], tensors: Sequence[Tensor], sums: Tensor | None = None
+    ) -> None:
+        """One launch; ``sums``: memory for partial sums of the parameters' gradients."""
         code = launch.code[:]
         addresses = [x.data_ptr() for x in parameters]
         addresses += [x.data_ptr() for x in tensors]
         for at, number, shift in launch.places:
             code[at] = addresses[number] + shift
-        sums = torch.empty(launch.units * launch.sums_bytes // 4, dtype=torch.float32)
-        code[op.SUMS] = sums.data_ptr()
+        if sums is not None:
+            code[op.SUMS] = sums.data_ptr()
         with named("medssm::tokenwise"):
             run_units(token_kernel(), code, launch.scratch, launch.units, launch.threads)
-        return launch, sums
 
     def _made_ready(self, backward: bool, lead: tuple[int, ...], strides: list[tuple[int, ...]]) -> _Launch:
         tokens = math.prod(lead)

@@ -125,14 +125,14 @@ def _wide(u: Tensor, groups: int) -> Tensor:
 
 def _run_forward(
     sizes: _Sizes, u: Tensor, order: Tensor | None, memory: Tensor, begins: dict[str, int], save: bool
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor | None]:
     """Output ``(B, G, E, L)``, in memory group by group, and the states between tiles if ``save``."""
     batch, groups, channels, length, states, _ = sizes
     out = torch.empty((groups, batch, length, channels), dtype=torch.float32).permute(1, 0, 3, 2)
     last = torch.empty((batch, groups, *sizes.state), dtype=torch.float32)
-    bounds = torch.empty((batch, groups, -(-length // TILE), *sizes.state) if save else 0, dtype=torch.float32)
+    bounds = last.new_empty((batch, groups, -(-length // TILE), *sizes.state)) if save else None
     work = WEIGHTS + weight_bytes(sizes.state[0])
-    tensors = {"u": _wide(u, groups), "order": order, "out": out, "last": last, "bounds": bounds if save else None}
+    tensors = {"u": _wide(u, groups), "order": order, "out": out, "last": last, "bounds": bounds}
     params = make_params(sizes.values(work) | _addresses(memory, begins), tensors)
     scratch = work + projection_bytes(sizes.rows, sizes.width // LANES)
     threads = thread_count(batch * groups * channels * length * states)
