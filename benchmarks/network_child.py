@@ -19,6 +19,7 @@ from timing import high_water
 from torch import nn
 
 import medssm_monai
+import medssm_monai.utils
 from medssm_monai.ops import use_backend
 
 INFERENCE = "inference"
@@ -29,6 +30,9 @@ SETTINGS = {"device": "cpu", "dtype": "float32"}
 def start(threads: int, device: str, dtype: str) -> dict[str, str]:
     """Set the threads, device and the number format of autocast; say which package and PyTorch these are."""
     torch.set_num_threads(threads)
+    prepare = getattr(medssm_monai.utils, "prepare_process", None)  # what the checkout's own bundles do first
+    if prepare is not None:
+        prepare()
     SETTINGS.update(device=device, dtype=dtype)
     return {"package": str(Path(medssm_monai.__file__).resolve().parent), "torch": torch.__version__}
 

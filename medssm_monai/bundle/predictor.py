@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from ..data.readers.arrays import is_array
-from ..utils import sleep_while_waiting, unwrapped
+from ..utils import prepare_process, unwrapped
 from .autocast_inferer import AutocastInferer
 from .checkpoint import load_weights
 from .config import read_inference_config
@@ -250,7 +250,7 @@ class Predictor:
         remedy = (
             f"Train first: python -m monai.bundle run training --config_file {config}; or name a file with ckpt_path."
         )
-        sleep_while_waiting()
+        prepare_process()
         path = require_weights(self.ckpt_path, f"trained weights of {self.name}", remedy)
         network = self._content("network")
         classes = len(self.task.class_names) if self.kind == ClassificationTask.kind else None

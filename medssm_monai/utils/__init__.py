@@ -5,7 +5,9 @@ from __future__ import annotations
 from .device import as_device, require_device
 from .errors import root_cause, unwrapped
 from .files import DiskFullError, file_sha256, keep_previous, replace_file, require_file, shown_path, writable_folder
+from .kept_memory import keep_freed_memory
 from .precision import chosen_precision
+from .process import prepare_process
 from .sizes import per_axis
 from .waiting_threads import sleep_while_waiting
 
@@ -14,8 +16,10 @@ __all__ = [
     "as_device",
     "chosen_precision",
     "file_sha256",
+    "keep_freed_memory",
     "keep_previous",
     "per_axis",
+    "prepare_process",
     "replace_file",
     "require_device",
     "require_file",

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 import torch.nn as nn
 
-from ...ops.first_order import first_order
 from ...ops.selection import runs_native
+from ...ops.spectral import spectral_filter
 from ..layers import irdft2, rdft2
 from ..layers.real_dft import MAX_SIZE
 
@@ -48,12 +48,12 @@ class SpectralGate(nn.Module):
         """Channel-last map ``(B, H, W, C)`` to the same shape and dtype."""
         size = tuple(x.shape[1:3])
         if size == self.spatial_size and runs_native(x, self.weight, self.bias):
-            return _Filter.apply(x.movedim(-1, 1), self.weight, self.bias).movedim(1, -1)
+            return spectral_filter(x.movedim(-1, 1), self.weight, self.bias).movedim(1, -1)
         with torch.autocast(x.device.type, enabled=False):
             weight, bias = (_resample(p.float(), self.spatial_size, size) for p in (self.weight, self.bias))
             maps = x.float().movedim(-1, 1)  # (B, C, H, W)
             by_products = torch.compiler.is_exporting() and max(size) <= MAX_SIZE
-            filtered = (_filter_by_products if by_products else _filter)(maps, weight, bias)
+            filtered = (_filter_by_products if by_products else spectral_filter)(maps, weight, bias)
             return filtered.movedim(1, -1).to(x.dtype)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
@@ -65,50 +65,6 @@ class SpectralGate(nn.Module):
                     state_dict[prefix + name] = _resample(value, stored.tolist(), self.spatial_size)
             state_dict[prefix + "built_size"] = self.built_size.clone()
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-class _Filter(torch.autograd.Function):
-    """``irfft2(W ⊙ rfft2(x) + b)``, with a gradient of two transforms, all of them real.
-
-    With ``G = rfft2(dy)`` the gradient of ``x`` is ``irfft2(conj(W) ⊙ G)``, that of ``b`` is ``m ⊙ G`` summed over the
-    batch, that of ``W`` is ``m ⊙ conj(rfft2(x)) ⊙ G``: ``m`` is 2 for columns that stand for two frequencies, else 1.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, maps: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        weight, bias = weight.contiguous(), bias.contiguous()
-        spectrum = torch.fft.rfft2(maps, norm="ortho")
-        ctx.save_for_backward(spectrum, weight)
-        ctx.size = maps.shape[2:]
-        return _transformed_back(spectrum, weight, bias, ctx.size)
-
-    @staticmethod
-    @first_order
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        spectrum, weight = ctx.saved_tensors
-        back = torch.fft.rfft2(gradient, norm="ortho")
-        dx = None
-        if ctx.needs_input_grad[0]:
-            dx = torch.fft.irfft2(torch.view_as_complex(weight).conj() * back, s=ctx.size, norm="ortho")
-        back[..., 1 : (ctx.size[1] + 1) // 2] *= 2
-        dweight = torch.view_as_real((spectrum.conj() * back).sum(0))
-        return dx, dweight, torch.view_as_real(back.sum(0))
-
-
-def _transformed_back(
-    spectrum: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, size: Sequence[int]
-) -> torch.Tensor:
-    weight, bias = (torch.view_as_complex(p) for p in (weight, bias))  # (C, H, W//2 + 1) complex
-    return torch.fft.irfft2(torch.addcmul(bias, weight, spectrum), s=tuple(size), norm="ortho")
-
-
-def _filter(maps: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """Filter ``maps (B, C, H, W)``; weight and bias are real pairs ``(C, H, W//2 + 1, 2)``."""
-    if runs_native(maps):
-        return _Filter.apply(maps, weight, bias)
-    return _transformed_back(
-        torch.fft.rfft2(maps, norm="ortho"), weight.contiguous(), bias.contiguous(), maps.shape[2:]
-    )
 
 
 def _filter_by_products(maps: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
