@@ -156,14 +156,14 @@ def validated(
 
     def tokens(name: str, x: Tensor) -> Tensor:
         _expect(name, x, u.shape, "that of u")
-        return x if x.dim() == 4 else x.unflatten(1, (groups, channels))
+        return x if x.dim() == 4 else x.unsqueeze(1) if groups == 1 else x.unflatten(1, (groups, channels))
 
     def per_channel(name: str, x: Tensor, tail: tuple[int, ...] = ()) -> Tensor:
         if x.dim() == 2 + len(tail):
             _expect(name, x, (groups, channels, *tail), "(G, E" + ", N)" * bool(tail) + ")" * (not tail))
             return x
         _expect(name, x, (groups * channels, *tail), "(E, N)" if tail else "(E,)")
-        return x.unflatten(0, (groups, channels))
+        return x.unsqueeze(0) if groups == 1 else x.unflatten(0, (groups, channels))
 
     if A.dim() not in (2, 3) or A.shape[-1] == 0:
         raise ValueError(f"A must have shape (E, N) or (G, E, N) with N >= 1, got {tuple(A.shape)}")
@@ -174,7 +174,7 @@ def validated(
             return per_channel(name, x, (states,))
         if x.dim() == 3:
             _expect(name, x, (batch, states, length), "(B, N, L)")
-            return x[:, None] if groups == 1 else x[:, None].expand(batch, groups, states, length)
+            return x.unsqueeze(1) if groups == 1 else x.unsqueeze(1).expand(batch, groups, states, length)
         if x.dim() != 4:
             raise ValueError(f"{name} must have shape (B, N, L), (B, G, N, L) or (E, N), got {tuple(x.shape)}")
         _expect(name, x, (batch, x.shape[1], states, length), "(B, G, N, L)")

@@ -53,7 +53,7 @@ def idle_threads(processors: int, threads: int, environment: Mapping[str, str]) 
 def sleep_while_waiting() -> int:
     """Let PyTorch's threads sleep while they wait for one another, unless the user has decided how they wait.
 
-    Part of :func:`.prepare_process`. Results do not change, nor does the number of threads that PyTorch computes with. To
+    Part of :func:`.prepare_process`. Results do not change, nor does the number of threads PyTorch computes with. To
     decide for yourself set one of :data:`OWN_SETTINGS` before Python starts (``OMP_WAIT_POLICY=ACTIVE``: wait in a
     loop).
 

@@ -33,6 +33,9 @@ def _constant_weights(B: Tensor, C: Tensor, shape: tuple[int, int, int, int]) ->
     return B, C, coef
 
 
+TENSORS = ("u", "delta", "A", "B", "C", "D", "z", "delta_bias")
+
+
 def _widened(x: Any) -> Any:
     return None if x is None else x.resolve_neg().float()
 
@@ -41,10 +44,13 @@ def scan(args: ScanArguments) -> tuple[Tensor, Tensor]:
     """See :data:`~medssm_monai.ops.backends.ScanFunction`."""
     batch, groups, channels, length = args.u.shape
     states = args.A.shape[-1]
-    u, delta, A, B, C, D, z, bias = map(_widened, args.tensors)
-    B, C, coef = _constant_weights(B, C, (batch, groups, states, length))
-    wide = ScanArguments(u, delta, A, B, C, D, z, bias, args.order, args.delta_softplus, args.discretization)
-    if is_eager(*args[:9]):
+    eager, wide, coef = is_eager(*args[:9]), args, None
+    if not eager or any([x is not None and x.dtype is not torch.float32 for x in args.tensors]):
+        wide = args._replace(**dict(zip(TENSORS, map(_widened, args.tensors), strict=True)))
+    if args.B.dim() == 3 or args.C.dim() == 3:
+        B, C, coef = _constant_weights(wide.B, wide.C, (batch, groups, states, length))
+        wide = wide._replace(B=B, C=C)
+    if eager:
         from .eager import scan_eagerly
 
         out, last = scan_eagerly(wide, coef, args.needs_grad)

@@ -55,22 +55,24 @@ def _weights(args: ScanArguments, coef: Tensor | None) -> tuple[dict[str, int], 
     return packed({"A": args.A, "D": args.D, "bias": args.delta_bias, "coef": coef})
 
 
-def empty_forward(args: ScanArguments, save: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def empty_forward(args: ScanArguments, save: bool) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
     """``out``, ``pre`` (output before the gate), the packed last state and the packed states at the tiles' beginnings.
 
-    ``pre`` and the states between tiles are empty unless ``save``.
+    ``pre`` and the states between tiles are None unless ``save``; there is no ``pre`` without a gate.
     """
     batch, groups, channels, length = args.u.shape
     state = (padded(args.A.shape[-1], STATES), padded(channels, LANES))
     return (
         torch.empty_like(args.u),
-        torch.empty_like(args.u) if save and args.z is not None else args.u.new_empty(0),
-        args.u.new_empty(batch, groups, *state),
-        args.u.new_empty((batch, groups, -(-length // TILE), *state) if save else 0),
+        torch.empty_like(args.u) if save and args.z is not None else None,
+        args.u.new_empty((batch, groups, *state)),
+        args.u.new_empty((batch, groups, -(-length // TILE), *state)) if save else None,
     )
 
 
-def run_forward(args: ScanArguments, coef: Tensor | None, save: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def run_forward(
+    args: ScanArguments, coef: Tensor | None, save: bool
+) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
     """Launch the forward kernel; returns what :func:`empty_forward` names.
 
     ``args``: float32 on the CPU, B and C varying, ``order`` contiguous int32 and checked (:mod:`.positions`).
@@ -88,15 +90,15 @@ def run_forward(args: ScanArguments, coef: Tensor | None, save: bool) -> tuple[T
     partial.put("out", out, parts)
     sizes = input_sizes(args) | {"blocks": blocks, "parts": parts, "chunks": chunks, "out_p": out.numel() * 4}
     weights, kept = _weights(args, coef)  # kernels know addresses only: what is kept must live until they are done
-    tensors = {**_inputs(args), **partial.first, "last": last, "bounds": bounds if save else None}
+    tensors = {**_inputs(args), **partial.first, "last": last, "bounds": bounds}
     if parts == 1:
-        tensors |= {"z": args.z, "pre": pre if pre.numel() else None}
+        tensors |= {"z": args.z, "pre": pre}
     scratch = WEIGHTS + weight_bytes(last.shape[-2] // parts)
     run_units(forward_kernel(), make_params(sizes | weights, tensors), scratch, samples * chunks * parts, threads)
     del kept
     partial.add()
     if parts > 1 and args.z is not None:
-        if save:
+        if pre is not None:
             pre.copy_(out)
         out.mul_(F.silu(args.z))
     return out, pre, last, bounds
@@ -158,7 +160,7 @@ def _backward_chunks(args: ScanArguments, threads: int, blocks: int) -> int:
 
 
 def run_backward(
-    args: ScanArguments, coef: Tensor | None, dout: Tensor, dlast: Tensor | None, pre: Tensor, bounds: Tensor
+    args: ScanArguments, coef: Tensor | None, dout: Tensor, dlast: Tensor | None, pre: Tensor | None, bounds: Tensor
 ) -> tuple[Tensor, ...]:
     """Launch the backward kernel; returns what :func:`empty_backward` names.
 

@@ -24,7 +24,7 @@ __all__ = ["scan_backward", "scan_forward"]
     schema=f"({SCHEMA}, Tensor? coef, bool save) -> (Tensor, Tensor, Tensor, Tensor)",
 )
 def scan_forward(*flat: Any) -> tuple[Tensor, ...]:
-    """Output, and what the backward pass needs; see :func:`~.launch.empty_forward`."""
+    """Output, and what the backward pass needs; see :func:`~.launch.empty_forward`. What is not there is empty."""
     from .launch import run_forward
     from .positions import checked
 
@@ -32,7 +32,14 @@ def scan_forward(*flat: Any) -> tuple[Tensor, ...]:
     args = ScanArguments(*fields)
     if args.order is not None:
         checked(args.order)
-    return run_forward(args, coef, save)
+    return _all_there(*run_forward(args, coef, save))
+
+
+def _all_there(*results: Tensor | None) -> tuple[Tensor, ...]:
+    """An operator returns tensors only."""
+    out = results[0]
+    assert out is not None
+    return tuple(out.new_empty(0) if x is None else x for x in results)
 
 
 @scan_forward.register_fake
@@ -40,7 +47,7 @@ def _(*flat):
     from .launch import empty_forward
 
     *args, _, save = flat
-    return empty_forward(ScanArguments(*args), save)
+    return _all_there(*empty_forward(ScanArguments(*args), save))
 
 
 @torch.library.custom_op(
