@@ -23,11 +23,13 @@ from benchmarks import (
     networks,
     parts,
     pipe,
+    precision,
     profile,
     scan,
     scan_peers,
     system,
 )
+from benchmarks.network_sizes import Group
 from benchmarks.timing import high_water, timed
 from medssm_monai.networks.complexity import Complexity
 
@@ -333,3 +335,11 @@ def test_an_unknown_shape_is_refused():
     command = [sys.executable, "-m", "benchmarks.scan", "--shapes", "z"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 2 and "invalid choice: 'z'" in done.stderr
+
+
+def test_precision_times_both_and_says_how_far_they_are_apart():
+    line = precision.row("mamba_mis_s", Group(("mamba_mis_s",), 32, 1), repeats=1)
+    _, name, *times, difference, _ = (cell.strip() for cell in line.split("|"))
+    assert name == "mamba_mis_s, 32, batch 1"
+    assert all(float(cell.split(" ")[0]) > 0 for cell in times) and len(times) == 2
+    assert 0 < float(difference) < 0.2  # bfloat16 keeps three digits; equal outputs would mean that nothing ran in it
