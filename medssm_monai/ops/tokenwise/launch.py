@@ -15,8 +15,9 @@ from ..backends.native.vector import LANES, ROW
 from . import kernel as op
 from .kernel import token_kernel
 from .kernel_sums import sums_kernel
-from .program import Program, backward_program, forward_program, multiply_adds
+from .program import Program
 from .recording import Recording
+from .writer import backward_program, forward_program, multiply_adds
 
 __all__ = ["Plan"]
 

@@ -23,6 +23,7 @@ __all__ = [
     "LANES",
     "ROW",
     "all_less",
+    "fold_eight",
     "fold_four",
     "gather_block",
     "load",
@@ -368,17 +369,27 @@ def _fold(builder, rows, step):
     ]
 
 
+def _fold_four(builder, rows):
+    def add(x, y, width):
+        return builder.fadd(*_interleave(builder, x, y, width), flags=_FLAGS)
+
+    return add(add(rows[0], rows[1], 1), add(rows[2], rows[3], 1), 2)
+
+
 @intrinsic
 def fold_four(typing, row0, row1, row2, row3):
     """Partial sums of four rows in one: lane ``k`` holds a part of the sum over row ``k % 4``."""
+    return vector(vector, vector, vector, vector), lambda ctx, b, sig, args: _fold_four(b, args)
+
+
+@intrinsic
+def fold_eight(typing, row0, row1, row2, row3, row4, row5, row6, row7):
+    """Partial sums of eight rows in one: lane ``k`` holds a part of the sum over row ``k % 8``."""
 
     def codegen(ctx, b, sig, args):
-        def add(x, y, width):
-            return b.fadd(*_interleave(b, x, y, width), flags=_FLAGS)
+        return _fold(b, [_fold_four(b, args[:4]), _fold_four(b, args[4:])], 4)[0]
 
-        return add(add(args[0], args[1], 1), add(args[2], args[3], 1), 2)
-
-    return vector(vector, vector, vector, vector), codegen
+    return vector(*[vector] * 8), codegen
 
 
 @intrinsic
