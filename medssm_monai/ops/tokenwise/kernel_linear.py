@@ -19,23 +19,25 @@ kernel = njit(error_model="numpy", nogil=True)
 @kernel
 def linear(y, y_row, outputs, x, x_row, inputs, weight, out_step, in_step, bias, accumulate, vectors):
     """``y = weight x + bias``, or ``y += weight x``; steps in bytes, ``bias`` may be 0."""
-    for v in range(0, vectors * ROW, 2 * ROW):
-        for o in range(0, outputs, 4):
-            last = outputs - 1 - o
-            k1, k2, k3 = min(1, last), min(2, last), min(3, last)
-            y0 = y + o * y_row + v
-            y1, y2, y3 = y0 + k1 * y_row, y0 + k2 * y_row, y0 + k3 * y_row
+    for o in range(0, outputs, 4):
+        last = outputs - 1 - o
+        k1, k2, k3 = min(1, last), min(2, last), min(3, last)
+        first = weight + o * out_step
+        w1, w2, w3 = k1 * out_step, k2 * out_step, k3 * out_step
+        y0 = y + o * y_row
+        y1, y2, y3 = y0 + k1 * y_row, y0 + k2 * y_row, y0 + k3 * y_row
+        s0 = s1 = s2 = s3 = constant(0.0)
+        if bias != 0:
+            at = bias + 4 * o
+            s0, s1, s2, s3 = splat_at(at), splat_at(at + 4 * k1), splat_at(at + 4 * k2), splat_at(at + 4 * k3)
+        for v in range(0, vectors * ROW, 2 * ROW):
+            a0, a1, a2, a3 = s0, s1, s2, s3
+            b0, b1, b2, b3 = s0, s1, s2, s3
             if accumulate:
-                a0, a1, a2, a3 = load(y0), load(y1), load(y2), load(y3)
-                b0, b1, b2, b3 = load(y0 + ROW), load(y1 + ROW), load(y2 + ROW), load(y3 + ROW)
-            elif bias != 0:
-                at = bias + 4 * o
-                a0, a1, a2, a3 = splat_at(at), splat_at(at + 4 * k1), splat_at(at + 4 * k2), splat_at(at + 4 * k3)
-                b0, b1, b2, b3 = a0, a1, a2, a3
-            else:
-                a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = constant(0.0)
-            w0 = weight + o * out_step
-            w1, w2, w3 = k1 * out_step, k2 * out_step, k3 * out_step
+                a0, a1, a2, a3 = load(y0 + v), load(y1 + v), load(y2 + v), load(y3 + v)
+                u = v + ROW
+                b0, b1, b2, b3 = load(y0 + u), load(y1 + u), load(y2 + u), load(y3 + u)
+            w0 = first
             at = x + v
             for _ in range(inputs):
                 p, q = load(at), load(at + ROW)
@@ -49,14 +51,14 @@ def linear(y, y_row, outputs, x, x_row, inputs, weight, out_step, in_step, bias,
                 a3, b3 = a3 + w * p, b3 + w * q
                 at += x_row
                 w0 += in_step
-            store(y0, a0)
-            store(y0 + ROW, b0)
-            store(y1, a1)
-            store(y1 + ROW, b1)
-            store(y2, a2)
-            store(y2 + ROW, b2)
-            store(y3, a3)
-            store(y3 + ROW, b3)
+            store(y0 + v, a0)
+            store(y0 + v + ROW, b0)
+            store(y1 + v, a1)
+            store(y1 + v + ROW, b1)
+            store(y2 + v, a2)
+            store(y2 + v + ROW, b2)
+            store(y3 + v, a3)
+            store(y3 + v + ROW, b3)
 
 
 @kernel
@@ -74,8 +76,8 @@ def linear_bias_gradient(partial, gradient, row, outputs, vectors):
 def linear_weight_gradient(partial, gradient, g_row, outputs, x, x_row, inputs, vectors):
     """Sums over the tokens of all products of outputs' gradients and inputs.
 
-    ``partial (ceil(inputs / 4), ceil(outputs / 2), LANES)``: lane ``k`` holds a part of the sum of output ``k // 4 % 2``
-    of the two and input ``k % 4`` of the four.
+    ``partial (ceil(inputs / 4), ceil(outputs / 2), LANES)``: lane ``k`` holds a part of the sum of output
+    ``k // 4 % 2`` of the two and input ``k % 4`` of the four.
     """
     to = partial
     for i in range(0, inputs, 4):
