@@ -29,7 +29,7 @@ MULTIPLY_ADDS = 4  # that take as long as the exponential by which threads are c
 
 def _vectors(recording: Recording, tokens: int, copies: int) -> int:
     """Registers of tokens in a tile: many, as long as its rows stay near and there are two tiles for two threads."""
-    for vectors in (64 // LANES, 32 // LANES):
+    for vectors in (128 // LANES, 64 // LANES, 32 // LANES):
         if vectors > 2 and copies * recording.rows * vectors * ROW <= CACHE and tokens >= 2 * vectors * LANES:
             return vectors
     return 2
