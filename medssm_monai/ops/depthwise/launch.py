@@ -56,5 +56,6 @@ def run(
         values |= {f"{name}_b": steps[0], f"{name}_t": steps[1], f"{name}_g": steps[2]}
     params = np.array([values.get(name, 0) for name in FIELDS], np.int64).view(RECORD)
     with named("medssm::depthwise"):
-        run_units(depthwise_kernel(), params, 0, runs if task == "inner" else samples * runs, threads)
+        scratch = 4 * padded(channels, LANES) + 32 * groups * taps  # zeros, addresses of the neighbors of four places
+        run_units(depthwise_kernel(), params, scratch, runs if task == "inner" else samples * runs, threads)
     return sums
