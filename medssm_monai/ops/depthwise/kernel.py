@@ -117,7 +117,7 @@ def _weighted(p, addresses, taps, weight, blocks, start, target, step, count, bl
     _put_four(target + shift, step, count, (a0, a1, a2, a3), valid, whole)
 
 
-@kernel
+@inline
 def _weigh(p, addresses, taps, weight, start, target, step, count):
     """Four places, all channels: from the neighbors' addresses to the results; ``start``: biases, or 0."""
     blocks, full = (p.channels + LANES - 1) // LANES, p.channels // LANES
