@@ -13,6 +13,7 @@ from ..backends.native.call import next_unit, own_scratch, parameters_at, unit_i
 from ..backends.native.compile import compiled
 from ..backends.native.vector import (
     LANES,
+    ROW,
     gather_block,
     load,
     load_index,
@@ -24,7 +25,7 @@ from ..backends.native.vector import (
     store_number,
 )
 from . import kernel_math as rows
-from .kernel_linear import linear, linear_bias_gradient, linear_weight_gradient
+from .kernel_linear import linear, linear_bias_gradient, linear_weight_gradient, wide_weight_gradient
 from .kernel_norm import find_statistics, normalize, normalize_gradient
 
 __all__ = [
@@ -44,13 +45,14 @@ __all__ = [
     "SILU_AND_SLOPE",
     "STATISTICS",
     "STORE",
+    "WIDE_WEIGHT",
     "WIDTH",
     "token_kernel",
 ]
 
 WIDTH = 12
 LOAD, STORE, CLEAR, COPY, ADD, MULTIPLY, MULTIPLY_ADD, SILU, SILU_AND_SLOPE = range(9)
-LINEAR, LINEAR_BIAS, LINEAR_WEIGHT, STATISTICS, NORM, NORM_GRADIENT = range(9, 15)
+LINEAR, LINEAR_BIAS, LINEAR_WEIGHT, WIDE_WEIGHT, STATISTICS, NORM, NORM_GRADIENT = range(9, 16)
 
 HEADER = (
     10  # tokens, height, width, vectors a row, instructions, tiles a unit, sums, bytes of sums a unit, tokens' table
@@ -167,11 +169,14 @@ def _tile(p, code, scratch, sums, first, count):
         elif what == LINEAR:
             accumulate, y_row, outputs, x_row, inputs = p[c + 3], p[c + 4], p[c + 5], p[c + 6], p[c + 7]
             weight, out_step, in_step, bias = p[c + 8], p[c + 9], p[c + 10], p[c + 11]
-            linear(a, y_row, outputs, b, x_row, inputs, weight, out_step, in_step, bias, accumulate, vectors)
+            linear(a, y_row, outputs, b, x_row, 2 * ROW, inputs, weight, out_step, in_step, bias, accumulate, vectors)
         elif what == LINEAR_BIAS:
             linear_bias_gradient(sums + p[c + 3], a, p[c + 4], p[c + 5], vectors)
         elif what == LINEAR_WEIGHT:
             linear_weight_gradient(sums + p[c + 3], a, p[c + 4], p[c + 5], b, p[c + 6], p[c + 7], vectors)
+        elif what == WIDE_WEIGHT:
+            room, g_row, outputs, x_row, inputs = scratch + p[c + 8], p[c + 4], p[c + 5], p[c + 6], p[c + 7]
+            wide_weight_gradient(sums + p[c + 3], a, g_row, outputs, b, x_row, inputs, room, vectors)
         elif what == STATISTICS:
             find_statistics(a, b, p[c + 4], p[c + 5], p[c + 6], vectors)
         elif what == NORM:

@@ -9,16 +9,19 @@ from __future__ import annotations
 from numba import njit
 
 from ..backends.native.maths import constant
-from ..backends.native.vector import ROW, fold_eight, load, splat_at, store
+from ..backends.native.vector import LANES, ROW, fold_eight, load, splat_at, store, transpose_block
 
-__all__ = ["linear", "linear_bias_gradient", "linear_weight_gradient"]
+__all__ = ["linear", "linear_bias_gradient", "linear_weight_gradient", "wide_weight_gradient"]
 
 kernel = njit(error_model="numpy", nogil=True)
 
 
 @kernel
-def linear(y, y_row, outputs, x, x_row, inputs, weight, out_step, in_step, bias, accumulate, vectors):
-    """``y = weight x + bias``, or ``y += weight x``; steps in bytes, ``bias`` may be 0."""
+def linear(y, y_row, outputs, x, x_row, x_next, inputs, weight, out_step, in_step, bias, accumulate, vectors):
+    """``y = weight x + bias``, or ``y += weight x``; steps in bytes, ``bias`` may be 0.
+
+    ``x_next``: from two registers of ``x`` to the next two, ``2 ROW`` if they lie side by side.
+    """
     for o in range(0, outputs, 4):
         last = outputs - 1 - o
         k1, k2, k3 = min(1, last), min(2, last), min(3, last)
@@ -30,6 +33,7 @@ def linear(y, y_row, outputs, x, x_row, inputs, weight, out_step, in_step, bias,
         if bias != 0:
             at = bias + 4 * o
             s0, s1, s2, s3 = splat_at(at), splat_at(at + 4 * k1), splat_at(at + 4 * k2), splat_at(at + 4 * k3)
+        column = x
         for v in range(0, vectors * ROW, 2 * ROW):
             a0, a1, a2, a3 = s0, s1, s2, s3
             b0, b1, b2, b3 = s0, s1, s2, s3
@@ -38,7 +42,8 @@ def linear(y, y_row, outputs, x, x_row, inputs, weight, out_step, in_step, bias,
                 u = v + ROW
                 b0, b1, b2, b3 = load(y0 + u), load(y1 + u), load(y2 + u), load(y3 + u)
             w0 = first
-            at = x + v
+            at = column
+            column += x_next
             for _ in range(inputs):
                 p, q = load(at), load(at + ROW)
                 w = splat_at(w0)
@@ -95,3 +100,21 @@ def linear_weight_gradient(partial, gradient, g_row, outputs, x, x_row, inputs, 
                 b0, b1, b2, b3 = b0 + q * k0, b1 + q * k1, b2 + q * k2, b3 + q * k3
             store(to, load(to) + fold_eight(a0, a1, a2, a3, b0, b1, b2, b3))
             to += ROW
+
+
+@kernel
+def wide_weight_gradient(partial, gradient, g_row, outputs, x, x_row, inputs, room, vectors):
+    """As :func:`linear_weight_gradient` for many inputs, a multiple of ``2 LANES``: ``partial (outputs, inputs)``.
+
+    Here vectors run along the inputs, for which ``x`` is turned, into ``room``: no lanes are left to be summed.
+    """
+    tokens = vectors * LANES
+    to = room
+    for i in range(0, inputs, 2 * LANES):
+        for v in range(0, vectors):
+            source, target = x + i * x_row + v * ROW, to + v * LANES * 2 * ROW
+            transpose_block(source, x_row, target, 2 * ROW)
+            transpose_block(source + LANES * x_row, x_row, target + ROW, 2 * ROW)
+        to += tokens * 2 * ROW
+    step, across = 4 * inputs, inputs // LANES
+    linear(partial, step, outputs, room, 2 * ROW, tokens * 2 * ROW, tokens, gradient, g_row, 4, 0, 1, across)

@@ -46,14 +46,20 @@ def _add_to(target, source, step):
 def _scatter(sums, table, target):
     """From lanes to gradients; a row of ``table``: where a gradient's sums begin, its outputs and inputs, its place.
 
-    See :class:`.program.Sums`; the last two numbers are the first place in ``target`` and the width of a row there.
+    See :class:`.program.Sums`; then the first place in ``target``, the width of a row there, and ``wide``.
     """
     for row in range(table.shape[0]):
-        shift, outputs, inputs, start, width = table[row]
+        shift, outputs, inputs, start, width, wide = table[row]
         source, to = sums + 4 * shift, target + 4 * start
         if inputs == 0:
             for o in range(outputs):
                 _add_to(to + 4 * o, source + o * ROW, 1)
+            continue
+        if wide:
+            for o in range(outputs):
+                for i in range(0, 4 * inputs, ROW):
+                    at = to + 4 * o * width + i
+                    store(at, load(at) + load(source + 4 * o * inputs + i))
             continue
         pairs = (outputs + 1) // 2
         for o in range(outputs):
@@ -66,7 +72,7 @@ def sums_units(call):
     """One unit: sums, units, their numbers, table, its rows, target, its length."""
     p = parameters_at(call)
     sums, target = load_index(p), load_index(p + 40)
-    table = carray(pointer_to(load_index(p + 24)), (load_index(p + 32), 5), np.int64)
+    table = carray(pointer_to(load_index(p + 24)), (load_index(p + 32), 6), np.int64)
     while next_unit(call) >= 0:
         _add_units(sums, load_index(p + 8), 4 * load_index(p + 16))
         _scatter(sums, table, target)

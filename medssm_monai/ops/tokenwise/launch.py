@@ -119,7 +119,7 @@ class Plan:
         starts = np.cumsum([0, *sizes])
         table = [
             (place.shift // 4, place.outputs, place.inputs, starts[place.parameter] + place.column)
-            + (self._shapes[place.parameter][-1],)
+            + (self._shapes[place.parameter][-1], place.wide)
             for place in program.sums
         ]
         rows = np.array(table, np.int64)

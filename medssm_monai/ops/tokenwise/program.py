@@ -34,7 +34,8 @@ class Sums(NamedTuple):
     """Partial sums of one parameter's gradient.
 
     ``shift`` bytes from the beginning of the sums; ``(ceil(inputs / 4), ceil(outputs / 2), LANES)`` for a weight, whose
-    columns from ``column`` on they are, ``(outputs, LANES)`` with ``inputs = 0`` for a vector.
+    columns from ``column`` on they are, or, if ``wide``, ``(outputs, inputs)``; ``(outputs, LANES)`` with
+    ``inputs = 0`` for a vector.
     """
 
     parameter: int
@@ -42,6 +43,7 @@ class Sums(NamedTuple):
     outputs: int
     inputs: int
     column: int
+    wide: int
 
 
 class Layout(NamedTuple):

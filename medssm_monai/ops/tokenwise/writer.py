@@ -20,6 +20,10 @@ from .recording import Recording, Span, Step, spans
 __all__ = ["backward_program", "forward_program", "multiply_adds"]
 
 
+WIDE = 32
+"""Outputs from which on turning the inputs costs less than summing over lanes."""
+
+
 def multiply_adds(recording: Recording) -> int:
     """Of the products, for one token."""
     return sum(step.weight.numel() for step in recording.steps if step.kind == "linear" and step.weight is not None)
@@ -45,6 +49,8 @@ class _Writer:
         self.rows = recording.rows * (2 if slopes else 1)
         self.kept: dict[int, int] = {}  # statistics and slopes, by the first row of a layer's result
         self.written: set[int] = set()  # rows to which a gradient came
+        parts = [(step.weight, part) for step in recording.steps if step.kind == "linear" for part in step.sources]
+        self.room = self.more(max((part.width for weight, part in parts if _is_wide(weight, part)), default=0))
 
     def emit(self, what: int, *fields: int) -> int:
         """Add an instruction; returns where it begins."""
@@ -75,14 +81,27 @@ class _Writer:
             at = self.emit(what, base + span.start * self.row, span.step * self.row, span.width)
             self.parts.append(Part(at + 4, tensor, leading))
 
-    def add_sums(self, x: Tensor | None, outputs: int, inputs: int = 0, column: int = 0) -> int:
+    def add_sums(self, x: Tensor | None, outputs: int, inputs: int = 0, column: int = 0, wide: bool = False) -> int:
         """Room for a gradient; -1 where there is no parameter."""
         if x is None:
             return -1
         shift = self.sums_bytes
-        self.sums.append(Sums(self.number[id(x)], shift, outputs, inputs, column))
-        self.sums_bytes += (-(-inputs // 4) * -(-outputs // 2) if inputs else outputs) * ROW
+        self.sums.append(Sums(self.number[id(x)], shift, outputs, inputs, column, int(wide)))
+        if wide:
+            self.sums_bytes += 4 * outputs * inputs
+        else:
+            self.sums_bytes += (-(-inputs // 4) * -(-outputs // 2) if inputs else outputs) * ROW
         return shift
+
+    def weight_gradient(self, weight: Tensor, target: int, part: Span, column: int) -> None:
+        outputs = weight.shape[0]
+        wide = _is_wide(weight, part)
+        to = self.add_sums(weight, outputs, part.width, column, wide)
+        fields = (target, self.value(part), to, self.row, outputs, part.step * self.row, part.width)
+        if wide:
+            self.emit(op.WIDE_WEIGHT, *fields, self.room)
+        else:
+            self.emit(op.LINEAR_WEIGHT, *fields)
 
     def asked(self, rows: set[int]) -> None:
         """Rows of gradients are about to be read: those to which none came become 0."""
@@ -150,8 +169,7 @@ class _Writer:
             assert step.weight is not None
             outputs, inputs = step.weight.shape
             for column, part in _columns(step.sources):
-                to = self.add_sums(step.weight, outputs, part.width, column)
-                self.emit(op.LINEAR_WEIGHT, target, self.value(part), to, row, outputs, part.step * row, part.width)
+                self.weight_gradient(step.weight, target, part, column)
                 fields = (int(self.adds(part)), part.step * row, part.width, row, outputs, 0, 4, 4 * inputs, 0)
                 at = self.emit(op.LINEAR, self.gradient(part), target, *fields)
                 self.parameter(at + 8, step.weight, 4 * column)
@@ -183,6 +201,10 @@ class _Writer:
         scratch = self.rows * self.row + 8 * (self.row // ROW) * LANES
         parts = (tuple(self.places), tuple(self.parts), tuple(self.sums))
         return Program(code, *parts, self.sums_bytes, scratch, len(self.number))
+
+
+def _is_wide(weight: Tensor | None, part: Span) -> bool:
+    return weight is not None and weight.shape[0] >= WIDE and part.width % (2 * LANES) == 0
 
 
 def _bits(number: float) -> int:
