@@ -60,8 +60,9 @@ def run(
         values[name] = tensor.data_ptr()
         values |= {f"{name}_b": 4 * steps[0], f"{name}_t": 4 * steps[1], f"{name}_g": 4 * steps[2]}
     params = array("q", [values.get(name, 0) for name in FIELDS])
+    scratch = 4 * padded(channels, LANES) + 32 * groups * taps  # zeros, addresses of the neighbors of four places
     with named("medssm::depthwise"):
-        run_units(depthwise_kernel(), params, 0, runs if task == "inner" else samples * runs, threads)
+        run_units(depthwise_kernel(), params, scratch, runs if task == "inner" else samples * runs, threads)
     del kept  # the kernel knows addresses only
 
 

@@ -13,6 +13,7 @@ from ..backends.native.call import next_unit, own_scratch, parameters_at, unit_i
 from ..backends.native.compile import compiled
 from ..backends.native.vector import (
     LANES,
+    ROW,
     gather_block,
     load,
     load_index,
@@ -24,10 +25,13 @@ from ..backends.native.vector import (
     store_number,
 )
 from . import kernel_math as rows
+from .kernel_linear import linear, linear_bias_gradient, linear_weight_gradient, wide_weight_gradient
+from .kernel_norm import find_statistics, normalize, normalize_gradient
 
 __all__ = [
     "ADD",
     "CLEAR",
+    "COPY",
     "HEADER",
     "LINEAR",
     "LINEAR_BIAS",
@@ -38,15 +42,17 @@ __all__ = [
     "NORM",
     "NORM_GRADIENT",
     "SILU",
-    "SILU_GRADIENT",
+    "SILU_AND_SLOPE",
+    "STATISTICS",
     "STORE",
+    "WIDE_WEIGHT",
     "WIDTH",
     "token_kernel",
 ]
 
 WIDTH = 12
-LOAD, STORE, CLEAR, ADD, MULTIPLY, MULTIPLY_ADD, SILU, SILU_GRADIENT = range(8)
-LINEAR, LINEAR_BIAS, LINEAR_WEIGHT, NORM, NORM_GRADIENT = range(8, 13)
+LOAD, STORE, CLEAR, COPY, ADD, MULTIPLY, MULTIPLY_ADD, SILU, SILU_AND_SLOPE = range(9)
+LINEAR, LINEAR_BIAS, LINEAR_WEIGHT, WIDE_WEIGHT, STATISTICS, NORM, NORM_GRADIENT = range(9, 16)
 
 HEADER = (
     10  # tokens, height, width, vectors a row, instructions, tiles a unit, sums, bytes of sums a unit, tokens' table
@@ -59,6 +65,10 @@ kernel = njit(error_model="numpy", nogil=True)
 @kernel
 def _addresses(table, base, batch_step, height_step, width_step, first, count, height, width):
     """Addresses of ``count`` tokens from ``first`` on."""
+    if height_step == width * width_step and batch_step == height * height_step:
+        for t in range(count):
+            store_index(table + 8 * t, base + (first + t) * width_step)
+        return
     column = first % width
     line = first // width
     row = line % height
@@ -159,26 +169,34 @@ def _tile(p, code, scratch, sums, first, count):
         elif what == LINEAR:
             accumulate, y_row, outputs, x_row, inputs = p[c + 3], p[c + 4], p[c + 5], p[c + 6], p[c + 7]
             weight, out_step, in_step, bias = p[c + 8], p[c + 9], p[c + 10], p[c + 11]
-            rows.linear(a, y_row, outputs, b, x_row, inputs, weight, out_step, in_step, bias, accumulate, vectors)
+            linear(a, y_row, outputs, b, x_row, 2 * ROW, inputs, weight, out_step, in_step, bias, accumulate, vectors)
         elif what == LINEAR_BIAS:
-            rows.linear_bias_gradient(sums + p[c + 3], a, p[c + 4], p[c + 5], vectors)
+            linear_bias_gradient(sums + p[c + 3], a, p[c + 4], p[c + 5], vectors)
         elif what == LINEAR_WEIGHT:
-            rows.linear_weight_gradient(sums + p[c + 3], a, p[c + 4], p[c + 5], b, p[c + 6], p[c + 7], vectors)
+            linear_weight_gradient(sums + p[c + 3], a, p[c + 4], p[c + 5], b, p[c + 6], p[c + 7], vectors)
+        elif what == WIDE_WEIGHT:
+            room, g_row, outputs, x_row, inputs = scratch + p[c + 8], p[c + 4], p[c + 5], p[c + 6], p[c + 7]
+            wide_weight_gradient(sums + p[c + 3], a, g_row, outputs, b, x_row, inputs, room, vectors)
+        elif what == STATISTICS:
+            find_statistics(a, b, p[c + 4], p[c + 5], p[c + 6], vectors)
         elif what == NORM:
-            rows.normalize(a, p[c + 4], b, p[c + 5], p[c + 6], p[c + 7], p[c + 8], p[c + 9], vectors)
+            normalize(a, p[c + 4], b, p[c + 5], d, p[c + 6], p[c + 7], p[c + 8], vectors)
         elif what == NORM_GRADIENT:
+            statistics, x_row, dy_row, channels = scratch + p[c + 4], p[c + 5], p[c + 6], p[c + 7]
             to_weight = sums + p[c + 10] if p[c + 10] >= 0 else 0
             to_bias = sums + p[c + 11] if p[c + 11] >= 0 else 0
-            x_row, dy_row, channels, weight, epsilon = p[c + 5], p[c + 6], p[c + 7], p[c + 8], p[c + 9]
-            rows.normalize_gradient(
-                a, x_row, b, x_row, d, dy_row, channels, weight, epsilon, to_weight, to_bias, vectors
+            weight, accumulate = p[c + 8], p[c + 9]
+            normalize_gradient(
+                a, b, x_row, d, dy_row, statistics, channels, weight, accumulate, to_weight, to_bias, vectors
             )
         elif what == SILU:
             rows.silu(a, b, p[c + 4])
-        elif what == SILU_GRADIENT:
-            rows.silu_gradient(a, b, d, p[c + 4])
+        elif what == SILU_AND_SLOPE:
+            rows.silu_and_slope(a, d, b, p[c + 4])
         elif what == ADD:
             rows.add_rows(a, b, d, p[c + 4])
+        elif what == COPY:
+            rows.copy_rows(a, b, p[c + 4])
         elif what == MULTIPLY:
             rows.multiply_rows(a, b, d, p[c + 4])
         elif what == MULTIPLY_ADD:

@@ -7,43 +7,75 @@ from numba import carray, njit
 
 from ..backends.native.call import next_unit, parameters_at, unit_is_done
 from ..backends.native.compile import compiled
-from ..backends.native.vector import LANES, load_index, pointer_to
+from ..backends.native.vector import (
+    LANES,
+    ROW,
+    load,
+    load_index,
+    load_number,
+    pointer_to,
+    store,
+    store_number,
+)
 
 __all__ = ["sums_kernel"]
 
+kernel = njit(error_model="numpy", nogil=True)
 
-@njit(error_model="numpy", nogil=True)
-def _add(sums, table, target):
-    """``sums (units, numbers)``; a row of ``table``: where a gradient's sums begin, its outputs and inputs, its place.
 
-    See :class:`.program.Sums`; the last two numbers are the first place in ``target`` and the width of a row there.
+@kernel
+def _add_units(sums, units, size):
+    """Adds the sums of all units, ``size`` bytes each, to those of the first."""
+    for at in range(0, size, ROW):
+        total = load(sums + at)
+        for unit in range(1, units):
+            total = total + load(sums + unit * size + at)
+        store(sums + at, total)
+
+
+@kernel
+def _add_to(target, source, step):
+    """Adds the numbers that stand at ``source`` and every ``step`` lanes on."""
+    total = load_number(target)
+    for lane in range(0, LANES, step):
+        total += load_number(source + 4 * lane)
+    store_number(target, total)
+
+
+@kernel
+def _scatter(sums, table, target):
+    """From lanes to gradients; a row of ``table``: where a gradient's sums begin, its outputs and inputs, its place.
+
+    See :class:`.program.Sums`; then the first place in ``target``, the width of a row there, and ``wide``.
     """
-    for unit in range(sums.shape[0]):
-        for row in range(table.shape[0]):
-            shift, outputs, inputs, start, width = table[row]
-            if inputs == 0:
-                for o in range(outputs):
-                    for lane in range(LANES):
-                        target[start + o] += sums[unit, shift + o * LANES + lane]
-                continue
-            blocks = (inputs + 3) // 4
+    for row in range(table.shape[0]):
+        shift, outputs, inputs, start, width, wide = table[row]
+        source, to = sums + 4 * shift, target + 4 * start
+        if inputs == 0:
             for o in range(outputs):
-                for block in range(blocks):
-                    at = shift + (o * blocks + block) * LANES
-                    to = start + o * width + 4 * block
-                    for k in range(min(4, inputs - 4 * block)):
-                        for lane in range(k, LANES, 4):
-                            target[to + k] += sums[unit, at + lane]
+                _add_to(to + 4 * o, source + o * ROW, 1)
+            continue
+        if wide:
+            for o in range(outputs):
+                for i in range(0, 4 * inputs, ROW):
+                    at = to + 4 * o * width + i
+                    store(at, load(at) + load(source + 4 * o * inputs + i))
+            continue
+        pairs = (outputs + 1) // 2
+        for o in range(outputs):
+            for i in range(inputs):
+                lane = 4 * (o % 2) + i % 4
+                _add_to(to + 4 * (o * width + i), source + (i // 4 * pairs + o // 2) * ROW + 4 * lane, 8)
 
 
 def sums_units(call):
     """One unit: sums, units, their numbers, table, its rows, target, its length."""
     p = parameters_at(call)
-    sums = carray(pointer_to(load_index(p)), (load_index(p + 8), load_index(p + 16)), np.float32)
-    table = carray(pointer_to(load_index(p + 24)), (load_index(p + 32), 5), np.int64)
-    target = carray(pointer_to(load_index(p + 40)), load_index(p + 48), np.float32)
+    sums, target = load_index(p), load_index(p + 40)
+    table = carray(pointer_to(load_index(p + 24)), (load_index(p + 32), 6), np.int64)
     while next_unit(call) >= 0:
-        _add(sums, table, target)
+        _add_units(sums, load_index(p + 8), 4 * load_index(p + 16))
+        _scatter(sums, table, target)
         unit_is_done(call)
 
 

@@ -17,8 +17,9 @@ from ..backends.native.vector import LANES, ROW
 from . import kernel as op
 from .kernel import token_kernel
 from .kernel_sums import sums_kernel
-from .program import Program, Sums, backward_program, forward_program, multiply_adds
+from .program import Program, Sums
 from .recording import Recording
+from .writer import backward_program, forward_program, multiply_adds
 
 __all__ = ["Plan"]
 
@@ -26,12 +27,13 @@ CACHE = 384 << 10  # bytes of scratch memory that a core keeps near
 SUMS = 8  # at most so many partial sums of a gradient
 TOKENS_A_SUM = 512
 MULTIPLY_ADDS = 4  # that take as long as the exponential by which threads are counted
+SUM_FIELDS = 6  # of a row of the table of sums
 MOST_LAUNCHES = 64  # kept; a network sees few sizes
 
 
 def _vectors(recording: Recording, tokens: int, copies: int) -> int:
     """Registers of tokens in a tile: many, as long as its rows stay near and there are two tiles for two threads."""
-    for vectors in (64 // LANES, 32 // LANES):
+    for vectors in (128 // LANES, 64 // LANES, 32 // LANES):
         if vectors > 2 and copies * recording.rows * vectors * ROW <= CACHE and tokens >= 2 * vectors * LANES:
             return vectors
     return 2
@@ -111,7 +113,7 @@ class Plan:
         flat = torch.zeros(self._numbers, dtype=torch.float32)
         table = launch.gradients
         size = launch.sums_bytes // 4
-        numbers = (sums.data_ptr(), launch.units, size, table.buffer_info()[0], len(table) // 5)
+        numbers = (sums.data_ptr(), launch.units, size, table.buffer_info()[0], len(table) // SUM_FIELDS)
         run_units(sums_kernel(), array("q", (*numbers, flat.data_ptr(), flat.numel())), 0, 1, 1)
         return results, [flat.as_strided(shape, strides, start) for shape, strides, start in self._gradients]
 
@@ -161,7 +163,7 @@ class Plan:
     def _sum(self, place: Sums) -> tuple[int, ...]:
         """A row of the table of :mod:`.kernel_sums`."""
         start, width = self._starts[place.parameter], self._parameters[place.parameter].shape[-1]
-        return place.shift // 4, place.outputs, place.inputs, start + place.column, width
+        return place.shift // 4, place.outputs, place.inputs, start + place.column, width, int(place.wide)
 
 
 def _empty(shape: tuple[int, ...], order: Sequence[int] | None, back: list[int] | None) -> Tensor:

@@ -57,12 +57,12 @@ class Recording(NamedTuple):
 
 
 def spans(*indices: np.ndarray) -> list[tuple[Span, ...]]:
-    """The longest common runs of several equally long lists of rows, each run with one step for each list."""
+    """The longest common runs of several equally long lists of rows, each run with one step, not 0, for each list."""
     flat = np.stack([index.reshape(-1) for index in indices])
     steps = np.diff(flat)
     cuts = [0]
     for i in range(1, flat.shape[1]):
-        if i - cuts[-1] > 1 and (steps[:, i - 1] != steps[:, i - 2]).any():
+        if (steps[:, i - 1] == 0).any() or (i - cuts[-1] > 1 and (steps[:, i - 1] != steps[:, i - 2]).any()):
             cuts.append(i)
     return [
         tuple(Span(int(row[a]), int(row[a + 1] - row[a]) if b - a > 1 else 1, b - a) for row in flat)

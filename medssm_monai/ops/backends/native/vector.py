@@ -23,14 +23,17 @@ __all__ = [
     "LANES",
     "ROW",
     "all_less",
+    "fold_eight",
     "fold_four",
     "gather_block",
     "load",
     "load_index",
     "load_int32",
     "load_number",
+    "load_some",
     "maximum",
     "minimum",
+    "one_apart",
     "pointer_to",
     "prefetch",
     "scale_by_power_of_two",
@@ -43,6 +46,7 @@ __all__ = [
     "store",
     "store_index",
     "store_number",
+    "store_some",
     "sum_folded",
     "take_one",
     "transpose_block",
@@ -110,6 +114,40 @@ def store(typing, address, value):
     return types.void(types.int64, vector), codegen
 
 
+def _first_lanes(builder, count):
+    """A mask of the first ``count`` lanes."""
+    some = builder.insert_element(ir.Constant(_VI, ir.Undefined), builder.trunc(count, _I32), _I32(0))
+    some = _shuffle(builder, some, ir.Constant(_VI, ir.Undefined), [0] * LANES)
+    return builder.icmp_signed("<", ir.Constant(_VI, list(range(LANES))), some)
+
+
+@intrinsic
+def load_some(typing, address, count):
+    """The first ``count`` of ``LANES`` consecutive numbers; the other lanes hold 0, their memory is not touched."""
+
+    def codegen(ctx, b, sig, args):
+        pointer, mask = _VF.as_pointer(), _first_lanes(b, args[1])
+        kind = ir.FunctionType(_VF, [pointer, _I32, mask.type, _VF])
+        function = cgutils.get_or_insert_function(b.module, kind, f"llvm.masked.load.v{LANES}f32.p0v{LANES}f32")
+        return b.call(function, [_at(b, args[0], _VF), _I32(4), mask, ir.Constant(_VF, [0.0] * LANES)])
+
+    return vector(types.int64, types.int64), codegen
+
+
+@intrinsic
+def store_some(typing, address, value, count):
+    """Write the first ``count`` lanes."""
+
+    def codegen(ctx, b, sig, args):
+        pointer, mask = _VF.as_pointer(), _first_lanes(b, args[2])
+        kind = ir.FunctionType(ir.VoidType(), [_VF, pointer, _I32, mask.type])
+        function = cgutils.get_or_insert_function(b.module, kind, f"llvm.masked.store.v{LANES}f32.p0v{LANES}f32")
+        b.call(function, [args[1], _at(b, args[0], _VF), _I32(4), mask])
+        return ctx.get_dummy_value()
+
+    return types.void(types.int64, vector, types.int64), codegen
+
+
 @intrinsic
 def prefetch(typing, address):
     """Ask for the cache line at an address, which may be any."""
@@ -162,6 +200,23 @@ def store_index(typing, address, value):
 def load_int32(typing, address):
     """One int32, widened."""
     return types.int64(types.int64), lambda ctx, b, sig, args: b.sext(b.load(_at(b, args[0], _I32), align=4), _I64)
+
+
+@intrinsic
+def one_apart(typing, address, step):
+    """Whether each of eight int32, if not negative, is one less than that ``step`` bytes on, and else both are."""
+
+    def codegen(ctx, b, sig, args):
+        eight = ir.VectorType(_I32, 8)
+        one, zero = ir.Constant(eight, [1] * 8), ir.Constant(eight, [0] * 8)
+        here = b.load(_at(b, args[0], eight), align=4)
+        there = b.load(_at(b, b.add(args[0], args[1]), eight), align=4)
+        negative = b.icmp_signed("<", b.and_(here, there), zero)
+        apart = b.and_(b.icmp_signed(">=", here, zero), b.icmp_signed("==", b.sub(there, here), one))
+        same = b.or_(negative, apart)
+        return b.icmp_unsigned("==", b.bitcast(same, ir.IntType(8)), ir.Constant(ir.IntType(8), 255))
+
+    return types.boolean(types.int64, types.int64), codegen
 
 
 @intrinsic
@@ -368,17 +423,27 @@ def _fold(builder, rows, step):
     ]
 
 
+def _fold_four(builder, rows):
+    def add(x, y, width):
+        return builder.fadd(*_interleave(builder, x, y, width), flags=_FLAGS)
+
+    return add(add(rows[0], rows[1], 1), add(rows[2], rows[3], 1), 2)
+
+
 @intrinsic
 def fold_four(typing, row0, row1, row2, row3):
     """Partial sums of four rows in one: lane ``k`` holds a part of the sum over row ``k % 4``."""
+    return vector(vector, vector, vector, vector), lambda ctx, b, sig, args: _fold_four(b, args)
+
+
+@intrinsic
+def fold_eight(typing, row0, row1, row2, row3, row4, row5, row6, row7):
+    """Partial sums of eight rows in one: lane ``k`` holds a part of the sum over row ``k % 8``."""
 
     def codegen(ctx, b, sig, args):
-        def add(x, y, width):
-            return b.fadd(*_interleave(b, x, y, width), flags=_FLAGS)
+        return _fold(b, [_fold_four(b, args[:4]), _fold_four(b, args[4:])], 4)[0]
 
-        return add(add(args[0], args[1], 1), add(args[2], args[3], 1), 2)
-
-    return vector(vector, vector, vector, vector), codegen
+    return vector(*[vector] * 8), codegen
 
 
 @intrinsic
