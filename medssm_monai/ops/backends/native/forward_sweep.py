@@ -10,16 +10,18 @@ from .maths import (
     LOWEST,
     constant,
     exp2,
+    exp2_minus_one,
     inline,
     moderate_exp2,
-    moderate_power_and_rest,
-    power_and_rest,
+    moderate_exp2_minus_one,
 )
 from .records import STATES
 from .tiles import DELTA, LIMITS, X, Y
-from .vector import ROW, all_less, load, maximum, minimum, select_less, splat_at, store
+from .vector import ROW, all_less, load, maximum, minimum, multiply_add, select_less, splat_at, store
 
-__all__ = ["exponents", "four", "inverses", "is_moderate", "load_four", "load_rows", "store_four", "sweep"]
+__all__ = ["exponents", "four", "inverses", "is_moderate", "is_steep", "load_four", "load_rows", "store_four", "sweep"]
+
+STEEP = 1 / 64
 
 
 @inline
@@ -82,19 +84,31 @@ def is_moderate(scratch, a_row, step):
     return all_less(constant(LOWEST + 1), least) and all_less(greatest, constant(HIGHEST_FINITE - 1))
 
 
+@njit(error_model="numpy", nogil=True)
+def is_steep(scratch, a_row, step):
+    """Whether in every row and lane some step of the tile has ``delta |A| > STEEP``."""
+    high, least = load(scratch + LIMITS + ROW), constant(HIGHEST_FINITE)
+    for n in range(STATES):
+        a = load(a_row + n * step)
+        least = minimum(least, high * maximum(a, constant(0.0) - a))
+    return all_less(constant(STEEP), least)
+
+
 def _make_sweep(zoh, scaled, moderate):
     """One tile for ``STATES`` rows of the state.
 
     ``scaled``: every (state, channel) has a factor on its output; ``moderate``: see :func:`is_moderate`.
     """
-    exp, split = (moderate_exp2, moderate_power_and_rest) if moderate else (exp2, power_and_rest)
+    if zoh:
+        exp = moderate_exp2_minus_one if moderate else exp2_minus_one
+    else:
+        exp = moderate_exp2 if moderate else exp2
 
     @inline
     def advance(h, delta, x, a, a_inverse, b):
         if zoh:
-            p, rest = split(delta * a)
-            return (rest + p) * h + (rest + (p - constant(1.0))) * a_inverse * (x * b)
-        return exp(delta * a) * h + x * b
+            return multiply_add(exp(delta, a), multiply_add(x * b, a_inverse, h), h)
+        return multiply_add(exp(delta, a), h, x * b)
 
     @inline
     def read_out(y, h, c, k):
