@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from numba import njit
 
-from .forward_sweep import exponents, four, inverses, is_moderate, is_steep, load_four, load_rows, store_four
-from .maths import constant, exp2, exp2_minus_one, inline, moderate_exp2, moderate_exp2_minus_one, weight_slope
+from .forward_sweep import DECAYS, exponents, four, inverses, is_moderate, is_steep, load_four, load_rows, store_four
+from .maths import constant, inline, weight_slope
 from .records import STATES
 from .tiles import DECAY, DELTA, DS, DY, H, P, X
 from .vector import ROW, fold_four, load, multiply_add, splat_at, store
@@ -25,10 +25,7 @@ __all__ = ["sweeps"]
 
 
 def _make_replay(zoh, moderate):
-    if zoh:
-        exp = moderate_exp2_minus_one if moderate else exp2_minus_one
-    else:
-        exp = moderate_exp2 if moderate else exp2
+    exp = DECAYS[zoh, moderate]
 
     @inline
     def advance(h, delta, x, a, a_inverse, b, address):
@@ -168,7 +165,7 @@ def _make_pull_backs(scaled):
 
     @njit(error_model="numpy", nogil=True)
     def pull_back(count, scratch, acc, rows, step, b_row, c_row):
-        if is_steep(scratch, rows[1], step):
+        if is_steep(count, scratch, rows[1], step):
             steep(count, scratch, acc, rows, step, b_row, c_row)
         else:
             flat(count, scratch, acc, rows, step, b_row, c_row)

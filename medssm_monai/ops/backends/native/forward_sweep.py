@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numba import njit
+from numba import float32, njit
 
 from .maths import (
     HIGHEST_FINITE,
@@ -17,11 +17,28 @@ from .maths import (
 )
 from .records import STATES
 from .tiles import DELTA, LIMITS, X, Y
-from .vector import ROW, all_less, load, maximum, minimum, multiply_add, select_less, splat_at, store
+from .vector import ROW, all_less, load, maximum, minimum, multiply_add, select_less, splat, splat_at, store
 
-__all__ = ["exponents", "four", "inverses", "is_moderate", "is_steep", "load_four", "load_rows", "store_four", "sweep"]
+__all__ = [
+    "DECAYS",
+    "exponents",
+    "four",
+    "inverses",
+    "is_moderate",
+    "is_steep",
+    "load_four",
+    "load_rows",
+    "store_four",
+    "sweep",
+]
 
-STEEP = 1 / 64
+STEEP = 0.5
+DECAYS = {  # exp(delta A), with the zero-order hold exp(delta A) - 1; by hold and whether the exponent is moderate
+    (False, False): exp2,
+    (False, True): moderate_exp2,
+    (True, False): exp2_minus_one,
+    (True, True): moderate_exp2_minus_one,
+}
 
 
 @inline
@@ -85,9 +102,12 @@ def is_moderate(scratch, a_row, step):
 
 
 @njit(error_model="numpy", nogil=True)
-def is_steep(scratch, a_row, step):
-    """Whether in every row and lane some step of the tile has ``delta |A| > STEEP``."""
-    high, least = load(scratch + LIMITS + ROW), constant(HIGHEST_FINITE)
+def is_steep(count, scratch, a_row, step):
+    """Whether in every row and lane the largest ``delta |A|`` of the tile times its tokens is above ``STEEP``.
+
+    A state then remembers enough of its past that a term which cancels is small beside the others of ``dA``.
+    """
+    high, least = load(scratch + LIMITS + ROW) * splat(float32(count)), constant(HIGHEST_FINITE)
     for n in range(STATES):
         a = load(a_row + n * step)
         least = minimum(least, high * maximum(a, constant(0.0) - a))
@@ -99,10 +119,7 @@ def _make_sweep(zoh, scaled, moderate):
 
     ``scaled``: every (state, channel) has a factor on its output; ``moderate``: see :func:`is_moderate`.
     """
-    if zoh:
-        exp = moderate_exp2_minus_one if moderate else exp2_minus_one
-    else:
-        exp = moderate_exp2 if moderate else exp2
+    exp = DECAYS[zoh, moderate]
 
     @inline
     def advance(h, delta, x, a, a_inverse, b):
