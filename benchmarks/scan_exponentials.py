@@ -26,7 +26,7 @@ def exponential_units(call):
     while unit >= 0:
         for _ in range(_PASSES):
             for row in range(_ROWS):
-                store(scratch + row * ROW, constant(0.0) - exp2(load(scratch + row * ROW)))
+                store(scratch + row * ROW, constant(0.0) - exp2(load(scratch + row * ROW), constant(1.0)))
         unit_is_done(call)
         unit = next_unit(call)
 

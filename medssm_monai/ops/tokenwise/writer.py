@@ -170,8 +170,8 @@ class _Writer:
             outputs, inputs = step.weight.shape
             for column, part in _columns(step.sources):
                 self.weight_gradient(step.weight, target, part, column)
-                fields = (int(self.adds(part)), part.step * row, part.width, row, outputs, 0, 4, 4 * inputs, 0)
-                at = self.emit(op.LINEAR, self.gradient(part), target, *fields)
+                shape = (part.step * row, part.width, row, outputs, 0, 4, 4 * inputs, 0)
+                at = self.emit(op.LINEAR, self.gradient(part), target, int(self.adds(part)), *shape)
                 self.parameter(at + 8, step.weight, 4 * column)
             if step.bias is not None:
                 self.emit(op.LINEAR_BIAS, target, 0, self.add_sums(step.bias, outputs), row, outputs)

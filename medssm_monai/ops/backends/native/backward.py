@@ -66,7 +66,7 @@ def _output_gradient(p, scratch, part, b, g, e, valid, order, first, count):
 
 
 @njit(error_model="numpy", nogil=True)
-def _all_states(p, scratch, c_planes, acc, acc_step, b, g, e, tile, count, n_first, n_last):
+def _all_states(p, scratch, c_planes, acc, acc_bytes, b, g, e, tile, count, n_first, n_last):
     """Both sweeps for all rows of the state in ``[n_first, n_last)``."""
     channels = p.blocks * LANES
     step = 4 * channels
@@ -80,8 +80,8 @@ def _all_states(p, scratch, c_planes, acc, acc_step, b, g, e, tile, count, n_fir
         at = i // LANES * TILE_BYTES + 4 * (i % LANES)
         grads = (p.dlast + grad + row, p.dA + grad + row, p.dcoef + grad + row)
         rows = (bound + row, p.A + weight + row, p.coef + weight + row, grads)
-        to_b = acc + i // STATES * ROW
-        sums = (to_b, to_b + TILE * acc_step, acc_step)
+        to_b = acc + i // STATES * TILE_BYTES
+        sums = (to_b, to_b + acc_bytes)
         sweeps(p.zoh, scaled, count, scratch, sums, rows, step, scratch + WEIGHTS + at, c_planes + at)
 
 
@@ -127,12 +127,12 @@ def _write_gradients(p, scratch, part, b, g, e, valid, order, first, count):
 
 
 @njit(error_model="numpy", nogil=True)
-def _write_sums(scratch, source, acc_step, target, state_step, token_step, order, first, count, states):
+def _write_sums(scratch, source, target, state_step, token_step, order, first, count, states):
     """Sum partial dB or dC of a tile over lanes and write them, ``LANES`` states at a time."""
     fill_offsets(scratch + TOKENS, order, first, count, token_step)
     for n in range(0, states, LANES):
         for t in range(count):
-            store(scratch + Y + t * ROW, sum_folded(source + t * acc_step + n // STATES * ROW))
+            store(scratch + Y + t * ROW, sum_folded(source + n // STATES * TILE_BYTES + t * ROW, TILE_BYTES))
         valid = min(LANES, states - n)
         address = target + n * state_step
         write_tile(scratch + Y, address, state_step, token_step, scratch + TOKENS, count, valid, order)
@@ -161,7 +161,7 @@ def _unit(p, scratch, unit):
     """One part of the state of one chunk of channel blocks of one sample and group."""
     states_per_part = p.padded_states // p.parts
     planes = (states_per_part + LANES - 1) // LANES
-    acc_step = planes * (LANES // STATES) * ROW
+    acc_bytes = planes * (LANES // STATES) * TILE_BYTES
     c_planes = scratch + WEIGHTS + planes * TILE_BYTES
     acc = c_planes + planes * TILE_BYTES
     blocks_per_chunk = (p.blocks + p.chunks - 1) // p.chunks
@@ -195,7 +195,7 @@ def _unit(p, scratch, unit):
         else:
             read_weights(scratch, scratch + WEIGHTS, from_b, p.B_c, p.B_t, order, first, count, states)
             read_weights(scratch, c_planes, from_c, p.C_c, p.C_t, order, first, count, states)
-        for row in range(2 * TILE * acc_step // ROW):
+        for row in range(2 * acc_bytes // ROW):
             store(acc + row * ROW, constant(0.0))
         before = max(0, first - TILE)
         ask_for_tile(from_b, p.B_c, p.B_t, order, before, first - before, states)
@@ -212,18 +212,18 @@ def _unit(p, scratch, unit):
             for t in range(count):
                 store(scratch + P + t * ROW, constant(0.0))
                 store(scratch + DS + t * ROW, constant(0.0))
-            _all_states(p, scratch, c_planes, acc, acc_step, b, g, e, tile, count, n_first, n_last)
+            _all_states(p, scratch, c_planes, acc, acc_bytes, b, g, e, tile, count, n_first, n_last)
             _write_gradients(p, scratch, part, b, g, e, valid, order, first, count)
-        acc_c = acc + TILE * acc_step
+        acc_c = acc + acc_bytes
         if p.steer != 0:
             to_b = scratch + p.work + p.blocks * ROW
             to_c = to_b + planes * ROW
-            _write_sums(scratch, acc, acc_step, to_b, 4, p.columns, 0, 0, count, states)
-            _write_sums(scratch, acc_c, acc_step, to_c, 4, p.columns, 0, 0, count, states)
+            _write_sums(scratch, acc, to_b, 4, p.columns, 0, 0, count, states)
+            _write_sums(scratch, acc_c, to_c, 4, p.columns, 0, 0, count, states)
             pull_back_projection(p, scratch, b, g, order, first, count)
         else:
-            _write_sums(scratch, acc, acc_step, to_b, p.dB_c, p.dB_t, order, first, count, states)
-            _write_sums(scratch, acc_c, acc_step, to_c, p.dC_c, p.dC_t, order, first, count, states)
+            _write_sums(scratch, acc, to_b, p.dB_c, p.dB_t, order, first, count, states)
+            _write_sums(scratch, acc_c, to_c, p.dC_c, p.dC_t, order, first, count, states)
 
 
 def backward_units(call):

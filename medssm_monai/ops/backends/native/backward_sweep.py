@@ -15,31 +15,26 @@ from __future__ import annotations
 
 from numba import njit
 
-from .forward_sweep import exponents, four, inverses, is_moderate, load_four, load_rows, store_four
-from .maths import constant, exp2, inline, moderate_exp2, moderate_power_and_rest, power_and_rest, weight_slope
+from .forward_sweep import DECAYS, exponents, four, inverses, is_moderate, is_steep, load_four, load_rows, store_four
+from .maths import constant, inline, weight_slope
 from .records import STATES
-from .tiles import DECAY, DELTA, DS, DY, H, P, W, X
-from .vector import ROW, fold_four, load, splat_at, store
+from .tiles import DECAY, DELTA, DS, DY, H, P, X
+from .vector import ROW, fold_four, load, multiply_add, splat_at, store
 
 __all__ = ["sweeps"]
 
 
 def _make_replay(zoh, moderate):
-    exp, split = (moderate_exp2, moderate_power_and_rest) if moderate else (exp2, power_and_rest)
+    exp = DECAYS[zoh, moderate]
 
     @inline
     def advance(h, delta, x, a, a_inverse, b, address):
         store(address + H, h)
-        if zoh:
-            p, rest = split(delta * a)
-            decay = rest + p
-            w = (rest + (p - constant(1.0))) * a_inverse
-            store(address + W, w)
-            x = x * w
-        else:
-            decay = exp(delta * a)
+        decay = exp(delta, a)
         store(address + DECAY, decay)
-        return decay * h + x * b
+        if zoh:
+            return multiply_add(decay, multiply_add(x * b, a_inverse, h), h)
+        return multiply_add(decay, h, x * b)
 
     @njit(error_model="numpy", nogil=True)
     def replay(count, scratch, a_row, h_row, step, b_row):
@@ -74,7 +69,7 @@ def _make_replays(zoh):
     return replay
 
 
-def _make_pull(zoh, scaled):
+def _make_pull(zoh, steep, scaled):
     @inline
     def pull(sums, a, a_inverse, k, b_address, c_address, tile, address):
         """One state row, one token.
@@ -89,39 +84,49 @@ def _make_pull(zoh, scaled):
         if scaled:
             dyk = dy * k
             dk = dk + c * h * dy
-        dh = dh + c * dyk
-        gh = dh * (decay * load(address + H))
-        da = da + gh * delta
-        p = p + gh * a
-        wx = x
-        if zoh:
-            w = load(address + W)
-            wx = w * x
-            dhbx = dh * (x * b)
-            p = p + dhbx * decay
-            da = da + dhbx * weight_slope(delta * a, delta, decay, w, a_inverse)
-            s = s + dh * (w * b)
+        dh = multiply_add(c, dyk, dh)
+        to_c = h * dyk
+        h = load(address + H)
+        if not zoh:
+            before = dh * decay
+            gh = before * h
+            da = multiply_add(gh, delta, da)
+            p = multiply_add(gh, a, p)
+            return (before, da, dk), (delta, x, dy, p, multiply_add(dh, b, s)), dh * x, to_c
+        bx, change = b * x, dh * decay
+        before = dh + change
+        dw = change * a_inverse
+        to_b = dw * x
+        s = multiply_add(dw, b, s)
+        gh = before * multiply_add(a, h, bx)
+        p = p + gh
+        if steep:
+            da = multiply_add(gh, delta, da) - dw * bx
         else:
-            s = s + dh * b
-        return (dh * decay, da, dk), (delta, x, dy, p, s), dh * wx, h * dyk
+            slope = weight_slope(delta * a, delta, decay + constant(1.0), decay * a_inverse, a_inverse)
+            da = multiply_add(before * h, delta, multiply_add(dh * bx, slope, da))
+        return (before, da, dk), (delta, x, dy, p, s), to_b, to_c
 
     return pull
 
 
-def _make_pull_back(zoh, scaled):
-    pull = _make_pull(zoh, scaled)
+def _make_pull_back(zoh, steep, scaled):
+    pull = _make_pull(zoh, steep, scaled)
 
     @inline
     def start(grads, row, step):
-        dk = constant(0.0)
+        da, dk = constant(0.0), constant(0.0)
         if scaled:
             dk = load(grads[2] + row * step)
-        return load(grads[0] + row * step), load(grads[1] + row * step), dk
+        return load(grads[0] + row * step), da, dk
 
     @inline
-    def finish(grads, row, step, sums):
+    def finish(grads, row, step, sums, a_inverse):
+        da = sums[1]
+        if steep:
+            da = da * a_inverse
         store(grads[0] + row * step, sums[0])
-        store(grads[1] + row * step, sums[1])
+        store(grads[1] + row * step, load(grads[1] + row * step) + da)
         if scaled:
             store(grads[2] + row * step, sums[2])
 
@@ -142,22 +147,35 @@ def _make_pull_back(zoh, scaled):
             s1, v, b1, c1 = pull(s1, a[1], a_inverse[1], k[1], b[1], c[1], v, address + ROW)
             s2, v, b2, c2 = pull(s2, a[2], a_inverse[2], k[2], b[2], c[2], v, address + 2 * ROW)
             s3, v, b3, c3 = pull(s3, a[3], a_inverse[3], k[3], b[3], c[3], v, address + 3 * ROW)
-            to_b, to_c = acc[0] + t * acc[2], acc[1] + t * acc[2]
+            to_b, to_c = acc[0] + t * ROW, acc[1] + t * ROW
             store(to_b, load(to_b) + fold_four(b0, b1, b2, b3))
             store(to_c, load(to_c) + fold_four(c0, c1, c2, c3))
             store(row + P, v[3])
             store(row + DS, v[4])
-        finish(grads, 0, step, s0)
-        finish(grads, 1, step, s1)
-        finish(grads, 2, step, s2)
-        finish(grads, 3, step, s3)
+        finish(grads, 0, step, s0, a_inverse[0])
+        finish(grads, 1, step, s1, a_inverse[1])
+        finish(grads, 2, step, s2, a_inverse[2])
+        finish(grads, 3, step, s3, a_inverse[3])
+
+    return pull_back
+
+
+def _make_pull_backs(scaled):
+    steep, flat = _make_pull_back(True, True, scaled), _make_pull_back(True, False, scaled)
+
+    @njit(error_model="numpy", nogil=True)
+    def pull_back(count, scratch, acc, rows, step, b_row, c_row):
+        if is_steep(count, scratch, rows[1], step):
+            steep(count, scratch, acc, rows, step, b_row, c_row)
+        else:
+            flat(count, scratch, acc, rows, step, b_row, c_row)
 
     return pull_back
 
 
 _replay_euler, _replay_zoh = _make_replays(False), _make_replays(True)
-_back_euler, _back_euler_scaled = _make_pull_back(False, False), _make_pull_back(False, True)
-_back_zoh, _back_zoh_scaled = _make_pull_back(True, False), _make_pull_back(True, True)
+_back_euler, _back_euler_scaled = _make_pull_back(False, False, False), _make_pull_back(False, False, True)
+_back_zoh, _back_zoh_scaled = _make_pull_backs(False), _make_pull_backs(True)
 
 
 @njit(error_model="numpy", nogil=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numba import njit
+from numba import float32, njit
 
 from .maths import (
     HIGHEST_FINITE,
@@ -10,16 +10,35 @@ from .maths import (
     LOWEST,
     constant,
     exp2,
+    exp2_minus_one,
     inline,
     moderate_exp2,
-    moderate_power_and_rest,
-    power_and_rest,
+    moderate_exp2_minus_one,
 )
 from .records import STATES
 from .tiles import DELTA, LIMITS, X, Y
-from .vector import ROW, all_less, load, maximum, minimum, select_less, splat_at, store
+from .vector import ROW, all_less, load, maximum, minimum, multiply_add, select_less, splat, splat_at, store
 
-__all__ = ["exponents", "four", "inverses", "is_moderate", "load_four", "load_rows", "store_four", "sweep"]
+__all__ = [
+    "DECAYS",
+    "exponents",
+    "four",
+    "inverses",
+    "is_moderate",
+    "is_steep",
+    "load_four",
+    "load_rows",
+    "store_four",
+    "sweep",
+]
+
+STEEP = 0.5
+DECAYS = {  # exp(delta A), with the zero-order hold exp(delta A) - 1; by hold and whether the exponent is moderate
+    (False, False): exp2,
+    (False, True): moderate_exp2,
+    (True, False): exp2_minus_one,
+    (True, True): moderate_exp2_minus_one,
+}
 
 
 @inline
@@ -82,19 +101,31 @@ def is_moderate(scratch, a_row, step):
     return all_less(constant(LOWEST + 1), least) and all_less(greatest, constant(HIGHEST_FINITE - 1))
 
 
+@njit(error_model="numpy", nogil=True)
+def is_steep(count, scratch, a_row, step):
+    """Whether in every row and lane the largest ``delta |A|`` of the tile times its tokens is above ``STEEP``.
+
+    A state then remembers enough of its past that a term which cancels is small beside the others of ``dA``.
+    """
+    high, least = load(scratch + LIMITS + ROW) * splat(float32(count)), constant(HIGHEST_FINITE)
+    for n in range(STATES):
+        a = load(a_row + n * step)
+        least = minimum(least, high * maximum(a, constant(0.0) - a))
+    return all_less(constant(STEEP), least)
+
+
 def _make_sweep(zoh, scaled, moderate):
     """One tile for ``STATES`` rows of the state.
 
     ``scaled``: every (state, channel) has a factor on its output; ``moderate``: see :func:`is_moderate`.
     """
-    exp, split = (moderate_exp2, moderate_power_and_rest) if moderate else (exp2, power_and_rest)
+    exp = DECAYS[zoh, moderate]
 
     @inline
     def advance(h, delta, x, a, a_inverse, b):
         if zoh:
-            p, rest = split(delta * a)
-            return (rest + p) * h + (rest + (p - constant(1.0))) * a_inverse * (x * b)
-        return exp(delta * a) * h + x * b
+            return multiply_add(exp(delta, a), multiply_add(x * b, a_inverse, h), h)
+        return multiply_add(exp(delta, a), h, x * b)
 
     @inline
     def read_out(y, h, c, k):

@@ -182,7 +182,7 @@ def run_backward(
     sizes |= {"blocks": blocks, "parts": parts, "chunks": chunks, "weights_s": dB.numel() * 4}
     sizes |= {"ddelta_p": ddelta.numel() * 4, "du_p": du.numel() * 4, "dbias_p": samples * padded_channels * 4}
     weights, kept = _weights(args, coef)
-    tensors = {**_inputs(args), "dout": dout, "bounds": bounds, **sums, **partial.first}
+    tensors: dict[str, Tensor | None] = {**_inputs(args), "dout": dout, "bounds": bounds, **sums, **partial.first}
     if args.z is not None:
         tensors |= {"z": args.z, "dz": dz, "pre": pre}
     scratch = WEIGHTS + weight_bytes(padded_states // parts) + accumulator_bytes(padded_states // parts)

@@ -39,7 +39,6 @@ __all__ = [
     "H",
     "P",
     "U",
-    "W",
     "X",
     "Y",
     "accumulator_bytes",
@@ -55,11 +54,10 @@ LINE = 64  # bytes that a cache fetches at once
 
 DELTA, U, X, Y = (i * TILE_BYTES for i in range(4))  # step, input, what B multiplies, output
 DY, P, DS = (i * TILE_BYTES for i in range(4, 7))  # gradients of the output, of the step, and their sum over states
-# STATES rows a token: state before it (one token more), exp(delta A), zero-order weight
+# STATES rows a token: state before it (one token more); exp(delta A), with the zero-order hold exp(delta A) - 1
 H = 7 * TILE_BYTES
 DECAY = H + STATES * (TILE_BYTES + ROW)
-W = DECAY + STATES * TILE_BYTES
-TOKENS = W + STATES * TILE_BYTES  # byte offsets of the tile's tokens in a tensor
+TOKENS = DECAY + STATES * TILE_BYTES  # byte offsets of the tile's tokens in a tensor
 LIMITS = TOKENS + 8 * TILE  # least and greatest step of the tile
 WEIGHTS = LIMITS + 2 * ROW  # planes of B, then of C: LANES states for every token
 

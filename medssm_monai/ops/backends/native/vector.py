@@ -33,6 +33,7 @@ __all__ = [
     "load_some",
     "maximum",
     "minimum",
+    "multiply_add",
     "one_apart",
     "pointer_to",
     "prefetch",
@@ -279,6 +280,17 @@ for _op, _method in (
 
 
 @intrinsic
+def multiply_add(typing, x, y, z):
+    """``x y + z``, rounded once."""
+
+    def codegen(ctx, b, sig, args):
+        name, kind = f"llvm.fma.v{LANES}f32", ir.FunctionType(_VF, [_VF, _VF, _VF])
+        return b.call(b.module.globals.get(name) or ir.Function(b.module, kind, name), args)
+
+    return vector(vector, vector, vector), codegen
+
+
+@intrinsic
 def square_root(typing, x):
     """Square root, exactly rounded."""
 
@@ -447,15 +459,16 @@ def fold_eight(typing, row0, row1, row2, row3, row4, row5, row6, row7):
 
 
 @intrinsic
-def sum_folded(typing, source):
-    """From ``LANES / 4`` consecutive results of :func:`fold_four`: lane ``k`` is the sum over row ``k`` of all rows."""
+def sum_folded(typing, source, step):
+    """From ``LANES / 4`` results of :func:`fold_four`, ``step`` bytes apart: lane ``k`` is the sum over row ``k``."""
 
     def codegen(ctx, b, sig, args):
-        rows = [b.load(_at(b, b.add(args[0], _I64(ROW * i)), _VF), align=4) for i in range(LANES // 4)]
+        addresses = [b.add(args[0], b.mul(args[1], _I64(i))) for i in range(LANES // 4)]
+        rows = [b.load(_at(b, address, _VF), align=4) for address in addresses]
         step = 4
         while step < LANES:
             rows = _fold(b, rows, step)
             step *= 2
         return rows[0]
 
-    return vector(types.int64), codegen
+    return vector(types.int64, types.int64), codegen
