@@ -162,6 +162,36 @@ def test_outputs_lie_in_memory_as_asked():
     assert y.transpose(2, 3).is_contiguous()
 
 
+class Repeats(nn.Module):
+    """Channels that are read more than once, and outputs that are read on."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.mix = nn.Linear(4 * dim + 1, dim)
+        self.norm = nn.LayerNorm(dim)
+
+    def chain(self, x):
+        first, rest = x.split([1, self.norm.normalized_shape[0] - 1], dim=-1)
+        y = self.mix(torch.cat([x, first, first, first, rest, rest, x], dim=-1))
+        z = F.silu(y + y) * y
+        return z, self.norm(z) + y, F.silu(z)
+
+    def forward(self, x):
+        return torch.cat(tokenwise(self.chain, x), dim=-1)
+
+
+@pytest.mark.parametrize("dim", [5, 32])
+def test_channels_may_be_read_more_than_once(dim, fused_calls):
+    torch.manual_seed(0)
+    module, x, gradient = Repeats(dim), torch.randn(2, 9, 5, dim), torch.randn(2, 9, 5, 3 * dim)
+    y, grads = outcome(module, x, gradient)
+    assert fused_calls == ["forward", "backward"]
+    expected, exact = outcome(copy.deepcopy(module).double(), x, gradient.double())
+    torch.testing.assert_close(y.double(), expected, rtol=1e-4, atol=1e-4)
+    for got, want in zip(grads, exact, strict=True):
+        assert (got - want).norm() <= 2e-5 * want.norm() + 1e-6
+
+
 def test_layers_without_bias_and_frozen_parameters():
     torch.manual_seed(0)
     module = Chains(8, bias=False)

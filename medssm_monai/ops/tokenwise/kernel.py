@@ -55,9 +55,10 @@ LOAD, STORE, CLEAR, COPY, ADD, MULTIPLY, MULTIPLY_ADD, SILU, SILU_AND_SLOPE = ra
 LINEAR, LINEAR_BIAS, LINEAR_WEIGHT, WIDE_WEIGHT, STATISTICS, NORM, NORM_GRADIENT = range(9, 16)
 
 HEADER = (
-    10  # tokens, height, width, vectors a row, instructions, tiles a unit, sums, bytes of sums a unit, tokens' table
+    10  # tokens, height, width, vectors a row, instructions, tiles a unit, sums, bytes of sums a unit, tokens' table,
+    # bytes of sums to be cleared
 )
-TOKENS, HEIGHT, ACROSS, VECTORS, INSTRUCTIONS, TILES, SUMS, SUMS_STEP, TABLE = range(9)
+TOKENS, HEIGHT, ACROSS, VECTORS, INSTRUCTIONS, TILES, SUMS, SUMS_STEP, TABLE, CLEARED = range(10)
 
 kernel = njit(error_model="numpy", nogil=True)
 
@@ -151,8 +152,8 @@ def _store(source, row, table, channels, channel_step, count):
 
 
 @kernel
-def _tile(p, code, scratch, sums, first, count):
-    """One tile through all instructions."""
+def _tile(p, code, scratch, sums, first, count, number):
+    """One tile, of a unit's tiles that of this ``number``, through all instructions."""
     vectors = p[VECTORS]
     table = scratch + p[TABLE]
     for i in range(p[INSTRUCTIONS]):
@@ -176,7 +177,7 @@ def _tile(p, code, scratch, sums, first, count):
             linear_weight_gradient(sums + p[c + 3], a, p[c + 4], p[c + 5], b, p[c + 6], p[c + 7], vectors)
         elif what == WIDE_WEIGHT:
             room, g_row, outputs, x_row, inputs = scratch + p[c + 8], p[c + 4], p[c + 5], p[c + 6], p[c + 7]
-            wide_weight_gradient(sums + p[c + 3], a, g_row, outputs, b, x_row, inputs, room, vectors)
+            wide_weight_gradient(sums + p[c + 3], a, g_row, outputs, b, x_row, inputs, room, number, vectors)
         elif what == STATISTICS:
             find_statistics(a, b, p[c + 4], p[c + 5], p[c + 6], vectors)
         elif what == NORM:
@@ -213,11 +214,11 @@ def tokenwise_units(call):
     unit = next_unit(call)
     while unit >= 0:
         sums = p[SUMS] + unit * p[SUMS_STEP]
-        rows.clear(sums, p[SUMS_STEP])
+        rows.clear(sums, p[CLEARED])  # the others are written by the first tile
         for i in range(p[TILES]):
             first = (unit * p[TILES] + i) * tile
             if first < p[TOKENS]:
-                _tile(p, HEADER, scratch, sums, first, min(tile, p[TOKENS] - first))
+                _tile(p, HEADER, scratch, sums, first, min(tile, p[TOKENS] - first), i)
         unit_is_done(call)
         unit = next_unit(call)
 

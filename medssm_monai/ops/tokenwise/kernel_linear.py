@@ -103,8 +103,10 @@ def linear_weight_gradient(partial, gradient, g_row, outputs, x, x_row, inputs, 
 
 
 @kernel
-def wide_weight_gradient(partial, gradient, g_row, outputs, x, x_row, inputs, room, vectors):
+def wide_weight_gradient(partial, gradient, g_row, outputs, x, x_row, inputs, room, accumulate, vectors):
     """As :func:`linear_weight_gradient` for many inputs, a multiple of ``2 LANES``: ``partial (outputs, inputs)``.
+
+    Added to what is there, or written.
 
     Here vectors run along the inputs, for which ``x`` is turned, into ``room``: no lanes are left to be summed.
     """
@@ -117,4 +119,4 @@ def wide_weight_gradient(partial, gradient, g_row, outputs, x, x_row, inputs, ro
             transpose_block(source + LANES * x_row, x_row, target + ROW, 2 * ROW)
         to += tokens * 2 * ROW
     step, across = 4 * inputs, inputs // LANES
-    linear(partial, step, outputs, room, 2 * ROW, tokens * 2 * ROW, tokens, gradient, g_row, 4, 0, 1, across)
+    linear(partial, step, outputs, room, 2 * ROW, tokens * 2 * ROW, tokens, gradient, g_row, 4, 0, accumulate, across)

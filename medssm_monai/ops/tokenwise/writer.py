@@ -44,13 +44,15 @@ class _Writer:
         self.places: list[Place] = []
         self.parts: list[Part] = []
         self.sums: list[Sums] = []
-        self.sums_bytes = 0
+        self.sums_bytes = self.wide_bytes = 0
+        self.wide: list[int] = []  # instructions that write sums, which come after those that are added to
         self.mirror = recording.rows * self.row
         self.rows = recording.rows * (2 if slopes else 1)
         self.kept: dict[int, int] = {}  # statistics and slopes, by the first row of a layer's result
         self.written: set[int] = set()  # rows to which a gradient came
         parts = [(step.weight, part) for step in recording.steps if step.kind == "linear" for part in step.sources]
-        self.room = self.more(max((part.width for weight, part in parts if _is_wide(weight, part)), default=0))
+        widths = [part.width for weight, part in parts if slopes and _is_wide(weight, part)]
+        self.room = self.more(max(widths, default=0))
 
     def emit(self, what: int, *fields: int) -> int:
         """Add an instruction; returns where it begins."""
@@ -85,10 +87,10 @@ class _Writer:
         """Room for a gradient; -1 where there is no parameter."""
         if x is None:
             return -1
-        shift = self.sums_bytes
+        shift = self.wide_bytes if wide else self.sums_bytes
         self.sums.append(Sums(self.number[id(x)], shift, outputs, inputs, column, int(wide)))
         if wide:
-            self.sums_bytes += 4 * outputs * inputs
+            self.wide_bytes += 4 * outputs * inputs
         else:
             self.sums_bytes += (-(-inputs // 4) * -(-outputs // 2) if inputs else outputs) * ROW
         return shift
@@ -99,7 +101,7 @@ class _Writer:
         to = self.add_sums(weight, outputs, part.width, column, wide)
         fields = (target, self.value(part), to, self.row, outputs, part.step * self.row, part.width)
         if wide:
-            self.emit(op.WIDE_WEIGHT, *fields, self.room)
+            self.wide.append(self.emit(op.WIDE_WEIGHT, *fields, self.room))
         else:
             self.emit(op.LINEAR_WEIGHT, *fields)
 
@@ -170,8 +172,8 @@ class _Writer:
             outputs, inputs = step.weight.shape
             for column, part in _columns(step.sources):
                 self.weight_gradient(step.weight, target, part, column)
-                shape = (part.step * row, part.width, row, outputs, 0, 4, 4 * inputs, 0)
-                at = self.emit(op.LINEAR, self.gradient(part), target, int(self.adds(part)), *shape)
+                adds, sizes = int(self.adds(part)), (part.step * row, part.width, row, outputs)
+                at = self.emit(op.LINEAR, self.gradient(part), target, adds, *sizes, 0, 4, 4 * inputs, 0)
                 self.parameter(at + 8, step.weight, 4 * column)
             if step.bias is not None:
                 self.emit(op.LINEAR_BIAS, target, 0, self.add_sums(step.bias, outputs), row, outputs)
@@ -198,9 +200,12 @@ class _Writer:
         code[op.INSTRUCTIONS] = len(self.code)
         code[op.VECTORS] = self.row // ROW
         code[op.TABLE] = self.rows * self.row
+        code[op.CLEARED] = self.sums_bytes
+        code[[at + 3 for at in self.wide]] += self.sums_bytes
+        sums = tuple(s._replace(shift=s.shift + s.wide * self.sums_bytes) for s in self.sums)
         scratch = self.rows * self.row + 8 * (self.row // ROW) * LANES
-        parts = (tuple(self.places), tuple(self.parts), tuple(self.sums))
-        return Program(code, *parts, self.sums_bytes, scratch, len(self.number))
+        parts = (tuple(self.places), tuple(self.parts), sums)
+        return Program(code, *parts, self.sums_bytes + self.wide_bytes, scratch, len(self.number))
 
 
 def _is_wide(weight: Tensor | None, part: Span) -> bool:
