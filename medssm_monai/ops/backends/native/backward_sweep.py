@@ -9,6 +9,12 @@ runs from the last token to the first (``pull_back``)::
     ddelta[t] += dh[t] (A a[t] h[t-1] + dw/ddelta B[t] u[t])        du[t] += dh[t] w[t] B[t]
 
 with ``a = exp(delta A)``; Euler: ``w = delta``; zero-order hold: ``w = (a - 1) / A``, ``dw/ddelta = a``.
+
+For the hold, ``a - 1`` alone is kept of every token. With ``v = a dh[t] (A h[t-1] + B[t] u[t])``::
+
+    ddelta[t] += v        dA += (delta[t] v - dh[t] w[t] B[t] u[t]) / A
+
+where that difference does not cancel (:func:`.forward_sweep.is_steep`); else the formula above.
 """
 
 from __future__ import annotations
