@@ -119,6 +119,38 @@ def test_nan_and_infinity_come_through() -> None:
     assert not selective_scan(*args, backend="native")[0, 5].isfinite().all()
 
 
+@pytest.mark.parametrize("largest_step", [1e-3, 1e-2, 1e-1, 1.0])
+@pytest.mark.parametrize("length", [1, 4, 64, 100])
+def test_gradient_of_the_hold_for_small_steps(length: int, largest_step: float) -> None:
+    """The derivative of ``(exp(delta A) - 1) / A`` by ``A`` cancels for small steps, most where the past is short."""
+    generator = torch.Generator().manual_seed(1)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator).double()
+
+    steps = largest_step * (0.1 + 0.9 * torch.rand(1, 8, length, generator=generator)).double()
+    args = [normal(1, 8, length), steps.float().double(), -torch.arange(1.0, 17).repeat(8, 1).double()]
+    args += [normal(1, 16, length), normal(1, 16, length)]
+    dy = normal(1, 8, length)
+
+    def loop(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+        h, y = torch.zeros(1, 8, 16, dtype=torch.float64), []
+        for t in range(length):
+            x = delta[:, :, t, None] * A
+            h = x.exp() * h + torch.expm1(x) / A * B[:, None, :, t] * u[:, :, t, None]
+            y.append((h * C[:, None, :, t]).sum(-1))
+        return torch.stack(y, -1)
+
+    def gradients(function, dtype: torch.dtype) -> tuple[Tensor, ...]:
+        leaves = [x.to(dtype).requires_grad_() for x in args]
+        return torch.autograd.grad(function(*leaves), leaves, dy.to(dtype))
+
+    ours = gradients(lambda *x: selective_scan(*x, discretization="zoh", backend="native"), torch.float32)
+    for name, x, y in zip(("u", "delta", "A", "B", "C"), ours, gradients(loop, torch.float64), strict=True):
+        error = (x.double() - y).norm(dim=-1) / y.norm(dim=-1).mean()
+        assert error.max() <= 5e-6, (name, error.max())
+
+
 def test_cost_grows_linearly_with_length() -> None:
     """Eight times the length: eight times the time, and something for memory that no cache holds."""
 

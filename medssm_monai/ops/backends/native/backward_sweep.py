@@ -9,13 +9,30 @@ runs from the last token to the first (``pull_back``)::
     ddelta[t] += dh[t] (A a[t] h[t-1] + dw/ddelta B[t] u[t])        du[t] += dh[t] w[t] B[t]
 
 with ``a = exp(delta A)``; Euler: ``w = delta``; zero-order hold: ``w = (a - 1) / A``, ``dw/ddelta = a``.
+
+For the hold, ``a - 1`` alone is kept of every token. With ``v = a dh[t] (A h[t-1] + B[t] u[t])``::
+
+    ddelta[t] += v        dA += (delta[t] v - dh[t] w[t] B[t] u[t]) / A
+
+where that difference does not cancel (:func:`.forward_sweep.is_steep`); else the formula above.
 """
 
 from __future__ import annotations
 
 from numba import njit
 
-from .forward_sweep import DECAYS, exponents, four, inverses, is_moderate, is_steep, load_four, load_rows, store_four
+from .forward_sweep import (
+    DECAYS,
+    exponents,
+    four,
+    inverses,
+    is_moderate,
+    is_steep,
+    load_four,
+    load_rows,
+    reaches,
+    store_four,
+)
 from .maths import constant, inline, weight_slope
 from .records import STATES
 from .tiles import DECAY, DELTA, DS, DY, H, P, X
@@ -71,7 +88,7 @@ def _make_replays(zoh):
 
 def _make_pull(zoh, steep, scaled):
     @inline
-    def pull(sums, a, a_inverse, k, b_address, c_address, tile, address):
+    def pull(sums, a, a_inverse, k, reach, b_address, c_address, tile, address):
         """One state row, one token.
 
         Returns the gradients of state, ``A`` and factor, the token's vectors, and what the lanes add to dB and dC.
@@ -103,7 +120,7 @@ def _make_pull(zoh, steep, scaled):
         if steep:
             da = multiply_add(gh, delta, da) - dw * bx
         else:
-            slope = weight_slope(delta * a, delta, decay + constant(1.0), decay * a_inverse, a_inverse)
+            slope = weight_slope(delta, a, a_inverse, decay, reach)
             da = multiply_add(before * h, delta, multiply_add(dh * bx, slope, da))
         return (before, da, dk), (delta, x, dy, p, s), to_b, to_c
 
@@ -137,16 +154,17 @@ def _make_pull_back(zoh, steep, scaled):
         a_inverse, k = inverses(a), a
         if scaled:
             k = load_four(k_row, step)
+        reach = reaches(scratch, a) if zoh and not steep else a
         s0, s1, s2, s3 = start(grads, 0, step), start(grads, 1, step), start(grads, 2, step), start(grads, 3, step)
         for i in range(count):
             t = count - 1 - i
             row, address = scratch + t * ROW, scratch + STATES * t * ROW
             b, c = four(b_row + t * ROW, 4), four(c_row + t * ROW, 4)
             v = (load(row + DELTA), load(row + X), load(row + DY), load(row + P), load(row + DS))
-            s0, v, b0, c0 = pull(s0, a[0], a_inverse[0], k[0], b[0], c[0], v, address)
-            s1, v, b1, c1 = pull(s1, a[1], a_inverse[1], k[1], b[1], c[1], v, address + ROW)
-            s2, v, b2, c2 = pull(s2, a[2], a_inverse[2], k[2], b[2], c[2], v, address + 2 * ROW)
-            s3, v, b3, c3 = pull(s3, a[3], a_inverse[3], k[3], b[3], c[3], v, address + 3 * ROW)
+            s0, v, b0, c0 = pull(s0, a[0], a_inverse[0], k[0], reach[0], b[0], c[0], v, address)
+            s1, v, b1, c1 = pull(s1, a[1], a_inverse[1], k[1], reach[1], b[1], c[1], v, address + ROW)
+            s2, v, b2, c2 = pull(s2, a[2], a_inverse[2], k[2], reach[2], b[2], c[2], v, address + 2 * ROW)
+            s3, v, b3, c3 = pull(s3, a[3], a_inverse[3], k[3], reach[3], b[3], c[3], v, address + 3 * ROW)
             to_b, to_c = acc[0] + t * ROW, acc[1] + t * ROW
             store(to_b, load(to_b) + fold_four(b0, b1, b2, b3))
             store(to_c, load(to_c) + fold_four(c0, c1, c2, c3))

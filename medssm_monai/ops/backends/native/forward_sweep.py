@@ -28,6 +28,7 @@ __all__ = [
     "is_steep",
     "load_four",
     "load_rows",
+    "reaches",
     "store_four",
     "sweep",
 ]
@@ -101,17 +102,27 @@ def is_moderate(scratch, a_row, step):
     return all_less(constant(LOWEST + 1), least) and all_less(greatest, constant(HIGHEST_FINITE - 1))
 
 
+@inline
+def magnitude(x):
+    return maximum(x, constant(0.0) - x)
+
+
+@inline
+def reaches(scratch, a):
+    """The largest ``|delta A|`` of the tile, for four rows of ``A``."""
+    step = maximum(magnitude(load(scratch + LIMITS)), magnitude(load(scratch + LIMITS + ROW)))
+    return magnitude(step * a[0]), magnitude(step * a[1]), magnitude(step * a[2]), magnitude(step * a[3])
+
+
 @njit(error_model="numpy", nogil=True)
 def is_steep(count, scratch, a_row, step):
-    """Whether in every row and lane the largest ``delta |A|`` of the tile times its tokens is above ``STEEP``.
+    """Whether in every row and lane the largest ``|delta A|`` of the tile times its tokens is above ``STEEP``.
 
     A state then remembers enough of its past that a term which cancels is small beside the others of ``dA``.
     """
-    high, least = load(scratch + LIMITS + ROW) * splat(float32(count)), constant(HIGHEST_FINITE)
-    for n in range(STATES):
-        a = load(a_row + n * step)
-        least = minimum(least, high * maximum(a, constant(0.0) - a))
-    return all_less(constant(STEEP), least)
+    x = reaches(scratch, load_four(a_row, step))
+    least = minimum(minimum(x[0], x[1]), minimum(x[2], x[3]))
+    return all_less(constant(STEEP), least * splat(float32(count)))
 
 
 def _make_sweep(zoh, scaled, moderate):

@@ -116,16 +116,16 @@ def softplus(x):
 
 
 @inline
-def weight_slope(x, delta, decay, weight, a_inverse):
-    """Derivative of the zero-order weight ``w = (exp(delta A) - 1) / A`` by ``A``, with ``x = delta A``.
+def weight_slope(delta, a, a_inverse, growth, reach):
+    """Derivative by ``A`` of the zero-order weight ``w = growth / A`` with ``growth = exp(delta A) - 1``.
 
-    It is ``(delta exp(x) - w) / A``; where that cancels, for ``|x| < 1/2``, ``delta^2`` times a polynomial in ``x``
-    (relative error at most 2e-7).
+    It is ``(delta exp(delta A) - w) / A``. Where that cancels, in the lanes whose largest ``|delta A|``, ``reach``, is
+    below 1/4, it is taken as ``delta^2`` times a polynomial in ``delta A`` (relative error at most 2e-7).
     """
-    series = constant(0.001187035102) * x + constant(0.007009293323)
-    series = series * x + constant(0.03333620747)
-    series = series * x + constant(0.124993994)
-    series = series * x + constant(0.3333331177)
-    series = series * x + constant(0.5000000812)
-    magnitude = maximum(x, constant(0.0) - x)
-    return select_less(magnitude, constant(0.5), series * (delta * delta), (delta * decay - weight) * a_inverse)
+    x = delta * a
+    series = constant(0.006938634027) * x + constant(0.03342623399)
+    series = series * x + constant(0.125000998)
+    series = series * x + constant(0.333331888)
+    series = series * x + constant(0.4999999906)
+    direct = multiply_add(delta, growth, delta) - growth * a_inverse
+    return select_less(reach, constant(0.25), series * (delta * delta), direct * a_inverse)

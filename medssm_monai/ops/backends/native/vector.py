@@ -281,10 +281,10 @@ for _op, _method in (
 
 @intrinsic
 def multiply_add(typing, x, y, z):
-    """``x y + z``, rounded once."""
+    """``x y + z``, rounded once where the processor has an instruction for it."""
 
     def codegen(ctx, b, sig, args):
-        name, kind = f"llvm.fma.v{LANES}f32", ir.FunctionType(_VF, [_VF, _VF, _VF])
+        name, kind = f"llvm.fmuladd.v{LANES}f32", ir.FunctionType(_VF, [_VF, _VF, _VF])
         return b.call(b.module.globals.get(name) or ir.Function(b.module, kind, name), args)
 
     return vector(vector, vector, vector), codegen
