@@ -140,7 +140,8 @@ def lines_of(rows: list[dict[str, Any]]) -> str:
     """The rows as lines of a Markdown table."""
     lines = []
     for row in rows:
-        where = f"{row['shape']} {SHAPES[row['shape']]}, batch {row['batch']} | {row['pass']} | {row['peer']}"
+        sizes = SHAPES[row["shape"]][:3]  # channels, tokens, states
+        where = f"{row['shape']} {sizes}, batch {row['batch']} | {row['pass']} | {row['peer']}"
         if "not_timed" in row:
             lines.append(f"| {where} | not timed: {row['not_timed']} | |")
         else:

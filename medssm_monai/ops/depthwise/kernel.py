@@ -227,4 +227,4 @@ def depthwise_units(call):
         unit = next_unit(call)
 
 
-depthwise_kernel = compiled(depthwise_units, seconds=6)
+depthwise_kernel = compiled(depthwise_units, seconds=6, what="the depthwise convolution")

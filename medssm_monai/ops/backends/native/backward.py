@@ -237,4 +237,4 @@ def backward_units(call):
         unit = next_unit(call)
 
 
-backward_kernel = compiled(backward_units, seconds=25)
+backward_kernel = compiled(backward_units, seconds=25, what="the selective scan (backward pass)")

@@ -44,11 +44,11 @@ def cache_directory() -> Path | None:
     return cache / name if cache is not None and is_writable(cache / name) else None
 
 
-def _announce(kernel: str, seconds: int, directory: Path | None) -> None:
+def _announce(what: str, seconds: int, directory: Path | None) -> None:
     """Say that the program waits. A warning, since in plain Python, without logging set up, others are not seen."""
     _log.warning(
-        "compiling the selective scan (%s pass) for this processor, about %d s, longer on a busy machine; %s",
-        kernel,
+        "compiling %s for this processor, about %d s, longer on a busy machine; %s",
+        what,
         seconds,
         f"once: the result is kept in {directory}"
         if directory
@@ -56,10 +56,10 @@ def _announce(kernel: str, seconds: int, directory: Path | None) -> None:
     )
 
 
-def _compile(function: Callable[[int], None], seconds: int = 0) -> Kernel:
+def _compile(function: Callable[[int], None], seconds: int, what: str) -> Kernel:
     directory = cache_directory()
     if seconds and (directory is None or not any(directory.rglob(f"*.{function.__name__}-*.nbi"))):
-        _announce(function.__name__.removesuffix("_units"), seconds, directory)
+        _announce(what, seconds, directory)
     settings: Any = numba.config  # made at run time, from the environment
     before = settings.CACHE_DIR
     settings.CACHE_DIR = str(directory or before)
@@ -72,14 +72,14 @@ def _compile(function: Callable[[int], None], seconds: int = 0) -> Kernel:
     return kernel.ctypes
 
 
-def compiled(function: Callable[[int], None], seconds: int = 0) -> Callable[[], Kernel]:
+def compiled(function: Callable[[int], None], seconds: int = 0, what: str = "") -> Callable[[], Kernel]:
     """``function(call)``, to be compiled when the result is first called.
 
     Args:
-        function: a kernel in plain Python; its name without ``_units`` is the name of the pass. ``call``: see
-            :mod:`.call`.
+        function: a kernel in plain Python. ``call``: see :mod:`.call`.
         seconds: how long compiling takes with an empty cache, on an idle core of an AMD EPYC server; from 1 on a
             warning says so beforehand.
+        what: the kernel's name in that warning.
     """
     kernels: list[Kernel] = []
 
@@ -87,7 +87,7 @@ def compiled(function: Callable[[int], None], seconds: int = 0) -> Callable[[], 
         if not kernels:
             with _lock:
                 if not kernels:
-                    kernels.append(_compile(function, seconds))
+                    kernels.append(_compile(function, seconds, what))
         return kernels[0]
 
     return kernel

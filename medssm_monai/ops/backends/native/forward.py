@@ -199,4 +199,4 @@ def forward_units(call):
         unit = next_unit(call)
 
 
-forward_kernel = compiled(forward_units, seconds=15)
+forward_kernel = compiled(forward_units, seconds=15, what="the selective scan (forward pass)")
