@@ -40,12 +40,13 @@ def warm_up(device: str | torch.device = "cpu") -> str:
 
 def _compile_fused_layers() -> None:
     from .backends.native.packing import copy_kernel
+    from .backends.native.reduce import add_kernel
     from .depthwise.kernel import depthwise_kernel
     from .spectral.kernel import spectral_kernel
     from .tokenwise.kernel import token_kernel
     from .tokenwise.kernel_sums import sums_kernel
 
-    for kernel in (copy_kernel, depthwise_kernel, spectral_kernel, token_kernel, sums_kernel):
+    for kernel in (add_kernel, copy_kernel, depthwise_kernel, spectral_kernel, token_kernel, sums_kernel):
         kernel()
 
 

@@ -277,7 +277,9 @@ def test_warm_up_compiles_both_passes_and_says_where() -> None:
         "forward_units",
         "backward_units",
         "add_units",
+        "copy_units",
         "depthwise_units",
+        "spectral_units",
         "tokenwise_units",
         "sums_units",
     }

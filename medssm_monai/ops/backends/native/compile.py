@@ -56,7 +56,7 @@ def _announce(what: str, seconds: int, directory: Path | None) -> None:
     )
 
 
-def _compile(function: Callable[[int], None], seconds: int, what: str) -> Kernel:
+def _compile(function: Callable[[int], None], seconds: int = 0, what: str = "") -> Kernel:
     directory = cache_directory()
     if seconds and (directory is None or not any(directory.rglob(f"*.{function.__name__}-*.nbi"))):
         _announce(what, seconds, directory)
