@@ -16,7 +16,15 @@ from .thread_pool import run_units, thread_count
 from .tiles import WEIGHTS, accumulator_bytes, weight_bytes
 from .vector import LANES
 
-__all__ = ["empty_backward", "empty_forward", "run_backward", "run_forward", "sums_over_tokens"]
+__all__ = [
+    "empty_backward",
+    "empty_forward",
+    "forward_division",
+    "forward_scratch",
+    "run_backward",
+    "run_forward",
+    "sums_over_tokens",
+]
 
 
 def _state_parts(states: int, blocks: int, threads: int) -> int:
@@ -70,6 +78,24 @@ def empty_forward(args: ScanArguments, save: bool) -> tuple[Tensor, Tensor | Non
     )
 
 
+def forward_division(args: ScanArguments) -> tuple[int, int, dict[str, int]]:
+    """Threads, units of work, and how the channels and states of a sample are shared out among them."""
+    batch, groups, channels, _ = args.u.shape
+    samples, states, blocks = batch * groups, args.A.shape[-1], padded(channels, LANES) // LANES
+    threads = thread_count(args.u.numel() * states)
+    parts = _state_parts(states, samples * blocks, threads)
+    # Chunks share one read of B and C: enough of them for all threads, and not so many blocks that their states leave
+    # the cache.
+    chunks = min(blocks, max(-(-4 * threads // samples), -(-blocks // 8)))
+    chunks = -(-blocks // -(-blocks // chunks))  # none of them empty
+    return threads, samples * chunks * parts, {"blocks": blocks, "parts": parts, "chunks": chunks}
+
+
+def forward_scratch(args: ScanArguments, parts: int) -> int:
+    """Bytes of scratch memory that a thread of the forward kernel wants."""
+    return WEIGHTS + weight_bytes(padded(args.A.shape[-1], STATES) // parts)
+
+
 def run_forward(
     args: ScanArguments, coef: Tensor | None, save: bool
 ) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
@@ -78,23 +104,17 @@ def run_forward(
     ``args``: float32 on the CPU, B and C varying, ``order`` contiguous int32 and checked (:mod:`.positions`).
     """
     out, pre, last, bounds = empty_forward(args, save)
-    samples, states = args.u.shape[0] * args.u.shape[1], args.A.shape[-1]
-    threads = thread_count(args.u.numel() * states)
-    blocks = last.shape[-1] // LANES
-    parts = _state_parts(states, samples * blocks, threads)
-    # Chunks share one read of B and C: enough of them for all threads, and not so many blocks that their states leave
-    # the cache.
-    chunks = min(blocks, max(-(-4 * threads // samples), -(-blocks // 8)))
-    chunks = -(-blocks // -(-blocks // chunks))  # none of them empty
+    threads, units, division = forward_division(args)
+    parts = division["parts"]
     partial = _PartialSums()
     partial.put("out", out, parts)
-    sizes = input_sizes(args) | {"blocks": blocks, "parts": parts, "chunks": chunks, "out_p": out.numel() * 4}
+    sizes = input_sizes(args) | division | {"out_p": out.numel() * 4}
     weights, kept = _weights(args, coef)  # kernels know addresses only: what is kept must live until they are done
     tensors = {**_inputs(args), **partial.first, "last": last, "bounds": bounds}
     if parts == 1:
         tensors |= {"z": args.z, "pre": pre}
-    scratch = WEIGHTS + weight_bytes(last.shape[-2] // parts)
-    run_units(forward_kernel(), make_params(sizes | weights, tensors), scratch, samples * chunks * parts, threads)
+    scratch = forward_scratch(args, parts)
+    run_units(forward_kernel(), make_params(sizes | weights, tensors), scratch, units, threads)
     del kept
     partial.add()
     if parts > 1 and args.z is not None:

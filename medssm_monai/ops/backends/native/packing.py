@@ -19,9 +19,12 @@ from .records import STATES, padded
 from .thread_pool import run_units
 from .vector import LANES, load, load_index, load_number, store, store_number, transpose_block
 
-__all__ = ["Copies", "add_over_samples", "copy_kernel", "packed"]
+__all__ = ["JOB", "SOURCE", "Copies", "add_over_samples", "copy_kernel", "packed", "packed_rows", "run_jobs"]
 
-_JOB = 14  # integers that describe a copy
+JOB = 14
+"""Integers that describe a copy."""
+SOURCE = 3
+"""Place of the source's address among them; that of the target is the first."""
 
 kernel = njit(error_model="numpy", nogil=True)
 
@@ -74,7 +77,7 @@ def copy_units(call):
     p = parameters_at(call)
     unit = next_unit(call)
     while unit >= 0:
-        job = p + 8 * _JOB * unit
+        job = p + 8 * JOB * unit
         for g in range(load_index(job + 56)):
             _rectangle(job, load_index(job) + g * load_index(job + 8), load_index(job + 24) + g * load_index(job + 32))
         unit_is_done(call)
@@ -115,10 +118,28 @@ class Copies:
         self._jobs.extend((target, 4 * to_group, 4 * to_row, source, 4 * group, 4 * row, 4 * column))
         self._jobs.extend((*shape, rows, columns, count, 4 * step))
 
+    def add_packed(self, target: int, x: Tensor, room: tuple[int, int]) -> None:
+        """``(G, E)`` or ``(G, E, N)`` to rows and columns ``room`` for each group, channels last."""
+        steps = (*x.stride(), 0)
+        shape = (x.shape[0], x.shape[2] if x.dim() == 3 else 1, x.shape[1])
+        to = room[0] * room[1], room[1]
+        self.add(target, to, x.data_ptr(), (steps[0], steps[2], steps[1]), shape, room)
+
+    @property
+    def jobs(self) -> array[int]:
+        """What the kernel reads: :data:`JOB` integers for each, the target's address first, the source's at
+        :data:`SOURCE`."""
+        return self._jobs
+
     def run(self) -> None:
         """Do them."""
-        if self._jobs:
-            run_units(copy_kernel(), self._jobs, 0, len(self._jobs) // _JOB, 1)
+        run_jobs(self._jobs)
+
+
+def run_jobs(jobs: array[int]) -> None:
+    """Do copies that were noted down before, see :attr:`Copies.jobs`."""
+    if jobs:
+        run_units(copy_kernel(), jobs, 0, len(jobs) // JOB, 1)
 
 
 def packed(weights: Mapping[str, Tensor | None], multiple: int = STATES) -> tuple[dict[str, int], tuple[Tensor, ...]]:
@@ -137,26 +158,20 @@ def packed(weights: Mapping[str, Tensor | None], multiple: int = STATES) -> tupl
     rest = {name: x for name, x in found.items() if name not in ready}
     if not rest:
         return addresses, tuple(ready.values())
-    rooms = {name: (_depth(x, multiple), padded(x.shape[1], LANES)) for name, x in rest.items()}
+    rooms = {name: (packed_rows(x, multiple), padded(x.shape[1], LANES)) for name, x in rest.items()}
     size = sum(x.shape[0] * rooms[name][0] * rooms[name][1] for name, x in rest.items())
     memory = torch.empty(size, dtype=torch.float32)
     at, copies = memory.data_ptr(), Copies()
     for name, x in rest.items():
         addresses[name] = at
-        depth, width = rooms[name]
-        steps = (*x.stride(), 0)
-        states = x.shape[2] if x.dim() == 3 else 1
-        size = depth * width
-        copies.add(
-            *(at, (size, width), x.data_ptr(), (steps[0], steps[2], steps[1]), (x.shape[0], states, x.shape[1])),
-            room=(depth, width),
-        )
-        at += 4 * x.shape[0] * size
+        copies.add_packed(at, x, rooms[name])
+        at += 4 * x.shape[0] * rooms[name][0] * rooms[name][1]
     copies.run()
     return addresses, (memory, *ready.values())
 
 
-def _depth(x: Tensor, multiple: int) -> int:
+def packed_rows(x: Tensor, multiple: int = STATES) -> int:
+    """Rows of a group of packed weights."""
     return padded(x.shape[2], multiple) if x.dim() == 3 else 1
 
 

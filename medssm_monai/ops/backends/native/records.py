@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...arguments import ScanArguments
 
-__all__ = ["RECORD", "STATES", "TILE", "input_sizes", "make_params", "padded"]
+__all__ = ["INDEX", "RECORD", "STATES", "TILE", "input_sizes", "make_params", "padded"]
 
 TILE = 64  # tokens; the states between tiles are kept for the backward pass
 STATES = 4  # rows of the state that a sweep over a tile holds in registers
@@ -49,7 +49,8 @@ FIELDS = (
     *PART_STEPS,
     *(s + axis for s in STRIDED for axis in AXES),
 )
-_INDEX = {name: i for i, name in enumerate(FIELDS)}
+INDEX = {name: i for i, name in enumerate(FIELDS)}
+"""Place of each field in the record."""
 _HAS_STRIDES = frozenset(STRIDED)
 RECORD = np.dtype([(name, np.int64) for name in FIELDS])
 
@@ -63,11 +64,11 @@ def make_params(values: dict[str, int], tensors: Mapping[str, Tensor | None]) ->
     """One argument record for one launch; absent tensors have address 0. The caller keeps the tensors alive."""
     row = [0] * len(FIELDS)  # a list is filled several times faster than a record of NumPy
     for name, value in values.items():
-        row[_INDEX[name]] = value
+        row[INDEX[name]] = value
     for name, tensor in tensors.items():
         if tensor is None:
             continue
-        i = _INDEX[name]
+        i = INDEX[name]
         row[i] = tensor.data_ptr()
         if name in _HAS_STRIDES:
             b, g, c, t = tensor.stride()
