@@ -121,3 +121,13 @@ def test_inference_mode_first_and_training_later():
     given["u"].requires_grad_()
     projected_scan(**given, order=order).sum().backward()
     assert given["u"].grad is not None
+
+
+@pytest.mark.parametrize("name", ["step", "weights", "A", "D", "delta_bias"])
+def test_a_parameter_changed_before_the_backward_pass_is_noticed(name):
+    given = {key: x.requires_grad_() for key, x in arguments(2, 16, 8, 4, 2).items()}
+    y = projected_scan(**given)
+    with torch.no_grad():
+        given[name].mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()

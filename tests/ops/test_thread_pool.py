@@ -7,6 +7,7 @@ import gc
 import threading
 import weakref
 from array import array
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -91,3 +92,30 @@ def test_what_a_late_thread_looks_at_is_kept(python_threads, monkeypatch):
 
 def test_a_kernel_is_compiled_once():
     assert add_kernel() is add_kernel()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "backends.native.forward.forward_kernel",
+        "backends.native.backward.backward_kernel",
+        "backends.native.packing.copy_kernel",
+        "backends.native.reduce.add_kernel",
+        "depthwise.kernel.depthwise_kernel",
+        "spectral.kernel.spectral_kernel",
+        "tokenwise.kernel.token_kernel",
+        "tokenwise.kernel_sums.sums_kernel",
+    ],
+)
+def test_a_kernel_that_comes_too_late_leaves_scratch_memory_alone(name):
+    """A thread may begin when all units are taken: its scratch memory may then be that of another call."""
+    module, _, kernel = name.rpartition(".")
+    run = getattr(import_module(f"medssm_monai.ops.{module}"), kernel)()
+    params, scratch = np.full(256, 64, np.int64), np.full(1 << 16, 7, np.uint8)
+    units = 5
+    counters = np.array([units, units - 1, 0], np.int64)  # all taken, the last one not done
+    address = scratch.ctypes.data
+    call = np.array([params.ctypes.data, params.size, address, 1 << 15, counters.ctypes.data, units], np.int64)
+    run(call.ctypes.data)
+    assert (scratch == 7).all()
+    assert counters[1] == units - 1

@@ -360,3 +360,44 @@ def test_no_module_is_kept_alive():
     del module
     gc.collect()
     assert gone() is None
+
+
+def test_activation_checkpoints_compute_the_chain_anew():
+    from torch.utils.checkpoint import checkpoint
+
+    torch.manual_seed(0)
+    net, x = Chains(12), torch.randn(2, 3, 5, 12, requires_grad=True)
+    (expected,) = torch.autograd.grad(net(x).square().sum(), x)
+    (got,) = torch.autograd.grad(checkpoint(net, x, use_reentrant=False).square().sum(), x)
+    assert torch.equal(got, expected)
+
+
+@pytest.mark.parametrize("dim", [3, 13, 48, 96])
+def test_equal_channels_have_no_deviation(dim, fused_calls):
+    """A norm of them is its bias, however large they are."""
+
+    class Norm(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.LayerNorm(dim)
+
+        def run(self, x):
+            return self.norm(x)
+
+    x = torch.tensor([1000.3, -517.77, 1e-3]).view(1, 1, 3, 1).expand(1, 20, 3, dim)
+    assert tokenwise(Norm().run, x).abs().max() == 0
+    assert fused_calls == ["forward"]
+
+
+def test_an_epsilon_that_float32_does_not_know_stays_with_the_layer(fused_calls):
+    class Norm(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.LayerNorm(16, eps=1e-50)
+
+        def run(self, x):
+            return self.norm(x)
+
+    net = Norm()
+    tokenwise(net.run, torch.randn(1, 1, 5, 16)).sum().backward()
+    assert torch.isfinite(net.norm.weight.grad).all() and not fused_calls

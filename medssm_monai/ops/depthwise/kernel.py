@@ -202,12 +202,11 @@ def depthwise_units(call):
     """Take units, each a run of places of one sample (and group), until all are done."""
     p = carray(pointer_to(parameters_at(call)), 1, RECORD)[0]
     none = own_scratch(call)
-    addresses = none
-    for _ in range(0, p.channels, LANES):
-        store(addresses, constant(0.0))
-        addresses += ROW
+    addresses = none + (p.channels + LANES - 1) // LANES * ROW
     unit = next_unit(call)
     while unit >= 0:
+        for at in range(none, addresses, ROW):  # not before: a late thread's scratch may be another call's by now
+            store(at, constant(0.0))
         run = unit % p.runs
         rest = unit // p.runs
         first = run * p.run

@@ -30,7 +30,9 @@ def spectral_filter(maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     Returns:
         ``(B, C, H, W)``.
     """
-    if not runs_native(maps, weight, bias):
+    _, channels, height, width = maps.shape
+    fits = weight.shape == bias.shape == (channels, height, width // 2 + 1, 2)
+    if not fits or not runs_native(maps, weight, bias):  # what does not fit PyTorch refuses, or broadcasts
         w, b = (torch.view_as_complex(p.contiguous()) for p in (weight, bias))
         spectrum = torch.addcmul(b, w, torch.fft.rfft2(maps, norm="ortho"))
         return torch.fft.irfft2(spectrum, s=maps.shape[2:], norm="ortho")
@@ -46,18 +48,18 @@ class _SpectralFilter(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        weight, bias = weight.contiguous(), bias.contiguous()
+        dense = weight.contiguous()
         spectrum = torch.fft.rfft2(maps, norm="ortho").contiguous()
-        ctx.save_for_backward(spectrum, weight)
+        ctx.save_for_backward(spectrum, dense, weight)  # the last one so that a change of it is noticed
         ctx.size = maps.shape[2:]
         out = torch.empty_like(spectrum)
-        _multiply(spectrum, weight, bias, out)
+        _multiply(spectrum, dense, bias.contiguous(), out)
         return torch.fft.irfft2(out, s=ctx.size, norm="ortho")
 
     @staticmethod
     @first_order
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        spectrum, weight = ctx.saved_tensors
+        spectrum, weight, _ = ctx.saved_tensors
         back = torch.fft.rfft2(gradient, norm="ortho").contiguous()
         dweight, dbias = torch.empty_like(weight), torch.empty_like(weight)
         _pull_back(spectrum, weight, back, dweight, dbias, ctx.size[1])

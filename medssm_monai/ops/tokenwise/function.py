@@ -213,7 +213,8 @@ class _Chain(torch.autograd.Function):
     @staticmethod
     @first_order
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
-        inputs, parameters = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
+        saved = ctx.saved_tensors  # asked for once: activation checkpoints compute them anew when asked
+        inputs, parameters = saved[: ctx.count], saved[ctx.count :]
         results, weights = ctx.plan.backward(inputs, gradients, parameters)
         wanted = ctx.needs_input_grad[2:]
         return None, None, *(x if want else None for x, want in zip((*results, *weights), wanted, strict=True))

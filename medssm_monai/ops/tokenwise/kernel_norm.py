@@ -23,10 +23,11 @@ def find_statistics(statistics, x, row, channels, epsilon, vectors):
     for v in range(0, vectors * ROW, 2 * ROW):
         a = b = constant(0.0)
         at = x + v
+        first_a, first_b = load(at), load(at + ROW)  # from which all are measured: equal channels have no deviation
         for _ in range(channels):
-            a, b = a + load(at), b + load(at + ROW)
+            a, b = a + (load(at) - first_a), b + (load(at + ROW) - first_b)
             at += row
-        mean_a, mean_b = a * per, b * per
+        mean_a, mean_b = first_a + a * per, first_b + b * per
         store(statistics + v, mean_a)
         store(statistics + v + ROW, mean_b)
         a = b = constant(0.0)

@@ -93,7 +93,7 @@ class _Recorder:
     def norm(self, x: Rows, shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, epsilon: float) -> Rows:
         if tuple(shape) != x.index.shape[-1:]:
             raise NotTokenwise(f"layer norm over {tuple(shape)} of channels {x.index.shape}")
-        if not epsilon > 0:  # places of a tile without a token hold zeros, which have no spread
+        if not np.float32(epsilon) > 0:  # places of a tile without a token hold zeros, which have no spread
             raise NotTokenwise(f"layer norm with epsilon {epsilon}")
         result = self.new(*x.index.shape)
         for a, b in zip(x.index.reshape(-1, shape[-1]), result.reshape(-1, shape[-1]), strict=True):

@@ -6,6 +6,7 @@ import torch
 
 from medssm_monai.networks.blocks import SpectralGate
 from medssm_monai.ops import use_backend
+from medssm_monai.ops.spectral import spectral_filter
 
 
 def _random(channels, size):
@@ -95,3 +96,28 @@ def test_export_has_no_fft_and_is_the_same_filter(size):
 def test_bad_size_is_named():
     with pytest.raises(ValueError, match="spatial_size"):
         SpectralGate(2, (0, 4))
+
+
+@pytest.mark.parametrize("channels", [5, 8, 3])
+def test_other_channels_than_the_weights_are_refused(channels):
+    """The kernel addresses weights by the map's sizes: it must not run where they do not fit."""
+    x = torch.randn(2, 8, 8, channels, requires_grad=True)
+    with pytest.raises(RuntimeError, match="must match"):
+        SpectralGate(4, (8, 8))(x)
+
+
+def test_one_filter_for_all_channels():
+    torch.manual_seed(0)
+    maps, weight, bias = torch.randn(2, 4, 6, 8), torch.randn(1, 6, 5, 2), torch.randn(1, 6, 5, 2)
+    y = spectral_filter(maps, weight, bias)
+    expected = spectral_filter(maps, weight.expand(4, -1, -1, -1), bias.expand(4, -1, -1, -1))
+    torch.testing.assert_close(y, expected)
+
+
+def test_a_weight_changed_before_the_backward_pass_is_noticed():
+    weight = torch.randn(8, 5, 4, 2).transpose(0, 2).requires_grad_()
+    y = spectral_filter(torch.randn(1, 4, 5, 14), weight, torch.zeros(4, 5, 8, 2))
+    with torch.no_grad():
+        weight.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()

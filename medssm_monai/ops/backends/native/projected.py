@@ -204,13 +204,14 @@ class _ProjectedScan(torch.autograd.Function):
             memory, ctx.begins = _packed(sizes, step, weights, A, D, bias, back=True)
             out, bounds = _run_forward(sizes, u, order, memory, ctx.begins, save=True)
         ctx.sizes = sizes
-        ctx.save_for_backward(u, order, memory, bounds)
+        # the parameters so that a change of them is noticed: the kernels read the packed copies
+        ctx.save_for_backward(u, order, memory, bounds, step, weights, A, D, bias)
         return out
 
     @staticmethod
     @first_order
     def backward(ctx: Any, dout: Tensor) -> tuple[Any, ...]:
-        u, order, memory, bounds = ctx.saved_tensors
+        u, order, memory, bounds, *_ = ctx.saved_tensors
         with named("medssm::native_scan_backward"):
             grads = _run_backward(ctx.sizes, u, order, memory, ctx.begins, bounds, dout)
         wanted = ctx.needs_input_grad
