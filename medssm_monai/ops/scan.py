@@ -87,7 +87,7 @@ def selective_scan(
         torch.Size([2, 8, 50])
     """
     if backend is None and order is None and not return_last_state:
-        y = _prepared(u, delta, A, B, C, D, z, delta_bias, delta_softplus, discretization)
+        y = _short_way((u, delta, A, B, C, D, z, delta_bias), bool(delta_softplus), discretization)
         if y is not None:
             return y
     with fixed_sizes():
@@ -109,35 +109,12 @@ def selective_scan(
     return (y, last) if return_last_state else y
 
 
-_READY: dict[Any, Any] = {}  # signature of a call → the prepared scan, or None where there is none
-_MOST_READY = 64
-
-
-def _prepared(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    delta_bias: Tensor | None,
-    delta_softplus: bool,
-    discretization: str,
-) -> Tensor | None:
+def _short_way(tensors: Any, softplus: bool, discretization: str) -> Tensor | None:
     """The output of a scan for inference by the fused CPU kernel, whose calls are kept ready; None: the long way."""
-    tensors = (u, delta, A, B, C, D, z, delta_bias)
     if not all([x is None or isinstance(x, Tensor) for x in tensors]) or not runs_native(*tensors):
         return None
     if torch.is_grad_enabled() and any([x is not None and x.requires_grad for x in tensors]):
         return None
-    from .backends.native.prepared import prepare, signature
+    from .backends.native.prepared import scan_prepared
 
-    key = signature(tensors, bool(delta_softplus), discretization)
-    if key not in _READY:
-        args = validated(u, delta, A, B, C, D, z, delta_bias, None, delta_softplus, discretization)
-        if len(_READY) >= _MOST_READY:
-            _READY.clear()
-        _READY[key] = prepare(args, u)
-    ready = _READY.get(key)
-    return None if ready is None else ready.run(tensors)
+    return scan_prepared(tensors, softplus, discretization)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 import torch
 
 from medssm_monai.ops import selective_scan, use_backend
 from medssm_monai.ops.backends.native import prepared
-
-scan = sys.modules["medssm_monai.ops.scan"]
 
 
 @pytest.fixture
@@ -19,7 +15,7 @@ def runs(monkeypatch):
     found: list[int] = []
     run = prepared.Prepared.run
     monkeypatch.setattr(prepared.Prepared, "run", lambda *given: (found.append(1), run(*given))[1])
-    monkeypatch.setattr(scan, "_READY", {})
+    monkeypatch.setattr(prepared, "_ready", {})
     return found
 
 
@@ -62,7 +58,7 @@ def test_numbers_are_those_of_the_long_way(
     with use_backend("reference"), torch.no_grad():
         wanted = selective_scan(*(None if x is None else x.double() for x in arguments), **options)
     assert (y - wanted).norm() <= 1e-5 * wanted.norm()
-    assert len(scan._READY) == 1
+    assert len(prepared._ready) == 1
 
 
 def test_what_wants_a_gradient_goes_the_long_way(runs):
@@ -72,10 +68,10 @@ def test_what_wants_a_gradient_goes_the_long_way(runs):
 
 
 def test_a_number_of_signatures_is_kept(runs):
-    for length in range(1, 3 * scan._MOST_READY):
+    for length in range(1, 3 * prepared.MOST):
         with torch.no_grad():
             selective_scan(*given(1, 1, 2, length, 2, "first", False))
-    assert 0 < len(scan._READY) <= scan._MOST_READY
+    assert 0 < len(prepared._ready) <= prepared.MOST
 
 
 def test_a_wrong_shape_is_named_whatever_was_run_before(runs):

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 import torch.nn as nn
 
-from ...ops.selection import runs_native
 from ...ops.spectral import spectral_filter
 from ..layers import irdft2, rdft2
 from ..layers.real_dft import MAX_SIZE
@@ -46,10 +45,8 @@ class SpectralGate(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Channel-last map ``(B, H, W, C)`` to the same shape and dtype."""
-        size = tuple(x.shape[1:3])
-        if size == self.spatial_size and runs_native(x, self.weight, self.bias):
-            return spectral_filter(x.movedim(-1, 1), self.weight, self.bias).movedim(1, -1)
         with torch.autocast(x.device.type, enabled=False):
+            size = tuple(x.shape[1:3])
             weight, bias = (_resample(p.float(), self.spatial_size, size) for p in (self.weight, self.bias))
             maps = x.float().movedim(-1, 1)  # (B, C, H, W)
             by_products = torch.compiler.is_exporting() and max(size) <= MAX_SIZE

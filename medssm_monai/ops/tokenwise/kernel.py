@@ -9,17 +9,16 @@ from __future__ import annotations
 import numpy as np
 from numba import carray, njit
 
+from ..backends.native.blocks import gather_block, scatter_block
 from ..backends.native.call import next_unit, own_scratch, parameters_at, unit_is_done
 from ..backends.native.compile import compiled
 from ..backends.native.vector import (
     LANES,
     ROW,
-    gather_block,
     load,
     load_index,
     load_number,
     pointer_to,
-    scatter_block,
     store,
     store_index,
     store_number,

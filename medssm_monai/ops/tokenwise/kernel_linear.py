@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from numba import njit
 
+from ..backends.native.blocks import fold_eight, transpose_block
 from ..backends.native.maths import constant
-from ..backends.native.vector import LANES, ROW, fold_eight, load, splat_at, store, transpose_block
+from ..backends.native.vector import LANES, ROW, load, splat_at, store
 
 __all__ = ["linear", "linear_bias_gradient", "linear_weight_gradient", "wide_weight_gradient"]
 

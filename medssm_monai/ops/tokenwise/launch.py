@@ -17,7 +17,7 @@ from ..backends.native.vector import LANES, ROW
 from . import kernel as op
 from .kernel import token_kernel
 from .kernel_sums import sums_kernel
-from .program import Program, Sums
+from .program import Place, Program, Sums
 from .recording import Recording
 from .writer import backward_program, forward_program, multiply_adds
 
@@ -30,6 +30,8 @@ MULTIPLY_ADDS = 4  # that take as long as the exponential by which threads are c
 SUM_FIELDS = 6  # of a row of the table of sums
 MOST_LAUNCHES = 64  # kept; a network sees few sizes
 
+_Ways = tuple[Sequence[int], list[int]] | None  # the order of the axes in memory, and back
+
 
 def _vectors(recording: Recording, tokens: int, copies: int) -> int:
     """Registers of tokens in a tile: many, as long as its rows stay near and there are two tiles for two threads."""
@@ -40,13 +42,10 @@ def _vectors(recording: Recording, tokens: int, copies: int) -> int:
 
 
 class _Launch(NamedTuple):
-    """A program made ready for tensors of certain sizes and strides, all but the addresses.
-
-    ``places``: where in ``code`` an address belongs, of which tensor (parameters first), and how many bytes on.
-    """
+    """A program made ready for tensors of certain sizes and strides, all but the addresses."""
 
     code: array[int]
-    places: tuple[tuple[int, int, int], ...]
+    places: tuple[Place, ...]
     scratch: int
     units: int
     threads: int
@@ -71,21 +70,14 @@ class Plan:
         shapes: Sequence[torch.Size],
         memory: Sequence[Sequence[int] | None],
     ) -> None:
-        self.recording, self.memory, self._parameters = recording, tuple(memory), parameters
+        self.recording, self._parameters = recording, parameters
         *self._starts, self._numbers = accumulate((x.numel() for x in parameters), initial=0)
         strides = [torch.empty(shape, device="meta").stride() for shape in shapes]
         self._gradients = list(zip(shapes, strides, self._starts, strict=True))
-        self._outputs = [self._axes(i) for i in range(len(recording.outputs))]
+        self._outputs = [_axes(index.shape, order) for index, order in zip(recording.outputs, memory, strict=True)]
         self._programs: dict[tuple[bool, int], Program] = {}
         self._launches: dict[tuple[object, ...], _Launch] = {}
         self._work = multiply_adds(recording)
-
-    def _axes(self, number: int) -> tuple[tuple[int, ...], Sequence[int] | None, list[int] | None]:
-        """Of an output: the channels' axes, the order of all axes in memory, and the way back."""
-        channels, order = self.recording.outputs[number].shape, self.memory[number]
-        if order is None:
-            return channels, None, None
-        return channels, order, [order.index(axis) for axis in range(3 + len(channels))]
 
     def _program(self, backward: bool, vectors: int) -> Program:
         key = backward, vectors
@@ -97,7 +89,7 @@ class Plan:
     def forward(self, inputs: Sequence[Tensor], parameters: Sequence[Tensor]) -> list[Tensor]:
         """Outputs for inputs ``(B, H, W, *channels)``."""
         lead = inputs[0].shape[:3]
-        outputs = [_empty((*lead, *channels), order, back) for channels, order, back in self._outputs]
+        outputs = [_empty((*lead, *channels), ways) for channels, ways in self._outputs]
         self._run(self._ready(False, lead, [*inputs, *outputs]), parameters, [*inputs, *outputs])
         return outputs
 
@@ -152,21 +144,23 @@ class Plan:
             units = min(tiles, 4 * threads if threads > 1 else 1)
         run = -(-tiles // units)
         layout = program.layout(lead, strides)
-        code = array("q", layout.code.tolist())
-        code[op.TILES], code[op.SUMS_STEP] = run, program.sums_bytes
-        places = tuple(zip(*(part.tolist() for part in layout[1:]), strict=True))
-        return _Launch(
-            *(code, places, program.scratch, -(-tiles // run), threads, program.sums_bytes),
-            array("q", [number for place in program.sums for number in self._sum(place)]),
-        )
+        layout.code[op.TILES], layout.code[op.SUMS_STEP] = run, program.sums_bytes
+        gradients = array("q", [number for place in program.sums for number in self._sum(place)])
+        return _Launch(*layout, program.scratch, -(-tiles // run), threads, program.sums_bytes, gradients)
 
     def _sum(self, place: Sums) -> tuple[int, ...]:
         """A row of the table of :mod:`.kernel_sums`."""
         start, width = self._starts[place.parameter], self._parameters[place.parameter].shape[-1]
-        return place.shift // 4, place.outputs, place.inputs, start + place.column, width, int(place.wide)
+        return place.shift // 4, place.outputs, place.inputs, start + place.column, width, place.wide
 
 
-def _empty(shape: tuple[int, ...], order: Sequence[int] | None, back: list[int] | None) -> Tensor:
-    if order is None or back is None:
+def _axes(channels: tuple[int, ...], order: Sequence[int] | None) -> tuple[tuple[int, ...], _Ways]:
+    """Of an output: the channels' axes, the order of all axes in memory, and the way back."""
+    return channels, None if order is None else (order, [order.index(axis) for axis in range(3 + len(channels))])
+
+
+def _empty(shape: tuple[int, ...], ways: _Ways) -> Tensor:
+    if ways is None:
         return torch.empty(shape, dtype=torch.float32)
+    order, back = ways
     return torch.empty([shape[axis] for axis in order], dtype=torch.float32).permute(back)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from typing import NamedTuple
 
 import numpy as np
@@ -11,11 +12,9 @@ from . import kernel as op
 
 __all__ = ["Layout", "Part", "Place", "Program", "Sums"]
 
-MOST_LAYOUTS = 64
-
 
 class Place(NamedTuple):
-    """An integer of a program that is known at launch only: the address of parameter ``number``, ``shift`` bytes on."""
+    """An integer of a program that is known at launch only: the address of tensor ``number``, ``shift`` bytes on."""
 
     at: int
     number: int
@@ -47,15 +46,10 @@ class Sums(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """A program for tensors of certain strides: all but the addresses.
+    """A program for tensors of certain strides: all but the addresses. ``places`` count parameters first."""
 
-    Place ``places[i]`` gets the address of tensor ``tensors[i]``, parameters first, plus ``shifts[i]``.
-    """
-
-    code: np.ndarray
-    places: np.ndarray
-    tensors: np.ndarray
-    shifts: np.ndarray
+    code: array[int]
+    places: tuple[Place, ...]
 
 
 class Program:
@@ -79,24 +73,15 @@ class Program:
     ) -> None:
         self.code, self.sums, self.sums_bytes, self.scratch = code, sums, sums_bytes, scratch
         self._places, self._parts, self._parameters = places, parts, parameters
-        self._layouts: dict[tuple[object, ...], Layout] = {}
 
     def layout(self, lead: tuple[int, ...], strides: list[tuple[int, ...]]) -> Layout:
         """For tensors ``(B, H, W, *channels)``, ``lead`` of them the first three sizes."""
-        key = (lead, *strides)
-        if key not in self._layouts:
-            if len(self._layouts) >= MOST_LAYOUTS:
-                self._layouts.clear()
-            self._layouts[key] = self._make_layout(lead, strides)
-        return self._layouts.get(key) or self._make_layout(lead, strides)  # another thread may have cleared them
-
-    def _make_layout(self, lead: tuple[int, ...], strides: list[tuple[int, ...]]) -> Layout:
-        code = self.code.copy()
-        code[[op.TOKENS, op.HEIGHT, op.ACROSS]] = (math.prod(lead), lead[1], lead[2])
-        places = [(place.at, place.number, place.shift) for place in self._places]
+        code = array("q", self.code.tolist())
+        code[op.TOKENS], code[op.HEIGHT], code[op.ACROSS] = math.prod(lead), lead[1], lead[2]
+        places = list(self._places)
         for at, number, leading in self._parts:
             steps = strides[number]
             shift = sum(i * step for i, step in zip(leading, steps[3:], strict=False))
-            places.append((at, self._parameters + number, 4 * shift))
-            code[at + 1 : at + 5] = [4 * step for step in (*steps[:3], steps[-1])]
-        return Layout(code, *np.array(places, np.int64).T)
+            places.append(Place(at, self._parameters + number, 4 * shift))
+            code[at + 1 : at + 5] = array("q", [4 * step for step in (*steps[:3], steps[-1])])
+        return Layout(code, tuple(places))

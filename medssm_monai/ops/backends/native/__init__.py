@@ -33,9 +33,6 @@ def _constant_weights(B: Tensor, C: Tensor, shape: tuple[int, int, int, int]) ->
     return B, C, coef
 
 
-TENSORS = ("u", "delta", "A", "B", "C", "D", "z", "delta_bias")
-
-
 def _widened(x: Any) -> Any:
     return None if x is None else x.resolve_neg().float()
 
@@ -44,11 +41,11 @@ def scan(args: ScanArguments) -> tuple[Tensor, Tensor]:
     """See :data:`~medssm_monai.ops.backends.ScanFunction`."""
     batch, groups, channels, length = args.u.shape
     states = args.A.shape[-1]
-    eager, wide, coef = is_eager(*args[:9]), args, None
+    eager, wide = is_eager(*args[:9]), args
     if not eager or any([x is not None and x.dtype is not torch.float32 for x in args.tensors]):
-        wide = args._replace(**dict(zip(TENSORS, map(_widened, args.tensors), strict=True)))
-    if args.B.dim() == 3 or args.C.dim() == 3:
-        B, C, coef = _constant_weights(wide.B, wide.C, (batch, groups, states, length))
+        wide = ScanArguments._make((*map(_widened, args.tensors), *args[8:]))
+    B, C, coef = _constant_weights(wide.B, wide.C, (batch, groups, states, length))
+    if coef is not None:
         wide = wide._replace(B=B, C=C)
     if eager:
         from .eager import scan_eagerly

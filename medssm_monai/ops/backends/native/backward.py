@@ -5,6 +5,7 @@ from __future__ import annotations
 from numba import carray, njit
 
 from .backward_sweep import sweeps
+from .blocks import sum_folded
 from .call import next_unit, own_scratch, parameters_at, unit_is_done
 from .compile import compiled
 from .forward import ask_for_input, prepare_step, read_projected_weights, read_weights
@@ -26,7 +27,7 @@ from .tiles import (
     read_tile,
     write_tile,
 )
-from .vector import LANES, ROW, load, pointer_to, store, sum_folded
+from .vector import LANES, ROW, load, pointer_to, store
 
 __all__ = ["backward_kernel"]
 

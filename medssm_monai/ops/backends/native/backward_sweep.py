@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from numba import njit
 
+from .blocks import fold_four
 from .forward_sweep import (
     DECAYS,
     exponents,
@@ -36,7 +37,7 @@ from .forward_sweep import (
 from .maths import constant, inline, weight_slope
 from .records import STATES
 from .tiles import DECAY, DELTA, DS, DY, H, P, X
-from .vector import ROW, fold_four, load, multiply_add, splat_at, store
+from .vector import ROW, load, multiply_add, splat_at, store
 
 __all__ = ["sweeps"]
 

@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 STEEP = 0.5
+"""See :func:`is_steep`."""
 DECAYS = {  # exp(delta A), with the zero-order hold exp(delta A) - 1; by hold and whether the exponent is moderate
     (False, False): exp2,
     (False, True): moderate_exp2,
@@ -78,6 +79,7 @@ def exponents(a):
 
 @inline
 def inverses(a):
+    """``1 / A`` of four rows."""
     one = constant(1.0)
     return one / a[0], one / a[1], one / a[2], one / a[3]
 
@@ -104,6 +106,7 @@ def is_moderate(scratch, a_row, step):
 
 @inline
 def magnitude(x):
+    """``|x|``."""
     return maximum(x, constant(0.0) - x)
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "forward_scratch",
     "run_backward",
     "run_forward",
+    "scan_sizes",
     "sums_over_tokens",
 ]
 
@@ -61,6 +62,11 @@ def _inputs(args: ScanArguments) -> dict[str, Tensor | None]:
 
 def _weights(args: ScanArguments, coef: Tensor | None) -> tuple[dict[str, int], tuple[Tensor, ...]]:
     return packed({"A": args.A, "D": args.D, "bias": args.delta_bias, "coef": coef})
+
+
+def scan_sizes(args: ScanArguments) -> dict[str, int]:
+    """Entries of the argument record that both passes share."""
+    return input_sizes(args.u.shape, args.A.shape[-1], args.delta_softplus, args.discretization)
 
 
 def empty_forward(args: ScanArguments, save: bool) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
@@ -108,7 +114,7 @@ def run_forward(
     parts = division["parts"]
     partial = _PartialSums()
     partial.put("out", out, parts)
-    sizes = input_sizes(args) | division | {"out_p": out.numel() * 4}
+    sizes = scan_sizes(args) | division | {"out_p": out.numel() * 4}
     weights, kept = _weights(args, coef)  # kernels know addresses only: what is kept must live until they are done
     tensors = {**_inputs(args), **partial.first, "last": last, "bounds": bounds}
     if parts == 1:
@@ -198,7 +204,7 @@ def run_backward(
     partial = _PartialSums()
     for name, result, count in (("du", du, parts), ("ddelta", ddelta, parts), ("dB", dB, chunks), ("dC", dC, chunks)):
         partial.put(name, result, count)
-    sizes = input_sizes(args) | {"has_dlast": int(dlast is not None)}
+    sizes = scan_sizes(args) | {"has_dlast": int(dlast is not None)}
     sizes |= {"blocks": blocks, "parts": parts, "chunks": chunks, "weights_s": dB.numel() * 4}
     sizes |= {"ddelta_p": ddelta.numel() * 4, "du_p": du.numel() * 4, "dbias_p": samples * padded_channels * 4}
     weights, kept = _weights(args, coef)

@@ -38,6 +38,7 @@ HIGHEST_FINITE = 127.0
 
 @inline
 def constant(number):
+    """The same number in every lane."""
     return splat(float32(number))
 
 

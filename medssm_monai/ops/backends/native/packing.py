@@ -13,11 +13,12 @@ import torch
 from numba import float32, njit
 from torch import Tensor
 
+from .blocks import transpose_block
 from .call import next_unit, parameters_at, unit_is_done
 from .compile import compiled
 from .records import STATES, padded
 from .thread_pool import run_units
-from .vector import LANES, load, load_index, load_number, store, store_number, transpose_block
+from .vector import LANES, load, load_index, load_number, store, store_number
 
 __all__ = ["JOB", "SOURCE", "Copies", "add_over_samples", "copy_kernel", "packed", "packed_rows", "run_jobs"]
 
@@ -88,10 +89,15 @@ copy_kernel = compiled(copy_units)
 
 
 class Copies:
-    """Copies of float32 numbers, to be done by one launch."""
+    """Copies of float32 numbers, to be done by one launch.
+
+    Attributes:
+        jobs: what the kernel reads, :data:`JOB` integers for each: the address of the target first, that of the source
+            at :data:`SOURCE`.
+    """
 
     def __init__(self) -> None:
-        self._jobs = array("q")
+        self.jobs = array("q")
 
     def add(
         self,
@@ -115,8 +121,8 @@ class Copies:
         """
         rows, columns = room or shape[1:]
         (to_group, to_row), (group, row, column), (count, step) = target_steps, source_steps, sums
-        self._jobs.extend((target, 4 * to_group, 4 * to_row, source, 4 * group, 4 * row, 4 * column))
-        self._jobs.extend((*shape, rows, columns, count, 4 * step))
+        self.jobs.extend((target, 4 * to_group, 4 * to_row, source, 4 * group, 4 * row, 4 * column))
+        self.jobs.extend((*shape, rows, columns, count, 4 * step))
 
     def add_packed(self, target: int, x: Tensor, room: tuple[int, int]) -> None:
         """``(G, E)`` or ``(G, E, N)`` to rows and columns ``room`` for each group, channels last."""
@@ -125,15 +131,9 @@ class Copies:
         to = room[0] * room[1], room[1]
         self.add(target, to, x.data_ptr(), (steps[0], steps[2], steps[1]), shape, room)
 
-    @property
-    def jobs(self) -> array[int]:
-        """What the kernel reads: :data:`JOB` integers for each, the target's address first, the source's at
-        :data:`SOURCE`."""
-        return self._jobs
-
     def run(self) -> None:
         """Do them."""
-        run_jobs(self._jobs)
+        run_jobs(self.jobs)
 
 
 def run_jobs(jobs: array[int]) -> None:

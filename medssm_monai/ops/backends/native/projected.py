@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -11,10 +12,10 @@ from ...first_order import first_order
 from .backward import backward_kernel
 from .eager import named
 from .forward import forward_kernel
-from .packing import Copies, add_over_samples
+from .packing import Copies, add_over_samples, packed_rows
 from .positions import kept_positions
 from .projection import projection_bytes
-from .records import STATES, TILE, make_params, padded
+from .records import STATES, TILE, input_sizes, make_params, padded
 from .reduce import add_partial_sums
 from .thread_pool import run_units, thread_count
 from .tiles import WEIGHTS, accumulator_bytes, weight_bytes
@@ -31,7 +32,7 @@ class _Sizes(NamedTuple):
     channels: int
     length: int
     states: int
-    zoh: bool
+    discretization: str
 
     @property
     def width(self) -> int:
@@ -45,13 +46,12 @@ class _Sizes(NamedTuple):
 
     @property
     def state(self) -> tuple[int, int]:
+        """Rows and columns of a packed state."""
         return padded(self.states, STATES), self.width
 
     def values(self, work: int) -> dict[str, int]:
         """Entries of the argument record."""
-        batch, groups, channels, length, states, zoh = self
-        values = {"batch": batch, "groups": groups, "channels": channels, "length": length, "states": states}
-        values |= {"padded_states": self.state[0], "softplus": 1, "zoh": int(zoh), "blocks": self.width // LANES}
+        values = input_sizes(self[:4], self.states, True, self.discretization) | {"blocks": self.width // LANES}
         return values | {"parts": 1, "chunks": 1, "work": work, "columns": 4 * self.rows}
 
     def projections(self) -> tuple[tuple[int, int, int], ...]:
@@ -59,11 +59,6 @@ class _Sizes(NamedTuple):
         depth = padded(self.states, LANES)
         step = self.channels, 0, self.width
         return step, (self.states, self.width, depth), (self.states, self.width + depth, depth)
-
-
-def _sizes(u: Tensor, A: Tensor, discretization: str) -> _Sizes:
-    groups, channels, states = A.shape
-    return _Sizes(u.shape[0], groups, channels, u.shape[2], states, discretization == "zoh")
 
 
 def _sources(sizes: _Sizes, step: Tensor, weights: Tensor) -> tuple[tuple[int, tuple[int, ...]], ...]:
@@ -77,7 +72,7 @@ def _sources(sizes: _Sizes, step: Tensor, weights: Tensor) -> tuple[tuple[int, t
 
 
 def _packed(
-    sizes: _Sizes, step: Tensor, weights: Tensor, A: Tensor, D: Tensor | None, bias: Tensor | None, back: bool
+    sizes: _Sizes, back: bool, step: Tensor, weights: Tensor, A: Tensor, D: Tensor | None, bias: Tensor | None
 ) -> tuple[Tensor, dict[str, int]]:
     """All weights as the kernels read them, in one memory, and how many numbers into it each of them begins.
 
@@ -102,14 +97,9 @@ def _packed(
         if back:
             steer = start + 4 * (begins["steer_back"] + first * width)
             copies.add(steer, (rows * width, width), source, (g, j, k), (groups, count, channels), (space, width))
-    g, e, n = A.stride()
-    at = start + 4 * begins["A"]
-    copies.add(at, (depth * width, width), A.data_ptr(), (g, n, e), (groups, sizes.states, channels), (depth, width))
-    for name, x in (("D", D), ("bias", bias)):
+    for name, x in (("A", A), ("D", D), ("bias", bias)):
         if x is not None:
-            g, e = x.stride()
-            at = start + 4 * begins[name]
-            copies.add(at, (width, 0), x.data_ptr(), (g, 0, e), (groups, 1, channels), (1, width))
+            copies.add_packed(start + 4 * begins[name], x, (packed_rows(x), width))
     copies.run()
     return memory, begins
 
@@ -149,7 +139,7 @@ def _run_backward(
     bounds: Tensor,
     dout: Tensor,
 ) -> tuple[Tensor, ...]:
-    """Gradients of step, weights, ``u (B, E, L)``, ``A``, ``D`` and ``delta_bias``; the last two may be empty."""
+    """Gradients of ``u (B, E, L)``, step, weights, ``A``, ``D`` and ``delta_bias``; the last two may be empty."""
     batch, groups, channels, length, states, _ = sizes
     width, rows, depth = sizes.width, sizes.rows, sizes.state[0]
     samples = batch * groups
@@ -181,41 +171,38 @@ def _run_backward(
     copies.run()
     results = (("dA", dA), ("dD", dD), ("dbias", dbias))
     add_over_samples([(tensors[name], result) for name, result in results if result.numel()], width)
-    return dstep, dweights, add_partial_sums(du).transpose(1, 2), dA, dD, dbias
+    return add_partial_sums(du).transpose(1, 2), dstep, dweights, dA, dD, dbias
+
+
+def _scanned(
+    sizes: _Sizes, order: Tensor | None, u: Tensor, weights: Sequence[Any], save: bool
+) -> tuple[Tensor, Tensor, dict[str, int], Tensor | None]:
+    """Output, packed weights, where each of them begins there, and the states between tiles if ``save``."""
+    with named("medssm::native_scan"):
+        memory, begins = _packed(sizes, save, *weights)
+        out, bounds = _run_forward(sizes, u, order, memory, begins, save)
+    return out, memory, begins, bounds
 
 
 class _ProjectedScan(torch.autograd.Function):
-    """What :func:`scan_projected` takes → ``(B, G, E, L)``."""
+    """Sizes, a checked order, ``u``, step, weights, A, D, bias → ``(B, G, E, L)``."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        step: Tensor,
-        weights: Tensor,
-        u: Tensor,
-        A: Tensor,
-        D: Tensor | None,
-        bias: Tensor | None,
-        order: Tensor | None,
-        discretization: str,
-    ) -> Tensor:
-        sizes = _sizes(u, A, discretization)
-        with named("medssm::native_scan"):
-            memory, ctx.begins = _packed(sizes, step, weights, A, D, bias, back=True)
-            out, bounds = _run_forward(sizes, u, order, memory, ctx.begins, save=True)
-        ctx.sizes = sizes
+    def forward(ctx: Any, sizes: _Sizes, order: Tensor | None, u: Tensor, *weights: Tensor | None) -> Tensor:
+        out, memory, begins, bounds = _scanned(sizes, order, u, weights, save=True)
+        ctx.sizes, ctx.begins = sizes, begins
         # the parameters so that a change of them is noticed: the kernels read the packed copies
-        ctx.save_for_backward(u, order, memory, bounds, step, weights, A, D, bias)
+        ctx.save_for_backward(order, u, memory, bounds, *weights)
         return out
 
     @staticmethod
     @first_order
     def backward(ctx: Any, dout: Tensor) -> tuple[Any, ...]:
-        u, order, memory, bounds, *_ = ctx.saved_tensors
+        order, u, memory, bounds, *_ = ctx.saved_tensors
         with named("medssm::native_scan_backward"):
             grads = _run_backward(ctx.sizes, u, order, memory, ctx.begins, bounds, dout)
-        wanted = ctx.needs_input_grad
-        return *(x if want else None for x, want in zip(grads, wanted[:6], strict=True)), None, None
+        wanted = ctx.needs_input_grad[2:]
+        return None, None, *(x if want else None for x, want in zip(grads, wanted, strict=True))
 
 
 def scan_projected(
@@ -230,9 +217,9 @@ def scan_projected(
 ) -> Tensor:
     """See :func:`medssm_monai.ops.projected_scan`; ``u (B, E, L)``, result ``(B, G, E, L)``."""
     order = None if order is None else kept_positions(order)
-    if torch.is_grad_enabled() and any([x is not None and x.requires_grad for x in (u, step, weights, A, D, bias)]):
-        return _ProjectedScan.apply(step, weights, u, A, D, bias, order, discretization)
-    sizes = _sizes(u, A, discretization)
-    with named("medssm::native_scan"):
-        memory, begins = _packed(sizes, step, weights, A, D, bias, back=False)
-        return _run_forward(sizes, u, order, memory, begins, save=False)[0]
+    groups, channels, states = A.shape
+    sizes = _Sizes(u.shape[0], groups, channels, u.shape[2], states, discretization)
+    given = (step, weights, A, D, bias)
+    if torch.is_grad_enabled() and any([x is not None and x.requires_grad for x in (u, *given)]):
+        return _ProjectedScan.apply(sizes, order, u, *given)
+    return _scanned(sizes, order, u, given, save=False)[0]

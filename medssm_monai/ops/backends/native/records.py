@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from torch import Tensor
-
-from ...arguments import ScanArguments
 
 __all__ = ["INDEX", "RECORD", "STATES", "TILE", "input_sizes", "make_params", "padded"]
 
@@ -76,10 +74,8 @@ def make_params(values: dict[str, int], tensors: Mapping[str, Tensor | None]) ->
     return array("q", row)
 
 
-def input_sizes(args: ScanArguments) -> dict[str, int]:
-    """Entries of the argument record that both passes share: sizes and options."""
-    batch, groups, channels, length = args.u.shape
-    states = args.A.shape[-1]
-    sizes = {"batch": batch, "groups": groups, "channels": channels, "length": length, "states": states}
-    sizes |= {"padded_states": padded(states, STATES), "softplus": int(args.delta_softplus)}
-    return sizes | {"zoh": int(args.discretization == "zoh")}
+def input_sizes(shape: Sequence[int], states: int, softplus: bool, discretization: str) -> dict[str, int]:
+    """Entries of the argument record that all passes share: sizes and options. ``shape``: ``(B, G, E, L)``."""
+    values = dict(zip(("batch", "groups", "channels", "length"), shape, strict=True))
+    values |= {"states": states, "padded_states": padded(states, STATES)}
+    return values | {"softplus": int(softplus), "zoh": int(discretization == "zoh")}

@@ -11,21 +11,10 @@ from __future__ import annotations
 
 from numba import njit
 
+from .blocks import transpose_block
 from .maths import constant, inline
 from .records import STATES, TILE
-from .vector import (
-    LANES,
-    ROW,
-    load,
-    load_index,
-    load_int32,
-    load_number,
-    prefetch,
-    store,
-    store_index,
-    store_number,
-    transpose_block,
-)
+from .vector import LANES, ROW, load, load_index, load_int32, load_number, prefetch, store, store_index, store_number
 
 __all__ = [
     "DECAY",

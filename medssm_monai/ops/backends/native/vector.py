@@ -20,12 +20,12 @@ from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
 __all__ = [
+    "FLAGS",
+    "FLOATS",
+    "INT64",
     "LANES",
     "ROW",
     "all_less",
-    "fold_eight",
-    "fold_four",
-    "gather_block",
     "load",
     "load_index",
     "load_int32",
@@ -35,11 +35,12 @@ __all__ = [
     "minimum",
     "multiply_add",
     "one_apart",
+    "pointer_at",
     "pointer_to",
     "prefetch",
     "scale_by_power_of_two",
-    "scatter_block",
     "select_less",
+    "shuffled",
     "splat",
     "splat_at",
     "splat_bits",
@@ -48,9 +49,8 @@ __all__ = [
     "store_index",
     "store_number",
     "store_some",
-    "sum_folded",
     "take_one",
-    "transpose_block",
+    "vector",
 ]
 
 
@@ -64,9 +64,9 @@ def _lanes() -> int:
 LANES = _lanes()
 ROW = 4 * LANES  # bytes of one vector
 
-_F32, _I32, _I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
-_VF, _VI = ir.VectorType(_F32, LANES), ir.VectorType(_I32, LANES)
-_FLAGS = ("contract", "nsz")
+_F32, _I32, INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
+FLOATS, _VI = ir.VectorType(_F32, LANES), ir.VectorType(_I32, LANES)
+FLAGS = ("contract", "nsz")
 
 
 class VectorType(types.Type):
@@ -82,26 +82,28 @@ vector = VectorType()
 @register_model(VectorType)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, dmm, fe_type):
-        super().__init__(dmm, fe_type, _VF)
+        super().__init__(dmm, fe_type, FLOATS)
 
 
-def _at(builder, address, kind):
+def pointer_at(builder, address, kind):
+    """For other intrinsics: a pointer to something of a kind, from an address."""
     return builder.inttoptr(address, kind.as_pointer())
 
 
-def _shuffle(builder, a, b, lanes):
+def shuffled(builder, a, b, lanes):
+    """For other intrinsics: lanes of two registers, those of ``b`` counted from the end of ``a``."""
     return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_I32, len(lanes)), list(lanes)))
 
 
 def _splat(builder, number):
-    undefined = ir.Constant(_VF, ir.Undefined)
-    return _shuffle(builder, builder.insert_element(undefined, number, _I32(0)), undefined, [0] * LANES)
+    undefined = ir.Constant(FLOATS, ir.Undefined)
+    return shuffled(builder, builder.insert_element(undefined, number, _I32(0)), undefined, [0] * LANES)
 
 
 @intrinsic
 def load(typing, address):
     """``LANES`` consecutive numbers."""
-    return vector(types.int64), lambda ctx, b, sig, args: b.load(_at(b, args[0], _VF), align=4)
+    return vector(types.int64), lambda ctx, b, sig, args: b.load(pointer_at(b, args[0], FLOATS), align=4)
 
 
 @intrinsic
@@ -109,7 +111,7 @@ def store(typing, address, value):
     """Write ``LANES`` consecutive numbers."""
 
     def codegen(ctx, b, sig, args):
-        b.store(args[1], _at(b, args[0], _VF), align=4)
+        b.store(args[1], pointer_at(b, args[0], FLOATS), align=4)
         return ctx.get_dummy_value()
 
     return types.void(types.int64, vector), codegen
@@ -118,7 +120,7 @@ def store(typing, address, value):
 def _first_lanes(builder, count):
     """A mask of the first ``count`` lanes."""
     some = builder.insert_element(ir.Constant(_VI, ir.Undefined), builder.trunc(count, _I32), _I32(0))
-    some = _shuffle(builder, some, ir.Constant(_VI, ir.Undefined), [0] * LANES)
+    some = shuffled(builder, some, ir.Constant(_VI, ir.Undefined), [0] * LANES)
     return builder.icmp_signed("<", ir.Constant(_VI, list(range(LANES))), some)
 
 
@@ -127,10 +129,10 @@ def load_some(typing, address, count):
     """The first ``count`` of ``LANES`` consecutive numbers; the other lanes hold 0, their memory is not touched."""
 
     def codegen(ctx, b, sig, args):
-        pointer, mask = _VF.as_pointer(), _first_lanes(b, args[1])
-        kind = ir.FunctionType(_VF, [pointer, _I32, mask.type, _VF])
+        pointer, mask = FLOATS.as_pointer(), _first_lanes(b, args[1])
+        kind = ir.FunctionType(FLOATS, [pointer, _I32, mask.type, FLOATS])
         function = cgutils.get_or_insert_function(b.module, kind, f"llvm.masked.load.v{LANES}f32.p0v{LANES}f32")
-        return b.call(function, [_at(b, args[0], _VF), _I32(4), mask, ir.Constant(_VF, [0.0] * LANES)])
+        return b.call(function, [pointer_at(b, args[0], FLOATS), _I32(4), mask, ir.Constant(FLOATS, [0.0] * LANES)])
 
     return vector(types.int64, types.int64), codegen
 
@@ -140,10 +142,10 @@ def store_some(typing, address, value, count):
     """Write the first ``count`` lanes."""
 
     def codegen(ctx, b, sig, args):
-        pointer, mask = _VF.as_pointer(), _first_lanes(b, args[2])
-        kind = ir.FunctionType(ir.VoidType(), [_VF, pointer, _I32, mask.type])
+        pointer, mask = FLOATS.as_pointer(), _first_lanes(b, args[2])
+        kind = ir.FunctionType(ir.VoidType(), [FLOATS, pointer, _I32, mask.type])
         function = cgutils.get_or_insert_function(b.module, kind, f"llvm.masked.store.v{LANES}f32.p0v{LANES}f32")
-        b.call(function, [args[1], _at(b, args[0], _VF), _I32(4), mask])
+        b.call(function, [args[1], pointer_at(b, args[0], FLOATS), _I32(4), mask])
         return ctx.get_dummy_value()
 
     return types.void(types.int64, vector, types.int64), codegen
@@ -166,7 +168,7 @@ def prefetch(typing, address):
 @intrinsic
 def load_number(typing, address):
     """One float32."""
-    return types.float32(types.int64), lambda ctx, b, sig, args: b.load(_at(b, args[0], _F32), align=4)
+    return types.float32(types.int64), lambda ctx, b, sig, args: b.load(pointer_at(b, args[0], _F32), align=4)
 
 
 @intrinsic
@@ -174,7 +176,7 @@ def store_number(typing, address, value):
     """Write one float32."""
 
     def codegen(ctx, b, sig, args):
-        b.store(args[1], _at(b, args[0], _F32), align=4)
+        b.store(args[1], pointer_at(b, args[0], _F32), align=4)
         return ctx.get_dummy_value()
 
     return types.void(types.int64, types.float32), codegen
@@ -183,7 +185,7 @@ def store_number(typing, address, value):
 @intrinsic
 def load_index(typing, address):
     """One int64."""
-    return types.int64(types.int64), lambda ctx, b, sig, args: b.load(_at(b, args[0], _I64), align=8)
+    return types.int64(types.int64), lambda ctx, b, sig, args: b.load(pointer_at(b, args[0], INT64), align=8)
 
 
 @intrinsic
@@ -191,7 +193,7 @@ def store_index(typing, address, value):
     """Write one int64."""
 
     def codegen(ctx, b, sig, args):
-        b.store(args[1], _at(b, args[0], _I64), align=8)
+        b.store(args[1], pointer_at(b, args[0], INT64), align=8)
         return ctx.get_dummy_value()
 
     return types.void(types.int64, types.int64), codegen
@@ -200,7 +202,9 @@ def store_index(typing, address, value):
 @intrinsic
 def load_int32(typing, address):
     """One int32, widened."""
-    return types.int64(types.int64), lambda ctx, b, sig, args: b.sext(b.load(_at(b, args[0], _I32), align=4), _I64)
+    return types.int64(types.int64), lambda ctx, b, sig, args: b.sext(
+        b.load(pointer_at(b, args[0], _I32), align=4), INT64
+    )
 
 
 @intrinsic
@@ -210,8 +214,8 @@ def one_apart(typing, address, step):
     def codegen(ctx, b, sig, args):
         eight = ir.VectorType(_I32, 8)
         one, zero = ir.Constant(eight, [1] * 8), ir.Constant(eight, [0] * 8)
-        here = b.load(_at(b, args[0], eight), align=4)
-        there = b.load(_at(b, b.add(args[0], args[1]), eight), align=4)
+        here = b.load(pointer_at(b, args[0], eight), align=4)
+        there = b.load(pointer_at(b, b.add(args[0], args[1]), eight), align=4)
         negative = b.icmp_signed("<", b.and_(here, there), zero)
         apart = b.and_(b.icmp_signed(">=", here, zero), b.icmp_signed("==", b.sub(there, here), one))
         same = b.or_(negative, apart)
@@ -235,7 +239,7 @@ def take_one(typing, address):
     """Add 1 to the int64 at an address in one step for all threads; returns what was there before."""
 
     def codegen(ctx, b, sig, args):
-        return b.atomic_rmw("add", _at(b, args[0], _I64), _I64(1), "seq_cst")
+        return b.atomic_rmw("add", pointer_at(b, args[0], INT64), INT64(1), "seq_cst")
 
     return types.int64(types.int64), codegen
 
@@ -249,7 +253,7 @@ def splat(typing, number):
 @intrinsic
 def splat_at(typing, address):
     """The number at an address, in every lane."""
-    return vector(types.int64), lambda ctx, b, sig, args: _splat(b, b.load(_at(b, args[0], _F32), align=4))
+    return vector(types.int64), lambda ctx, b, sig, args: _splat(b, b.load(pointer_at(b, args[0], _F32), align=4))
 
 
 @intrinsic
@@ -261,7 +265,7 @@ def splat_bits(typing, bits):
 def _binary(op, method):
     @intrinsic
     def instruction(typing, x, y):
-        return vector(vector, vector), lambda ctx, b, sig, args: getattr(b, method)(args[0], args[1], flags=_FLAGS)
+        return vector(vector, vector), lambda ctx, b, sig, args: getattr(b, method)(args[0], args[1], flags=FLAGS)
 
     @overload(op)
     def _(x, y):
@@ -284,7 +288,7 @@ def multiply_add(typing, x, y, z):
     """``x y + z``, rounded once where the processor has an instruction for it."""
 
     def codegen(ctx, b, sig, args):
-        name, kind = f"llvm.fmuladd.v{LANES}f32", ir.FunctionType(_VF, [_VF, _VF, _VF])
+        name, kind = f"llvm.fmuladd.v{LANES}f32", ir.FunctionType(FLOATS, [FLOATS, FLOATS, FLOATS])
         return b.call(b.module.globals.get(name) or ir.Function(b.module, kind, name), args)
 
     return vector(vector, vector, vector), codegen
@@ -295,7 +299,7 @@ def square_root(typing, x):
     """Square root, exactly rounded."""
 
     def codegen(ctx, b, sig, args):
-        name, kind = f"llvm.sqrt.v{LANES}f32", ir.FunctionType(_VF, [_VF])
+        name, kind = f"llvm.sqrt.v{LANES}f32", ir.FunctionType(FLOATS, [FLOATS])
         return b.call(b.module.globals.get(name) or ir.Function(b.module, kind, name), args)
 
     return vector(vector), codegen
@@ -347,128 +351,6 @@ def scale_by_power_of_two(typing, x, shifted):
 
     def codegen(ctx, b, sig, args):
         exponent = b.shl(b.bitcast(args[1], _VI), ir.Constant(_VI, [23] * LANES))
-        return b.bitcast(b.add(b.bitcast(args[0], _VI), exponent), _VF)
+        return b.bitcast(b.add(b.bitcast(args[0], _VI), exponent), FLOATS)
 
     return vector(vector, vector), codegen
-
-
-def _interleave(builder, x, y, width):
-    """Of every four lanes of ``x`` and ``y`` the first halves, ``width`` lanes of each in turn; and the second halves.
-
-    One instruction each, unlike most other shuffles of two registers.
-    """
-    first = [k - k % 4 + (k % 2 if width == 2 else k % 4 // 2) + LANES * (k // width % 2) for k in range(LANES)]
-    return _shuffle(builder, x, y, first), _shuffle(builder, x, y, [k + 2 for k in first])
-
-
-@intrinsic
-def transpose_block(typing, source, source_step, target, target_step):
-    """Transpose ``LANES x LANES`` numbers from memory to memory; the steps are bytes from row to row."""
-
-    def codegen(ctx, b, sig, args):
-        source, source_step, target, target_step = args
-        sources = [b.add(source, b.mul(source_step, _I64(i))) for i in range(LANES)]
-        targets = [b.add(target, b.mul(target_step, _I64(i))) for i in range(LANES)]
-        _transpose(b, sources, targets)
-        return ctx.get_dummy_value()
-
-    return types.void(types.int64, types.int64, types.int64, types.int64), codegen
-
-
-def _transpose(builder, sources, targets):
-    rows = [builder.load(_at(builder, address, _VF), align=4) for address in sources]
-    for i in range(0, LANES, 4):  # blocks of 4 x 4
-        x, y = _interleave(builder, rows[i], rows[i + 1], 1), _interleave(builder, rows[i + 2], rows[i + 3], 1)
-        rows[i : i + 4] = [*_interleave(builder, x[0], y[0], 2), *_interleave(builder, x[1], y[1], 2)]
-    step = 4
-    while step < LANES:  # swap the off-diagonal quarters of blocks of 8, 16
-        low = [k if not k & step else LANES + k - step for k in range(LANES)]
-        high = [k + step if not k & step else LANES + k for k in range(LANES)]
-        for i in range(LANES):
-            if not i & step:
-                x, y = rows[i], rows[i + step]
-                rows[i], rows[i + step] = _shuffle(builder, x, y, low), _shuffle(builder, x, y, high)
-        step *= 2
-    for row, address in zip(rows, targets, strict=True):
-        builder.store(row, _at(builder, address, _VF), align=4)
-
-
-def _listed(builder, table, shift):
-    """The ``LANES`` addresses that stand in a table, each plus ``shift``."""
-    entries = [_at(builder, builder.add(table, _I64(8 * i)), _I64) for i in range(LANES)]
-    return [builder.add(builder.load(entry, align=8), shift) for entry in entries]
-
-
-@intrinsic
-def gather_block(typing, table, shift, target, target_step):
-    """As :func:`transpose_block`, from rows whose addresses stand in a table, each plus ``shift``."""
-
-    def codegen(ctx, b, sig, args):
-        table, shift, target, target_step = args
-        targets = [b.add(target, b.mul(target_step, _I64(i))) for i in range(LANES)]
-        _transpose(b, _listed(b, table, shift), targets)
-        return ctx.get_dummy_value()
-
-    return types.void(types.int64, types.int64, types.int64, types.int64), codegen
-
-
-@intrinsic
-def scatter_block(typing, source, source_step, table, shift):
-    """As :func:`transpose_block`, to rows whose addresses stand in a table, each plus ``shift``."""
-
-    def codegen(ctx, b, sig, args):
-        source, source_step, table, shift = args
-        sources = [b.add(source, b.mul(source_step, _I64(i))) for i in range(LANES)]
-        _transpose(b, sources, _listed(b, table, shift))
-        return ctx.get_dummy_value()
-
-    return types.void(types.int64, types.int64, types.int64, types.int64), codegen
-
-
-def _fold(builder, rows, step):
-    """Halve the number of rows: lanes with ``k & step == 0`` of ``x`` stay, those of ``y`` move in beside them."""
-    stay = [k if not k & step else LANES + k for k in range(LANES)]  # a blend, cheaper than a shuffle
-    move = [k + step if not k & step else LANES + k - step for k in range(LANES)]
-    return [
-        builder.fadd(_shuffle(builder, x, y, stay), _shuffle(builder, x, y, move), flags=_FLAGS)
-        for x, y in zip(rows[::2], rows[1::2], strict=True)
-    ]
-
-
-def _fold_four(builder, rows):
-    def add(x, y, width):
-        return builder.fadd(*_interleave(builder, x, y, width), flags=_FLAGS)
-
-    return add(add(rows[0], rows[1], 1), add(rows[2], rows[3], 1), 2)
-
-
-@intrinsic
-def fold_four(typing, row0, row1, row2, row3):
-    """Partial sums of four rows in one: lane ``k`` holds a part of the sum over row ``k % 4``."""
-    return vector(vector, vector, vector, vector), lambda ctx, b, sig, args: _fold_four(b, args)
-
-
-@intrinsic
-def fold_eight(typing, row0, row1, row2, row3, row4, row5, row6, row7):
-    """Partial sums of eight rows in one: lane ``k`` holds a part of the sum over row ``k % 8``."""
-
-    def codegen(ctx, b, sig, args):
-        return _fold(b, [_fold_four(b, args[:4]), _fold_four(b, args[4:])], 4)[0]
-
-    return vector(*[vector] * 8), codegen
-
-
-@intrinsic
-def sum_folded(typing, source, step):
-    """From ``LANES / 4`` results of :func:`fold_four`, ``step`` bytes apart: lane ``k`` is the sum over row ``k``."""
-
-    def codegen(ctx, b, sig, args):
-        addresses = [b.add(args[0], b.mul(args[1], _I64(i))) for i in range(LANES // 4)]
-        rows = [b.load(_at(b, address, _VF), align=4) for address in addresses]
-        step = 4
-        while step < LANES:
-            rows = _fold(b, rows, step)
-            step *= 2
-        return rows[0]
-
-    return vector(types.int64, types.int64), codegen
