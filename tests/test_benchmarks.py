@@ -29,7 +29,6 @@ from benchmarks import (
     scan_peers,
     system,
 )
-from benchmarks.network_sizes import Group
 from benchmarks.timing import high_water, timed
 from medssm_monai.networks.complexity import Complexity
 
@@ -338,7 +337,7 @@ def test_an_unknown_shape_is_refused():
 
 
 def test_precision_times_both_and_says_how_far_they_are_apart():
-    line = precision.row("mamba_mis_s", Group(("mamba_mis_s",), 32, 1), repeats=1)
+    line = precision.row("mamba_mis_s", size=32, batch=1, repeats=1)
     _, name, *times, difference, _ = (cell.strip() for cell in line.split("|"))
     assert name == "mamba_mis_s, 32, batch 1"
     assert all(float(cell.split(" ")[0]) > 0 for cell in times) and len(times) == 2

@@ -1,7 +1,8 @@
 """Memory that was freed stays with the process, so that its pages need not be mapped and cleared again.
 
 A network frees and takes the same few megabytes with every layer. GNU's ``malloc`` gives freed memory above some
-megabytes back to the system, which clears every page that it hands out again: a tenth of a network's time went there.
+megabytes back to the system, which clears every page that it hands out again: some 4,000 pages, a tenth of the time,
+for an inference of Mamba-MIS-S (four images of 128 pixels, one thread).
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ OWN_SETTINGS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TOP_
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # parameters of ``mallopt``, see its manual page
 KEPT = 256 << 20
-"""Free bytes at the end of the heap from which on they go back to the system."""
+"""Free bytes at the end of a heap from which on they go back to the system."""
 LARGE = 32 << 20
 """Bytes from which on a block is mapped for itself and given back when it is freed; the most that ``mallopt`` takes."""
 
 
 def keep_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
-    """Let GNU's ``malloc`` keep up to 256 MiB of freed memory, unless the user has decided what it keeps.
+    """Let GNU's ``malloc`` keep up to 256 MiB of freed memory a heap, unless the user has decided what it keeps.
 
     Results do not change. The process may hold that much more memory than it uses.
 
@@ -42,5 +43,5 @@ def keep_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
     if not hasattr(library, "gnu_get_libc_version"):  # musl has no ``mallopt`` that does anything
         return False
     done = bool(library.mallopt(_TRIM_THRESHOLD, KEPT)) and bool(library.mallopt(_MMAP_THRESHOLD, LARGE))
-    logger.debug("malloc keeps up to %d MiB of freed memory: %s", KEPT >> 20, done)
+    logger.debug("malloc keeps up to %d MiB of freed memory a heap: %s", KEPT >> 20, done)
     return done
