@@ -10,6 +10,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from ...ops.tokenwise import tokenwise
+from ..initialization import carry_state
 from ..layers import ChannelLayerNorm, DepthwiseConv2d
 from .bfss import BFSS
 from .spectral_gate import SpectralGate
@@ -60,6 +61,10 @@ class BSSSBlock(nn.Module):
         self.fuse = nn.Linear(2 * dim, dim)
         self.proj = nn.Linear(dim, dim)
         self.dropout = nn.Dropout(dropout)
+
+    def start_signal(self) -> None:
+        """Let the scans' state carry from the first step."""
+        carry_state(self.bfss.s6.bc_proj.weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(B, H, W, C)`` to ``(B, H, W, C)``."""

@@ -9,6 +9,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from ...ops.tokenwise import is_hooked
+from ..initialization import near_identity
 from ..layers import depthwise_conv2d
 from .bfss import BFSS
 
@@ -57,6 +58,26 @@ class MultiScaleFusion(nn.Module):
         self.reduce = nn.ModuleList(nn.Conv2d(d, width, 1) for d in dims)
         self.pairs = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1, groups=width) for _ in range(n * n))
         self.restore = nn.ModuleList(nn.Conv2d(width, d, 1) for d in dims)
+
+    def start_signal(self) -> None:
+        """Start as a skip connection: each level gets itself back, in at most ``width`` orthogonal directions, times
+        factors near 1 from the other levels. PyTorch's values multiply four maps of a quarter each: what is left is the
+        bias of ``restore``, the same for every image."""
+        n = len(self.reduce)
+        for reduce, restore in zip(self.reduce, self.restore, strict=True):
+            assert isinstance(reduce, nn.Conv2d) and isinstance(restore, nn.Conv2d)
+            nn.init.orthogonal_(reduce.weight)
+            restore.weight.copy_(reduce.weight.transpose(0, 1))
+            for bias in (reduce.bias, restore.bias):
+                assert bias is not None
+                bias.zero_()
+        for i, pair in enumerate(self.pairs):
+            assert isinstance(pair, nn.Conv2d) and pair.bias is not None
+            if i // n == i % n:
+                near_identity(pair, share=0.0)
+            else:
+                pair.weight.mul_(0.5)
+                pair.bias.fill_(1.0)
 
     def forward(self, maps: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Levels ``(B, H_i, W_i, C_i)``, finest first, to levels of the same shapes."""

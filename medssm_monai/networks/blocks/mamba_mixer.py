@@ -13,6 +13,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from ..initialization import STATE_GAIN, carry_state
 from ..layers import ScanOrder, StackedConv1d, StackedLinear, resolve_scan_orders, scan_table
 from .selective_core import SelectiveCore, merge_directions
 
@@ -79,6 +80,12 @@ class MambaMixer(SelectiveCore):
         dt = torch.exp(torch.rand_like(bias) * span + math.log(dt_min)).clamp(min=dt_floor)
         with torch.no_grad():
             bias.copy_(dt + torch.log(-torch.expm1(-dt)))
+
+    def start_signal(self) -> None:
+        """Let the state carry from the first step: larger B and C (half as much larger where a second map gives them,
+        which is not made smaller by a SiLU)."""
+        if hasattr(self, "x_proj"):  # not where the scan is left out
+            carry_state(self.x_proj.weight[..., self.dt_rank :, :], STATE_GAIN / 2 if self.cross else STATE_GAIN)
 
     def forward(self, x: torch.Tensor, source: torch.Tensor | None = None) -> torch.Tensor:
         """Mix the tokens of a map.

@@ -8,6 +8,7 @@ import torch
 import torch.nn as nn
 from monai.networks.layers import Conv
 
+from ..initialization import near_identity
 from .gated_conv_mixer import GatedConvMixer
 from .mamba_mixer import MambaMixer
 
@@ -44,6 +45,10 @@ class SConvsSSM(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.mixer = MIXERS[scan](dim, spatial_dims=spatial_dims, **mixer_args)
         self.dropout = nn.Dropout(dropout)
+
+    def start_signal(self) -> None:
+        """Let images pass: without a residual around it a chain of such convolutions would shrink them away."""
+        near_identity(self.conv, share=0.25)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(B, *spatial, C)`` to the same shape."""

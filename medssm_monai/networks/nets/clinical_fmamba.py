@@ -17,6 +17,7 @@ from monai.data import MetaTensor
 from monai.networks.layers import Conv, Norm
 
 from ..blocks import ChannelExchangeBlock, CrossChannelExcitation, CrossMambaBlock, DilatedGatedConv, MambaBlock
+from ..initialization import start
 from ..layers import ScanOrder
 
 __all__ = ["ClinicalFMamba", "clinical_fmamba_2d", "clinical_fmamba_3d"]
@@ -62,6 +63,8 @@ class ClinicalFMamba(nn.Module):
         d_state: state size ``N`` of all scans.
         expand: inner over model channels of all scans.
         dropout: probability in every block, before its residual, and before the last convolution.
+        init: ``"signal"``: the scans carry state from the first step (:mod:`~medssm_monai.networks.initialization`);
+            ``"published"``: the values of PyTorch's layers, with a state part of a hundredth of the skip.
 
     Raises:
         ValueError: for other ``spatial_dims``, a scan set that does not exist in that many dimensions, or
@@ -82,6 +85,7 @@ class ClinicalFMamba(nn.Module):
         d_state: int = 8,
         expand: int = 2,
         dropout: float = 0.0,
+        init: str = "signal",
     ) -> None:
         super().__init__()
         if spatial_dims not in DEFAULT_ORDERS:
@@ -115,6 +119,7 @@ class ClinicalFMamba(nn.Module):
         self.excite = CrossChannelExcitation(spatial_dims, full)
         self.dropout = nn.Dropout(dropout)
         self.head = conv(full, 1, 3, padding=1)
+        start(self, init)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Pairs ``(B, 2, *spatial)``, source A and source B in [0, 1], to fused images ``(B, 1, *spatial)`` in (0, 1).

@@ -16,6 +16,7 @@ from monai.data import MetaTensor
 from monai.utils import ensure_tuple_rep
 
 from ..blocks import AttentionBlock, BSSSBlock, ConvBlock, MultiScaleFusionBridge, PatchEmbed, PatchExpand, PatchMerge
+from ..initialization import start
 
 __all__ = ["MambaMIS", "mamba_mis_b", "mamba_mis_l", "mamba_mis_s"]
 
@@ -51,6 +52,9 @@ class MambaMIS(nn.Module):
         block: ``"bsss"``, ``"conv"`` or ``"vit"`` (ablations).
         spectral_gate, attention_bridge, fusion_bridge: ``False`` removes that part (ablations).
         dropout: probability in every block, before its residual, and before the head.
+        init: ``"signal"``: the scans carry state and the bridge passes its levels from the first step
+            (:mod:`~medssm_monai.networks.initialization`); ``"published"``: the values of PyTorch's layers, with which
+            no skip connection reaches the decoder at the start. Feed centered images, (x - 0.5) / 0.25 for instance.
 
     Raises:
         ValueError: for values outside the lists and sizes above.
@@ -77,6 +81,7 @@ class MambaMIS(nn.Module):
         attention_bridge: bool = True,
         fusion_bridge: bool = True,
         dropout: float = 0.0,
+        init: str = "signal",
     ) -> None:
         super().__init__()
         if spatial_dims != 2:
@@ -111,6 +116,7 @@ class MambaMIS(nn.Module):
         self.expand = nn.ModuleList(PatchExpand(a, b, 4 if b == out_dims[-1] else 2) for a, b in pairwise(out_dims))
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Conv2d(out_dims[-1], out_channels, 1)
+        start(self, init)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Images ``(B, in_channels, H, W)`` to logits ``(B, out_channels, H, W)``; H, W multiples of 32.

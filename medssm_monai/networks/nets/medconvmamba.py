@@ -16,6 +16,7 @@ from monai.data import MetaTensor
 from monai.utils import ensure_tuple_rep
 
 from ..blocks import MapFusion, PatchEmbed, SConvsSSM
+from ..initialization import start
 from ..layers import ScanOrder
 
 __all__ = ["MedConvMamba", "medconvmamba_s", "medconvmamba_t"]
@@ -40,6 +41,9 @@ class MedConvMamba(nn.Module):
         discretization: ``"euler"`` (the published Mamba kernels) or ``"zoh"`` (the paper's formula).
         scan: ``"selective"``, or ``"identity"`` to measure what the scan earns (see
             :class:`~medssm_monai.networks.blocks.GatedConvMixer`).
+        init: ``"signal"``: the convolutions pass their input on and the scans carry state from the first step
+            (:mod:`~medssm_monai.networks.initialization`); ``"published"``: the values of PyTorch's layers, with which
+            seven blocks shrink the maps to a sixteenth.
 
     Raises:
         ValueError: for values outside the lists above.
@@ -69,6 +73,7 @@ class MedConvMamba(nn.Module):
         d_state: int = 16,
         discretization: str = "euler",
         scan: str = "selective",
+        init: str = "signal",
     ) -> None:
         super().__init__()
         if spatial_dims not in (2, 3):
@@ -90,6 +95,7 @@ class MedConvMamba(nn.Module):
         self.fusion = MapFusion(embed_dim, map_size, fusion)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.fusion.out_features, num_classes)
+        start(self, init)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Images ``(B, in_channels, *spatial)`` to logits ``(B, num_classes)``.
