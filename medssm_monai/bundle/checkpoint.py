@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.nn as nn
 
-from .settings import settings_file
+from .settings import saved_settings, settings_file
 from .weights import REMEDY, describe_weights_file, require_weights, weights_hint
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "read_weights",
     "require_fitting_weights",
     "require_same_classes",
+    "require_same_input",
     "start_from",
 ]
 
@@ -182,6 +183,39 @@ def start_from(network: nn.Module, ckpt_path: str | os.PathLike | None) -> nn.Mo
     if others:
         logger.warning("%s: %s have another shape here and start afresh", name, _some(others))
     return network
+
+
+RAW_INPUT = {"mean": 0.0, "std": 1.0}
+"""What weights were trained with whose settings do not say how images were normalized."""
+
+
+def require_same_input(settings: Mapping[str, Any], ckpt_path: str | os.PathLike | None) -> None:
+    """Compare how a training normalizes its images with how the weights that it starts from saw theirs.
+
+    Args:
+        settings: of the training; nothing is compared where they name neither ``mean`` nor ``std``.
+        ckpt_path: weights to start from; None, and weights without a settings file, pass.
+
+    Raises:
+        ValueError: another ``mean`` or ``std``, naming both and what to pass.
+    """
+    saved = None if ckpt_path is None else saved_settings(ckpt_path)
+    if saved is None:
+        return
+    theirs = {key: saved.get(key, raw) for key, raw in RAW_INPUT.items() if key in settings}
+    if any(_each(settings[key]) != _each(value) for key, value in theirs.items()):
+        wanted = " ".join(f"--{key} {str(value).replace(' ', '')!r}" for key, value in theirs.items())
+        here = ", ".join(f"{key} {settings[key]}" for key in theirs)
+        raise ValueError(
+            f"{os.fspath(ckpt_path)}: its training normalized images otherwise ({settings_file(ckpt_path).name}) than "
+            f"this one ({here}), and the network would see other values than it learned from. Pass {wanted}."
+        )
+
+
+def _each(value: Any) -> tuple[float, ...]:
+    """The values of the channels; a single one where they are all the same."""
+    values = tuple(map(float, value if isinstance(value, (list, tuple)) else [value]))
+    return values[:1] if len(set(values)) == 1 else values
 
 
 def _some(names: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ import torch.nn as nn
 
 from ..registry import get_network
 from .argument_rules import settings_arguments
-from .checkpoint import start_from
+from .checkpoint import require_same_input, start_from
 
 __all__ = ["build_network"]
 
@@ -33,7 +33,7 @@ def build_network(
         arguments: of the network, by their own names, such as ``num_classes`` or ``pretrained_path``.
 
     Raises:
-        ValueError: unknown network, or one argument given twice.
+        ValueError: unknown network, one argument given twice, or weights that saw images normalized otherwise.
         TypeError: an argument that the network does not take.
         FileNotFoundError: no such weights.
 
@@ -46,4 +46,5 @@ def build_network(
     twice = sorted((given.keys() & further.keys()) | (arguments.keys() & (given.keys() | further.keys())))
     if twice:
         raise ValueError(f"{variant}: {', '.join(twice)} have settings of their own; leave them out of network_args.")
+    require_same_input(settings, init_from)
     return start_from(get_network(variant, **given, **further, **arguments), init_from)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 
 import pytest
 import torch
 
 from medssm_monai import get_network
-from medssm_monai.bundle import build_network, read_model_settings
+from medssm_monai.bundle import build_network, read_model_settings, write_model_settings
 
 SETTINGS = {
     "mamba_mis_s": ({"in_channels": 1, "image_size": [32, 32]}, {}, {"in_channels": 1, "img_size": [32, 32]}),
@@ -65,6 +66,28 @@ def test_weights_to_start_from_are_taken(tmp_path):
 def test_what_makes_no_network_is_refused(variant, settings, arguments, error, said):
     with pytest.raises(error, match=said):
         build_network(variant, settings, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("saved", "here", "fits"),
+    [
+        ({}, {"mean": 0.0, "std": 1}, True),  # of an earlier version: images in [0, 1]
+        ({}, {"mean": 0.5, "std": 0.25}, False),
+        ({"mean": 0.5, "std": 0.25}, {"mean": [0.5, 0.5, 0.5], "std": 0.25}, True),
+        ({"mean": [0.5, 0.4, 0.3], "std": 0.25}, {"mean": [0.5, 0.4, 0.3], "std": 0.25}, True),
+        ({"mean": [0.5, 0.4, 0.3], "std": 0.25}, {"mean": [0.3, 0.4, 0.5], "std": 0.25}, False),
+        ({"mean": 0.5, "std": 0.25}, {"mean": 0.5, "std": 0.5}, False),
+        ({"mean": 0.5, "std": 0.25}, {}, True),  # the training does not normalize by them
+        (None, {"mean": 0.5, "std": 0.25}, True),  # nothing is known about them
+    ],
+)
+def test_weights_to_start_from_saw_the_same_values(tmp_path, saved, here, fits):
+    settings = {"in_channels": 3, "image_size": [32, 32], **here}
+    torch.save(build_network("mamba_mis_s", settings).state_dict(), tmp_path / "model.pt")
+    if saved is not None:
+        write_model_settings(tmp_path / "model.pt", {"variant": "mamba_mis_s", **saved})
+    with nullcontext() if fits else pytest.raises(ValueError, match=r"normalized images otherwise .* Pass --mean"):
+        build_network("mamba_mis_s", settings, init_from=tmp_path / "model.pt")
 
 
 def test_defaults_of_settings_come_from_the_bundle_s_file(tmp_path):
