@@ -200,7 +200,7 @@ def require_same_input(settings: Mapping[str, Any], ckpt_path: str | os.PathLike
         ValueError: another ``mean`` or ``std``, naming both and what to pass.
     """
     saved = None if ckpt_path is None else saved_settings(ckpt_path)
-    if saved is None:
+    if ckpt_path is None or saved is None:
         return
     theirs = {key: saved.get(key, raw) for key, raw in RAW_INPUT.items() if key in settings}
     if any(_each(settings[key]) != _each(value) for key, value in theirs.items()):
