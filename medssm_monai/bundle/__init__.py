@@ -12,7 +12,7 @@ from .interruption import end_on_signals, was_interrupted
 from .known_keys import require_known_keys, unknown_keys
 from .publish import publish_weights
 from .runs import claim_run, release_run, site_run_name
-from .settings import read_model_settings, update_model_settings, write_model_settings
+from .settings import read_domain, read_model_settings, update_model_settings, write_model_settings
 from .weights import choose_checkpoint, describe_weights, other_weights, require_weights, weights_hint
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ __all__ = [
     "load_weights",
     "other_weights",
     "publish_weights",
+    "read_domain",
     "read_model_settings",
     "read_weights",
     "release_run",

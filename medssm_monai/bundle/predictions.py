@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..data.fingerprint import NOT_RECORDED, flag_text
 from ..reports.predictions_table import write_predictions
 from ..transforms import SaveImage2D, SaveImageFused
 from ..utils import writable_folder
@@ -25,11 +26,16 @@ class _Prediction:
     source: file the prediction belongs to, ``"array"`` for pixels in memory; of a pair that of source A.
     meta: metadata of that image as it was loaded.
     weights: one line about the weights that predicted it (:func:`medssm_monai.bundle.describe_weights`).
+    trained_for: what these were trained for, in words, or ``"not recorded"``.
+    unlike_training: in which respects the image is unlike those that they were trained with; empty when in none, or
+        where ``trained_for`` is not recorded.
     """
 
     source: str
     meta: Mapping[str, Any] = field(repr=False)
     weights: str = field(default="", kw_only=True, repr=False)
+    trained_for: str = field(default=NOT_RECORDED, kw_only=True, repr=False)
+    unlike_training: tuple[str, ...] = field(default=(), kw_only=True)
 
     @property
     def affine(self) -> np.ndarray:
@@ -110,10 +116,12 @@ class ClassificationPrediction(_Prediction):
         return {name: float(p) for name, p in zip(self.class_names, self.probabilities, strict=True)}
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write a CSV table of one row: image, class, confidence and the probability of each class."""
+        """Write a CSV table of one row: image, class, confidence, the probability of each class, and in which respects
+        the image is unlike those that the weights were trained with."""
         target = Path(path)
         writable_folder(target.parent)
-        write_predictions(target, [self.source], self.probabilities[None], self.class_names)
+        unlike = NOT_RECORDED if self.trained_for == NOT_RECORDED else flag_text(self.unlike_training)
+        write_predictions(target, [self.source], self.probabilities[None], self.class_names, unlike=[unlike])
         return target
 
 

@@ -18,7 +18,9 @@ from monai.transforms import Compose
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
+from ..data.fingerprint import NOT_RECORDED, flag_reasons
 from ..data.readers.arrays import is_array
+from ..transforms.unlike_training import UNLIKE_TRAINING
 from ..utils import prepare_process, unwrapped
 from .autocast_inferer import AutocastInferer
 from .checkpoint import load_weights
@@ -110,6 +112,7 @@ class Predictor:
         self._noisy: nn.Module | None = None
         self._explaining = threading.Lock()
         self._watched: nn.Module | None = None
+        self._warned: set[str] = set()
 
     @property
     def name(self) -> str:
@@ -148,6 +151,12 @@ class Predictor:
         """The network with its weights, in evaluation mode."""
         return self._pipeline().network
 
+    @property
+    def domain(self) -> dict[str, Any] | None:
+        """What the weights were trained for: ``text``, and ``fingerprints`` of their training images
+        (:func:`~medssm_monai.bundle.read_domain`); None where that is not recorded."""
+        return self._content("domain") if "domain" in self._parser.get() else None
+
     def predict(self, source: Image | Sequence[Any] | Mapping[str, Any]) -> Any:
         """Predict one image, or a list of them.
 
@@ -170,7 +179,10 @@ class Predictor:
             return [self.predict(one) for one in source]
         pipeline = self._pipeline()
         item = self._prepare(pipeline, source)
-        return replace(self.task.result(self._finish(pipeline, item, pipeline.network)), weights=pipeline.weights)
+        result = self.task.result(self._finish(pipeline, item, pipeline.network))
+        unlike = flag_reasons(item.get(UNLIKE_TRAINING))
+        self._warn(unlike)
+        return replace(result, weights=pipeline.weights, trained_for=self._trained_for, unlike_training=unlike)
 
     def uncertainty(self, source: Any, samples: int = 8, dropout: float = 0.1, seed: int = 0) -> dict[str, float]:
         """How unsure the network is about one image, by Monte Carlo dropout (Gal & Ghahramani, ICML 2016).
@@ -235,6 +247,23 @@ class Predictor:
         with self._transforming, unwrapped():
             return explainer.explanation(image, item, activation, probabilities, label)
 
+    @property
+    def _trained_for(self) -> str:
+        domain = self.domain
+        return NOT_RECORDED if domain is None else str(domain["text"])
+
+    def _warn(self, reasons: Sequence[str]) -> None:
+        """Log each reason the first time that it comes up."""
+        with self._building:
+            new = [reason for reason in reasons if reason not in self._warned]
+            self._warned.update(new)
+        for reason in new:
+            logger.warning(
+                "%s: an image is unlike those that the weights were trained with (%s): %s. Its result may be wrong "
+                "however sure it looks; this is logged once, unlike_training of each prediction says it",
+                *(self.name, self._trained_for, reason),
+            )
+
     def _content(self, key: str) -> Any:
         with self._building, unwrapped():
             return self._parser.get_parsed_content(key)
@@ -258,6 +287,7 @@ class Predictor:
         parts = {key: self._content(key) for key in ("device", "preprocessing", "postprocessing")}
         inferer = AutocastInferer(self._content("inferer"), self._content("precision"), parts["device"])
         logger.info("%s runs on %s in %s", self.name, parts["device"], inferer.precision)
+        logger.info("what the weights were trained for: %s", self._trained_for)
         return _Pipeline(weights=weights, network=network.eval(), inferer=inferer, **parts)
 
     def _prepare(self, pipeline: _Pipeline, source: Any) -> dict[str, Any]:

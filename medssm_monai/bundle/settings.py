@@ -14,13 +14,16 @@ from typing import Any
 import yaml
 
 from ..utils.files import file_sha256, replace_file
+from .callers import in_federation
 from .find import running_bundles
 from .settings_schema import RESTORE, check_settings
 
 __all__ = [
+    "DOMAIN",
     "RESERVED",
     "TRAINED_ON",
     "WEIGHTS_SHA256",
+    "read_domain",
     "read_model_settings",
     "saved_settings",
     "settings_file",
@@ -33,8 +36,11 @@ WEIGHTS_SHA256 = "weights_sha256"
 """Key of the SHA-256 of the weights that the settings belong to."""
 TRAINED_ON = "trained_on"
 """Key of the name of the data that the weights learned from."""
-RESERVED = (WEIGHTS_SHA256, TRAINED_ON)
-"""Keys that say whose the settings are; configs never see them."""
+DOMAIN = "domain"
+"""Key of what the weights were trained for, in words and in figures."""
+RESERVED = (WEIGHTS_SHA256, TRAINED_ON, DOMAIN)
+"""Keys that say whose the settings are; no settings of a network, so that older files without them, and defaults that
+do not name them, hold as they are."""
 LARGEST = 1 << 20  # bytes; a file of ten thousand class names is smaller
 TRIES, PAUSE = 10, 0.1  # seconds; a pair that is being published fits together again a moment later
 
@@ -122,6 +128,21 @@ def read_model_settings(
         meant = ", ".join(f"{key!r} (meant: {near[key][0]!r}?)" if near[key] else repr(key) for key in unknown)
         raise ValueError(f"{path} must be an object with keys among {sorted(defaults)}, but holds {meant}. {RESTORE}")
     return {**defaults, **settings}
+
+
+def read_domain(ckpt_path: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """What a checkpoint was trained for: ``text``, a line in words, and ``fingerprints`` of its training images.
+
+    These are by the images' keys in an item, ``image`` or ``image_a`` and ``image_b``, and hold the fields of
+    :class:`medssm_monai.data.fingerprint.Fingerprint`.
+
+    None where the settings beside it do not say so (weights of earlier versions), there are none, or a federation's
+    server sends the weights.
+
+    Raises:
+        ValueError: as :func:`read_model_settings` does.
+    """
+    return None if in_federation() else (_of_these_weights(ckpt_path) or {}).get(DOMAIN)
 
 
 def _defaults_of(path: Path) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from .argument_rules import (
     word,
     wrong_argument,
 )
+from .domain_rules import wrong_domain
 
 __all__ = ["SETTING_RULES", "check_settings"]
 
@@ -47,6 +48,7 @@ SETTING_RULES: dict[str, Rule] = {
         "64 hexadecimal digits",
     ),
     "trained_on": either(Rule(lambda value: value is None, "null"), text()),
+    "domain": Rule(lambda value: isinstance(value, dict), "an object with text and fingerprints"),
 }
 """Setting -> what it may be. Other keys, of bundles of your own, may hold :data:`OTHER`."""
 OTHER = either(plain(), names(0, 10_000))
@@ -71,6 +73,9 @@ def check_settings(settings: Mapping[str, Any], file: object, remedy: str = REST
             raise ValueError(_message(file, key, value, rule.expected, remedy))
     for key in SIZES:
         _check_size(settings, key, file, remedy)
+    found = wrong_domain(settings["domain"], settings.get("spatial_dims")) if "domain" in settings else None
+    if found is not None:
+        raise ValueError(_message(file, *found, remedy))
     wrong = wrong_argument(settings.get("variant", ""), settings.get("network_args", {}))
     if wrong is not None:
         raise ValueError(_message(file, f"network_args, {wrong[0]}", wrong[1], wrong[2], remedy))

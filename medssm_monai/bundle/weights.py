@@ -11,7 +11,7 @@ from typing import Any
 from ..utils.files import file_sha256
 from ..utils.shown_names import full_names
 from .callers import in_federation
-from .settings import TRAINED_ON, saved_settings
+from .settings import DOMAIN, TRAINED_ON, saved_settings
 
 __all__ = [
     "TRAINED",
@@ -60,7 +60,8 @@ def describe_weights(ckpt_path: str | os.PathLike[str], name: str | None = None)
 
 def describe_weights_file(ckpt_path: str | os.PathLike[str], name: str | None = None) -> str:
     """One line about weights: file, whether they are your own or come with the bundle (a model card beside them states
-    their SHA-256), what they were trained on, classes or sources, size of the images, start of the file's SHA-256.
+    their SHA-256), what they were trained on, classes or sources, size of the images, what they are for (the text of
+    their domain), start of the file's SHA-256.
 
     What the settings beside them do not say is left out; a file that is not there is said to be missing.
 
@@ -110,7 +111,8 @@ def _facts(settings: Mapping[str, Any]) -> list[str]:
     size = settings.get("image_size")
     if isinstance(size, list):
         facts.append(f"images of {' x '.join(map(str, size))}")
-    return facts
+    domain = settings.get(DOMAIN)
+    return [*facts, f"for {domain['text']}"] if domain else facts
 
 
 def other_weights(ckpt_path: str | os.PathLike[str]) -> list[str]:

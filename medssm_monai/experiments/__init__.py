@@ -1,5 +1,5 @@
 """Commands around the bundles: data sets, ablations, floors, fusion for a classifier, weights to ship.
 
 Each is started as ``python -m medssm_monai.experiments.NAME``: ``prepare_data``, ``ablate``, ``pixel_baseline``,
-``fusion_downstream``, ``pack_weights``.
+``fusion_downstream``, ``pack_weights``, ``record_domain``.
 """

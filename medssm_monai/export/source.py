@@ -36,9 +36,9 @@ class Source:
         network: on the CPU, in evaluation mode, its parameters frozen.
         task: the bundle's ``prediction``: what the network predicts, and from which threshold.
         extra: file name -> JSON text that goes into each export: ``metadata.json`` as it is in the bundle,
-            ``inference.json`` with the overrides, and with the settings of these weights in place of the file they are
-            read from, so that it stands without the bundle (MONAI Deploy looks for both), and ``model_settings.json``,
-            these settings.
+            ``inference.json`` with the overrides, and with the settings and the domain of these weights in place of the
+            file they are read from, so that it stands without the bundle (MONAI Deploy looks for both), and
+            ``model_settings.json``, these settings.
         parser: the inference config.
     """
 
@@ -105,6 +105,8 @@ def open_source(
     carried = ConfigParser(ConfigParser.load_config_file(str(file)))
     carried.update({key: literal(value) for key, value in (overrides or {}).items() if key not in OF_THIS_PLACE})
     carried.update({"bundle_root": ".", "model_settings": literal(settings)})
+    if "domain" in carried.get():
+        carried["domain"] = None if untrained else literal(parser.get_parsed_content("domain"))
     contents = {
         "metadata.json": json.loads((root / "configs" / "metadata.json").read_text(encoding="utf8")),
         "inference.json": carried.config,

@@ -22,7 +22,9 @@ from .segmentation_report import SegmentationReport
 from .segmentation_table import SegmentationTable
 from .shared import SharedHandler
 from .temperature_fit import TemperatureFit
+from .training_domain import TrainingDomain
 from .training_state import TrainingState
+from .unlike_training import UnlikeTraining
 from .validation_loss import ValidationLoss
 
 __all__ = [
@@ -45,8 +47,10 @@ __all__ = [
     "SegmentationTable",
     "SharedHandler",
     "TemperatureFit",
+    "TrainingDomain",
     "TrainingHistory",
     "TrainingState",
+    "UnlikeTraining",
     "ValidationLoss",
     "close_evaluation",
     "close_inference",

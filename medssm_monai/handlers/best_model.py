@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from ..bundle import write_model_settings
+from ..bundle.settings import DOMAIN, TRAINED_ON, WEIGHTS_SHA256
 from ..bundle.settings_schema import check_settings
 from ..utils import keep_previous
 from .checkpoints import serialized, sha256_of, unwrapped_network, write_checkpoint
@@ -39,6 +40,8 @@ class BestModel:
         settings: what inference needs to build the network again; written with two further keys, ``weights_sha256``
             (of ``model.pt``) and ``trained_on``.
         data_name: what the run learns from, for ``trained_on``.
+        domain: gives what the weights are trained for, a :class:`~.TrainingDomain`; asked at the first best weights. A
+            third further key, ``domain``; ``None`` leaves it out.
         fitted: settings that the evaluation finds out: names in ``engine.state.metrics``, by handlers before this one.
         filename: name of the weights; the settings have the same one with the ending ``.json``.
         save: ``False`` writes nothing (ranks other than 0).
@@ -57,10 +60,11 @@ class BestModel:
         fitted: Sequence[str] = (),
         filename: str = "model.pt",
         save: bool = True,
+        domain: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
         self.path = Path(save_dir) / filename
         self.network, self.settings, self.data_name = network, settings, data_name
-        self.fitted, self.save = tuple(fitted), save
+        self.fitted, self.save, self.domain = tuple(fitted), save, domain
         check_settings(settings, self.path.with_suffix(".json").name, "Inference could not read it; choose another.")
         self._engine: Engine | None = None
         self._best: dict[str, Any] | None = None  # weights and settings of the best epoch
@@ -77,13 +81,15 @@ class BestModel:
         state = unwrapped_network(self.network).state_dict()
         weights = {name: value.detach().cpu().clone() for name, value in state.items()}
         settings = {**self.settings, **{name: float(engine.state.metrics[name]) for name in self.fitted}}
+        if self.domain is not None:
+            settings[DOMAIN] = self.domain()
         self._write(weights, json.dumps(settings), keep=self._best is None)
 
     def _write(self, weights: dict[str, torch.Tensor], settings: str, keep: bool) -> None:
         data, beside = serialized(weights), self.path.with_suffix(".json")
         there = (lambda: keep_previous(self.path, beside)) if keep else None
         write_checkpoint(self.path, data, before_replacing=there)
-        reserved = {"weights_sha256": sha256_of(data), "trained_on": self.data_name}
+        reserved = {WEIGHTS_SHA256: sha256_of(data), TRAINED_ON: self.data_name}
         write_model_settings(self.path, {**json.loads(settings), **reserved})
         self._best = {"weights": weights, "settings": settings}
 

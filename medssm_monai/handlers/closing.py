@@ -38,7 +38,7 @@ PICTURES = "*.png"
 ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 OF_ONE_TRAINING = (
     *("run_id", "run_name", "run_dir", "resume_from", "init_from", "pretrained_path", "max_epochs", "ckpt_path"),
-    *("optimizer", "optimizers", "lr_scheduler", "loss", "train", "tracker", "settings"),
+    *("optimizer", "optimizers", "lr_scheduler", "loss", "train", "tracker", "settings", "domain_text"),
 )
 OF_EVERY_COMMAND = ("bundle_root", "device", "args_file", "meta_file", "logging_file")
 

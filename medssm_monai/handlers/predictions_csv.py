@@ -16,6 +16,7 @@ from monai.utils import CommonKeys
 from ..engines.batch_items import decollated, item_file, item_stage
 from ..metrics.predictions import class_probabilities
 from ..reports.predictions_table import prediction_row
+from ..transforms.unlike_training import UNLIKE_TRAINING
 from ..utils import writable_folder
 from ..utils.command_line import typed_option
 from ..utils.shown_names import shown_name
@@ -35,7 +36,9 @@ class PredictionsCSV:
     Reads ``pred`` of each decollated item, the class probabilities ``(K,)`` after post-processing (softmax). Each row
     is written as soon as it is known, so that a run that is killed leaves a readable table of what it did; an earlier
     table of that name is kept under another, ``<stem>_<time of its last change>.csv``, when the first row is there. An
-    image that comes twice has one row. Run distributed, all ranks' images are gathered and rank 0 writes the table
+    image that comes twice has one row. Items with the entry ``unlike_training``
+    (:class:`~medssm_monai.transforms.FlagUnlikeTrainingd`) give a column of that name, empty for images like those
+    that the weights were trained with. Run distributed, all ranks' images are gathered and rank 0 writes the table
     when the evaluation is complete.
 
     Args:
@@ -59,7 +62,7 @@ class PredictionsCSV:
             raise ValueError(f"class_names must be different names, got {self.class_names}.")
         self.weights = weights
         self._table = GrowingTable(self.path)
-        self._rows: dict[str, np.ndarray] = {}
+        self._rows: dict[str, tuple[np.ndarray, str | None]] = {}
 
     def attach(self, engine: Engine) -> None:
         """Attach to an evaluator."""
@@ -77,27 +80,27 @@ class PredictionsCSV:
         for item, source in decollated(engine, (CommonKeys.PRED,), type(self).__name__):
             name = item_file(source) or item_file(item) or f"rank{process_rank()}_image{len(self._rows):05d}"
             with item_stage(engine, name, "result"):
-                self._add(name, item)
+                self._add(name, item, {**source, **item}.get(UNLIKE_TRAINING))
 
-    def _add(self, name: str, item: Mapping[str, Any]) -> None:
+    def _add(self, name: str, item: Mapping[str, Any], unlike: str | None) -> None:
         pred = torch.as_tensor(item[CommonKeys.PRED]).detach().cpu().double()
         try:
             (values,) = class_probabilities(pred.reshape(1, -1), self.class_names)
         except ValueError as error:
             raise ValueError(f"cannot write the prediction of {name}: {error}") from error
         if name not in self._rows and world_size() == 1:
-            self._append(name, values)
-        self._rows[name] = values
+            self._append(name, values, unlike)
+        self._rows[name] = values, unlike
 
-    def _append(self, name: str, values: np.ndarray) -> None:
+    def _append(self, name: str, values: np.ndarray, unlike: str | None) -> None:
         names = self.class_names or [f"class_{number}" for number in range(len(values))]
-        self._table.append(prediction_row(shown_name(name), values, names, weights=self.weights))
+        self._table.append(prediction_row(shown_name(name), values, names, weights=self.weights, unlike=unlike))
 
     def _finish(self, engine: Engine) -> None:
         if world_size() > 1:
             (rows,) = gather_lists(list(self._rows.items()))
             if process_rank() == 0:
-                for name, values in dict(rows).items():
-                    self._append(name, values)
+                for name, found in dict(rows).items():
+                    self._append(name, *found)
         if self._table.rows:
             logger.info("predictions of %d images written to %s", self._table.rows, self.path)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..transforms.unlike_training import UNLIKE_TRAINING
 from ..utils.files import replace_file
 from ..utils.text_files import name_cell, open_text
 
@@ -25,8 +26,10 @@ def write_predictions(
     class_names: Sequence[str],
     labels: Sequence[int] | np.ndarray | None = None,
     weights: str | None = None,
+    unlike: Sequence[str] | None = None,
 ) -> None:
-    """Write ``image, [label,] class, confidence, [correct,] probability_<class>, ..., [weights]`` in one step.
+    """Write ``image, [label,] class, confidence, [correct,] probability_<class>, ..., [unlike_training,] [weights]`` in
+    one step.
 
     Args:
         path: the table; an existing one is replaced.
@@ -35,18 +38,26 @@ def write_predictions(
         class_names: one per class.
         labels: class numbers ``(N,)`` where they are known; adds ``label`` and ``correct`` (1 or 0).
         weights: what the predictions were made with, the same in each row.
+        unlike: in which respects each image is unlike the training images, empty where in none.
     """
     with replace_file(path) as temporary, open_text(temporary) as stream:
         writer = csv.writer(stream)
         for number, (file, values) in enumerate(zip(files, probabilities, strict=True)):
-            row = prediction_row(file, values, class_names, None if labels is None else int(labels[number]), weights)
+            label = None if labels is None else int(labels[number])
+            flag = None if unlike is None else unlike[number]
+            row = prediction_row(file, values, class_names, label, weights, flag)
             if number == 0:
                 writer.writerow(row)
             writer.writerow(row.values())
 
 
 def prediction_row(
-    file: str, values: np.ndarray, class_names: Sequence[str], label: int | None = None, weights: str | None = None
+    file: str,
+    values: np.ndarray,
+    class_names: Sequence[str],
+    label: int | None = None,
+    weights: str | None = None,
+    unlike: str | None = None,
 ) -> dict[str, Any]:
     """One row of the table, with the columns as keys."""
     chosen = int(values.argmax())
@@ -57,4 +68,6 @@ def prediction_row(
     if label is not None:
         row["correct"] = int(chosen == label)
     row |= {f"probability_{name}": f"{value:.6f}" for name, value in zip(class_names, values, strict=True)}
+    if unlike is not None:
+        row[UNLIKE_TRAINING] = name_cell(unlike)
     return row if weights is None else {**row, "weights": name_cell(weights)}

@@ -35,6 +35,7 @@ from .save_segmentation import SaveImage2D, SaveImage2DD, SaveImage2Dd, SaveImag
 from .split_pair import SplitPairD, SplitPaird, SplitPairDict
 from .temperature import TemperatureScaleD, TemperatureScaled, TemperatureScaleDict
 from .unit_range import ToUnitRange, ToUnitRangeD, ToUnitRanged, ToUnitRangeDict
+from .unlike_training import FlagUnlikeTrainingD, FlagUnlikeTrainingd, FlagUnlikeTrainingDict
 
 __all__ = [
     "AreaCutMix",
@@ -47,6 +48,9 @@ __all__ = [
     "ExtractLuminanceD",
     "ExtractLuminanceDict",
     "ExtractLuminanced",
+    "FlagUnlikeTrainingD",
+    "FlagUnlikeTrainingDict",
+    "FlagUnlikeTrainingd",
     "LargeResize",
     "LargeResizeD",
     "LargeResizeDict",

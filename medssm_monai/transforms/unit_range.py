@@ -30,15 +30,16 @@ class ToUnitRange(Transform):
         channels: 1 (luma), 3 (gray repeated) or None (as it is); a fourth channel is transparency and is dropped.
         intensity_range: value that stands for 1.0 in 16-bit images, 4095 for 12 bits; None goes by the header, and
             takes 65535 with a warning where it is silent and the values use 14 bits or fewer.
+        warn: False leaves that warning to another transform, which takes the same image.
 
     Raises:
         ValueError: NaN or infinite values; values above ``intensity_range``; bad arguments.
     """
 
-    def __init__(self, channels: int | None = None, intensity_range: float | None = None) -> None:
+    def __init__(self, channels: int | None = None, intensity_range: float | None = None, warn: bool = True) -> None:
         if channels not in (1, 3, None):
             raise ValueError(f"channels must be 1, 3 or None (as it is), got {channels!r}.")
-        self.channels, self.intensity = channels, IntensityRange(intensity_range)
+        self.channels, self.intensity = channels, IntensityRange(intensity_range, warn)
 
     def __call__(self, img: torch.Tensor) -> torch.Tensor:
         meta = img.meta if isinstance(img, MetaTensor) else {}

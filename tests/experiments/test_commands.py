@@ -6,7 +6,7 @@ import importlib
 
 import pytest
 
-COMMANDS = ("ablate", "fusion_downstream", "pack_weights", "pixel_baseline", "prepare_data")
+COMMANDS = ("ablate", "fusion_downstream", "pack_weights", "pixel_baseline", "prepare_data", "record_domain")
 
 
 def run(name: str, *words: str) -> int:

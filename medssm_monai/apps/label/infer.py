@@ -79,7 +79,8 @@ class BundleInfer(InferTask):
             file, answer = self.answer(prediction, request)
         seconds = round(time.perf_counter() - start, 3)
         said = {"model": self.model.name, "weights": shown_text(prediction.weights), "latencies": {"total": seconds}}
-        return file, {**answer, **said}
+        domain = {"trained_for": prediction.trained_for, "unlike_training": list(prediction.unlike_training)}
+        return file, {**answer, **said, **domain}
 
     def ready(self) -> Predictor:
         """The predictor with its network built."""

@@ -62,26 +62,27 @@ class IntensityRange:
 
     Args:
         stated: value that stands for 1.0 in every 16-bit image, 4095 for 12 bits; None goes by each file.
+        warn: whether to give that warning.
 
     Raises:
         ValueError: ``stated`` is no number from 1 to 65535.
     """
 
-    def __init__(self, stated: float | None = None) -> None:
+    def __init__(self, stated: float | None = None, warn: bool = True) -> None:
         if stated is not None and (isinstance(stated, bool) or not 1 <= float(stated) <= SIXTEEN_BITS):
             raise ValueError(
                 f"intensity_range must be the value that stands for white in 16-bit images, 1 to 65535 (4095 for 12 "
                 f"bits), or None to go by each file; got {stated!r}."
             )
-        self.stated = None if stated is None else float(stated)
+        self.stated, self.warn = None if stated is None else float(stated), warn
         self._few: Counter[int] = Counter()
         self._lock = Lock()
 
     def __getstate__(self) -> dict:
-        return {"stated": self.stated}
+        return {"stated": self.stated, "warn": self.warn}
 
     def __setstate__(self, state: dict) -> None:
-        self.__init__(state["stated"])  # type: ignore[misc]
+        self.__init__(state["stated"], state["warn"])  # type: ignore[misc]
 
     def __call__(self, name: object, full_range: float | None, declared: float | None, largest: float) -> float | None:
         """Value that stands for 1.0.
@@ -106,7 +107,7 @@ class IntensityRange:
             return self.stated
         if declared is not None and largest <= declared:
             return declared
-        if 0 < largest < 2**FEW_BITS:
+        if self.warn and 0 < largest < 2**FEW_BITS:
             self._warn(name, largest)
         return full_range
 
