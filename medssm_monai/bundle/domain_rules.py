@@ -8,7 +8,7 @@ from typing import Any
 
 from .argument_rules import Rule, number, numbers, text, whole, wholes
 
-__all__ = ["DOMAIN_TEXT", "wrong_domain"]
+__all__ = ["DOMAIN_TEXT", "IMAGE_KEYS", "wrong_domain"]
 
 DOMAIN_TEXT = text()
 IMAGE_KEYS = ("image", "image_a", "image_b")

@@ -35,7 +35,7 @@ class _Prediction:
     meta: Mapping[str, Any] = field(repr=False)
     weights: str = field(default="", kw_only=True, repr=False)
     trained_for: str = field(default=NOT_RECORDED, kw_only=True, repr=False)
-    unlike_training: tuple[str, ...] = field(default=(), kw_only=True)
+    unlike_training: tuple[str, ...] = field(default=(), kw_only=True, repr=False)
 
     @property
     def affine(self) -> np.ndarray:
