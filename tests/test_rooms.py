@@ -11,7 +11,19 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "medssm_monai"
 FLOORS = [
-    *("utils", "ops", "networks", "registry", "losses", "data", "metrics", "transforms", "visualize", "reports"),
+    *(
+        "utils",
+        "ops",
+        "networks",
+        "registry",
+        "optimizers",
+        "losses",
+        "data",
+        "metrics",
+        "transforms",
+        "visualize",
+        "reports",
+    ),
     *("bundle", "engines", "handlers", "export", "experiments", "apps"),
 ]
 """From the ground up: a room imports only those before it. The package's face, with ``load``, is the roof."""

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 
+from ..optimizers import require_same_groups
 from ..utils import keep_previous
 from .checkpoints import (
     CheckpointError,
@@ -153,6 +154,8 @@ class TrainingState:
             if name not in state:
                 lacking.append(name)
                 continue
+            if isinstance(item, torch.optim.Optimizer):
+                require_same_groups(item, state[name], path)
             try:
                 item.load_state_dict(state[name])
             except CheckpointError:  # the best weights could not be written again
