@@ -26,6 +26,7 @@ from .training_domain import TrainingDomain
 from .training_state import TrainingState
 from .unlike_training import UnlikeTraining
 from .validation_loss import ValidationLoss
+from .weight_average import WeightAverage
 
 __all__ = [
     "BestModel",
@@ -52,6 +53,7 @@ __all__ = [
     "TrainingState",
     "UnlikeTraining",
     "ValidationLoss",
+    "WeightAverage",
     "close_evaluation",
     "close_inference",
     "close_training",

@@ -13,7 +13,16 @@ from ignite.engine import Engine, Events
 from ignite.metrics import Average
 from monai.utils import CommonKeys
 
-__all__ = ["TRAIN_LOSS", "average_train_loss", "loss_of", "on_failure", "process_rank", "scalars", "world_size"]
+__all__ = [
+    "TRAIN_LOSS",
+    "average_train_loss",
+    "loss_of",
+    "on_failure",
+    "optimizer_stepped",
+    "process_rank",
+    "scalars",
+    "world_size",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +91,14 @@ def loss_of(output: Any) -> Any:
     if isinstance(output, list) and output:
         output = output[0]  # decollation repeats the loss of the batch in every item
     return output.get(CommonKeys.LOSS) if isinstance(output, Mapping) else None
+
+
+def optimizer_stepped(engine: Engine) -> bool:
+    """Whether the optimizer of a MONAI trainer takes its step in the current iteration, at the end of those whose
+    gradients are accumulated."""
+    steps, length = getattr(engine, "accumulation_steps", 1), engine.state.epoch_length or 0
+    local = (engine.state.iteration - 1) % length + 1 if length else engine.state.iteration
+    return local % steps == 0 or local == length
 
 
 class _MeanTrainLoss(Average):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from monai.engines import IterationEvents, SupervisedTrainer
 
+from .events import optimizer_stepped
+
 __all__ = ["GradientClip"]
 
 
@@ -32,10 +34,7 @@ class GradientClip:
 
     def __call__(self, engine: SupervisedTrainer) -> None:
         """Clip, if an optimizer step follows."""
-        steps = getattr(engine, "accumulation_steps", 1)
-        length = engine.state.epoch_length or 0
-        local = (engine.state.iteration - 1) % length + 1 if length else engine.state.iteration
-        if local % steps and local != length:
+        if not optimizer_stepped(engine):
             return
         if engine.scaler is not None:
             engine.scaler.unscale_(engine.optimizer)

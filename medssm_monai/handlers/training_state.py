@@ -24,6 +24,7 @@ from .checkpoints import (
     write_checkpoint,
 )
 from .early_stop import EarlyStop
+from .weight_average import WeightAverage
 from .workflow_state import workflow_state
 
 __all__ = ["TrainingState"]
@@ -151,6 +152,10 @@ class TrainingState:
     def _load(self, engine: Engine, path: Path, state: Mapping[str, Any]) -> None:
         lacking = []
         for name, item in self._all_objects(engine).items():
+            if isinstance(item, WeightAverage):
+                item.require_state(state.get(name), path)
+                if not item.active:
+                    continue
             if name not in state:
                 lacking.append(name)
                 continue

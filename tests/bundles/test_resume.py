@@ -84,7 +84,7 @@ def assert_equal(resumed: Path, straight: Path) -> None:
     for name in ("model.pt", "model.json"):
         assert (resumed / name).read_bytes() == (straight / name).read_bytes()
     last = [torch.load(run / "checkpoint_epoch=2.pt", weights_only=True) for run in (resumed, straight)]
-    for part in ("model", "optimizer", "lr_scheduler", "early_stop"):
+    for part in ("model", "average", "optimizer", "lr_scheduler", "early_stop"):
         torch.testing.assert_close(last[0][part], last[1][part], rtol=0, atol=0)
     first = torch.load(straight / "checkpoint_epoch=1.pt", weights_only=True)["model"]
     assert any(not torch.equal(first[name], value) for name, value in last[0]["model"].items())
@@ -96,8 +96,9 @@ def assert_best(bundle: Bundle, run: Path) -> None:
     best = scores.index(max(scores)) + 1
     kept = torch.load(run / "checkpoint_epoch=2.pt", weights_only=True)["best_model"]
     assert (kept["metric"], kept["epoch"]) == (pytest.approx(max(scores), rel=1e-6), best)  # the table is in float32
-    model = torch.load(run / f"checkpoint_epoch={best}.pt", weights_only=True)["model"]
-    torch.testing.assert_close(torch.load(run / "model.pt", weights_only=True), dict(model), rtol=0, atol=0)
+    average = torch.load(run / f"checkpoint_epoch={best}.pt", weights_only=True)["average"]
+    expected = {name.removeprefix("module."): value for name, value in average.items() if name != "n_averaged"}
+    torch.testing.assert_close(torch.load(run / "model.pt", weights_only=True), expected, rtol=0, atol=0)
     stored = json.loads((run / "model.json").read_text())
     assert stored["trained_on"] == "demo" and len(stored["weights_sha256"]) == 64
     if "temperature" in stored:
@@ -132,7 +133,7 @@ def test_data_loader_workers_draw_the_same_numbers_after_resuming(bundle, tmp_pa
     assert table(ours) == table(theirs)
     assert (ours / "model.pt").read_bytes() == (theirs / "model.pt").read_bytes()
     last = [torch.load(run / "checkpoint_epoch=2.pt", weights_only=True) for run in (ours, theirs)]
-    for part in ("model", "optimizer"):
+    for part in ("model", "average", "optimizer"):
         torch.testing.assert_close(last[0][part], last[1][part], rtol=0, atol=0)
 
 

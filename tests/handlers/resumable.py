@@ -15,7 +15,7 @@ from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import LrScheduleHandler, ValidationHandler, stopping_fn_from_metric
 from monai.transforms import Compose, RandFlipd, RandGaussianNoised
 
-from medssm_monai.handlers import BestModel, EarlyStop, EpochSeed, TrainingHistory, TrainingState
+from medssm_monai.handlers import BestModel, EarlyStop, EpochSeed, TrainingHistory, TrainingState, WeightAverage
 
 SCORES = (0.5, 0.75, 0.625, 0.6875, 0.71875, 0.875)  # exact in float32; the best of the first five is the second
 SETTINGS = {"variant": "small", "classes": ["a", "b"]}
@@ -51,6 +51,7 @@ class Training:
         width: int = 8,
         save: bool = True,
         planned: int | None = None,
+        ema_decay: float | None = 0.5,
     ) -> None:
         torch.manual_seed(0)
         rng = np.random.default_rng(0)
@@ -68,6 +69,7 @@ class Training:
         )
         optimizer = torch.optim.AdamW(self.network.parameters(), lr=0.01)
         scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=planned or max_epochs, eta_min=1e-5)
+        self.average = WeightAverage(self.network, ema_decay)
         self.history = TrainingHistory(folder, curves=None)
         self.best = BestModel(folder, self.network, SETTINGS, data_name="numbers", save=save)
         self.stop = EarlyStop(patience, stopping_fn_from_metric("score"))
@@ -77,10 +79,11 @@ class Training:
             DataLoader(Dataset(items[:4]), batch_size=4, num_workers=workers),
             self.network,
             key_val_metric={"score": script},
-            val_handlers=[self.stop, self.best, self.history],
+            val_handlers=[self.average, self.stop, self.best, self.history],
         )
         script.engine = self.evaluator
         objects = {"model": self.network, "optimizer": optimizer, "lr_scheduler": scheduler}
+        objects |= {"average": self.average}
         objects |= {"early_stop": self.stop, "best_model": self.best, "history": self.history}
         self.state = TrainingState(folder, objects, resume_from=resume_from, save=save)
         self.trainer = SupervisedTrainer(
@@ -94,6 +97,7 @@ class Training:
                 EpochSeed(seed),
                 self.state,
                 LrScheduleHandler(scheduler, print_lr=False),
+                self.average,
                 ValidationHandler(1, self.evaluator),
                 self.history,
             ],

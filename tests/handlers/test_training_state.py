@@ -182,7 +182,7 @@ def test_more_patience_goes_on_after_an_early_stop(tmp_path) -> None:
 
 def test_a_checkpoint_of_an_earlier_version_resumes_and_says_what_it_lacks(tmp_path, caplog) -> None:
     """Those were written before the learning rate's step and held four entries."""
-    straight = Training(tmp_path / "new", max_epochs=4)
+    straight = Training(tmp_path / "new", max_epochs=4, ema_decay=None)
     old = {}
 
     def keep_old(engine) -> None:
@@ -194,7 +194,7 @@ def test_a_checkpoint_of_an_earlier_version_resumes_and_says_what_it_lacks(tmp_p
     (tmp_path / "old").mkdir()
     straight.trainer._event_handlers[Events.EPOCH_COMPLETED].insert(0, (keep_old, (straight.trainer,), {}))
     straight.run()
-    Training(tmp_path / "old", max_epochs=4, resume_from=tmp_path / "old").run()
+    Training(tmp_path / "old", max_epochs=4, resume_from=tmp_path / "old", ema_decay=None).run()
     ours, theirs = table(tmp_path / "old"), table(tmp_path / "new")[2:]
     assert [(row["epoch"], row["lr"], row["train_loss"]) for row in ours] == [
         (row["epoch"], row["lr"], row["train_loss"]) for row in theirs
@@ -210,7 +210,7 @@ def test_two_checkpoints_are_kept_and_load_without_code(tmp_path) -> None:
     expected = ["checkpoint_epoch=4.pt", "checkpoint_epoch=5.pt", "history.csv", "model.json", "model.pt"]
     assert names(tmp_path) == expected
     assert set(torch.load(tmp_path / expected[0], weights_only=True)) == {
-        *("model", "optimizer", "lr_scheduler", "early_stop", "best_model", "history", "trainer", "version")
+        *("model", "optimizer", "lr_scheduler", "average", "early_stop", "best_model", "history", "trainer", "version")
     }
 
 
@@ -259,6 +259,25 @@ def test_the_state_of_another_network_is_one_clear_line(tmp_path) -> None:
     Training(tmp_path, max_epochs=1).run()
     with pytest.raises(ValueError, match="is the state of another training, its model does not fit"):
         Training(tmp_path, width=9, resume_from=tmp_path).run()
+
+
+@pytest.mark.parametrize(("before", "now"), [(None, 0.5), (0.5, None)])
+def test_a_checkpoint_with_and_one_without_an_average_are_not_mixed(before, now, tmp_path) -> None:
+    Training(tmp_path, max_epochs=1, ema_decay=before).run()
+    kept = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match=r"checkpoint_epoch=1.pt holds (no|an) average.*Give "):
+        Training(tmp_path, resume_from=tmp_path, ema_decay=now).run()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == kept
+
+
+def test_a_checkpoint_without_its_network_is_no_checkpoint(tmp_path) -> None:
+    Training(tmp_path, max_epochs=1).run()
+    path = tmp_path / "checkpoint_epoch=1.pt"
+    state = torch.load(path, weights_only=True)
+    del state["model"]
+    torch.save(state, path)
+    with pytest.raises(ValueError, match="is no checkpoint of a run"):
+        Training(tmp_path, resume_from=path)
 
 
 def test_a_full_disk_ends_the_run_and_loses_nothing(tmp_path, straight) -> None:

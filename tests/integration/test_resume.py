@@ -42,7 +42,7 @@ def assert_equal(resumed: Path, straight: Path) -> None:
     assert table(resumed) == table(straight)
     assert (resumed / "model.pt").read_bytes() == (straight / "model.pt").read_bytes()
     last = [torch.load(run / f"checkpoint_epoch={EPOCHS}.pt", weights_only=True) for run in (resumed, straight)]
-    for part in ("model", "optimizer", "lr_scheduler", "early_stop"):
+    for part in ("model", "average", "optimizer", "lr_scheduler", "early_stop"):
         torch.testing.assert_close(last[0][part], last[1][part], rtol=0, atol=0)
 
 
@@ -89,7 +89,7 @@ cp -r "$RUN" "$OUT/resumed"
 
 
 def test_a_full_disk_ends_a_training_and_more_space_lets_it_go_on(straight, tmp_path):
-    """A file system of 10 MB holds the best weights and one checkpoint (1.3 and 5.4 MB), not a second one."""
+    """A file system of 10 MB holds the best weights and one checkpoint (1.3 and 6.7 MB), not a second one."""
     namespace = ["unshare", "-rm"]
     if not shutil.which("unshare") or subprocess.run([*namespace, "true"], capture_output=True).returncode:
         pytest.skip("needs a mount namespace of its own (unshare -rm) for a small file system")
