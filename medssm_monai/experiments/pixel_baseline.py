@@ -4,7 +4,8 @@
     python -m medssm_monai.experiments.pixel_baseline --dataset_dir COVID_FOLDER --split_counts 140 20 40 --size 32
 
 Images are read and split by the same functions as for the bundles. The strength of the regularization is chosen on the
-validation part; the test part is scored once, with the bundles' own figures.
+validation part; the test part is scored once, with the bundles' own figures. The option ``--pixel_floor True`` of a
+classification's ``evaluate.yaml`` puts the same figures beside the network's.
 
 Exit status: 0, or 2 when the images cannot be read.
 """
@@ -13,6 +14,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from monai.transforms import Compose, Resized
@@ -21,13 +24,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ..data import classification_datalists
-from ..metrics import bootstrap_classification
+from ..metrics import BootstrapInterval, bootstrap_classification
+from ..reports import Floors
 from ..transforms import LoadImage2Dd
 from ..utils.text_files import printable
 
-__all__ = ["main", "pixels"]
+__all__ = ["main", "pixel_floor", "pixels"]
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+FIGURES = ("accuracy", "balanced_accuracy", "roc_auc")
+PARTS = ("training", "validation", "test")
 
 
 def pixels(items: list[dict], size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -42,6 +48,55 @@ def pixels(items: list[dict], size: int) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(rows), np.array([int(item["label"]) for item in items])
 
 
+def regression(lists: Mapping[str, list[dict]], size: int) -> tuple[float, int, dict[Any, BootstrapInterval]]:
+    """Fit on the training part, choose the regularization on the validation part, score the test part.
+
+    Args:
+        lists: items of the three parts, with ``image`` and ``label``.
+        size: height and width in pixels that the images are brought to, gray.
+
+    Returns:
+        the strength C that was chosen, the number of test images, and ``bootstrap_classification`` of them.
+
+    Raises:
+        ValueError: a part without images, or training images of one class only.
+    """
+    empty = [name for name in PARTS if not lists.get(name)]
+    if empty:
+        raise ValueError(
+            f"a regression on pixels needs training, validation and test images; there are none in {', '.join(empty)}."
+        )
+    parts = {name: pixels(lists[name], size) for name in PARTS}
+    models = []
+    for strength in STRENGTHS:
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000))
+        models.append(model.fit(*parts["training"]))
+    best = max(models, key=lambda model: model.score(*parts["validation"]))
+    images, labels = parts["test"]
+    return best[-1].C, len(labels), bootstrap_classification(best.predict_proba(images), labels)
+
+
+def pixel_floor(lists: Mapping[str, list[dict]], part: str = "test", size: int = 28) -> Floors:
+    """A floor for :class:`medssm_monai.handlers.ClassificationReport`: logistic regression on the pixels.
+
+    Args:
+        lists: datalists of 2D images.
+        part: the part that is evaluated; only ``"test"`` takes no part in the fit.
+        size: height and width in pixels.
+
+    Raises:
+        ValueError: another part, and as :func:`regression`.
+    """
+    if part != "test":
+        raise ValueError(
+            "the regression on pixels is fitted to the training part and chosen on the validation part: it is no floor "
+            f"for the part {part!r}; evaluate --part test, or leave out --pixel_floor."
+        )
+    _, _, figures = regression(lists, size)
+    entries = {name: dict(zip(("value", "low", "high"), figures[name], strict=True)) for name in FIGURES}
+    return {f"logistic regression on {size} x {size} pixels": entries}
+
+
 def floor(options: argparse.Namespace) -> list[str]:
     """Fit, choose, score; returns the lines to show.
 
@@ -51,16 +106,9 @@ def floor(options: argparse.Namespace) -> list[str]:
     lists = classification_datalists(
         options.dataset_dir, subset=options.subset, split_counts=options.split_counts, duplicates="ignore"
     )
-    parts = {name: pixels(lists[name], options.size) for name in ("training", "validation", "test")}
-    models = []
-    for strength in STRENGTHS:
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000))
-        models.append(model.fit(*parts["training"]))
-    best = max(models, key=lambda model: model.score(*parts["validation"]))
-    images, labels = parts["test"]
-    figures = bootstrap_classification(best.predict_proba(images), labels)
-    lines = [f"{lists.name}: {len(labels)} test images of {options.size} pixels, C = {best[-1].C}"]
-    for name in ("accuracy", "balanced_accuracy", "roc_auc"):
+    strength, count, figures = regression(lists, options.size)
+    lines = [f"{lists.name}: {count} test images of {options.size} pixels, C = {strength}"]
+    for name in FIGURES:
         found = figures[name]
         lines.append(f"{name:18} {found.estimate:.3f} (95 % interval {found.low:.3f} to {found.high:.3f})")
     return lines

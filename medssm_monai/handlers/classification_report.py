@@ -21,6 +21,7 @@ from ..reports.classification import (
     write_pictures,
 )
 from ..reports.predictions_table import write_predictions
+from ..reports.sanity import Floors, beside_floors, classification_warnings, few_cases
 from ..reports.summary import write_summary
 from ..utils.shown_names import shown_name
 from .evaluation_report import EvaluationReport, gather_lists
@@ -41,8 +42,8 @@ class ClassificationReport(EvaluationReport):
     * ``per_image.csv``: one row per image with its file, label, predicted class, confidence, whether it is right, and
       the probability of each class;
     * ``summary.json``, ``report.md``: ``classification_metrics`` and ``per_class_metrics`` with bootstrap intervals,
-      the confusion matrix, the errors of highest confidence, warnings (few images, classes without any), settings and
-      versions;
+      the confusion matrix, the errors of highest confidence, floors, warnings (few images, classes without any, an
+      output that does not depend on the image, figures not above a floor), settings and versions;
     * ``confusion_matrix.png``, ``roc_curves.png``, ``pr_curves.png``, ``reliability.png``.
 
     The figures are also put into ``engine.state.metrics`` as ``<name>_<metric>`` (``test_accuracy``, ``test_f1_macro``,
@@ -64,6 +65,8 @@ class ClassificationReport(EvaluationReport):
         n_resamples: resamples of the bootstrap (95 %, seed 0).
         bins: of the expected calibration error and the reliability diagram.
         pictures: draw the PNG files.
+        floors: further floors of the same images beside that of the commonest class, for example those of
+            ``medssm_monai.experiments.pixel_baseline.pixel_floor``.
 
     Raises:
         ValueError: fewer than two class names (at once); items that are no decollated dicts with ``pred`` and
@@ -84,12 +87,13 @@ class ClassificationReport(EvaluationReport):
         n_resamples: int = 1000,
         bins: int = CALIBRATION_BINS,
         pictures: bool = True,
+        floors: Floors | None = None,
     ) -> None:
         super().__init__(output_dir, name, data_name, only_best, group, details, n_resamples)
         self.class_names = None if class_names is None else [str(entry) for entry in class_names]
         if self.class_names is not None and len(set(self.class_names)) != max(2, len(self.class_names)):
             raise ValueError(f"class_names must be at least two different names, got {self.class_names}.")
-        self.bins, self.pictures = bins, pictures
+        self.bins, self.pictures, self.floors = bins, pictures, floors
         self._records: list[ClassifiedImage] = []
 
     def _reset(self) -> None:
@@ -109,19 +113,23 @@ class ClassificationReport(EvaluationReport):
         (records,) = gather_lists(self._records)
         records = list({record.name: record for record in records}.values())
         names = self.class_names or [f"class_{i}" for i in range(len(records[0].probabilities) if records else 0)]
-        found = summarize_classification(records, names, n_resamples=self.n_resamples, bins=self.bins)
+        found = summarize_classification(
+            records, names, n_resamples=self.n_resamples, bins=self.bins, further_floors=self.floors
+        )
+        probabilities, labels = _arrays(records)
+        of_output = classification_warnings(probabilities, labels, names)
+        of_output += beside_floors(found["metrics"], found["floors"])
         self.summary = {
             **self._heading(),
             **found,
-            "warnings": self._warnings(len(records), "images", found["undefined"]),
+            "warnings": self._warnings([*few_cases(len(records), "images"), *found["undefined"]], of_output),
             **self._provenance(engine),
         }
         figures = {name: entry["value"] for name, entry in self.summary["metrics"].items()}
         self._publish(engine, figures, lambda: self._write(records, names))
 
     def _write(self, records: Sequence[ClassifiedImage], names: Sequence[str]) -> None:
-        probabilities = np.stack([record.probabilities for record in records])
-        labels = np.array([record.label for record in records])
+        probabilities, labels = _arrays(records)
         paths = [shown_name(record.name) for record in records]
         write_predictions(self.output_dir / "per_image.csv", paths, probabilities, names, labels)
         write_summary(self.summary, self.output_dir / "summary.json")
@@ -138,3 +146,8 @@ class ClassificationReport(EvaluationReport):
             len(records),
             self.output_dir,
         )
+
+
+def _arrays(records: Sequence[ClassifiedImage]) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities ``(N, K)`` and labels ``(N,)``."""
+    return np.stack([record.probabilities for record in records]), np.array([record.label for record in records])

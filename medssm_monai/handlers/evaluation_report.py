@@ -18,17 +18,15 @@ from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
 
 from ..engines.batch_items import decollated, item_file
+from ..reports.sanity import describe_floors
 from ..utils import writable_folder
 from ..utils.versions import package_versions
 from .events import process_rank, world_size
 from .workflow_state import workflow_state
 
-__all__ = ["FEWEST_CASES", "EvaluationReport", "gather_lists", "is_best_epoch"]
+__all__ = ["EvaluationReport", "gather_lists", "is_best_epoch"]
 
 logger = logging.getLogger(__name__)
-
-FEWEST_CASES = 20
-"""Images or pairs below which a report warns."""
 
 
 def gather_lists(*lists: list[Any]) -> list[list[Any]]:
@@ -127,20 +125,18 @@ class EvaluationReport(ABC):
         """What a summary begins with."""
         return {"name": self.name, "data": self.data_name}
 
-    def _warnings(self, count: int, counted: str, further: Sequence[str] = ()) -> list[str]:
-        """What a reader of the figures must know: too few cases, and the report's own ``further`` sentences.
+    def _warnings(self, of_data: Sequence[str], of_output: Sequence[str]) -> list[str]:
+        """What a reader of the figures must know: sentences about the data, and about what the network gives.
 
-        An evaluation says so in the log too; a training says it once, not after every epoch.
+        An evaluation says so in the log too. A training logs what is said of its data, once and not after every epoch;
+        what its network gives is still changing, and stands in the report of the best epoch.
         """
-        noun = counted[:-1] if count == 1 else counted
-        few = f"only {count} {noun}: the figures are uncertain, and so are their intervals"
-        warnings = [*([few] if count < FEWEST_CASES else []), *further]
         if process_rank() == 0:
-            for warning in warnings:
+            for warning in [*of_data, *([] if self.only_best else of_output)]:
                 if warning not in self._logged:
                     logger.warning("%s on %s: %s", self.name, self.data_name, warning)
-        self._logged.update(warnings)
-        return warnings
+        self._logged.update([*of_data, *of_output])
+        return [*of_data, *of_output]
 
     def _provenance(self, engine: Engine) -> dict[str, Any]:
         """What was evaluated, with which versions, and when: given facts, and what the engine knows."""
@@ -165,3 +161,6 @@ class EvaluationReport(ABC):
             engine.state.metrics[f"{self.name}_{figure}"] = value
         if process_rank() == 0 and (is_best_epoch(engine) or not self.only_best):
             write()
+            if not self.only_best:
+                for floor in describe_floors(self.summary["floors"]):
+                    logger.info("%s on %s: the floor, %s", self.name, self.data_name, floor)

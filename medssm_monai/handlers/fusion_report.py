@@ -16,6 +16,7 @@ from monai.utils import CommonKeys
 from ..metrics import fusion_metric_names, fusion_metrics
 from ..reports.cases import case_label, choose_cases, write_case_pictures
 from ..reports.fusion import FUSED, PLAIN_FUSIONS, FusedPair, summarize_fusion, write_fusion_report, write_per_pair
+from ..reports.sanity import LEAST_VARIATION, beside_floors, few_cases, fusion_floors, fusion_warnings
 from ..reports.summary import write_summary
 from .evaluation_report import EvaluationReport, gather_lists
 from .workflow_state import workflow_state
@@ -37,7 +38,8 @@ class FusionReport(EvaluationReport):
 
     * ``per_pair.csv``: one row per pair and fusion (fused, average, maximum, copy of A, copy of B);
     * ``summary.json``, ``report.md``: mean, SD, median and bootstrap interval per row and metric, the same of the
-      paired differences fused minus row, seconds per pair, settings and versions;
+      paired differences fused minus row, warnings (few pairs, fused images that show nothing, the case metric not above
+      that of a plain fusion), seconds per pair, settings and versions;
     * ``cases/``, ``cases.png``: source A, source B, fused and difference of the worst, median and best pairs (three
       planes of volumes), in color where the item carries the chroma of a source.
 
@@ -129,7 +131,8 @@ class FusionReport(EvaluationReport):
         except ValueError as error:
             raise ValueError(f"cannot evaluate {name}: {error}") from error
         scores = {row: {metric: float(values[i]) for metric, values in found.items()} for i, row in enumerate(rows)}
-        self._pairs.append(FusedPair(name, tuple(a.shape[1:]), scores, self._seconds, self._group_of(name)))
+        flat = _variation(fused) < LEAST_VARIATION <= max(_variation(a), _variation(b))
+        self._pairs.append(FusedPair(name, tuple(a.shape[1:]), scores, self._seconds, self._group_of(name), flat))
         if self.case_count > 0:
             self._pictures[name] = _planes(a, b, fused, {**source, **item})
 
@@ -141,10 +144,14 @@ class FusionReport(EvaluationReport):
         chosen = {case["image"] for case in cases}
         (gathered,) = gather_lists([(name, planes) for name, planes in self._pictures.items() if name in chosen])
         pictures = dict(gathered)
+        found = summarize_fusion(pairs, n_resamples=self.n_resamples)
+        floors = fusion_floors(found["rows"], FUSED, self.case_metric)
+        of_output = [*fusion_warnings(pairs), *beside_floors(found["rows"][FUSED], floors, found["lead"])]
         self.summary = {
             **self._heading(),
-            **summarize_fusion(pairs, n_resamples=self.n_resamples),
-            "warnings": self._warnings(len(pairs), "pairs"),
+            **found,
+            "floors": floors,
+            "warnings": self._warnings(few_cases(len(pairs), "pairs"), of_output),
             **self._provenance(engine),
             "sources": list(self.sources),
             "cases_by": self.case_metric,
@@ -180,6 +187,11 @@ class FusionReport(EvaluationReport):
             for case in self.summary["cases"]
         ]
         write_case_pictures(self.summary["cases"], panels, self.output_dir / "cases", columns=1)
+
+
+def _variation(image: torch.Tensor) -> float:
+    """Largest minus smallest value."""
+    return float(image.max() - image.min())
 
 
 def _planes(a: torch.Tensor, b: torch.Tensor, fused: torch.Tensor, item: Mapping[str, Any]) -> Planes:

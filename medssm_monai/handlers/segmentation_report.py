@@ -14,6 +14,7 @@ from ..metrics import confusion_counts, metric_names, segmentation_metrics
 from ..metrics.overlap import as_maps, normalize_map
 from ..metrics.polyp import e_measure_from_counts, threshold_counts
 from ..reports.cases import KeptPicture, case_label, choose_cases, write_case_pictures
+from ..reports.sanity import beside_floors, few_cases, segmentation_warnings
 from ..reports.segmentation import ImageRecord, summarize, write_per_image, write_report
 from ..reports.summary import write_summary
 from .evaluation_report import EvaluationReport, gather_lists
@@ -34,7 +35,9 @@ class SegmentationReport(EvaluationReport):
 
     * ``per_image.csv``: one row per image with its file, size, scores and pixel counts;
     * ``summary.json``, ``report.md``: mean, SD, median and bootstrap interval per metric, scores pooled over all
-      pixels, the same per test set when items carry a ``dataset`` name, threshold, sizes, settings and versions;
+      pixels, the same per test set when items carry a ``dataset`` name, floors, warnings (few images, labels or masks
+      that are all empty, a share of foreground unlike the labels', figures not above a floor), threshold, sizes,
+      settings and versions;
     * ``overlays/``: the worst, median and best cases with the outlines of label and prediction, and ``overlays.png``,
       all on one sheet.
 
@@ -99,7 +102,8 @@ class SegmentationReport(EvaluationReport):
         except ValueError as error:
             raise ValueError(f"cannot evaluate {name}: {error}") from error
         scores = segmentation_metrics(prob, label, self.metrics, self.threshold, self.spacing, self.normalize)
-        record = ImageRecord(name, label.shape, scores, confusion_counts(prob, label, self.threshold))
+        counts = confusion_counts(prob, label, self.threshold)
+        record = ImageRecord(name, label.shape, scores, counts, (float(prob.min()), float(prob.max())))
         if "e_measure" in self.metrics:
             shown = normalize_map(prob, label) if self.normalize else prob
             record.e_curve = e_measure_from_counts(threshold_counts(shown, label))
@@ -120,10 +124,13 @@ class SegmentationReport(EvaluationReport):
         chosen = {case["image"] for case in cases}
         (gathered,) = gather_lists([(name, kept) for name, kept in self._pictures.items() if name in chosen])
         pictures = dict(gathered)
+        found = summarize(records, n_resamples=self.n_resamples)
+        of_data = [*few_cases(len(records), "images"), *_without_foreground(records)]
+        of_output = [*segmentation_warnings(records), *beside_floors(found["per_image"], found["floors"])]
         self.summary = {
             **self._heading(),
-            **summarize(records, n_resamples=self.n_resamples),
-            "warnings": self._warnings(len(records), "images", _without_foreground(records)),
+            **found,
+            "warnings": self._warnings(of_data, of_output),
             "threshold": self.threshold,
             "distance_unit": "pixels" if self.spacing is None else "mm",
             "normalize": self.normalize,

@@ -9,11 +9,14 @@ from .cases import KeptPicture, case_label, choose_cases, write_case_pictures
 from .classification import ClassifiedImage, summarize_classification, write_classification_report, write_pictures
 from .fusion import FusedPair, summarize_fusion, write_fusion_report, write_per_pair
 from .predictions_table import prediction_row, write_predictions
+from .sanity import FEWEST_CASES, Floors
 from .segmentation import ImageRecord, summarize, write_per_image, write_report
 from .summary import write_summary
 
 __all__ = [
+    "FEWEST_CASES",
     "ClassifiedImage",
+    "Floors",
     "FusedPair",
     "ImageRecord",
     "KeptPicture",

@@ -23,6 +23,7 @@ from ..utils.files import replace_file
 from ..utils.shown_names import shown_name
 from ..utils.text_files import markdown_text
 from .page import closing_facts, format_interval, format_number, page_head, write_page
+from .sanity import Floors, classification_floors, sanity_section
 from .summary import Resampling, common_groups
 
 __all__ = ["ClassifiedImage", "summarize_classification", "write_classification_report", "write_pictures"]
@@ -47,19 +48,21 @@ def summarize_classification(
     confidence: float = 0.95,
     seed: int = 0,
     bins: int = CALIBRATION_BINS,
+    further_floors: Floors | None = None,
 ) -> dict[str, Any]:
-    """All metrics of a data set with bootstrap intervals.
+    """All metrics of a data set with bootstrap intervals, and their floors.
 
     Args:
         records: one per image. When every record has a ``group``, whole groups are resampled.
         class_names: one per class.
         n_resamples, confidence, seed: of the bootstrap.
         bins: of the calibration error.
+        further_floors: beside that of the commonest class.
 
     Returns:
         a dict that JSON can hold: ``images``, ``class_names``, ``metrics`` (value, low, high per name), ``per_class``
         (the same per class, with ``support``), ``confusion_matrix`` (rows are labels), ``undefined`` (reasons),
-        ``confident_errors`` (the five wrong answers of highest confidence), ``bootstrap``.
+        ``confident_errors`` (the five wrong answers of highest confidence), ``floors``, ``bootstrap``.
 
     Raises:
         ValueError: no records, or probabilities of another number of classes.
@@ -90,6 +93,10 @@ def summarize_classification(
         "confusion_matrix": confusion_matrix(*data).tolist(),
         "undefined": undefined_metrics(data.labels, class_names),
         "confident_errors": _confident_errors(records, class_names),
+        "floors": {
+            **classification_floors(data.labels, class_names, bootstrap, groups),
+            **(further_floors or {}),
+        },
         "calibration_bins": bins,
         "bootstrap": {**bootstrap, "method": "percentile", "unit": "image" if groups is None else "group"},
     }
@@ -152,7 +159,7 @@ def _tables(summary: dict[str, Any]) -> list[str]:
 def write_classification_report(summary: dict[str, Any], path: Path, pictures: Sequence[str] = ()) -> None:
     """The summary as a Markdown page, with the pictures that lie beside it."""
     lines = page_head(summary, "images")
-    lines += ["", *_tables(summary), ""]
+    lines += ["", *_tables(summary), "", *sanity_section(summary, summary["metrics"])]
     positive = summary["class_names"][-1]
     areas = f"of {positive}" if len(summary["class_names"]) == 2 else "macro average of one class against the rest"
     facts = {
@@ -162,7 +169,7 @@ def write_classification_report(summary: dict[str, Any], path: Path, pictures: S
         "ece": f"expected calibration error, {summary['calibration_bins']} bins of equal width; biased upwards in few "
         "images, and more so in resamples, so that its interval may lie above the value",
     }
-    lines += ["", *closing_facts(summary, "images", facts)]
+    lines += ["## Settings", "", *closing_facts(summary, "images", facts)]
     if summary["confident_errors"]:
         lines += ["", "Errors of highest confidence, the cases to look at first:", ""]
         lines += [

@@ -16,6 +16,7 @@ from ..utils.files import replace_file
 from ..utils.shown_names import shown_name
 from ..utils.text_files import markdown_text, name_cell, open_text
 from .page import case_list, closing_facts, format_interval, format_number, page_head, write_page
+from .sanity import sanity_section
 from .summary import Resampling, common_groups, score_table
 
 __all__ = ["COPIES", "FUSED", "PLAIN_FUSIONS", "FusedPair", "summarize_fusion", "write_fusion_report", "write_per_pair"]
@@ -33,13 +34,15 @@ PLAIN_FUSIONS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] =
 
 @dataclass
 class FusedPair:
-    """What is kept of one pair: scores by row (``"fused"``, and the plain fusions) and the seconds of the network."""
+    """What is kept of one pair: scores by row (``"fused"``, and the plain fusions), the seconds of the network, and
+    whether the fused image shows nothing though a source does."""
 
     name: str
     size: tuple[int, ...]
     scores: dict[str, dict[str, float]]
     seconds: float
     group: str | None = None
+    flat: bool = False
 
 
 def _defined(scores: dict[str, float]) -> dict[str, float]:
@@ -131,6 +134,7 @@ def write_fusion_report(summary: dict[str, Any], path: Path) -> None:
     if summary["lead"]:
         lines += [f"Fused minus the other rows, pair by pair, mean and {percent} interval:", ""]
         lines += [*_table(summary["lead"], "fused minus", percent, summary["sources"]), ""]
+    lines += [*sanity_section(summary, summary["rows"][FUSED]), "## Settings", ""]
     facts = {
         "Conventions": "the metrics' names say whether the values of the two sources are averaged (_mean) or added "
         "(_sum); - is undefined (PSNR and SCD of a copy)",

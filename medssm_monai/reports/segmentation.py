@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ..utils.files import replace_file
 from ..utils.shown_names import shown_name
 from ..utils.text_files import markdown_text, name_cell, open_text
 from .page import case_list, closing_facts, format_interval, format_number, page_head, write_page
+from .sanity import sanity_section, segmentation_floors
 from .summary import Resampling, common_groups, score_table
 
 __all__ = ["ImageRecord", "summarize", "write_per_image", "write_report"]
@@ -24,12 +25,14 @@ __all__ = ["ImageRecord", "summarize", "write_per_image", "write_report"]
 
 @dataclass
 class ImageRecord:
-    """What is kept of one image: scores, pixel counts (TP, FP, FN, TN) and, if asked for, the E-measure curve."""
+    """What is kept of one image: scores, pixel counts (TP, FP, FN, TN), its smallest and largest probability and, if
+    asked for, the E-measure curve."""
 
     name: str
     size: tuple[int, int]
     scores: dict[str, float]
     counts: np.ndarray
+    probability_range: tuple[float, float]
     e_curve: np.ndarray | None = None
     group: str | None = None
     subset: str | None = None
@@ -56,7 +59,7 @@ def summarize(
 
     Returns:
         a dict that JSON can hold: ``images``, ``image_sizes``, ``per_image``, ``pooled``, ``data_set_curve``,
-        ``bootstrap``, and ``subsets`` where there are several.
+        ``floors``, ``bootstrap``, and ``subsets`` where there are several.
 
     Raises:
         ValueError: no records.
@@ -76,6 +79,7 @@ def summarize(
         "per_image": score_table([record.scores for record in records], bootstrap, groups),
         "pooled": {name: {"value": i.estimate, "low": i.low, "high": i.high} for name, i in pooled.items()},
         "data_set_curve": _data_set_curve(records),
+        "floors": segmentation_floors(records, bootstrap, groups),
         "bootstrap": {**bootstrap, "method": "percentile", "unit": "image" if groups is None else "group"},
     }
     if groups is not None:
@@ -90,7 +94,7 @@ def summarize(
 
 
 def _without_subset(record: ImageRecord) -> ImageRecord:
-    return ImageRecord(record.name, record.size, record.scores, record.counts, record.e_curve, record.group)
+    return replace(record, subset=None)
 
 
 _COUNT_COLUMNS = ("tp", "fp", "fn", "tn")
@@ -139,6 +143,7 @@ def write_report(summary: dict[str, Any], path: Path) -> None:
     lines += ["", *_tables(summary), ""]
     for name, part in summary.get("subsets", {}).items():
         lines += [f"## {markdown_text(name)} ({part['images']} images)", "", *_tables(part), ""]
+    lines += [*sanity_section(summary, summary["per_image"]), "## Settings", ""]
     facts = {
         "Threshold": summary["threshold"],
         "Distances in": summary["distance_unit"],

@@ -14,6 +14,7 @@ from .color import (
     YCbCrToRGB,
 )
 from .color_jitter import RandColorJitter, RandColorJitterD, RandColorJitterd, RandColorJitterDict
+from .corrupt import Corrupt, CorruptD, Corruptd, CorruptDict
 from .cutmix import AreaCutMix, AreaCutMixD, AreaCutMixd, AreaCutMixDict
 from .load import (
     LoadImage2D,
@@ -45,6 +46,10 @@ __all__ = [
     "CopyMetaD",
     "CopyMetaDict",
     "CopyMetad",
+    "Corrupt",
+    "CorruptD",
+    "CorruptDict",
+    "Corruptd",
     "ExtractLuminanceD",
     "ExtractLuminanceDict",
     "ExtractLuminanced",

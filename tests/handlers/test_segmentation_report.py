@@ -230,10 +230,11 @@ def test_the_head_says_which_weights_and_warns(tmp_path, caplog) -> None:
     handler = SegmentationReport(tmp_path / "out", details={"weights": "model.pt, own, 1a2b", "window": 64})
     engine = evaluator(items, [handler])
     engine.run()
-    few, empty = handler.summary["warnings"]
+    few, empty, dice, _ = handler.summary["warnings"]
     assert "only 4 images" in few and "no label has any foreground" in empty
+    assert dice.startswith("dice: ") and dice.endswith("the floors, all foreground (0.0000), all background (1.0000)")
     page = (tmp_path / "out" / "report.md").read_text().split("|")[0]
-    assert "Weights: model.pt, own, 1a2b" in page and page.count("**Warning:**") == 2
+    assert "Weights: model.pt, own, 1a2b" in page and page.count("**Warning:**") == 4
     assert (tmp_path / "out" / "report.md").read_text().count("1a2b") == 1
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["details"]["weights"] == "model.pt, own, 1a2b"
     assert sum("only 4 images" in message for message in caplog.messages) == 1
@@ -242,8 +243,8 @@ def test_the_head_says_which_weights_and_warns(tmp_path, caplog) -> None:
 
 
 def test_twenty_images_are_enough(tmp_path) -> None:
-    batch = {"image": torch.rand(20, 1, 8, 8), "label": torch.ones(20, 1, 8, 8)}
-    engine = SupervisedEvaluator("cpu", [batch], torch.nn.Sigmoid(), epoch_length=1)
+    label = (torch.rand(20, 1, 8, 8) < 0.3).float()
+    engine = SupervisedEvaluator("cpu", [{"image": label, "label": label}], torch.nn.Identity(), epoch_length=1)
     handler = SegmentationReport(tmp_path, case_count=0, n_resamples=10)
     handler.attach(engine)
     engine.run()
