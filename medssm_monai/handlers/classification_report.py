@@ -22,7 +22,7 @@ from ..reports.classification import (
 )
 from ..reports.predictions_table import write_predictions
 from ..reports.sanity import Floors, beside_floors, classification_warnings, few_cases
-from ..reports.summary import write_summary
+from ..reports.summary import common_groups, write_summary
 from ..utils.shown_names import shown_name
 from .evaluation_report import EvaluationReport, gather_lists
 
@@ -39,8 +39,8 @@ class ClassificationReport(EvaluationReport):
     holds the class probabilities ``(K,)`` (softmax), ``label`` the class number, 0 to K - 1. Writes to ``output_dir``,
     each file in one step so that an interruption never leaves half of one:
 
-    * ``per_image.csv``: one row per image with its file, label, predicted class, confidence, whether it is right, and
-      the probability of each class;
+    * ``per_image.csv``: one row per image with its file, group (where known), label, predicted class, confidence,
+      whether it is right, and the probability of each class;
     * ``summary.json``, ``report.md``: ``classification_metrics`` and ``per_class_metrics`` with bootstrap intervals,
       the confusion matrix, the errors of highest confidence, floors, warnings (few images, classes without any, an
       output that does not depend on the image, figures not above a floor), settings and versions;
@@ -131,7 +131,9 @@ class ClassificationReport(EvaluationReport):
     def _write(self, records: Sequence[ClassifiedImage], names: Sequence[str]) -> None:
         probabilities, labels = _arrays(records)
         paths = [shown_name(record.name) for record in records]
-        write_predictions(self.output_dir / "per_image.csv", paths, probabilities, names, labels)
+        write_predictions(
+            self.output_dir / "per_image.csv", paths, probabilities, names, labels, groups=common_groups(records)
+        )
         write_summary(self.summary, self.output_dir / "summary.json")
         drawn = write_pictures(probabilities, labels, names, self.output_dir, self.bins) if self.pictures else []
         write_classification_report(self.summary, self.output_dir / "report.md", drawn)

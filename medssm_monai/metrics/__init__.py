@@ -32,6 +32,7 @@ from .fusion_statistics import (
     standard_deviation,
 )
 from .overlap import OVERLAP_METRICS, confusion_counts, hausdorff_distance_95, overlap_scores
+from .paired import paired_classification
 from .polyp import dice_over_thresholds, e_measure, iou_over_thresholds, s_measure, weighted_f_measure
 from .segmentation import METRIC_SETS, mean_absolute_error, metric_names, segmentation_metrics
 
@@ -67,6 +68,7 @@ __all__ = [
     "negative_log_likelihood",
     "normalized_mutual_information",
     "overlap_scores",
+    "paired_classification",
     "per_class_metrics",
     "psnr",
     "qabf",

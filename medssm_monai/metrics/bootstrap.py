@@ -229,7 +229,7 @@ def weighted_areas(score: np.ndarray, positive: np.ndarray, weights: np.ndarray)
     return roc, average_precision
 
 
-class _Resampler:
+class ClassificationFigures:
     """Everything about the samples that does not depend on the weights, and the figures for given weights."""
 
     def __init__(self, data: Predictions, bins: int) -> None:
@@ -296,4 +296,6 @@ def bootstrap_classification(
         resample that lacks a class is averaged over the others, and left out of that class' own intervals.
     """
     data = as_predictions(probabilities, labels)
-    return bootstrap_weighted(_Resampler(data, bins), len(data.labels), n_resamples, confidence, seed, groups)
+    return bootstrap_weighted(
+        ClassificationFigures(data, bins), len(data.labels), n_resamples, confidence, seed, groups
+    )

@@ -26,10 +26,11 @@ def write_predictions(
     class_names: Sequence[str],
     labels: Sequence[int] | np.ndarray | None = None,
     weights: str | None = None,
+    groups: Sequence[str] | None = None,
     unlike: Sequence[str] | None = None,
 ) -> None:
-    """Write ``image, [label,] class, confidence, [correct,] probability_<class>, ..., [unlike_training,] [weights]`` in
-    one step.
+    """Write ``image, [group,] [label,] class, confidence, [correct,] probability_<class>, ..., [unlike_training,]
+    [weights]`` in one step.
 
     Args:
         path: the table; an existing one is replaced.
@@ -38,6 +39,7 @@ def write_predictions(
         class_names: one per class.
         labels: class numbers ``(N,)`` where they are known; adds ``label`` and ``correct`` (1 or 0).
         weights: what the predictions were made with, the same in each row.
+        groups: patient or lesion of each row, where they are known.
         unlike: in which respects each image is unlike the training images, empty where in none.
     """
     with replace_file(path) as temporary, open_text(temporary) as stream:
@@ -46,6 +48,8 @@ def write_predictions(
             label = None if labels is None else int(labels[number])
             flag = None if unlike is None else unlike[number]
             row = prediction_row(file, values, class_names, label, weights, flag)
+            if groups is not None:
+                row = {"image": row.pop("image"), "group": name_cell(groups[number]), **row}
             if number == 0:
                 writer.writerow(row)
             writer.writerow(row.values())

@@ -94,7 +94,8 @@ class Corrupt(Transform):
 
     def _noise(self, values: torch.Tensor) -> torch.Tensor:
         noise = RandGaussianNoise(prob=1.0, std=self.strength, sample_std=False)
-        return noise.set_random_state(state=self._state(values))(values)
+        noise.set_random_state(state=self._state(values))
+        return torch.as_tensor(noise(values))
 
     def _blur(self, values: torch.Tensor) -> torch.Tensor:
         reach = math.ceil(TRUNCATED * self.strength) + 1  # MONAI's filter takes 0 beyond the border
@@ -103,7 +104,7 @@ class Corrupt(Transform):
         return GaussianSmooth(self.strength)(padded)[inner]
 
     def _brightness(self, values: torch.Tensor) -> torch.Tensor:
-        return ScaleIntensity(minv=None, maxv=None, factor=self.strength)(values)
+        return torch.as_tensor(ScaleIntensity(minv=None, maxv=None, factor=self.strength)(values))
 
     def _jpeg(self, values: torch.Tensor) -> torch.Tensor:
         from PIL import Image
@@ -123,7 +124,8 @@ class Corrupt(Transform):
     def _missing(self, values: torch.Tensor) -> torch.Tensor:
         sides = [max(size // PATCH, 1) for size in values.shape[1:]]
         drop = RandCoarseDropout(holes=int(self.strength), spatial_size=sides, fill_value=0.0, prob=1.0)
-        return drop.set_random_state(state=self._state(values))(values)
+        drop.set_random_state(state=self._state(values))
+        return torch.as_tensor(drop(values))
 
 
 class Corruptd(MapTransform):

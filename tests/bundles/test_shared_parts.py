@@ -17,7 +17,7 @@ OWN = {
         train#deterministic_transforms
         train#random_transforms train#preprocessing#transforms validate#preprocessing#transforms
         validate#dataloader#batch_size validate#early_stop#score_function validate#handlers initialize""",
-    "evaluate.yaml": "datalists#require validate#dataset#data validate#handlers run",
+    "evaluate.yaml": "datalists#require validate#preprocessing#transforms validate#dataset#data validate#handlers run",
     "inference.yaml": """bundle_root dataset_dir output_dir load_image#keys preprocessing#transforms dataset#data
         dataloader#batch_size postprocessing#transforms prediction#_target_ handlers initialize run finalize""",
     "multi_gpu_train.yaml": "train#dataloader#drop_last initialize",

@@ -6,7 +6,15 @@ import importlib
 
 import pytest
 
-COMMANDS = ("ablate", "fusion_downstream", "pack_weights", "pixel_baseline", "prepare_data", "record_domain")
+COMMANDS = (
+    "ablate",
+    "fusion_downstream",
+    "pack_weights",
+    "pixel_baseline",
+    "prepare_data",
+    "record_domain",
+    "robustness",
+)
 
 
 def run(name: str, *words: str) -> int:
