@@ -40,12 +40,15 @@ def test_training_stores_classes_and_temperature_beside_the_weights(trained):
     assert settings["temperature"] == pytest.approx(float(best["temperature"]), rel=1e-4)
 
 
-@pytest.mark.parametrize("part", ["test", "validation"])
-def test_evaluation_reports_on_a_part(trained, tmp_path, part):
+@pytest.mark.parametrize(
+    ("part", "further"),
+    [("test", {"pixel_floor": True}), ("validation", {"corruption": {"kind": "jpeg", "strength": 9}})],
+)
+def test_evaluation_reports_on_a_part(trained, tmp_path, part, further):
     bundle, out = trained
     settings = {key: bundle.tiny[key] for key in ("datalists#demo_counts", "device")}
     ckpt = str(out / "models" / "model.pt")
-    flow = bundle.run(EVALUATE, tmp_path, "train", **settings, part=part, ckpt_path=ckpt, run_name="done")
+    flow = bundle.run(EVALUATE, tmp_path, "train", **settings, **further, part=part, ckpt_path=ckpt, run_name="done")
     summary = json.loads((tmp_path / "done" / "summary.json").read_text())
     assert "demo (synthetic)" in json.dumps(summary)
     rows = _rows(tmp_path / "done" / "per_image.csv")
@@ -53,6 +56,12 @@ def test_evaluation_reports_on_a_part(trained, tmp_path, part):
     assert all(f"demo_{part}_" in row["image"] for row in rows)
     right = np.mean([row["class"] == row["label"] for row in rows])
     assert flow.evaluator.state.metrics[f"{part}_accuracy"] == pytest.approx(right, abs=1e-6)
+    majority, *pixels = summary["floors"]
+    assert majority.startswith("majority class (") and summary["floors"][majority]["accuracy"]["value"] == 0.25
+    assert pixels == (["logistic regression on 28 x 28 pixels"] if "pixel_floor" in further else [])
+    assert any(warning.startswith("only 4 images") for warning in summary["warnings"])
+    assert f"| {majority} |" in (tmp_path / "done" / "report.md").read_text().split("## Sanity")[1]
+    assert ("jpeg" in json.dumps(summary["details"]["corruption"])) == ("corruption" in further)
     for picture in ("confusion_matrix", "roc_curves", "pr_curves", "reliability"):
         assert (tmp_path / "done" / f"{picture}.png").stat().st_size > 1000
     client, (logged,) = bundle.mlflow_runs(tmp_path)

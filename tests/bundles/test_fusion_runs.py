@@ -61,11 +61,31 @@ def test_evaluation_puts_the_plain_fusions_into_the_same_table(trained, trained_
     assert len(rows) == 5 * counts[2] and all("demo_test" in row["image"] for row in rows)
     fused = [float(row["qabf"]) for row in rows if row["row"] == "fused"]
     assert flow.evaluator.state.metrics["test_qabf"] == pytest.approx(np.mean(fused), abs=1e-5)
+    assert list(summary["floors"]) == ROWS[1:] and list(summary["floors"]["average"]) == ["ssim_mean"]
+    assert summary["floors"]["average"]["ssim_mean"]["value"] == summary["rows"]["average"]["ssim_mean"]["mean"]
+    assert "| average |" in (folder / "report.md").read_text().split("## Sanity")[1]
     assert (folder / "cases.png").stat().st_size > 1000
     client, (logged,) = CLINICAL_FMAMBA.mlflow_runs(tmp_path)
     assert "test_ssim_mean" in logged.data.metrics and logged.data.tags["data"] == "demo"
     files = {entry.path for entry in client.list_artifacts(logged.info.run_id, "done")}
     assert {"done/cases.png", "done/per_pair.csv", "done/report.md"} <= files
+
+
+def test_a_corrupted_or_enlarged_fusion_is_compared_with_its_clean_sources(trained, tmp_path):
+    settings = {"device": "cpu", "datalists#demo_counts": [8, 4, 4], "ckpt_path": str(trained / "models" / "model.pt")}
+    settings |= {"report_metrics": ["ssim_mean"], "cases": 0, "n_resamples": 20}
+    found = {}
+    for name, changes in (
+        ("clean", {}),
+        ("noise", {"corruption": {"kind": "noise", "strength": 0.2}}),
+        ("zoom", {"zoom": 0.5}),
+    ):
+        CLINICAL_FMAMBA.run(EVALUATE, tmp_path, "train", **settings, **changes, run_name=name)
+        found[name] = json.loads((tmp_path / name / "summary.json").read_text())
+    clean, noise = (found[name]["rows"] for name in ("clean", "noise"))
+    assert {row: noise[row] == clean[row] for row in ROWS} == {row: row != "fused" for row in ROWS}
+    assert noise["fused"]["ssim_mean"]["mean"] < clean["fused"]["ssim_mean"]["mean"]
+    assert list(found["zoom"]["image_sizes"]) == ["48 x 48"] and list(found["clean"]["image_sizes"]) == ["96 x 96"]
 
 
 def test_inference_writes_gray_pictures_of_any_size(trained, tmp_path, write_image):

@@ -27,8 +27,9 @@ def trained(train_tiny):
         {"resize_to": [64, 96], "roi_size": [64, 96]},
         {"resize_to": False, "report_metrics": "polyp"},
         {"part": "all"},
+        {"corruption": {"kind": "brightness", "strength": -1}},
     ],
-    ids=["trained size", "another size", "sliding window", "all parts"],
+    ids=["trained size", "another size", "sliding window", "all parts", "black images"],
 )
 def test_evaluation_reports_on_the_test_part(trained, tmp_path, overrides):
     settings = {k: MAMBA_MIS.tiny[k] for k in ("datalists#demo_counts", "device")}
@@ -43,6 +44,14 @@ def test_evaluation_reports_on_the_test_part(trained, tmp_path, overrides):
     assert "demo (synthetic)" in json.dumps(summary)
     dice = np.mean([float(row["dice"]) for row in rows])
     assert flow.evaluator.state.metrics[f"{part}_dice"] == pytest.approx(dice, abs=1e-4)
+    share = [(int(row["tp"]) + int(row["fn"])) / (int(row["height"]) * int(row["width"])) for row in rows]
+    full = np.mean([2 * one / (1 + one) for one in share])  # Dice of a mask that is foreground throughout
+    assert summary["floors"]["all foreground"]["dice"]["value"] == pytest.approx(full)
+    assert summary["floors"]["all background"]["dice"]["value"] == 0
+    assert "| all foreground |" in (tmp_path / "test" / "report.md").read_text().split("## Sanity")[1]
+    if "corruption" in overrides:  # what is black everywhere gives one mask for every image
+        assert len({(row["tp"] + row["fp"] == "00") for row in rows}) == 1
+        assert any("constant output" in warning or "dice: " in warning for warning in summary["warnings"])
     assert (tmp_path / "test" / "overlays.png").stat().st_size > 1000
 
 
