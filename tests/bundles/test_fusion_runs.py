@@ -85,7 +85,7 @@ def test_a_corrupted_or_enlarged_fusion_is_compared_with_its_clean_sources(train
     clean, noise = (found[name]["rows"] for name in ("clean", "noise"))
     assert {row: noise[row] == clean[row] for row in ROWS} == {row: row != "fused" for row in ROWS}
     assert noise["fused"]["ssim_mean"]["mean"] < clean["fused"]["ssim_mean"]["mean"]
-    assert list(found["zoom"]["image_sizes"]) == ["48 x 48"] and list(found["clean"]["image_sizes"]) == ["96 x 96"]
+    assert list(found["zoom"]["image_sizes"]) == ["32 x 32"] and list(found["clean"]["image_sizes"]) == ["64 x 64"]
 
 
 def test_inference_writes_gray_pictures_of_any_size(trained, tmp_path, write_image):
