@@ -28,6 +28,7 @@ from ..bundle import find_bundle
 from ..utils.text_files import printable
 from . import ablate
 from .downstream_data import PARTS, SOURCES, sort_into_classes, write_pairs
+from .programs import RowError, run_program
 
 __all__ = ["main"]
 
@@ -46,7 +47,7 @@ def run_fusion(step: str, configs: tuple[str, ...], folder: Path, settings: dict
     overlay = folder / f"{step}.yaml"
     overlay.write_text(yaml.safe_dump({"bundle_root": str(bundle), **settings}, sort_keys=False), encoding="utf8")
     logger.info("fusion: %s (output in %s)", step, folder / f"{step}.log")
-    ablate.run_program(step, [*(str(bundle / "configs" / name) for name in configs), str(overlay)], folder)
+    run_program(step, [*(str(bundle / "configs" / name) for name in configs), str(overlay)], folder)
 
 
 def train_fusion(pairs: Path, folder: Path, options: argparse.Namespace) -> Path:
@@ -155,7 +156,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         return compare(options)
-    except (OSError, ValueError, ablate.RowError) as error:
+    except (OSError, ValueError, RowError) as error:
         print(printable(f"{type(error).__name__}: {error}"), file=sys.stderr)
         return 2
 

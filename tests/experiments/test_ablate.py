@@ -6,15 +6,14 @@ import ast
 import csv
 import json
 import re
-import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import yaml
 
-from medssm_monai.experiments import ablate
-from medssm_monai.experiments.ablation_plan import Plan, PlanError, Row, parse_words, read_plan
+from medssm_monai.experiments import ablate, plan_rows, programs
+from medssm_monai.experiments.plans import Plan, PlanError, Row, parse_words, read_plan
 from medssm_monai.networks.nets import MedConvMamba
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,7 +41,7 @@ def runs(monkeypatch):
         state.steps.append((overlay["run_name"], step, files, overlay))
         if (overlay["run_name"], step) in state.failing:
             stdout.write("Traceback\nWhat went wrong: ValueError: no such image\n\n")
-            return subprocess.CompletedProcess(command, 1)
+            return 1
         if step == "evaluating":
             figures = {"accuracy": state.accuracy, "f1_macro": 0.5}
             metrics = {name: {"value": v, "low": v - 0.1, "high": v + 0.1} for name, v in figures.items()}
@@ -50,10 +49,10 @@ def runs(monkeypatch):
             folder.mkdir(parents=True, exist_ok=True)
             summary = {"metrics": metrics, "images": 40, "data": state.data}
             (folder / "summary.json").write_text(json.dumps(summary))
-        return subprocess.CompletedProcess(command, 0)
+        return 0
 
-    monkeypatch.setattr(ablate.subprocess, "run", run)
-    monkeypatch.setattr(ablate, "cost", lambda files: dict(COUNTED))
+    monkeypatch.setattr(programs, "execute", run)
+    monkeypatch.setattr(plan_rows, "cost", lambda files: dict(COUNTED))
     return state
 
 
@@ -204,8 +203,8 @@ def test_cost_is_that_of_the_network_of_the_configs(tmp_path):
     overlay = tmp_path / "overlay.yaml"
     small = {"network_args": {"embed_dim": 16, "depth": 2}, "image_size": [32, 32], "output_dir": str(tmp_path)}
     overlay.write_text(yaml.safe_dump({**small, "datalists#demo_counts": [4, 4, 4]}), encoding="utf8")
-    plan = Plan(BUNDLE, "accuracy", (Row("a"),))
-    counted = ablate.cost(plan.configs(plan.rows[0], str(overlay)))
+    plan = Plan(BUNDLE, ("accuracy",), (Row("a"),))
+    counted = plan_rows.cost(plan.configs(plan.rows[0], str(overlay)))
     net = MedConvMamba(num_classes=4, embed_dim=16, depth=2)
     assert counted["parameters"] == sum(p.numel() for p in net.parameters())
     assert counted["input_shape"] == "3x32x32"

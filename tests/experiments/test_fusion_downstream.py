@@ -6,7 +6,6 @@ from __future__ import annotations
 import ast
 import csv
 import json
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ import yaml
 from monai.transforms import LoadImage
 from PIL import Image
 
-from medssm_monai.experiments import ablate, fusion_downstream
+from medssm_monai.experiments import fusion_downstream, plan_rows, programs
 from medssm_monai.experiments.downstream_data import CLASSES, SOURCES, write_pairs
 
 
@@ -54,11 +53,11 @@ def runs(monkeypatch):
             folder.mkdir(parents=True, exist_ok=True)
             metrics = {"accuracy": {"value": 0.5, "low": 0.4, "high": 0.6}}
             (folder / "summary.json").write_text(json.dumps({"metrics": metrics, "images": 4, "data": "fused"}))
-        return subprocess.CompletedProcess(command, 0)
+        return 0
 
     counted = {"input_shape": "1x24x24", "parameters": 10, "convolutions": 20, "total": 30, "scan_flops": 40}
-    monkeypatch.setattr(ablate.subprocess, "run", run)
-    monkeypatch.setattr(ablate, "cost", lambda files: dict(counted))
+    monkeypatch.setattr(programs, "execute", run)
+    monkeypatch.setattr(plan_rows, "cost", lambda files: dict(counted))
     return steps
 
 

@@ -1,0 +1,145 @@
+"""Run a plan of trainings, row by row and seed by seed, and write one table (CSV and Markdown): mean and spread over
+the seeds, intervals, paired differences to a reference row on the same test images, and training minutes.
+
+    python -m medssm_monai.experiments.compare bundles/medconvmamba                    # on the synthetic demo set
+    python -m medssm_monai.experiments.compare bundles/medconvmamba --overlay covid_xray.yaml -- --dataset_dir FOLDER
+    python -m medssm_monai.experiments.compare bundles/medconvmamba --rows "monai_resnet18" --seeds 0 1 --max_minutes 10
+    python -m medssm_monai.experiments.compare bundles/medconvmamba --plan FILE --output_dir FOLDER
+
+The plan is ``configs/comparison.yaml`` of the bundle; words after the two dashes override settings of all rows. Start
+the same command again to go on: what is complete and unchanged is not repeated, a training that was interrupted goes on
+from its last checkpoint, and a row whose settings changed runs again. A row that fails is reported in the table, and
+the others run all the same. Start the command several times at once, one for each processor, to share the rows.
+
+Exit status: 0, 1 when a row failed, 2 when nothing could be run, 130 or 143 when it was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from ..bundle.interruption import Terminated
+from .plan_comparison import write_table
+from .plan_rows import RECORD, Busy, claim, run_row
+from .plans import Plan, PlanError, Run, read_plan
+
+__all__ = ["main", "run_command"]
+
+logger = logging.getLogger(__name__)
+
+
+def _parser(name: str, description: str, kind: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m medssm_monai.experiments.{name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("bundle", type=Path, help="folder of the bundle")
+    add("--plan", type=Path, help=f"rows to run; default: configs/{kind}.yaml of the bundle")
+    add("--rows", nargs="+", metavar="NAME", help="only these rows")
+    add("--seeds", nargs="+", type=int, metavar="N", help="train each row once with each of these; default: the plan's")
+    add("--overlay", action="append", default=[], help="config of the bundle for all rows; repeatable")
+    add("--max_minutes", type=float, metavar="M", help="processor minutes of each training, which decide its epochs")
+    add("--output_dir", type=Path, help=f"default: eval/{kind} of the bundle")
+    return parser
+
+
+def run_command(given: Sequence[str], name: str, description: str, kind: str, title: str) -> int:
+    """What ``compare`` and ``ablate`` do.
+
+    Args:
+        given: words of the command line.
+        name: of the command.
+        description: for its help.
+        kind: stem of the default plan, of the folder below ``eval`` and of the tables.
+        title: of the page.
+
+    Returns:
+        the exit status.
+    """
+    parser = _parser(name, description, kind)
+    cut = list(given).index("--") if "--" in given else len(given)
+    options, words = parser.parse_args(given[:cut]), given[cut + 1 :]
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    bundle = options.bundle.resolve()
+    output = (options.output_dir or bundle / "eval" / kind).resolve()
+    try:
+        file = options.plan or bundle / "configs" / f"{kind}.yaml"
+        plan = read_plan(bundle, file, options.overlay, words, options.seeds, options.max_minutes)
+        unknown = set(options.rows or ()) - {row.name for row in plan.rows}
+        if unknown:
+            raise PlanError(f"no rows {sorted(unknown)}; the plan has {[row.name for row in plan.rows]}")
+        for row in plan.rows:
+            plan.evaluation_fingerprint(row)  # a config file that is missing shows before the first training
+    except PlanError as error:
+        parser.error(str(error))
+    output.mkdir(parents=True, exist_ok=True)
+    _name_leftovers(plan, output)
+    chosen = [run for run in plan.runs if options.rows is None or run.row.name in options.rows]
+    command = f"{parser.prog} {shlex.join(given)}"
+    failed, busy = False, []
+    try:
+        with _ended_by_sigterm():
+            for run in chosen:
+                try:
+                    with claim(output / run.slug):
+                        failed |= run_row(plan, run, output)["status"] != "done"
+                except Busy as error:
+                    logger.info("%s: left to the other process (%s)", run.name, error)
+                    busy.append(run)
+                text = write_table(plan, output, kind, title, command)
+    except (KeyboardInterrupt, Terminated) as error:
+        logger.warning("Stopped. Start the same command again to go on.")
+        return error.code if isinstance(error, Terminated) and isinstance(error.code, int) else 130
+    print(text)
+    if busy:
+        logger.info("%d trainings run in other processes; the last of them completes the table.", len(busy))
+    logger.info("The table is in %s and %s.", output / f"{kind}.csv", output / f"{kind}.md")
+    return int(failed)
+
+
+def _name_leftovers(plan: Plan, output: Path) -> None:
+    """Say which rows of the folder are no longer part of the plan."""
+    planned = {run.slug for run in plan.runs}
+    kept = [file.parent.name for file in sorted(output.glob(f"*/{RECORD}")) if file.parent.name not in planned]
+    if kept:
+        logger.info(
+            "%s: not in the plan (any more), so not in the table; left as they are: %s", output, ", ".join(kept)
+        )
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does, by an exception, so that the running step is closed and recorded."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the rows; returns 1 when one failed."""
+    given = sys.argv[1:] if arguments is None else arguments
+    return run_command(given, "compare", __doc__ or "", "comparison", "Comparison")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

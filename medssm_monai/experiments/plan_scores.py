@@ -1,0 +1,89 @@
+"""What evaluations say image by image, read again for comparisons."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..metrics.hierarchical import Statistics, classification_statistics, mean_statistics
+from ..utils.text_files import name_cell
+
+__all__ = ["FUSED", "Scores", "read_scores"]
+
+FUSED = "fused"
+Table = list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Figures of one evaluation as functions of how often an image counts.
+
+    Attributes:
+        images: names, in the order of the data.
+        groups: sequence or patient of each image, where known.
+        statistics: by row: ``"fused"`` is the network (of every task); the others are a fusion's average, maximum and
+            copies.
+    """
+
+    images: tuple[str, ...]
+    groups: tuple[str, ...] | None
+    statistics: dict[str, Statistics]
+
+
+def read_scores(folder: Path, metrics: tuple[str, ...], group: str | None = None) -> Scores:
+    """Read ``per_image.csv`` (segmentation or classification) or ``per_pair.csv`` (fusion) of an evaluation.
+
+    Args:
+        folder: of the evaluation, with its ``summary.json``.
+        metrics: which figures.
+        group: expression whose first bracket (or whole match) in an image's name is its group; None takes the column
+            ``group`` where the table has one.
+
+    Raises:
+        FileNotFoundError: no such table.
+        ValueError: a metric that the table does not give by image, or a name that ``group`` does not fit.
+    """
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf8"))
+    fusion = folder / "per_pair.csv"
+    with (fusion if fusion.is_file() else folder / "per_image.csv").open(encoding="utf8", newline="") as stream:
+        table = list(csv.DictReader(stream))
+    if fusion.is_file():
+        by_row: dict[str, Table] = {}
+        for line in table:
+            by_row.setdefault(line["row"], []).append(line)
+        table = by_row[FUSED]
+        statistics = {row: mean_statistics(_columns(lines, metrics)) for row, lines in by_row.items()}
+    elif "class_names" in summary:
+        statistics = {FUSED: _of_classes(table, summary["class_names"])}
+    else:
+        statistics = {FUSED: mean_statistics(_columns(table, metrics))}
+    return Scores(tuple(line["image"] for line in table), _groups(table, group), statistics)
+
+
+def _columns(table: Table, metrics: tuple[str, ...]) -> dict[str, list[float]]:
+    missing = [metric for metric in metrics if metric not in table[0]]
+    if missing:
+        raise ValueError(f"the evaluation has no {', '.join(missing)} by image, only {', '.join(table[0])}")
+    return {metric: [float(line[metric] or "nan") for line in table] for metric in metrics}
+
+
+def _of_classes(table: Table, names: list[str]) -> Statistics:
+    numbers = {name_cell(name): number for number, name in enumerate(names)}
+    probabilities = [[float(line[f"probability_{name}"]) for name in names] for line in table]
+    return classification_statistics(probabilities, [numbers[line["label"]] for line in table])
+
+
+def _groups(table: Table, pattern: str | None) -> tuple[str, ...] | None:
+    if pattern is None:
+        groups = tuple(line.get("group") or "" for line in table)
+        return groups if all(groups) else None
+    found = []
+    for line in table:
+        match = re.search(pattern, Path(line["image"]).name)
+        if match is None:
+            raise ValueError(f"group {pattern!r} fits no part of the image's name {line['image']!r}")
+        found.append(match[1] if match.re.groups else match[0])
+    return tuple(found)
