@@ -30,7 +30,7 @@ from types import FrameType
 from ..bundle.interruption import Terminated
 from .plan_comparison import write_table
 from .plan_rows import RECORD, Busy, claim, run_row
-from .plans import Plan, PlanError, Run, read_plan
+from .plans import Plan, PlanError, read_plan
 
 __all__ = ["main", "run_command"]
 

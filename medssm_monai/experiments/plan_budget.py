@@ -104,7 +104,7 @@ def _measure(plan: Plan, run: Run, folder: Path, seed: int | None) -> dict[str, 
     overrides = plan.training_overrides(run.row, seed)
     parser = ConfigParser(ConfigParser.load_config_files(plan.configs(run.row)))
     interval = int(overrides.get("val_interval", parser["val_interval"]))
-    warm_up = int(overrides.get("warmup_epochs", parser["warmup_epochs"] if "warmup_epochs" in parser else 0))
+    warm_up = int(overrides.get("warmup_epochs", parser.get("warmup_epochs", 0)))
     clock = folder / CLOCK
     overlay = folder / "training.yaml"
     places = {

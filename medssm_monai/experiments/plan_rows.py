@@ -21,7 +21,7 @@ from .plan_budget import calibrate
 from .plans import Plan, Run
 from .programs import RowError, run_program, stopwatch
 
-__all__ = ["Busy", "RECORD", "claim", "read_record", "run_row"]
+__all__ = ["RECORD", "Busy", "claim", "read_record", "run_row"]
 
 logger = logging.getLogger(__name__)
 RECORD, TRAINING, EVALUATING = "row.json", "training", "evaluating"

@@ -38,8 +38,9 @@ from monai.bundle import ConfigParser
 from ..bundle.settings import settings_file
 from ..bundle.weights import choose_checkpoint
 from ..utils import file_sha256, root_cause
-from .ablate import keep, run_program
-from .ablation_plan import PlanError, Row, parse_words
+from .plan_rows import keep, read_record
+from .plans import PlanError, Row, parse_words
+from .programs import run_program
 from .robustness_rows import CLEAN, robustness_rows
 from .robustness_scores import DEFAULT_METRICS, compare, figures, read_summary
 from .robustness_table import markdown, write_csv
@@ -109,9 +110,9 @@ def run_row(evaluation: Evaluation, row: Row, metrics: Sequence[str] | None) -> 
     """Evaluate a row unless it was done before; its record is kept in ``row.json``."""
     folder = evaluation.output / row.slug
     folder.mkdir(parents=True, exist_ok=True)
-    file, place = folder / "row.json", folder / STEP
+    place = folder / STEP
     record: dict[str, Any] = {"name": row.name, "fingerprint": evaluation.fingerprint(row)}
-    before = json.loads(file.read_text(encoding="utf8")) if file.is_file() else {}
+    before = read_record(folder) or {}
     try:
         if before.get("fingerprint") == record["fingerprint"] and "seconds" in before:
             record["seconds"] = before["seconds"]
@@ -126,7 +127,7 @@ def run_row(evaluation: Evaluation, row: Row, metrics: Sequence[str] | None) -> 
         record |= result(place, evaluation.output / Row(CLEAN).slug / STEP, metrics) | {"status": "done"}
     except Exception as error:  # whatever a row's own settings break: the other rows still count
         record |= {"status": "failed", "error": f"{type(error).__name__}: {error}".replace("\n", " ")}
-    keep(record, file)
+    keep(record, folder)
     return record
 
 

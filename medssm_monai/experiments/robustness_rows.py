@@ -8,7 +8,7 @@ from monai.bundle import ConfigParser
 
 from ..networks.nets.mamba_mis import STRIDE
 from ..utils import per_axis
-from .ablation_plan import Row
+from .plans import Row
 
 __all__ = ["CLEAN", "STRENGTHS", "robustness_rows"]
 

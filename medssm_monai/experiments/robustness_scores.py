@@ -13,7 +13,7 @@ import numpy as np
 from ..metrics import BootstrapInterval, bootstrap_interval, paired_classification
 from ..reports.fusion import FUSED
 from ..utils.text_files import name_cell
-from .ablate import RowError
+from .programs import RowError
 
 __all__ = ["DEFAULT_METRICS", "compare", "figures", "read_summary"]
 

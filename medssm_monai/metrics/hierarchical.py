@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .bootstrap import BootstrapInterval, _check, _draws, _interval, _multiplicities, _Resampler, _unit_rows
+from .bootstrap import BootstrapInterval, ClassificationFigures, _check, _draws, _interval, _multiplicities, _unit_rows
 from .calibration import CALIBRATION_BINS
 from .predictions import as_predictions
 
@@ -55,7 +55,7 @@ def classification_statistics(
         labels: ``(n,)``, 0 to K - 1.
         bins: of the calibration error.
     """
-    return _Resampler(as_predictions(probabilities, labels), bins)
+    return ClassificationFigures(as_predictions(probabilities, labels), bins)
 
 
 def bootstrap_hierarchical(

@@ -7,7 +7,6 @@ import csv
 import json
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +15,7 @@ import pytest
 import yaml
 from monai.bundle import ConfigParser
 
-from medssm_monai.experiments import ablate, robustness
+from medssm_monai.experiments import programs, robustness
 from medssm_monai.experiments.robustness_rows import CLEAN, STRENGTHS, robustness_rows
 from medssm_monai.experiments.robustness_scores import compare, read_summary
 from medssm_monai.metrics import bootstrap_interval
@@ -49,17 +48,17 @@ def runs(monkeypatch):
     """Stands in for the bundle: clean images give ten right answers of twelve, corrupted ones seven."""
     state = SimpleNamespace(overlays=[], failing=set())
 
-    def run(command, stdout, **options):
+    def execute(command, stdout, **options):
         files = ast.literal_eval(command[6])
         overlay = yaml.safe_load(Path(files[-1]).read_text(encoding="utf8"))
         state.overlays.append((overlay, [Path(file).name for file in files[:-1]]))
         if overlay["run_name"] in state.failing:
             stdout.write("What went wrong: ValueError: no such image\n")
-            return subprocess.CompletedProcess(command, 1)
+            return 1
         evaluate(Path(overlay["run_dir"]), 10 if overlay["run_name"] == CLEAN else 7)
-        return subprocess.CompletedProcess(command, 0)
+        return 0
 
-    monkeypatch.setattr(ablate.subprocess, "run", run)
+    monkeypatch.setattr(programs, "execute", execute)
     return state
 
 
@@ -215,7 +214,7 @@ def test_differences_of_segmentations_and_fusions_are_those_of_each_image(tmp_pa
         (tmp_path / name / "summary.json").write_text(json.dumps({"rows": {"fused": {}}, "bootstrap": bootstrap}))
     assert tuple(compare(tmp_path / "other", tmp_path / "clean", ["qabf"])["qabf"]) == pytest.approx((-0.5,) * 3)
     (tmp_path / "other" / "per_pair.csv").write_text("image,row,qabf\na,fused,0.4\n")
-    with pytest.raises(ablate.RowError, match="not evaluations of the same images"):
+    with pytest.raises(programs.RowError, match="not evaluations of the same images"):
         compare(tmp_path / "other", tmp_path / "clean", ["qabf"])
-    with pytest.raises(ablate.RowError, match=r"left no .*summary\.json"):
+    with pytest.raises(programs.RowError, match=r"left no .*summary\.json"):
         read_summary(tmp_path / "nowhere")
