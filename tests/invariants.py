@@ -81,7 +81,11 @@ def configs() -> Iterable[tuple[str, Any]]:
     """Every value of the bundles' configs."""
     for bundle in BUNDLES:
         for file in sorted((bundle.folder / "configs").glob("*.yaml")):
-            if file.stem not in ("ablations", "settings"):  # a plan of trainings, and facts: no configs of MONAI's
+            if file.stem not in (
+                "ablations",
+                "comparison",
+                "settings",
+            ):  # plans of trainings, facts: no configs of MONAI's
                 yield from leaves(ConfigParser.load_config_file(str(file)), f"{bundle.name}/{file.name}")
 
 

@@ -16,14 +16,7 @@ from monai.bundle import ConfigParser
 __all__ = ["Plan", "PlanError", "Row", "Run", "parse_words", "read_plan"]
 
 NEEDED, BUDGETS = {"metric", "rows"}, ("steps", "minutes")
-OPTIONAL = {
-    "higher_is_better",
-    "seeds",
-    "overlays",
-    "overrides",
-    "evaluation",
-    "reference",
-    "group",
+OPTIONAL = {"higher_is_better", "seeds", "overlays", "overrides", "evaluation", "reference", "group"} | {
     "budget",
     "minutes",
 }

@@ -15,7 +15,7 @@ from .patch import PatchEmbed, PatchExpand, PatchMerge
 from .residual_mamba import ChannelExchangeBlock, CrossMambaBlock, MambaBlock, exchange_channels
 from .resnet_trunk import PretrainedReport, ResNetTrunk
 from .sconvs_ssm import SConvsSSM
-from .selective_core import DirectionalS6, SelectiveCore, merge_directions
+from .selective_core import DirectionalS6, IdentityS6, SelectiveCore, merge_directions
 from .spectral_flow import SpectralFlow
 from .spectral_gate import SpectralGate
 
@@ -31,6 +31,7 @@ __all__ = [
     "DilatedGatedConv",
     "DirectionalS6",
     "GatedConvMixer",
+    "IdentityS6",
     "MambaBlock",
     "MambaMixer",
     "MapFusion",

@@ -6,12 +6,12 @@ import torch
 import torch.nn as nn
 
 from ...ops.tokenwise import tokenwise
-from .selective_core import DirectionalS6
+from .selective_core import DirectionalS6, IdentityS6
 
 __all__ = ["BFSS", "SCAN_KINDS"]
 
-SCAN_KINDS = {"bfss": ("rows_columns", "concat"), "ss2d": ("cross", "sum")}
-"""Kind of scan -> (set of scan orders, how the directions are merged)."""
+SCAN_KINDS = {"bfss": ("rows_columns", "concat"), "ss2d": ("cross", "sum"), "identity": (None, "concat")}
+"""Kind of scan -> (set of scan orders, None for no scan; how the directions are merged)."""
 
 
 class BFSS(nn.Module):
@@ -19,12 +19,13 @@ class BFSS(nn.Module):
 
     The column result is restored to row order, then concat → LayerNorm(2C) → Linear(2C→C) → SiLU → Linear(C→C).
     ``scan="ss2d"`` is the ablation with four directions (rows, columns and their reversals) that are summed; its
-    LayerNorm and first Linear see C channels (Decision; the source is silent).
+    LayerNorm and first Linear see C channels (Decision; the source is silent). ``scan="identity"`` is the ablation that
+    shows what the scans earn: both directions give the map itself, and all that follows is unchanged.
 
     Args:
         channels: ``C``.
         d_state: state size ``N``.
-        scan: ``"bfss"`` or ``"ss2d"``.
+        scan: ``"bfss"``, ``"ss2d"`` or ``"identity"``.
         discretization: ``"zoh"`` or ``"euler"``.
 
     Raises:
@@ -36,7 +37,11 @@ class BFSS(nn.Module):
         if scan not in SCAN_KINDS:
             raise ValueError(f"scan must be one of {sorted(SCAN_KINDS)}, got {scan!r}.")
         orders, merge = SCAN_KINDS[scan]
-        self.s6 = DirectionalS6(channels, d_state, orders, 2, merge, discretization)
+        self.s6: DirectionalS6 | IdentityS6
+        if orders is None:
+            self.s6 = IdentityS6(2, merge)
+        else:
+            self.s6 = DirectionalS6(channels, d_state, orders, 2, merge, discretization)
         fused = 2 * channels if merge == "concat" else channels
         self.fuse = nn.Sequential(
             nn.LayerNorm(fused), nn.Linear(fused, channels), nn.SiLU(), nn.Linear(channels, channels)

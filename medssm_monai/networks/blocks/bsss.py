@@ -32,7 +32,7 @@ class BSSSBlock(nn.Module):
         dim: channels ``C``, at least 3.
         spatial_size: map size the spectral weights are stored for.
         d_state: state size ``N``.
-        scan: ``"bfss"`` or ``"ss2d"``.
+        scan: ``"bfss"``, ``"ss2d"`` or ``"identity"``.
         spectral_gate: ``False`` leaves part 3 without the gate (ablation).
         discretization: ``"zoh"`` or ``"euler"``.
         dropout: probability on the branch before the residual.

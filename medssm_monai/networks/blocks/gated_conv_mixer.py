@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,10 @@ import torch.nn.functional as F
 from ..layers import ScanOrder
 from .mamba_mixer import MambaMixer
 
-__all__ = ["GatedConvMixer"]
+__all__ = ["SCANS", "GatedConvMixer", "build_mixer"]
+
+SCANS = ("selective", "identity")
+OF_THE_SCAN = ("d_state", "cross", "discretization")
 
 
 class GatedConvMixer(MambaMixer):
@@ -51,3 +55,22 @@ class GatedConvMixer(MambaMixer):
         self, u: torch.Tensor, z: torch.Tensor, source: torch.Tensor | None, order: torch.Tensor | None
     ) -> torch.Tensor:
         return u * F.silu(z)
+
+
+def build_mixer(d_model: int, scan: str = "selective", **mixer_args: Any) -> MambaMixer:
+    """The mixer of a block: with its scan, or the same without it.
+
+    Args:
+        d_model: channels of the input and output.
+        scan: ``"selective"`` (:class:`MambaMixer`) or ``"identity"`` (ablation: :class:`GatedConvMixer`).
+        mixer_args: further arguments of the mixer; those that only a scan has (``d_state``, ``cross``,
+            ``discretization``) are left out without one.
+
+    Raises:
+        ValueError: when ``scan`` is neither.
+    """
+    if scan not in SCANS:
+        raise ValueError(f"scan must be one of {SCANS}, got {scan!r}.")
+    if scan == "selective":
+        return MambaMixer(d_model, **mixer_args)
+    return GatedConvMixer(d_model, **{name: value for name, value in mixer_args.items() if name not in OF_THE_SCAN})

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn as nn
 
-from .mamba_mixer import MambaMixer
+from .gated_conv_mixer import build_mixer
 
 __all__ = ["ChannelExchangeBlock", "CrossMambaBlock", "MambaBlock", "exchange_channels"]
 
@@ -18,13 +18,14 @@ class MambaBlock(nn.Module):
     Args:
         dim: channels ``D``.
         dropout: probability on the branch before the residual.
+        scan: ``"selective"`` or ``"identity"`` (ablation: :class:`~medssm_monai.networks.blocks.GatedConvMixer`).
         mixer_args: further arguments of :class:`~medssm_monai.networks.blocks.MambaMixer`.
     """
 
-    def __init__(self, dim: int, dropout: float = 0.0, **mixer_args: Any) -> None:
+    def __init__(self, dim: int, dropout: float = 0.0, scan: str = "selective", **mixer_args: Any) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(dim)
-        self.mixer = MambaMixer(dim, **mixer_args)
+        self.mixer = build_mixer(dim, scan, **mixer_args)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -36,24 +37,29 @@ class CrossMambaBlock(nn.Module):
     """Mamba block steered by a second map: ``x + dropout(MambaMixer(LayerNorm(x), LayerNorm(source)))``.
 
     Tokens and gate come from ``x``, the selective parameters Δ, B and C from ``source``. Decision: each map has its own
-    LayerNorm, since their statistics differ.
+    LayerNorm, since their statistics differ. Without the scan (``scan="identity"``) nothing is left to be steered: the
+    block is the gated convolution of ``x``, and ``source`` has no part in it.
 
     Args:
         dim: channels ``D`` of both maps.
         dropout: probability on the branch before the residual.
+        scan: ``"selective"`` or ``"identity"`` (ablation: :class:`~medssm_monai.networks.blocks.GatedConvMixer`).
         mixer_args: further arguments of :class:`~medssm_monai.networks.blocks.MambaMixer`.
 
     Source: ClinicalFMamba (Zhou & Khalvati, 2025), cross-modal fusion.
     """
 
-    def __init__(self, dim: int, dropout: float = 0.0, **mixer_args: Any) -> None:
+    def __init__(self, dim: int, dropout: float = 0.0, scan: str = "selective", **mixer_args: Any) -> None:
         super().__init__()
-        self.norm, self.source_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.mixer = MambaMixer(dim, cross=True, **mixer_args)
+        self.norm = nn.LayerNorm(dim)
+        self.source_norm = nn.LayerNorm(dim) if scan == "selective" else None
+        self.mixer = build_mixer(dim, scan, cross=True, **mixer_args)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
         """Two maps ``(B, *spatial, D)`` to one of the same shape, with the residual of the first."""
+        if self.source_norm is None:
+            return x + self.dropout(self.mixer(self.norm(x)))
         return x + self.dropout(self.mixer(self.norm(x), self.source_norm(source)))
 
 
@@ -71,15 +77,16 @@ class ChannelExchangeBlock(nn.Module):
     Args:
         dim: channels ``D`` of both maps.
         dropout: probability on the branch before the residual.
+        scan: ``"selective"`` or ``"identity"`` (ablation: :class:`~medssm_monai.networks.blocks.GatedConvMixer`).
         mixer_args: further arguments of :class:`~medssm_monai.networks.blocks.MambaMixer`.
 
     Source: ClinicalFMamba (Zhou & Khalvati, 2025), channel exchange.
     """
 
-    def __init__(self, dim: int, dropout: float = 0.0, **mixer_args: Any) -> None:
+    def __init__(self, dim: int, dropout: float = 0.0, scan: str = "selective", **mixer_args: Any) -> None:
         super().__init__()
         self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(2))
-        self.mixers = nn.ModuleList(MambaMixer(dim, **mixer_args) for _ in range(2))
+        self.mixers = nn.ModuleList(build_mixer(dim, scan, **mixer_args) for _ in range(2))
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

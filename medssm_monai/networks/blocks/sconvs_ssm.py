@@ -9,13 +9,9 @@ import torch.nn as nn
 from monai.networks.layers import Conv
 
 from ..initialization import near_identity
-from .gated_conv_mixer import GatedConvMixer
-from .mamba_mixer import MambaMixer
+from .gated_conv_mixer import build_mixer
 
 __all__ = ["SConvsSSM"]
-
-MIXERS = {"selective": MambaMixer, "identity": GatedConvMixer}
-"""Kind of scan -> mixer."""
 
 
 class SConvsSSM(nn.Module):
@@ -23,7 +19,7 @@ class SConvsSSM(nn.Module):
 
     Args:
         dim: channels ``C``.
-        scan: ``"selective"`` (Mamba) or ``"identity"`` (ablation: :class:`GatedConvMixer`).
+        scan: ``"selective"`` (Mamba) or ``"identity"`` (ablation: :func:`~.gated_conv_mixer.build_mixer`).
         spatial_dims: 2 or 3.
         dropout: probability, before the residual sum.
         mixer_args: further arguments of the mixer (``d_state``, ``orders``, ...).
@@ -39,11 +35,9 @@ class SConvsSSM(nn.Module):
         self, dim: int, scan: str = "selective", spatial_dims: int = 2, dropout: float = 0.0, **mixer_args: Any
     ) -> None:
         super().__init__()
-        if scan not in MIXERS:
-            raise ValueError(f"scan must be one of {tuple(MIXERS)}, got {scan!r}.")
         self.conv = Conv[Conv.CONV, spatial_dims](dim, dim, 3, padding=1)
         self.norm = nn.LayerNorm(dim)
-        self.mixer = MIXERS[scan](dim, spatial_dims=spatial_dims, **mixer_args)
+        self.mixer = build_mixer(dim, scan, spatial_dims=spatial_dims, **mixer_args)
         self.dropout = nn.Dropout(dropout)
 
     def start_signal(self) -> None:

@@ -15,7 +15,7 @@ from ...ops import projected_scan, selective_scan
 from ...ops.arguments import DISCRETIZATIONS
 from ..layers import ScanOrder, StackedLinear, resolve_scan_orders, scan_table
 
-__all__ = ["DirectionalS6", "SelectiveCore", "merge_directions"]
+__all__ = ["DirectionalS6", "IdentityS6", "SelectiveCore", "merge_directions"]
 
 
 def merge_directions(maps: torch.Tensor, merge: str) -> torch.Tensor:
@@ -173,3 +173,23 @@ class DirectionalS6(SelectiveCore):
             discretization=self.discretization,
             order=order,
         )
+
+
+class IdentityS6(nn.Module):
+    """:class:`DirectionalS6` whose scans are the identity (ablation): every direction gives the map itself.
+
+    It has no parameters.
+
+    Args:
+        directions: how many.
+        merge: ``"concat"``, ``"sum"`` or ``"mean"`` over the directions.
+    """
+
+    def __init__(self, directions: int = 2, merge: str = "concat") -> None:
+        super().__init__()
+        self.directions, self.merge = directions, merge
+
+    def forward(self, x: torch.Tensor, merged: bool = True) -> torch.Tensor:
+        """As :meth:`DirectionalS6.forward`."""
+        y = torch.stack([x] * self.directions, dim=-2)  # (B, *spatial, G, C)
+        return merge_directions(y, self.merge) if merged else y

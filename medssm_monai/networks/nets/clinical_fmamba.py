@@ -34,6 +34,7 @@ class _PlainSettings(TypedDict):
     d_state: int
     expand: int
     spatial_dims: int
+    scan: str
 
 
 class _SweptSettings(_PlainSettings):
@@ -63,12 +64,16 @@ class ClinicalFMamba(nn.Module):
         d_state: state size ``N`` of all scans.
         expand: inner over model channels of all scans.
         dropout: probability in every block, before its residual, and before the last convolution.
+        scan: ``"selective"``, or ``"identity"`` to measure what the scans earn: every Mamba block becomes a gated
+            convolution along the same orders (:class:`~medssm_monai.networks.blocks.GatedConvMixer`), and the cross
+            blocks, whose other source only steers the scan, see their own source alone; the sources then meet in the
+            channel exchange, in the mean and in the excitation.
         init: ``"signal"``: the scans carry state from the first step (:mod:`~medssm_monai.networks.initialization`);
             ``"published"``: the values of PyTorch's layers, with a state part of a hundredth of the skip.
 
     Raises:
-        ValueError: for other ``spatial_dims``, a scan set that does not exist in that many dimensions, or
-            ``depth``, ``exchange_rounds`` or ``decoder_depth`` below 0.
+        ValueError: for other ``spatial_dims``, a scan set that does not exist in that many dimensions, an
+            unknown ``scan``, or ``depth``, ``exchange_rounds`` or ``decoder_depth`` below 0.
 
     Example:
         >>> ClinicalFMamba(2)(torch.rand(1, 2, 50, 37)).shape
@@ -85,6 +90,7 @@ class ClinicalFMamba(nn.Module):
         d_state: int = 8,
         expand: int = 2,
         dropout: float = 0.0,
+        scan: str = "selective",
         init: str = "signal",
     ) -> None:
         super().__init__()
@@ -99,7 +105,13 @@ class ClinicalFMamba(nn.Module):
         self.spatial_dims = spatial_dims
         conv = Conv[Conv.CONV, spatial_dims]
         dim, full = CHANNELS[-1], CHANNELS[0]
-        plain: _PlainSettings = {"dropout": dropout, "d_state": d_state, "expand": expand, "spatial_dims": spatial_dims}
+        plain: _PlainSettings = {
+            "dropout": dropout,
+            "d_state": d_state,
+            "expand": expand,
+            "spatial_dims": spatial_dims,
+            "scan": scan,
+        }
         swept: _SweptSettings = {**plain, "orders": DEFAULT_ORDERS[spatial_dims] if orders is None else orders}
 
         self.stem = conv(1, full, 3, padding=1)

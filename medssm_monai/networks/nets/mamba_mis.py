@@ -48,7 +48,7 @@ class MambaMIS(nn.Module):
         base_dim: channels at 1/4 resolution, an even number of at least 6; doubles from stage to stage.
         d_state: state size ``N`` of the scans.
         discretization: ``"zoh"`` (the paper) or ``"euler"`` (the published Mamba kernels).
-        scan: ``"bfss"`` or ``"ss2d"`` (ablation: four directions, summed).
+        scan: ``"bfss"``, ``"ss2d"`` (ablation: four directions, summed) or ``"identity"`` (ablation: no scan at all).
         block: ``"bsss"``, ``"conv"`` or ``"vit"`` (ablations).
         spectral_gate, attention_bridge, fusion_bridge: ``False`` removes that part (ablations).
         dropout: probability in every block, before its residual, and before the head.

@@ -85,9 +85,7 @@ class MedConvMamba(nn.Module):
         self.in_channels, self.patch_size = in_channels, patch_size
         self.img_size: tuple[int, ...] = ensure_tuple_rep(img_size, spatial_dims)
         map_size = [-(-size // patch_size) for size in self.img_size]
-        mixer_args: dict[str, Any] = {"orders": orders}
-        if scan == "selective":
-            mixer_args |= {"d_state": d_state, "discretization": discretization}
+        mixer_args: dict[str, Any] = {"orders": orders, "d_state": d_state, "discretization": discretization}
         self.patch_embed = PatchEmbed(in_channels, embed_dim, patch_size, spatial_dims)
         self.blocks = nn.Sequential(
             *(SConvsSSM(embed_dim, scan, spatial_dims, dropout, **mixer_args) for _ in range(depth))
