@@ -164,6 +164,7 @@ ARGUMENT_RULES: dict[str, Rule] = {
     "spectral_flow2": flag(),
     "context_gate": flag(),
     "dropout": number(0, 0.99),
+    "drop_path": number(0, 0.99),
     "discretization": word(),
     "scan": word(),
     "block": word(),

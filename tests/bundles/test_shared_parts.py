@@ -13,7 +13,7 @@ from .bundle_runs import BUNDLES, CLASSIFIERS, every_bundle, leaves
 
 OWN = {
     "train.yaml": """imports bundle_root variant max_epochs batch_size learning_rate weight_decay clip_norm patience
-        loss#_target_ lr_scheduler#_target_ tracker#experiment_name data_name datalists#_target_
+        loss#_target_ tracker#experiment_name data_name datalists#_target_
         train#deterministic_transforms
         train#random_transforms train#preprocessing#transforms validate#preprocessing#transforms
         validate#dataloader#batch_size validate#early_stop#score_function validate#handlers initialize""",

@@ -170,6 +170,8 @@ def test_medspectralnet_needs_no_other_start(textures):
     [
         (MambaMIS, {"img_size": 32}, r".*\.bfss\.s6\.bc_proj\.weight|bridge\.fusion\..*"),
         (MambaMIS, {"img_size": 32, "block": "conv", "fusion_bridge": False}, r"(?!)"),
+        (MambaMIS, {"img_size": 32, "scan": "identity"}, r"bridge\.fusion\..*"),
+        (ClinicalFMamba, {"depth": 1, "scan": "identity"}, r"(?!)"),
         (MedConvMamba, {"img_size": 16, "embed_dim": 16, "depth": 2}, r"blocks\.\d\.(conv\..*|mixer\.x_proj\.weight)"),
         (MedConvMamba, {"img_size": 16, "embed_dim": 16, "depth": 2, "scan": "identity"}, r"blocks\.\d\.conv\..*"),
         (MedConvMamba, {"img_size": 8, "embed_dim": 16, "spatial_dims": 3}, r"blocks\.\d\.(conv\..*|mixer\.x_proj.*)"),

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 
 from ...ops.tokenwise import tokenwise
 from ..initialization import carry_state
-from ..layers import ChannelLayerNorm, DepthwiseConv2d
+from ..layers import BranchDropout, ChannelLayerNorm, DepthwiseConv2d
 from .bfss import BFSS
+from .selective_core import DirectionalS6
 from .spectral_gate import SpectralGate
 
 __all__ = ["AttentionBlock", "BSSSBlock", "ConvBlock"]
@@ -60,17 +61,18 @@ class BSSSBlock(nn.Module):
         self.spectral_norm = nn.LayerNorm(dim)
         self.fuse = nn.Linear(2 * dim, dim)
         self.proj = nn.Linear(dim, dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = BranchDropout(dropout)
 
     def start_signal(self) -> None:
         """Let the scans' state carry from the first step."""
-        carry_state(self.bfss.s6.bc_proj.weight)
+        if isinstance(self.bfss.s6, DirectionalS6):  # not where the scan is left out
+            carry_state(self.bfss.s6.bc_proj.weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(B, H, W, C)`` to ``(B, H, W, C)``."""
         local, freq = tokenwise(self._lifted, x, memory=(None, CHANNEL_FIRST))
         local, freq = self.bfss.scanned(self.dwconv(local, activation=True)), self.spectral(freq)
-        if getattr(self.dropout, "p", 0) and self.dropout.training:
+        if getattr(self.dropout, "active", True):
             return x + self.dropout(tokenwise(self._branch, x, local, freq))
         return tokenwise(self._merged, x, local, freq)
 
@@ -96,7 +98,7 @@ class ConvBlock(nn.Module):
         super().__init__()
         layers = [(nn.Conv2d(dim, dim, 3, padding=1), ChannelLayerNorm(dim), nn.SiLU()) for _ in range(2)]
         self.body = nn.Sequential(*(layer for group in layers for layer in group))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = BranchDropout(dropout)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(B, H, W, C)`` to ``(B, H, W, C)``."""
@@ -117,7 +119,7 @@ class AttentionBlock(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
         self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = BranchDropout(dropout)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(B, H, W, C)`` to ``(B, H, W, C)``."""

@@ -6,6 +6,8 @@ import torch
 import torch.nn as nn
 from monai.networks.layers import Conv, Norm
 
+from ..layers import BranchDropout
+
 __all__ = ["DilatedGatedConv"]
 
 SLOPE = 0.2
@@ -37,7 +39,7 @@ class DilatedGatedConv(nn.Module):
         self.dilated = nn.Sequential(norm(channels), dilated, nn.LeakyReLU(SLOPE))
         self.pyramid_norm = nn.Sequential(norm(channels), nn.LeakyReLU(SLOPE)) if spatial_dims == 2 else None
         self.pyramid = conv(channels, channels, 3, padding=1) if spatial_dims == 2 else None
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = BranchDropout(dropout)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(B, C, *spatial)`` to the same shape."""

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.nn as nn
 
+from ..layers import BranchDropout
 from .gated_conv_mixer import build_mixer
 
 __all__ = ["ChannelExchangeBlock", "CrossMambaBlock", "MambaBlock", "exchange_channels"]
@@ -26,7 +27,7 @@ class MambaBlock(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(dim)
         self.mixer = build_mixer(dim, scan, **mixer_args)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = BranchDropout(dropout)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(B, *spatial, D)`` to the same shape."""
@@ -54,7 +55,7 @@ class CrossMambaBlock(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.source_norm = nn.LayerNorm(dim) if scan == "selective" else None
         self.mixer = build_mixer(dim, scan, cross=True, **mixer_args)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = BranchDropout(dropout)
 
     def forward(self, x: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
         """Two maps ``(B, *spatial, D)`` to one of the same shape, with the residual of the first."""
@@ -87,7 +88,7 @@ class ChannelExchangeBlock(nn.Module):
         super().__init__()
         self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(2))
         self.mixers = nn.ModuleList(build_mixer(dim, scan, **mixer_args) for _ in range(2))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = BranchDropout(dropout)
 
     def forward(self, a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Two maps ``(B, *spatial, D)`` to two of the same shape."""

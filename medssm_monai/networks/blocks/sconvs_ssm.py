@@ -9,6 +9,7 @@ import torch.nn as nn
 from monai.networks.layers import Conv
 
 from ..initialization import near_identity
+from ..layers import BranchDropout
 from .gated_conv_mixer import build_mixer
 
 __all__ = ["SConvsSSM"]
@@ -38,7 +39,7 @@ class SConvsSSM(nn.Module):
         self.conv = Conv[Conv.CONV, spatial_dims](dim, dim, 3, padding=1)
         self.norm = nn.LayerNorm(dim)
         self.mixer = build_mixer(dim, scan, spatial_dims=spatial_dims, **mixer_args)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = BranchDropout(dropout)
 
     def start_signal(self) -> None:
         """Let images pass: without a residual around it a chain of such convolutions would shrink them away."""

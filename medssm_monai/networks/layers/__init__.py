@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .branch_dropout import BranchDropout, set_drop_path
 from .channel_norm import ChannelLayerNorm
 from .depthwise_conv import DepthwiseConv2d, depthwise_conv2d
 from .real_dft import irdft2, rdft2
@@ -18,6 +19,7 @@ from .stacked import StackedConv1d, StackedLinear
 
 __all__ = [
     "SCAN_SETS",
+    "BranchDropout",
     "ChannelLayerNorm",
     "DepthwiseConv2d",
     "ScanOrder",
@@ -28,6 +30,7 @@ __all__ = [
     "rdft2",
     "resolve_scan_orders",
     "scan_table",
+    "set_drop_path",
     "to_maps",
     "to_token_groups",
     "visiting_table",

@@ -18,7 +18,7 @@ from monai.networks.layers import Conv, Norm
 
 from ..blocks import ChannelExchangeBlock, CrossChannelExcitation, CrossMambaBlock, DilatedGatedConv, MambaBlock
 from ..initialization import start
-from ..layers import ScanOrder
+from ..layers import ScanOrder, set_drop_path
 
 __all__ = ["ClinicalFMamba", "clinical_fmamba_2d", "clinical_fmamba_3d"]
 
@@ -68,6 +68,8 @@ class ClinicalFMamba(nn.Module):
             convolution along the same orders (:class:`~medssm_monai.networks.blocks.GatedConvMixer`), and the cross
             blocks, whose other source only steers the scan, see their own source alone; the sources then meet in the
             channel exchange, in the mean and in the excitation.
+        drop_path: probability that a sample goes without the branch of a block in training (stochastic depth),
+            rising block by block from near 0 to this; see :func:`~medssm_monai.networks.layers.set_drop_path`.
         init: ``"signal"``: the scans carry state from the first step (:mod:`~medssm_monai.networks.initialization`);
             ``"published"``: the values of PyTorch's layers, with a state part of a hundredth of the skip.
 
@@ -91,6 +93,7 @@ class ClinicalFMamba(nn.Module):
         expand: int = 2,
         dropout: float = 0.0,
         scan: str = "selective",
+        drop_path: float = 0.0,
         init: str = "signal",
     ) -> None:
         super().__init__()
@@ -132,6 +135,8 @@ class ClinicalFMamba(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = conv(full, 1, 3, padding=1)
         start(self, init)
+        for mamba, cross in ((self.mamba_a, self.cross_a), (self.mamba_b, self.cross_b)):
+            set_drop_path(drop_path, self.encoder, mamba, self.exchange, cross, self.refine)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Pairs ``(B, 2, *spatial)``, source A and source B in [0, 1], to fused images ``(B, 1, *spatial)`` in (0, 1).

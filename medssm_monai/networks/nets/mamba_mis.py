@@ -17,6 +17,7 @@ from monai.utils import ensure_tuple_rep
 
 from ..blocks import AttentionBlock, BSSSBlock, ConvBlock, MultiScaleFusionBridge, PatchEmbed, PatchExpand, PatchMerge
 from ..initialization import start
+from ..layers import set_drop_path
 
 __all__ = ["MambaMIS", "mamba_mis_b", "mamba_mis_l", "mamba_mis_s"]
 
@@ -52,6 +53,9 @@ class MambaMIS(nn.Module):
         block: ``"bsss"``, ``"conv"`` or ``"vit"`` (ablations).
         spectral_gate, attention_bridge, fusion_bridge: ``False`` removes that part (ablations).
         dropout: probability in every block, before its residual, and before the head.
+        drop_path: probability that a sample goes without the branch of a block in training (stochastic depth), rising
+            from near 0 in the first stage to this in the encoder's last and the decoder's first, and falling from there
+            on; see :func:`~medssm_monai.networks.layers.set_drop_path`.
         init: ``"signal"``: the scans carry state and the bridge passes its levels from the first step
             (:mod:`~medssm_monai.networks.initialization`); ``"published"``: the values of PyTorch's layers, with which
             no skip connection reaches the decoder at the start. Feed centered images, (x - 0.5) / 0.25 for instance.
@@ -81,6 +85,7 @@ class MambaMIS(nn.Module):
         attention_bridge: bool = True,
         fusion_bridge: bool = True,
         dropout: float = 0.0,
+        drop_path: float = 0.0,
         init: str = "signal",
     ) -> None:
         super().__init__()
@@ -117,6 +122,8 @@ class MambaMIS(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Conv2d(out_dims[-1], out_channels, 1)
         start(self, init)
+        set_drop_path(drop_path, self.encoder)
+        set_drop_path(drop_path, *reversed(self.decoder))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Images ``(B, in_channels, H, W)`` to logits ``(B, out_channels, H, W)``; H, W multiples of 32.

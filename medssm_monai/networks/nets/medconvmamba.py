@@ -17,7 +17,7 @@ from monai.utils import ensure_tuple_rep
 
 from ..blocks import MapFusion, PatchEmbed, SConvsSSM
 from ..initialization import start
-from ..layers import ScanOrder
+from ..layers import ScanOrder, set_drop_path
 
 __all__ = ["MedConvMamba", "medconvmamba_s", "medconvmamba_t"]
 
@@ -41,6 +41,8 @@ class MedConvMamba(nn.Module):
         discretization: ``"euler"`` (the published Mamba kernels) or ``"zoh"`` (the paper's formula).
         scan: ``"selective"``, or ``"identity"`` to measure what the scan earns (see
             :class:`~medssm_monai.networks.blocks.GatedConvMixer`).
+        drop_path: probability that a sample goes without the branch of a block in training (stochastic depth),
+            rising block by block from near 0 to this; see :func:`~medssm_monai.networks.layers.set_drop_path`.
         init: ``"signal"``: the convolutions pass their input on and the scans carry state from the first step
             (:mod:`~medssm_monai.networks.initialization`); ``"published"``: the values of PyTorch's layers, with which
             seven blocks shrink the maps to a sixteenth.
@@ -73,6 +75,7 @@ class MedConvMamba(nn.Module):
         d_state: int = 16,
         discretization: str = "euler",
         scan: str = "selective",
+        drop_path: float = 0.0,
         init: str = "signal",
     ) -> None:
         super().__init__()
@@ -94,6 +97,7 @@ class MedConvMamba(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.fusion.out_features, num_classes)
         start(self, init)
+        set_drop_path(drop_path, self.blocks)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Images ``(B, in_channels, *spatial)`` to logits ``(B, num_classes)``.
