@@ -8,6 +8,7 @@ import pytest
 
 COMMANDS = (
     "ablate",
+    "compare",
     "fusion_downstream",
     "pack_weights",
     "pixel_baseline",
