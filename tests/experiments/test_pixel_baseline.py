@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from medssm_monai.experiments import pixel_baseline
 
@@ -41,3 +42,16 @@ def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path, capsys) -> None:
     assert pixel_baseline.main(["--dataset_dir", str(tmp_path / "nowhere")]) == 2
     shown = capsys.readouterr()
     assert "nowhere" in shown.err and "Traceback" not in shown.err and not shown.out
+
+
+@pytest.mark.parametrize(
+    ("lists", "part", "message"),
+    [
+        ({"training": [{}], "validation": [{}], "test": [{}]}, "validation", "no floor for the part 'validation'"),
+        ({"training": [], "validation": [{}], "test": [{}]}, "test", "there are none in training"),
+        ({"test": [{}]}, "test", "there are none in training, validation"),
+    ],
+)
+def test_a_floor_that_would_know_the_answers_or_has_nothing_to_learn_from_is_refused(lists, part, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        pixel_baseline.pixel_floor(lists, part)
