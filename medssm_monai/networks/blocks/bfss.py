@@ -20,7 +20,8 @@ class BFSS(nn.Module):
     The column result is restored to row order, then concat → LayerNorm(2C) → Linear(2C→C) → SiLU → Linear(C→C).
     ``scan="ss2d"`` is the ablation with four directions (rows, columns and their reversals) that are summed; its
     LayerNorm and first Linear see C channels (Decision; the source is silent). ``scan="identity"`` is the ablation that
-    shows what the scans earn: both directions give the map itself, and all that follows is unchanged.
+    shows what the scans earn: both directions give the map itself, and what follows is unchanged; only for ``C = 1``
+    there is no LayerNorm, which would see two equal values and give zero whatever the map is (Decision).
 
     Args:
         channels: ``C``.
@@ -43,9 +44,8 @@ class BFSS(nn.Module):
         else:
             self.s6 = DirectionalS6(channels, d_state, orders, 2, merge, discretization)
         fused = 2 * channels if merge == "concat" else channels
-        self.fuse = nn.Sequential(
-            nn.LayerNorm(fused), nn.Linear(fused, channels), nn.SiLU(), nn.Linear(channels, channels)
-        )
+        norm = nn.Identity() if orders is None and channels == 1 else nn.LayerNorm(fused)
+        self.fuse = nn.Sequential(norm, nn.Linear(fused, channels), nn.SiLU(), nn.Linear(channels, channels))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(B, H, W, C)`` to ``(B, H, W, C)``."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from medssm_monai.networks.blocks import BFSS, DirectionalS6, MambaMixer, ScanAttention
+from medssm_monai.networks.blocks import BFSS, CrossMambaBlock, DirectionalS6, MambaMixer, ScanAttention
 
 from ..oracles import layer_norm, mamba, params, scan, silu, softplus
 
@@ -102,3 +102,27 @@ def test_scan_attention_keeps_shape_and_reaches_every_parameter():
     assert y.shape == x.shape
     y.square().sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in block.parameters())
+
+
+@pytest.mark.parametrize("channels", [1, 5])
+def test_bfss_without_scans_fuses_the_map_with_itself(channels):
+    torch.manual_seed(0)
+    block, x = BFSS(channels, scan="identity").double(), torch.randn(2, 3, 4, channels, dtype=torch.float64)
+    _, first, _, second = block.fuse
+    twice = torch.cat([x, x], dim=-1)
+    if channels > 1:
+        twice = (twice - twice.mean(-1, keepdim=True)) / (twice.var(-1, unbiased=False, keepdim=True) + 1e-5).sqrt()
+    hidden = twice @ first.weight.T + first.bias
+    expected = (hidden * hidden.sigmoid()) @ second.weight.T + second.bias
+    torch.testing.assert_close(block(x), expected)
+    assert (block(x)[:, 1:] - block(x)[:, :1]).abs().max() > 1e-3  # the map is not normalized away
+
+
+def test_without_the_scan_the_cross_block_sees_its_own_map_alone():
+    torch.manual_seed(0)
+    block = CrossMambaBlock(8, scan="identity", orders="cross", spatial_dims=2, d_state=4)
+    x, source = torch.randn(1, 4, 3, 8), torch.randn(1, 4, 3, 8)
+    torch.testing.assert_close(block(x, source), x + block.mixer(block.norm(x)))
+    block(x, source).square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in block.parameters())
+    assert not any(part in name for name, _ in block.named_parameters() for part in ("source", "x_proj", "A_log"))

@@ -50,6 +50,16 @@ def test_parameter_counts_are_those_of_the_layers(variant, arguments, dims, dire
 
 
 @pytest.mark.parametrize("dims", [2, 3])
+def test_the_identity_has_the_parameters_of_the_network_but_those_that_steer_scans(dims):
+    names, kept = (
+        {name: p.numel() for name, p in ClinicalFMamba(dims, scan=scan).named_parameters()}
+        for scan in ("selective", "identity")
+    )
+    steering = ("x_proj", "dt_proj", "A_log", ".D", "source_proj", "source_norm")
+    assert kept == {name: n for name, n in names.items() if not any(part in name for part in steering)}
+
+
+@pytest.mark.parametrize("dims", [2, 3])
 def test_registered_by_name(dims):
     net = get_network(f"clinical_fmamba_{dims}d", **SMALL)
     assert isinstance(net, ClinicalFMamba) and net.spatial_dims == dims
@@ -103,10 +113,10 @@ def test_a_mamba_block_is_one_scan_call(dims, blocks, monkeypatch):
     assert groups.count({2: 4, 3: 8}[dims]) == 12  # five for each source and the two cross blocks
 
 
-@pytest.mark.parametrize("dims", [2, 3])
-def test_every_parameter_gets_a_finite_gradient_and_both_sources_count(dims):
+@pytest.mark.parametrize(("dims", "scan"), [(2, "selective"), (3, "selective"), (2, "identity"), (3, "identity")])
+def test_every_parameter_gets_a_finite_gradient_and_both_sources_count(dims, scan):
     torch.manual_seed(0)
-    net = ClinicalFMamba(dims, **SMALL)
+    net = ClinicalFMamba(dims, **SMALL, scan=scan)
     pair = torch.rand(2, 2, *(16, 24, 16)[:dims], requires_grad=True)
     net(pair).square().mean().backward()
     missing = [n for n, p in net.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
@@ -142,6 +152,7 @@ def test_dropout_makes_passes_differ_in_training_mode_only():
         ({"spatial_dims": 2, "orders": "tri_plane"}, "cross"),
         ({"spatial_dims": 3, "orders": "cross"}, "tri_plane"),
         ({"depth": -1}, "depth"),
+        ({"scan": "none"}, "selective.*identity.*'none'"),
         ({"decoder_depth": -2}, "decoder_depth"),
     ],
 )

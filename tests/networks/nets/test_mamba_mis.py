@@ -4,6 +4,7 @@ import pytest
 import torch
 from monai.losses import DiceCELoss
 
+from medssm_monai.networks.blocks import BFSS, DirectionalS6
 from medssm_monai.networks.nets import MambaMIS, mamba_mis_b, mamba_mis_l, mamba_mis_s
 
 SMALL = {"img_size": 64, "base_dim": 8, "d_state": 4}
@@ -14,6 +15,18 @@ SMALL = {"img_size": 64, "base_dim": 8, "d_state": 4}
 )
 def test_parameter_counts(variant, count):
     assert sum(p.numel() for p in variant().parameters()) == count
+
+
+def test_the_identity_leaves_out_the_scans_and_nothing_else():
+    """But for the LayerNorms of two equal values: 4 levels' spatial attention, and the channels of 8 and 16."""
+    whole, identity = mamba_mis_s(**SMALL), mamba_mis_s(**SMALL, scan="identity")
+    scans = [p for m in whole.modules() if isinstance(m, DirectionalS6) for p in m.parameters()]
+    ones = sum(m.fuse[1].out_features == 1 for m in whole.modules() if isinstance(m, BFSS))
+    count = sum(p.numel() for p in whole.parameters()) - sum(p.numel() for p in scans) - 4 * ones
+    assert sum(p.numel() for p in identity.parameters()) == count and ones == 4 + 2
+    names = set(dict(whole.named_parameters())) - set(dict(identity.named_parameters()))
+    assert all(".s6." in name or ".fuse.0." in name for name in names)
+    assert set(dict(identity.named_parameters())) <= set(dict(whole.named_parameters()))
 
 
 @pytest.mark.parametrize(
@@ -36,6 +49,7 @@ def test_shape(arguments, input_shape, output_shape):
     [
         {},
         {"scan": "ss2d"},
+        {"scan": "identity"},
         {"spectral_gate": False},
         {"attention_bridge": False},
         {"fusion_bridge": False},
