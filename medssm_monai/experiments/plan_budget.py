@@ -86,22 +86,22 @@ def calibrate(plan: Plan, run: Run, folder: Path) -> dict[str, Any]:
     """
     assert plan.minutes is not None
     folder.mkdir(parents=True, exist_ok=True)
-    file, seed = folder / "calibration.json", plan.seeds[0]
-    asked = plan.fingerprint(run.row, seed)
+    file = folder / "calibration.json"
+    asked = plan.fingerprint(run.row)  # whichever seed comes first
     with FileLock(folder.parent / f".{folder.name}.lock"):
         if file.is_file():
             before: dict[str, Any] = json.loads(file.read_text(encoding="utf8"))
             if before.pop("fingerprint") == asked:
                 return before
-        found = _measure(plan, run, folder, seed)
+        found = _measure(plan, run, folder)
         with replace_file(file) as part:
             part.write_text(json.dumps({**found, "fingerprint": asked}, indent=2), encoding="utf8")
     return found
 
 
-def _measure(plan: Plan, run: Run, folder: Path, seed: int | None) -> dict[str, Any]:
+def _measure(plan: Plan, run: Run, folder: Path) -> dict[str, Any]:
     assert plan.minutes is not None
-    overrides = plan.training_overrides(run.row, seed)
+    overrides = plan.training_overrides(run.row, run.seed)
     parser = ConfigParser(ConfigParser.load_config_files(plan.configs(run.row)))
     interval = int(overrides.get("val_interval", parser["val_interval"]))
     warm_up = int(overrides.get("warmup_epochs", parser.get("warmup_epochs", 0)))

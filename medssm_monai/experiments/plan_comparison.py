@@ -58,14 +58,19 @@ def write_table(plan: Plan, output: Path, stem: str, title: str, command: str) -
 def _resample(plan: Plan, output: Path, records: dict[str, list[dict[str, Any]]], lines: list[Line]) -> list[str]:
     """Put intervals and differences into the lines, add those of fusions without a network, and say how in notes."""
     found: dict[str, list[Scores]] = {}
+    notes: list[str] = []
     for run, record in zip(plan.runs, _in_order(plan, records), strict=True):
         if record["status"] == "done" and record.get("per_image"):
             folder = output / run.slug / EVALUATING
-            found.setdefault(run.row.name, []).append(read_scores(folder, plan.metrics, plan.group))
+            try:
+                scores = read_scores(folder, plan.metrics, plan.group)
+            except (OSError, ValueError) as error:  # a wrong expression for groups must not end the other trainings
+                notes.append(f"{run.name} has no interval and is not compared: {error}.")
+                continue
+            found.setdefault(run.row.name, []).append(scores)
     if not found:
-        return []
+        return notes
     first = found.get(plan.reference or "", next(iter(found.values())))[0]
-    notes = []
     other = [name for name, scores in found.items() if any(s.images != first.images for s in scores)]
     for name in other:
         notes.append(f"{name}: evaluated on other images than the rest, so it is not compared.")

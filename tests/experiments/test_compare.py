@@ -335,6 +335,13 @@ def test_groups_are_resampled_where_the_plan_names_them(runs, start, group, grou
         assert float(other["high"]) - float(other["value"]) == pytest.approx(0.1)
 
 
+def test_a_group_that_fits_no_name_is_said_in_the_table(runs, start):
+    start.plan.write_text(PLAN + "group: x+\n", encoding="utf8")
+    status, lines, page = start("--seeds", "0")
+    assert status == 0 and lines[2]["difference"] == "" and float(lines[2]["value"]) == pytest.approx(0.55)
+    assert "Other, seed 0 has no interval and is not compared: group 'x+' fits no part" in page
+
+
 def test_a_group_that_fits_no_name_is_named(tmp_path):
     write_evaluation(tmp_path, scores("ours", 0))
     with pytest.raises(ValueError, match=r"'x\+' fits no part of the image's name '0.png'"):
