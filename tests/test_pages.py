@@ -28,6 +28,7 @@ OURS = ("medssm_monai", "benchmarks", "tests")
 PROGRAMS = ("python", ".venv-label/bin/python", "torchrun", "pip", "curl", "mlflow", "source")
 BUNDLES = sorted(path.parent.name for path in ROOT.glob("bundles/*/configs"))
 CLASSIFIERS = ("medconvmamba", "medspectralnet")
+BESIDE = re.compile(r"^from \.(\w+) import", re.MULTILINE)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 BLOCK = re.compile(r"^```bash\n(.*?)^```", re.DOTALL | re.MULTILINE)
 MONAI_WORDS = {"config_file", "meta_file", "input_shape", "use_trace", "filepath", "ckpt_file"}  # of monai.bundle
@@ -69,9 +70,11 @@ def config(files: tuple[str, ...]) -> ConfigParser:
 
 @cache
 def sources(place: Path) -> str:
-    """Text of a program: of its folder where it is a package or one of the scripts, which share their helpers."""
+    """Text of a program: of its folder where it is a package or one of the scripts, which share their helpers; else of
+    its file and those beside it that it imports."""
     folder = place.name == "__main__.py" or place.parent.name == "scripts"
-    files = place.parent.rglob("*.py") if folder else [place]
+    beside = [place.parent / f"{name}.py" for name in BESIDE.findall(place.read_text(encoding="utf-8"))]
+    files = place.parent.rglob("*.py") if folder else [place, *(file for file in beside if file.is_file())]
     return "\n".join(path.read_text(encoding="utf-8") for path in files)
 
 
