@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .predictions import ClassificationPrediction, FusionPrediction, SegmentationPrediction
     from .predictor import Predictor, load
     from .tasks import ClassificationTask, FusionTask, SegmentationTask
+    from .teacher import Teacher, load_teacher
 
 __all__ = [
     "BUNDLES_VARIABLE",
@@ -33,6 +34,7 @@ __all__ = [
     "Predictor",
     "SegmentationPrediction",
     "SegmentationTask",
+    "Teacher",
     "build_network",
     "bundle_config",
     "bundle_places",
@@ -44,6 +46,7 @@ __all__ = [
     "find_bundle_root",
     "list_bundles",
     "load",
+    "load_teacher",
     "load_weights",
     "other_weights",
     "publish_weights",
@@ -74,6 +77,7 @@ _LATER = {
     "predictions": ("ClassificationPrediction", "FusionPrediction", "SegmentationPrediction"),
     "predictor": ("Predictor", "load"),
     "tasks": ("ClassificationTask", "FusionTask", "SegmentationTask"),
+    "teacher": ("Teacher", "load_teacher"),
 }
 """Module -> names that need MONAI's transforms or networks, which take seconds to import: looked up when asked for."""
 

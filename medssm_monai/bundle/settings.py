@@ -21,6 +21,7 @@ from .settings_schema import RESTORE, check_settings
 __all__ = [
     "DOMAIN",
     "RESERVED",
+    "TEACHER",
     "TRAINED_ON",
     "WEIGHTS_SHA256",
     "read_domain",
@@ -38,7 +39,9 @@ TRAINED_ON = "trained_on"
 """Key of the name of the data that the weights learned from."""
 DOMAIN = "domain"
 """Key of what the weights were trained for, in words and in figures."""
-RESERVED = (WEIGHTS_SHA256, TRAINED_ON, DOMAIN)
+TEACHER = "teacher"
+"""Key of the name of the network whose predictions the weights learned from."""
+RESERVED = (WEIGHTS_SHA256, TRAINED_ON, DOMAIN, TEACHER)
 """Keys that say whose the settings are; no settings of a network, so that older files without them, and defaults that
 do not name them, hold as they are."""
 LARGEST = 1 << 20  # bytes; a file of ten thousand class names is smaller

@@ -47,6 +47,7 @@ SETTING_RULES: dict[str, Rule] = {
         lambda value: isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None,
         "64 hexadecimal digits",
     ),
+    "teacher": text(),
     "trained_on": either(Rule(lambda value: value is None, "null"), text()),
     "domain": Rule(lambda value: isinstance(value, dict), "an object with text and fingerprints"),
 }

@@ -6,6 +6,7 @@ from .best_model import BestModel
 from .checkpoints import CheckpointError, run_name_for
 from .classification_report import ClassificationReport
 from .closing import close_evaluation, close_inference, close_training
+from .distillation import Distillation
 from .early_stop import EarlyStop
 from .epoch_seed import EpochSeed
 from .explanation_report import ExplanationReport
@@ -32,6 +33,7 @@ __all__ = [
     "BestModel",
     "CheckpointError",
     "ClassificationReport",
+    "Distillation",
     "EarlyStop",
     "EpochSeed",
     "ExplanationReport",

@@ -13,7 +13,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from ..bundle import write_model_settings
-from ..bundle.settings import DOMAIN, TRAINED_ON, WEIGHTS_SHA256
+from ..bundle.settings import DOMAIN, TEACHER, TRAINED_ON, WEIGHTS_SHA256
 from ..bundle.settings_schema import check_settings
 from ..utils import keep_previous
 from .checkpoints import serialized, sha256_of, unwrapped_network, write_checkpoint
@@ -42,6 +42,8 @@ class BestModel:
         data_name: what the run learns from, for ``trained_on``.
         domain: gives what the weights are trained for, a :class:`~.TrainingDomain`; asked at the first best weights. A
             third further key, ``domain``; ``None`` leaves it out.
+        teacher: name of the network whose predictions are learned beside the labels. A further key, ``teacher``;
+            ``None`` leaves it out.
         fitted: settings that the evaluation finds out: names in ``engine.state.metrics``, by handlers before this one.
         filename: name of the weights; the settings have the same one with the ending ``.json``.
         save: ``False`` writes nothing (ranks other than 0).
@@ -61,10 +63,11 @@ class BestModel:
         filename: str = "model.pt",
         save: bool = True,
         domain: Callable[[], Mapping[str, Any]] | None = None,
+        teacher: str | None = None,
     ) -> None:
         self.path = Path(save_dir) / filename
         self.network, self.settings, self.data_name = network, settings, data_name
-        self.fitted, self.save, self.domain = tuple(fitted), save, domain
+        self.fitted, self.save, self.domain, self.teacher = tuple(fitted), save, domain, teacher
         check_settings(settings, self.path.with_suffix(".json").name, "Inference could not read it; choose another.")
         self._engine: Engine | None = None
         self._best: dict[str, Any] | None = None  # weights and settings of the best epoch
@@ -83,6 +86,8 @@ class BestModel:
         settings = {**self.settings, **{name: float(engine.state.metrics[name]) for name in self.fitted}}
         if self.domain is not None:
             settings[DOMAIN] = self.domain()
+        if self.teacher is not None:
+            settings[TEACHER] = self.teacher
         self._write(weights, json.dumps(settings), keep=self._best is None)
 
     def _write(self, weights: dict[str, torch.Tensor], settings: str, keep: bool) -> None:

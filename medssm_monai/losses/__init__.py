@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .class_weights import class_weight_tensor
+from .distillation import DistillationLoss
 from .fusion import FusionLoss
 
-__all__ = ["FusionLoss", "class_weight_tensor"]
+__all__ = ["DistillationLoss", "FusionLoss", "class_weight_tensor"]
