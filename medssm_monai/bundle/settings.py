@@ -41,6 +41,8 @@ DOMAIN = "domain"
 """Key of what the weights were trained for, in words and in figures."""
 TEACHER = "teacher"
 """Key of the name of the network whose predictions the weights learned from."""
+EARLIER = "earlier_versions"
+"""Key of a bundle's defaults: what a settings file means that does not name a setting which came later."""
 RESERVED = (WEIGHTS_SHA256, TRAINED_ON, DOMAIN, TEACHER)
 """Keys that say whose the settings are; no settings of a network, so that older files without them, and defaults that
 do not name them, hold as they are."""
@@ -107,7 +109,8 @@ def read_model_settings(
     Args:
         ckpt_path: the checkpoint.
         defaults: settings and their values where the file beside the checkpoint says nothing, or the YAML file that
-            holds them, ``configs/settings.yaml`` of a bundle.
+            holds them, ``configs/settings.yaml`` of a bundle. Under ``earlier_versions`` may stand what a file without a
+            later setting means.
 
     Without a settings file the defaults are used, with a warning when the checkpoint exists. Settings that name the
     weights they belong to are compared with them; those of earlier versions, which do not, are taken as they are.
@@ -117,20 +120,21 @@ def read_model_settings(
         ValueError: when the file is no JSON object, holds a key that ``defaults`` lacks, or a value that no training
             would have written, or belongs to other weights.
     """
-    defaults = defaults if isinstance(defaults, Mapping) else _defaults_of(Path(defaults))
+    defaults = dict(defaults if isinstance(defaults, Mapping) else _defaults_of(Path(defaults)))
+    earlier = defaults.pop(EARLIER, {})
     path = settings_file(ckpt_path)
     saved = _of_these_weights(ckpt_path)
     if saved is None:
         if Path(ckpt_path).is_file():
-            logger.warning("%s has no settings file %s; using %s", ckpt_path, path.name, dict(defaults))
-        return dict(defaults)
+            logger.warning("%s has no settings file %s; using %s", ckpt_path, path.name, defaults)
+        return defaults
     settings = {key: value for key, value in saved.items() if key not in RESERVED}
     unknown = sorted(set(settings) - set(defaults))
     if unknown:
         near = {key: difflib.get_close_matches(key, defaults, 1) for key in unknown}
         meant = ", ".join(f"{key!r} (meant: {near[key][0]!r}?)" if near[key] else repr(key) for key in unknown)
         raise ValueError(f"{path} must be an object with keys among {sorted(defaults)}, but holds {meant}. {RESTORE}")
-    return {**defaults, **settings}
+    return {**defaults, **earlier, **settings}
 
 
 def read_domain(ckpt_path: str | os.PathLike[str]) -> dict[str, Any] | None:

@@ -96,6 +96,22 @@ def test_defaults_of_settings_come_from_the_bundle_s_file(tmp_path):
     assert found == {"variant": "mamba_mis_s", "image_size": [64, 64]}
 
 
+@pytest.mark.parametrize(
+    ("saved", "found"),
+    [
+        (None, {"variant": "a", "mean": 0.5}),  # no weights, and those that a federation's server sends
+        ({"variant": "b"}, {"variant": "b", "mean": 0.0}),  # of a version before the setting
+        ({"variant": "b", "mean": 0.3}, {"variant": "b", "mean": 0.3}),
+    ],
+)
+def test_files_of_earlier_versions_mean_what_they_did(tmp_path, saved, found):
+    (tmp_path / "settings.yaml").write_text("variant: a\nmean: 0.5\nearlier_versions: {mean: 0.0}\n")
+    if saved is not None:
+        (tmp_path / "model.pt").touch()
+        write_model_settings(tmp_path / "model.pt", saved)
+    assert read_model_settings(tmp_path / "model.pt", tmp_path / "settings.yaml") == found
+
+
 def test_a_bundle_without_that_file_says_what_is_missing(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no .*settings\.yaml, which names"):
         read_model_settings(tmp_path / "model.pt", tmp_path / "settings.yaml")

@@ -66,6 +66,7 @@ def test_evaluation_and_inference_read_settings_alike(bundle):
 @every_bundle
 def test_evaluation_and_inference_take_the_settings_that_a_training_writes(bundle):
     known = yaml.safe_load((bundle.folder / "configs" / "settings.yaml").read_text())
+    assert known.pop("earlier_versions", {}).keys() <= known.keys()
     written = ConfigParser.load_config_file(str(bundle.folder / "configs" / "train.yaml"))["settings"]
     assert known.keys() == written.keys()
     for file in ("evaluate.yaml", "inference.yaml"):
