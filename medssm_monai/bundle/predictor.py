@@ -22,7 +22,6 @@ from ..data.fingerprint import NOT_RECORDED, flag_reasons
 from ..data.readers.arrays import is_array
 from ..transforms.unlike_training import UNLIKE_TRAINING
 from ..utils import prepare_process, unwrapped
-from .autocast_inferer import AutocastInferer
 from .checkpoint import load_weights
 from .config import read_inference_config
 from .find import find_bundle
@@ -285,8 +284,8 @@ class Predictor:
         classes = len(self.task.class_names) if self.kind == ClassificationTask.kind else None
         weights = load_weights(network, path, classes)
         parts = {key: self._content(key) for key in ("device", "preprocessing", "postprocessing")}
-        inferer = AutocastInferer(self._content("inferer"), self._content("precision"), parts["device"])
-        logger.info("%s runs on %s in %s", self.name, parts["device"], inferer.precision)
+        inferer = self._content("evaluator#inferer")  # the whole of it: windows, flips, precision
+        logger.info("%s runs on %s in %s", self.name, parts["device"], getattr(inferer, "precision", "float32"))
         logger.info("what the weights were trained for: %s", self._trained_for)
         return _Pipeline(weights=weights, network=network.eval(), inferer=inferer, **parts)
 

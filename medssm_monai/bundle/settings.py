@@ -109,8 +109,8 @@ def read_model_settings(
     Args:
         ckpt_path: the checkpoint.
         defaults: settings and their values where the file beside the checkpoint says nothing, or the YAML file that
-            holds them, ``configs/settings.yaml`` of a bundle. Under ``earlier_versions`` may stand what a file without a
-            later setting means.
+            holds them, ``configs/settings.yaml`` of a bundle. Under ``earlier_versions`` may stand what a file
+            without a later setting means.
 
     Without a settings file the defaults are used, with a warning when the checkpoint exists. Settings that name the
     weights they belong to are compared with them; those of earlier versions, which do not, are taken as they are.

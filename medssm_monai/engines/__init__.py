@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from .bulk import BulkEvaluator
+from .flipped_inferer import FlippedInferer
 
-__all__ = ["BulkEvaluator"]
+__all__ = ["BulkEvaluator", "FlippedInferer"]

@@ -191,6 +191,21 @@ def test_overrides_and_weights_of_another_place(bundles, photo, tmp_path):
         medssm_monai.load(bundles["mamba_mis"], treshold=0.9)
 
 
+@pytest.mark.parametrize("name", ["mamba_mis", "medconvmamba", "medspectralnet"])
+def test_with_test_time_flips_a_mirror_image_gives_the_mirrored_answer(bundles, name):
+    image = picture()
+    plain, flipped = (medssm_monai.load(bundles[name], device="cpu", tta=tta) for tta in (False, [[-1]]))
+
+    def answers(predictor):
+        one, other = predictor.predict([image, image[:, ::-1].copy()])
+        if name == "mamba_mis":
+            return one.probability, other.probability[:, ::-1]
+        return one.probabilities, other.probabilities
+
+    assert np.abs(np.subtract(*answers(plain))).max() > 1e-5
+    np.testing.assert_allclose(*answers(flipped), atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["mamba_mis", "medconvmamba", "medspectralnet", "clinical_fmamba"])
 def test_uncertainty_is_seeded_grows_with_dropout_and_leaves_predictions_alone(bundles, photo, pair, name):
     predictor = medssm_monai.load(bundles[name], device="cpu")
