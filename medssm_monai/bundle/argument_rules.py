@@ -168,6 +168,7 @@ ARGUMENT_RULES: dict[str, Rule] = {
     "discretization": word(),
     "scan": word(),
     "block": word(),
+    "init": word(),
     "fusion": word(),
     "orders": either(word(), NOTHING),
 }
