@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import zipfile
 
 import pytest
@@ -103,7 +104,7 @@ def test_a_file_with_other_weights_is_refused(tmp_path, images, monkeypatch):
     assert earlier.read_bytes() == b"of an earlier run"  # what has not passed moves nothing
     assert entry.file == "untrained.refused.ts" and (tmp_path / entry.file).is_file()
     assert not list(tmp_path.glob("untrained_2*.ts"))
-    assert "refused**: relative error 0.00" in (tmp_path / "untrained_export.md").read_text()
+    assert re.search(r"refused\*\*: relative error 0\.0\d", (tmp_path / "untrained_export.md").read_text())
 
 
 def test_an_earlier_file_makes_room_for_one_that_has_passed(tmp_path, images):

@@ -28,7 +28,7 @@ def test_windows_are_those_of_the_bundle_s_inferer(tmp_path, write_picture):
     windows, where = network_inputs(source, image, count=5)
     assert windows.shape == (5, 3, 32, 32)
     assert where == "a.png"
-    assert windows.min() >= 0 and windows.max() <= 1
+    assert -2 <= windows.min() < -1 and 1 < windows.max() <= 2  # (x - 0.5) / 0.25
     assert not torch.equal(windows[0], windows[1])
 
 
