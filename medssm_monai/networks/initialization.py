@@ -16,7 +16,8 @@ INITS = ("signal", "published")
 STATE_GAIN = 5.0
 """By how much the projections to B and C start above PyTorch's values. S4D (Gu et al., 2022, section 4) starts with
 B = 1 and C of unit variance; PyTorch's linear layer after a SiLU leaves .13, and the state part ``C·h`` then is .005 to
-.01 of the skip ``D·u``. It grows with the square of the gain: 5 makes it a tenth to a half (median .2)."""
+.01 of the skip ``D·u``. It grows with the square of the gain: 5 makes it .06 to .5 on real
+images (medians .14 of Mamba-MIS, .18 of MedConvMamba, .25 of ClinicalFMamba)."""
 
 
 def start(network: nn.Module, init: str) -> None:
