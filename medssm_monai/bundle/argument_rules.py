@@ -165,6 +165,7 @@ ARGUMENT_RULES: dict[str, Rule] = {
     "context_gate": flag(),
     "dropout": number(0, 0.99),
     "drop_path": number(0, 0.99),
+    "deep_supervision": flag(),
     "discretization": word(),
     "scan": word(),
     "block": word(),

@@ -41,13 +41,15 @@ class AutocastInferer(Inferer):
         self.precision = chosen_precision(precision, device)
         self._kind = as_device(device).type
 
-    def __call__(self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if self.precision == "float32":
             return self.inferer(inputs, network, *args, **kwargs)
         dtype = getattr(torch, self.precision)
 
-        def predict(*inner: Any, **options: Any) -> torch.Tensor:
+        def predict(*inner: Any, **options: Any) -> torch.Tensor | list[torch.Tensor]:
             with torch.autocast(self._kind, dtype=dtype):
-                return network(*inner, **options).float()
+                predicted = network(*inner, **options)
+                several = isinstance(predicted, (list, tuple))  # of deep supervision
+                return [one.float() for one in predicted] if several else predicted.float()
 
         return self.inferer(inputs, predict, *args, **kwargs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -108,7 +108,7 @@ def load_weights(
         ValueError: as :func:`require_fitting_weights` does.
     """
     path = require_weights(ckpt_path, remedy=remedy)
-    saved = read_weights(path)
+    saved = _without_more_for_training(read_weights(path), network)
     _compare(path, saved, network, num_classes)
     network.load_state_dict(saved)
     described = describe_weights_file(path, path)
@@ -127,7 +127,20 @@ def require_fitting_weights(ckpt_path: str | os.PathLike, network: nn.Module, nu
     Raises:
         ValueError: the file holds no state dict, weights for another number of classes, or another network's.
     """
-    _compare(os.fspath(ckpt_path), read_weights(ckpt_path), network, num_classes)
+    saved = _without_more_for_training(read_weights(ckpt_path), network)
+    _compare(os.fspath(ckpt_path), saved, network, num_classes)
+
+
+def _only_for_training(names: Iterable[str], network: nn.Module) -> set[str]:
+    """Those of the names that belong to parts which a network's class calls ``training_only``."""
+    parts = tuple(f"{part}." for part in getattr(network, "training_only", ()))
+    return {name for name in names if name.startswith(parts)} if parts else set()
+
+
+def _without_more_for_training(saved: dict[str, torch.Tensor], network: nn.Module) -> dict[str, torch.Tensor]:
+    """``saved`` without what a training needed and this network, built for predictions alone, has no place for."""
+    more = _only_for_training(saved.keys() - network.state_dict().keys(), network)
+    return {key: value for key, value in saved.items() if key not in more}
 
 
 def _compare(name: str, saved: Mapping[str, torch.Tensor], network: nn.Module, num_classes: int | None) -> None:
@@ -157,7 +170,8 @@ def start_from(network: nn.Module, ckpt_path: str | os.PathLike | None) -> nn.Mo
     """Give a network the weights that its training starts from; None leaves it as it is initialized.
 
     Weights of another shape, those of the last layer where the classes are others, start afresh, with a warning that
-    names them.
+    names them. So do parts that only a training needs (the heads of deep supervision) where the file has none; where
+    the network has none, those of the file are left out.
 
     Returns:
         ``network``.
@@ -170,7 +184,8 @@ def start_from(network: nn.Module, ckpt_path: str | os.PathLike | None) -> nn.Mo
         return network
     name = require_weights(ckpt_path, "weights to start from", "Name a model.pt of a training in --init_from.")
     saved, own = read_weights(name), network.state_dict()
-    unknown = sorted(own.keys() ^ saved.keys())
+    different = own.keys() ^ saved.keys()
+    unknown = sorted(different - _only_for_training(different, network))
     fitting = {key: value for key, value in saved.items() if key in own and own[key].shape == value.shape}
     if unknown or not fitting:
         raise ValueError(
@@ -181,7 +196,8 @@ def start_from(network: nn.Module, ckpt_path: str | os.PathLike | None) -> nn.Mo
     logger.info("the training starts from %s", describe_weights_file(name, name))
     others = sorted(own.keys() - fitting.keys())
     if others:
-        logger.warning("%s: %s have another shape here and start afresh", name, _some(others))
+        other = "have another shape here" if saved.keys() & set(others) else "are not in it"
+        logger.warning("%s: %s %s and start afresh", name, _some(others), other)
     return network
 
 

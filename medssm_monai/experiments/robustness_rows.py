@@ -32,18 +32,25 @@ def robustness_rows(parser: ConfigParser, seed: int) -> list[Row]:
         seed: of what is random in a corruption.
     """
     rows = [Row(CLEAN)]
+    volumes = _spatial_dims(parser) == 3
     for name, (kind, strengths, _) in STRENGTHS.items():
+        if kind == "jpeg" and volumes:  # a format of images
+            continue
         for strength in strengths:
             corruption = {"kind": kind, "strength": strength, "seed": seed}
             rows.append(Row(f"{name} {abs(strength)}", {"corruption": corruption}))
     return [*rows, *_sizes(parser)]
 
 
+def _spatial_dims(parser: ConfigParser) -> int:
+    return parser.get_parsed_content("spatial_dims") if "spatial_dims" in parser else 2
+
+
 def _sizes(parser: ConfigParser) -> list[Row]:
     """Half and double the image size, or the next size up that the network takes; what stays the same is left out."""
     if "zoom" in parser:  # pairs keep their own size
         return [Row(f"zoom {zoom}", {"zoom": zoom}) for zoom in (0.5, 2)]
-    dims = parser.get_parsed_content("spatial_dims") if "spatial_dims" in parser else 2
+    dims = _spatial_dims(parser)
     size = per_axis(parser.get_parsed_content("image_size"), dims)
     windows = "resize_to" in parser  # of a segmentation, whose network keeps the size it was built for
     step = STRIDE if windows else parser.get_parsed_content("patch_size") if "patch_size" in parser else 1

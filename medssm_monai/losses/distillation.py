@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -32,7 +33,7 @@ class DistillationLoss(nn.Module):
 
     def __init__(
         self,
-        loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+        loss: Callable[[Any, torch.Tensor], torch.Tensor],
         weight: float = 0.5,
         temperature: float = 2.0,
         sigmoid: bool = False,
@@ -44,18 +45,23 @@ class DistillationLoss(nn.Module):
             raise ValueError(f"the temperature must be positive, got {temperature}.")
         self.loss, self.weight, self.temperature, self.sigmoid = loss, weight, temperature, sigmoid
 
-    def forward(self, pred: torch.Tensor, label: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, pred: torch.Tensor | Sequence[torch.Tensor], label: torch.Tensor, teacher: torch.Tensor
+    ) -> torch.Tensor:
         """Logits of student and teacher, of one shape, and what ``loss`` takes as label, to one number.
+
+        Of a list of predictions (deep supervision) the first is compared with the teacher, and ``loss`` gets all.
 
         Raises:
             ValueError: student and teacher predict different shapes.
         """
-        if pred.shape != teacher.shape:
+        final = pred if isinstance(pred, torch.Tensor) else pred[0]
+        if final.shape != teacher.shape:
             raise ValueError(
-                f"the network predicts {tuple(pred.shape)}, its teacher {tuple(teacher.shape)}; "
+                f"the network predicts {tuple(final.shape)}, its teacher {tuple(teacher.shape)}; "
                 "train the teacher for the same classes and images."
             )
-        pred_soft, teacher_soft = (x.float() / self.temperature for x in (pred, teacher.detach()))
+        pred_soft, teacher_soft = (x.float() / self.temperature for x in (final, teacher.detach()))
         if self.sigmoid:
             distance = F.binary_cross_entropy_with_logits(pred_soft, teacher_soft.sigmoid())
         else:

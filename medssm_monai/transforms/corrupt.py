@@ -46,7 +46,8 @@ class Corrupt(Transform):
     * ``noise``: Gaussian noise of the standard deviation ``strength``, drawn for each pixel and channel;
     * ``blur``: Gaussian of ``strength`` pixels standard deviation; beyond the border the outermost pixels go on;
     * ``brightness``: values times ``1 + strength``;
-    * ``jpeg``: compressed by Pillow with the quality ``strength``, 8 bits per channel; 2D, one or three channels;
+    * ``jpeg``: compressed by Pillow with the quality ``strength``, 8 bits per channel; 2D. Three channels are one color
+      file, any other number gray files, one for each: the sources of a pair are files of their own;
     * ``missing``: ``strength`` patches of a quarter of the image's sides, at random places where they may overlap, are
       0 in all channels.
 
@@ -59,7 +60,7 @@ class Corrupt(Transform):
 
     Raises:
         ValueError: unknown kind, a strength or seed out of range; when called, values outside [0, 1], and for ``jpeg``
-            a volume or another number of channels.
+            a volume.
 
     Example:
         >>> Corrupt("brightness", 0.5)(torch.tensor([[[0.2, 0.8]]]))
@@ -107,13 +108,16 @@ class Corrupt(Transform):
         return torch.as_tensor(ScaleIntensity(minv=None, maxv=None, factor=self.strength)(values))
 
     def _jpeg(self, values: torch.Tensor) -> torch.Tensor:
+        if values.ndim != 3:
+            raise ValueError(
+                f"JPEG takes images (C, H, W), got {tuple(values.shape)}; leave this corruption out for volumes."
+            )
+        files = [values] if len(values) == 3 else values.split(1)
+        return torch.cat([self._through_jpeg(file) for file in files])
+
+    def _through_jpeg(self, values: torch.Tensor) -> torch.Tensor:
         from PIL import Image
 
-        if values.ndim != 3 or values.shape[0] not in (1, 3):
-            raise ValueError(
-                f"JPEG takes images (1, H, W) or (3, H, W), got {tuple(values.shape)}; leave this corruption out for "
-                "volumes and other channels."
-            )
         bits = (values * 255).round().byte().cpu().numpy()
         stream = io.BytesIO()
         picture = Image.fromarray(bits[0] if len(bits) == 1 else np.moveaxis(bits, 0, -1))

@@ -87,3 +87,10 @@ def test_gradients_in_bfloat16_point_where_those_of_float32_do(name):
         AutocastInferer(SimpleInferer(), precision, "cpu")(image, network).square().mean().backward()
         gradients.append(torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None]))
     assert torch.nn.functional.cosine_similarity(*gradients, dim=0) > 0.98
+
+
+def test_several_predictions_come_out_in_float32_too():
+    layer = torch.nn.Linear(4, 2)
+    inferer = AutocastInferer(SimpleInferer(), "bfloat16", "cpu")
+    found = inferer(torch.rand(3, 4), lambda x: [layer(x), layer(x[:1])])
+    assert [(one.dtype, tuple(one.shape)) for one in found] == [(torch.float32, (3, 2)), (torch.float32, (1, 2))]

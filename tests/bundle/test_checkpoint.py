@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn as nn
 
-from medssm_monai.bundle import require_fitting_weights, require_same_classes, start_from
+from medssm_monai.bundle import load_weights, require_fitting_weights, require_same_classes, start_from
+from medssm_monai.networks.nets import mamba_mis_s
 
 
 def _network(classes=2, width=4):
@@ -70,3 +71,23 @@ def test_training_starts_from_no_other_networks_weights(tmp_path, content):
         start_from(_network(), _save(content, tmp_path / "model.pt"))
     with pytest.raises(FileNotFoundError, match="weights to start from not found.*--init_from"):
         start_from(_network(), tmp_path / "nowhere.pt")
+
+
+def test_heads_of_deep_supervision_may_be_there_or_not(tmp_path, caplog):
+    small = {"img_size": 32, "base_dim": 8, "d_state": 2}
+    plain, deep = mamba_mis_s(**small), mamba_mis_s(**small, deep_supervision=True)
+    for name, network in (("plain", plain), ("deep", deep)):
+        torch.save(network.state_dict(), tmp_path / f"{name}.pt")
+    for file, network, start in (
+        ("deep.pt", mamba_mis_s(**small), load_weights),  # to predict with
+        ("deep.pt", mamba_mis_s(**small), lambda n, f: start_from(n, f)),
+        ("plain.pt", mamba_mis_s(**small, deep_supervision=True), lambda n, f: start_from(n, f)),
+    ):
+        caplog.clear()
+        start(network, tmp_path / file)
+        expected = (deep if file == "deep.pt" else plain).state_dict()
+        own = network.state_dict()
+        assert all(torch.equal(own[name], expected[name]) for name in plain.state_dict())
+        assert ("supervision_heads" in caplog.text) == (file == "plain.pt")  # these start afresh
+    with pytest.raises(ValueError, match="supervision_heads"):  # whoever asks for them in a prediction is told
+        load_weights(mamba_mis_s(**small, deep_supervision=True), tmp_path / "plain.pt")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from .bundle_runs import BUNDLES, REPOSITORY, as_program, command_line, program
+from .bundle_runs import BUNDLES, MAMBA_MIS, REPOSITORY, as_program, command_line, program
 
 TRAIN = ("train.yaml",)
 
@@ -104,6 +104,26 @@ def test_overlays_train_one_epoch(bundle, overlay, tmp_path):
         del settings[bundle.size_key]
     bundle.run(("train.yaml", overlay), tmp_path, **settings, run_name="one")
     assert (tmp_path / "models" / "model.pt").is_file()
+
+
+def test_mamba_mis_trains_with_deep_supervision_and_a_teacher_and_evaluates(tmp_path):
+    arguments = {**MAMBA_MIS.tiny["network_args"], "deep_supervision": True}
+    settings = {**MAMBA_MIS.tiny, "datalists#demo_counts": [4, 4, 4], "batch_size": 2, "network_args": arguments}
+    MAMBA_MIS.run(TRAIN, tmp_path, **settings, run_name="first")
+    weights = tmp_path / "models" / "model.pt"
+    assert len([name for name in torch.load(weights, weights_only=True) if name.startswith("supervision_heads.")]) == 6
+    MAMBA_MIS.run(
+        (*TRAIN, "distil.yaml"),
+        tmp_path / "taught",
+        **settings,
+        run_name="second",
+        teacher=str(tmp_path / "first"),
+        teacher_overlay=False,
+    )
+    assert json.loads((tmp_path / "taught" / "models" / "model.json").read_text())["network_args"] == arguments
+    one = {key: value for key, value in settings.items() if key in ("datalists#demo_counts", "batch_size")}
+    MAMBA_MIS.run(("train.yaml", "evaluate.yaml"), tmp_path / "out", ckpt_path=str(weights), **one)
+    assert list((tmp_path / "out").rglob("report.md"))
 
 
 @as_program

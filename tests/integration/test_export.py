@@ -1,6 +1,6 @@
 """All four bundles to all three formats, on real images, run in the real runtimes; networks in their default sizes.
 
-Needs the extra ``onnx``. Weights: those that come with the classification bundles, seeded random ones for the others.
+Needs the extra ``onnx``. Weights: those that come with the bundles; seeded random ones for ClinicalFMamba.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Subject:
 
 
 SUBJECTS = (
-    Subject("mamba_mis", "polyp_cvc_clinicdb/images", (3, 64, 64), 23),
+    Subject("mamba_mis", "isic2017/ISIC-2017_Validation_Data", (3, 128, 128), 23, "model", ()),
     Subject("medconvmamba", "covid_xray/Normal", (1, 28, 28), 7, "model", ()),
     Subject("medspectralnet", "brain_tumor_mri/Testing/glioma", (1, 96, 96), 0, "model", ()),
     Subject(

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn as nn
+import torch.nn.functional as F
+from monai.losses import DeepSupervisionLoss, DiceCELoss
 
 from medssm_monai.losses import DistillationLoss
 
@@ -68,3 +70,13 @@ def test_values_outside_their_range(options, match):
 def test_other_shapes_are_refused():
     with pytest.raises(ValueError, match=r"predicts \(2, 3\), its teacher \(2, 4\)"):
         DistillationLoss(nn.CrossEntropyLoss())(torch.rand(2, 3), torch.tensor([0, 1]), torch.rand(2, 4))
+
+
+def test_of_several_predictions_the_first_is_compared_with_the_teacher():
+    pred, teacher = torch.randn(2, 1, 8, 8), torch.randn(2, 1, 8, 8)
+    label, small = (torch.rand(2, 1, 8, 8) > 0.5).float(), torch.randn(2, 1, 4, 4)
+    labels = DeepSupervisionLoss(DiceCELoss(sigmoid=True))
+    loss = DistillationLoss(labels, weight=0.4, temperature=1.0, sigmoid=True)
+    expected = 0.6 * labels([pred, small], label)
+    expected = expected + 0.4 * F.binary_cross_entropy_with_logits(pred, teacher.sigmoid())
+    torch.testing.assert_close(loss([pred, small], label, teacher), expected)

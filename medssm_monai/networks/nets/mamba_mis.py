@@ -23,6 +23,8 @@ __all__ = ["MambaMIS", "mamba_mis_b", "mamba_mis_l", "mamba_mis_s"]
 
 BLOCKS = ("bsss", "conv", "vit")
 STRIDE = 32
+SUPERVISED = slice(1, 4)
+"""Stages of the decoder, at 1/16, 1/8 and 1/4, that deep supervision compares with the label as well."""
 
 
 class _ScanSettings(TypedDict):
@@ -56,6 +58,9 @@ class MambaMIS(nn.Module):
         drop_path: probability that a sample goes without the branch of a block in training (stochastic depth), rising
             from near 0 in the first stage to this in the encoder's last and the decoder's first, and falling from there
             on; see :func:`~medssm_monai.networks.layers.set_drop_path`.
+        deep_supervision: in training the decoder's stages at 1/4, 1/8 and 1/16 give logits of their own, which
+            ``monai.losses.DeepSupervisionLoss`` compares with smaller labels (Lee et al. 2015, arXiv:1409.5185; not in
+            the paper of Mamba-MIS). Evaluation and prediction take the full-size logits alone.
         init: ``"signal"``: the scans carry state and the bridge passes its levels from the first step
             (:mod:`~medssm_monai.networks.initialization`); ``"published"``: the values of PyTorch's layers, with which
             no skip connection reaches the decoder at the start. Feed centered images, (x - 0.5) / 0.25 for instance.
@@ -67,6 +72,9 @@ class MambaMIS(nn.Module):
         >>> mamba_mis_s()(torch.rand(1, 3, 64, 96)).shape
         torch.Size([1, 1, 64, 96])
     """
+
+    training_only = ("supervision_heads",)
+    """Parts without which the network predicts the same; weights may come with or without them."""
 
     def __init__(
         self,
@@ -86,6 +94,7 @@ class MambaMIS(nn.Module):
         fusion_bridge: bool = True,
         dropout: float = 0.0,
         drop_path: float = 0.0,
+        deep_supervision: bool = False,
         init: str = "signal",
     ) -> None:
         super().__init__()
@@ -120,13 +129,17 @@ class MambaMIS(nn.Module):
         self.decoder = nn.ModuleList(stage(d, n, s) for d, n, s in zip(out_dims, decoder_depths, scales, strict=True))
         self.expand = nn.ModuleList(PatchExpand(a, b, 4 if b == out_dims[-1] else 2) for a, b in pairwise(out_dims))
         self.dropout = nn.Dropout(dropout)
+        supervised = out_dims[SUPERVISED] if deep_supervision else []
+        self.supervision_heads = nn.ModuleList(nn.Conv2d(dim, out_channels, 1) for dim in supervised)
         self.head = nn.Conv2d(out_dims[-1], out_channels, 1)
         start(self, init)
         set_drop_path(drop_path, self.encoder)
         set_drop_path(drop_path, *reversed(self.decoder))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
         """Images ``(B, in_channels, H, W)`` to logits ``(B, out_channels, H, W)``; H, W multiples of 32.
+
+        With ``deep_supervision`` and in training mode to a list of four: the logits, then those at 1/4, 1/8 and 1/16.
 
         Raises:
             ValueError: when ``H`` or ``W`` is no multiple of 32.
@@ -138,11 +151,16 @@ class MambaMIS(nn.Module):
         for i, stage in enumerate(self.encoder):
             y = stage(y if i == 0 else self.merge[i - 1](y))
             levels.append(y)
-        bridges = self.bridge(levels)
+        bridges, decoded = self.bridge(levels), []
         for i, stage in enumerate(self.decoder):
             y = y if i == 0 else self.expand[i - 1](y)
             y = stage(y + bridges[3 - i] if i < 4 else y)
-        return self.head(self.dropout(y).movedim(-1, 1))
+            decoded.append(y)
+        logits = self.head(self.dropout(y).movedim(-1, 1))
+        if not (self.training and self.supervision_heads):
+            return logits
+        below = zip(self.supervision_heads, decoded[SUPERVISED], strict=True)
+        return [logits, *reversed([head(y.movedim(-1, 1)) for head, y in below])]
 
 
 def _check_size(size: Sequence[int], what: str) -> None:

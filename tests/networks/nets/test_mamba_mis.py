@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from monai.losses import DiceCELoss
+from monai.losses import DeepSupervisionLoss, DiceCELoss
 
 from medssm_monai.networks.blocks import BFSS, DirectionalS6
 from medssm_monai.networks.nets import MambaMIS, mamba_mis_b, mamba_mis_l, mamba_mis_s
@@ -115,3 +115,22 @@ def test_bad_arguments_are_named(arguments, message):
 def test_bad_input_size_is_named():
     with pytest.raises(ValueError, match=r"\(40, 64\).*multiples of 32.*sliding window"):
         mamba_mis_s(**SMALL)(torch.rand(1, 3, 40, 64))
+
+
+def test_deep_supervision_gives_logits_of_four_sizes_in_training_and_the_same_predictions():
+    plain = mamba_mis_s(**SMALL, out_channels=2).eval()
+    deep = mamba_mis_s(**SMALL, out_channels=2, deep_supervision=True)
+    assert deep.load_state_dict(plain.state_dict(), strict=False).missing_keys == [
+        f"supervision_heads.{level}.{name}" for level in range(3) for name in ("weight", "bias")
+    ]
+    image, label = torch.rand(2, 3, 64, 96), (torch.rand(2, 2, 64, 96) > 0.5).float()
+    predictions = deep(image)
+    assert [tuple(p.shape) for p in predictions] == [(2, 2, 64 // s, 96 // s) for s in (1, 4, 8, 16)]
+    DeepSupervisionLoss(DiceCELoss(sigmoid=True))(predictions, label).backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in deep.supervision_heads.parameters())
+    with torch.no_grad():
+        assert torch.equal(deep.eval()(image), plain(image))
+
+
+def test_without_deep_supervision_nothing_is_added():
+    assert not [name for name in mamba_mis_s(**SMALL).state_dict() if "supervision" in name]
