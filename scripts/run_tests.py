@@ -4,7 +4,7 @@
     python scripts/run_tests.py --integration           the slow tests: real servers and runtimes, fresh environments
     python scripts/run_tests.py tests/ops -k scan       every other argument goes to pytest, which then runs alone
 
-The whole default set runs in one process per core, up to four; with arguments, and for the integration tests, in one.
+Both sets run in one process per core, up to four; with arguments in one.
 
 Standard library only.
 """
@@ -35,7 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
     environment = prepare(options, extras=("dev", "onnx") if options.integration else ("dev",))
     steps = {"Tests": ("pytest", *chosen)}
     if options.integration:
-        steps = {"Integration tests": ("pytest", "-m", "integration", *chosen)}
+        spread = () if chosen else in_parallel("loadfile")  # servers and exports are shared by the tests of a file
+        steps = {"Integration tests": ("pytest", "-m", "integration", *spread, *chosen)}
     elif not chosen:
         steps = {**CHECKS, "Tests": ("pytest", *in_parallel())}
     results = {}
@@ -48,13 +49,16 @@ def main(arguments: list[str] | None = None) -> int:
     return results[failed[0]] if failed else 0
 
 
-def in_parallel() -> list[str]:
-    """Options of pytest that spread the tests over the cores; each process then computes on one thread."""
+def in_parallel(dist: str = "worksteal") -> list[str]:
+    """Options of pytest that spread the tests over the cores; each process then computes on one thread.
+
+    ``dist`` is pytest-xdist's: which tests a process takes.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if cores == 1:
         return []
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    return ["-n", str(min(cores, MOST_PROCESSES)), "--dist", "worksteal"]
+    return ["-n", str(min(cores, MOST_PROCESSES)), "--dist", dist]
 
 
 if __name__ == "__main__":

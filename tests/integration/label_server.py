@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from filelock import FileLock
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 START_SECONDS = 300
@@ -28,13 +29,14 @@ def label_python() -> Path:
     """
     venv = Path(os.environ.get("MEDSSM_LABEL_VENV") or REPOSITORY / ".venv-label")
     script = REPOSITORY / "scripts" / "label_environment.py"
-    done = subprocess.run(
-        [sys.executable, str(script), "--venv", str(venv)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL,
-        text=True,
-    )
+    with FileLock(f"{venv}.lock"):  # two processes of the tests need it, one makes it
+        done = subprocess.run(
+            [sys.executable, str(script), "--venv", str(venv)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+        )
     assert done.returncode == 0, done.stdout[-6000:]
     return venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 

@@ -46,7 +46,7 @@ def test_setup_only_does_not_train(repository_root: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "extras", "pytest_command"),
     [
-        (["--integration"], "dev,onnx", "-m pytest -m integration"),
+        (["--integration", "-x"], "dev,onnx", "-m pytest -m integration -x"),
         (["-x", "-k", "scan", "tests/ops"], "dev", "-m pytest -x -k scan tests/ops"),
     ],
 )
@@ -84,16 +84,23 @@ def test_a_failing_step_is_named_and_the_others_run(
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot bind a process to cores")
 @pytest.mark.parametrize("cores", [1, 2])
-def test_the_whole_default_set_takes_a_process_per_core(repository_root: Path, tmp_path: Path, cores: int) -> None:
+@pytest.mark.parametrize(
+    ("words", "pytest_command", "dist"),
+    [([], "-m pytest", "worksteal"), (["--integration"], "-m pytest -m integration", "loadfile")],
+    ids=["default", "integration"],
+)
+def test_a_whole_set_takes_a_process_per_core(
+    repository_root: Path, tmp_path: Path, words: list[str], pytest_command: str, dist: str, cores: int
+) -> None:
     usable = sorted(os.sched_getaffinity(0))
     if len(usable) < cores:
         pytest.skip(f"needs {cores} cores, this process may use {len(usable)}")
-    command = [sys.executable, str(repository_root / "scripts" / "run_tests.py"), "--dry-run", "--venv", str(tmp_path)]
+    command = [sys.executable, str(repository_root / "scripts" / "run_tests.py"), "--dry-run", "--venv", str(tmp_path), *words]
     bind = f"import os, runpy, sys; os.sched_setaffinity(0, {usable[:cores]}); sys.argv = sys.argv[1:]; "
     bound = [sys.executable, "-c", bind + "runpy.run_path(sys.argv[0], run_name='__main__')", *command[1:]]
     sys_path = {**os.environ, "PYTHONPATH": str(repository_root / "scripts")}
     done = subprocess.run(bound, capture_output=True, text=True, cwd=tmp_path, env=sys_path)
-    expected = "-m pytest" if cores == 1 else "-m pytest -n 2 --dist worksteal"
+    expected = pytest_command if cores == 1 else f"{pytest_command} -n 2 --dist {dist}"
     assert shown(done)[-1] == expected
 
 
