@@ -170,6 +170,7 @@ ARGUMENT_RULES: dict[str, Rule] = {
     "scan": word(),
     "block": word(),
     "init": word(),
+    "output": word(),
     "fusion": word(),
     "orders": either(word(), NOTHING),
 }

@@ -15,6 +15,7 @@ import torch
 
 import medssm_monai
 from medssm_monai.data import classification_datalists
+from medssm_monai.reports.fusion import FUSED, PLAIN_FUSIONS
 
 from .bundle_runs import BUNDLES, REPOSITORY
 
@@ -24,22 +25,30 @@ SHIPPED = [  # bundle, MedMNIST subset, least test accuracy
 ]
 shipped = pytest.mark.parametrize(("bundle", "subset", "least"), SHIPPED, ids=[row[0] for row in SHIPPED])
 LARGEST = 20 * 10**6  # bytes
-CARDS = [  # bundle, what trained_on says, license of the weights
-    ("mamba_mis", "isic2017", "CC0"),
-    ("medconvmamba", "PneumoniaMNIST", "CC BY 4.0"),
-    ("medspectralnet", "BreastMNIST", "CC BY 4.0"),
+CARDS = [  # bundle, weights, what trained_on says, license of the weights
+    ("mamba_mis", "model", "isic2017", "CC0"),
+    ("medconvmamba", "model", "PneumoniaMNIST", "CC BY 4.0"),
+    ("medspectralnet", "model", "BreastMNIST", "CC BY 4.0"),
+    ("clinical_fmamba", "model", "demo", "Apache-2.0"),
+    ("clinical_fmamba", "volume", "demo", "Apache-2.0"),
 ]
 LEAST_DICE = 0.84
-every_card = pytest.mark.parametrize(("bundle", "data", "license_"), CARDS, ids=[row[0] for row in CARDS])
+FUSIONS = [  # weights, overlays that choose their generated test pairs
+    ("model", ["generated.yaml"]),
+    ("volume", ["volume.yaml", "generated_volumes.yaml"]),
+]
+every_card = pytest.mark.parametrize(
+    ("bundle", "file", "data", "license_"), CARDS, ids=[f"{row[0]}-{row[1]}" for row in CARDS]
+)
 
 
-def weights_of(bundle: str) -> Path:
-    return REPOSITORY / "bundles" / bundle / "models" / "model.pt"
+def weights_of(bundle: str, file: str = "model") -> Path:
+    return REPOSITORY / "bundles" / bundle / "models" / f"{file}.pt"
 
 
 @every_card
-def test_weights_have_settings_a_card_and_an_allowed_size(bundle, data, license_):
-    weights = weights_of(bundle)
+def test_weights_have_settings_a_card_and_an_allowed_size(bundle, file, data, license_):
+    weights = weights_of(bundle, file)
     predictor = medssm_monai.load(bundle, ckpt_path=weights)
     assert not predictor.network.training  # its weights fit the network that the settings describe
     assert weights.stat().st_size <= LARGEST
@@ -94,6 +103,19 @@ def test_shipped_segmentation_reaches_the_card_s_dice(real_data, tmp_path):
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["images"] == 150
     assert summary["per_image"]["dice"]["mean"] >= LEAST_DICE
+
+
+@pytest.mark.parametrize(("file", "overlays"), FUSIONS, ids=[row[0] for row in FUSIONS])
+def test_shipped_fusion_leads_average_maximum_and_copies_on_generated_pairs(file, overlays, tmp_path):
+    found = next(b for b in BUNDLES if b.name == "clinical_fmamba")
+    names, weights = ("train.yaml", *overlays, "evaluate.yaml"), str(weights_of("clinical_fmamba", file))
+    settings = {"output_dir": str(tmp_path), "run_dir": str(tmp_path / "run"), "ckpt_path": weights}
+    found.run(names, tmp_path, **settings, report_metrics=["ssim_mean", "qabf"])
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    fused = summary["rows"].pop(FUSED)
+    assert summary["rows"].keys() == PLAIN_FUSIONS.keys()
+    for other in summary["rows"].values():
+        assert all(fused[metric]["mean"] > other[metric]["mean"] for metric in ("ssim_mean", "qabf"))
 
 
 @shipped

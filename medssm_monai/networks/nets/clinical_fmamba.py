@@ -27,6 +27,7 @@ DILATIONS = (1, 3, 5)
 STRIDE = 8
 DEFAULT_ORDERS = {2: "cross", 3: "tri_plane"}
 DECODER_DEPTH = {2: 3, 3: 0}
+OUTPUTS = ("image", "blend")
 
 
 class _PlainSettings(TypedDict):
@@ -68,6 +69,11 @@ class ClinicalFMamba(nn.Module):
             convolution along the same orders (:class:`~medssm_monai.networks.blocks.GatedConvMixer`), and the cross
             blocks, whose other source only steers the scan, see their own source alone; the sources then meet in the
             channel exchange, in the mean and in the excitation.
+        output: what the last convolution and its sigmoid give. ``"image"``: the fused image itself (the paper).
+            ``"blend"``: the share w of source A in each pixel, for the fused image w A + (1 - w) B; it begins near the
+            average, shows no value that lies outside the two sources there, and leaves black what is black in both,
+            which a sigmoid alone reaches only far below 0. Weight maps: Liu et al., Multi-focus image fusion with a
+            deep convolutional neural network (2017).
         drop_path: probability that a sample goes without the branch of a block in training (stochastic depth),
             rising block by block from near 0 to this; see :func:`~medssm_monai.networks.layers.set_drop_path`.
         init: ``"signal"``: the scans carry state from the first step (:mod:`~medssm_monai.networks.initialization`);
@@ -75,7 +81,7 @@ class ClinicalFMamba(nn.Module):
 
     Raises:
         ValueError: for other ``spatial_dims``, a scan set that does not exist in that many dimensions, an
-            unknown ``scan``, or ``depth``, ``exchange_rounds`` or ``decoder_depth`` below 0.
+            unknown ``scan`` or ``output``, or ``depth``, ``exchange_rounds`` or ``decoder_depth`` below 0.
 
     Example:
         >>> ClinicalFMamba(2)(torch.rand(1, 2, 50, 37)).shape
@@ -93,6 +99,7 @@ class ClinicalFMamba(nn.Module):
         expand: int = 2,
         dropout: float = 0.0,
         scan: str = "selective",
+        output: str = "image",
         drop_path: float = 0.0,
         init: str = "signal",
     ) -> None:
@@ -105,7 +112,9 @@ class ClinicalFMamba(nn.Module):
                 "depth, exchange_rounds and decoder_depth must be 0 or more, "
                 f"got {depth}, {exchange_rounds} and {decoder_depth}."
             )
-        self.spatial_dims = spatial_dims
+        if output not in OUTPUTS:
+            raise ValueError(f"output must be one of {OUTPUTS}, got {output!r}.")
+        self.spatial_dims, self.output = spatial_dims, output
         conv = Conv[Conv.CONV, spatial_dims]
         dim, full = CHANNELS[-1], CHANNELS[0]
         plain: _PlainSettings = {
@@ -139,7 +148,7 @@ class ClinicalFMamba(nn.Module):
             set_drop_path(drop_path, self.encoder, mamba, self.exchange, cross, self.refine)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Pairs ``(B, 2, *spatial)``, source A and source B in [0, 1], to fused images ``(B, 1, *spatial)`` in (0, 1).
+        """Pairs ``(B, 2, *spatial)``, source A and source B in [0, 1], to fused images ``(B, 1, *spatial)`` in [0, 1].
 
         Raises:
             ValueError: when the input is not ``(B, 2, *spatial)`` with ``spatial_dims`` spatial axes.
@@ -154,10 +163,13 @@ class ClinicalFMamba(nn.Module):
             x = x.as_tensor()
         size = x.shape[2:]
         x = F.pad(x, [p for s in reversed(size) for p in (0, -s % STRIDE)], mode="replicate")
-        stem = self.stem(torch.cat(x.chunk(2, dim=1)))  # (2B, 32, *spatial)
+        first, second = x.chunk(2, dim=1)
+        stem = self.stem(torch.cat((first, second)))  # (2B, 32, *spatial)
         a, b = _by_source(self.encoder(stem).movedim(1, -1))  # (B, *spatial / 8, 128) each
         y = self.decoder(self.refine(self._fuse(a, b)).movedim(-1, 1))  # (B, 32, *spatial)
         y = self.head(self.dropout(y + self.excite(*_by_source(stem)))).sigmoid()
+        if self.output == "blend":
+            y = torch.lerp(second, first, y)
         return y[(..., *(slice(s) for s in size))]
 
     def _fuse(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -165,3 +165,20 @@ def test_bad_arguments_are_named(arguments, message):
 def test_bad_input_is_named(shape):
     with pytest.raises(ValueError, match=r"two single-channel sources.*luminance"):
         ClinicalFMamba(2, **SMALL)(torch.rand(shape))
+
+
+@pytest.mark.parametrize(("dims", "size"), [(2, (21, 34)), (3, (9, 16, 11))])
+def test_a_blend_takes_the_output_as_the_share_of_source_a(dims, size):
+    torch.manual_seed(0)
+    image = ClinicalFMamba(dims, **SMALL).eval()
+    blend = ClinicalFMamba(dims, **SMALL, output="blend").eval()
+    blend.load_state_dict(image.state_dict())
+    pair = torch.rand(2, 2, *size)
+    pair[..., :4] = 0  # black in both stays black
+    with torch.no_grad():
+        share, found = image(pair), blend(pair)
+    a, b = pair.split(1, dim=1)
+    torch.testing.assert_close(found, share * a + (1 - share) * b)
+    assert (found[..., :4] == 0).all() and ((found >= pair.amin(1, True)) & (found <= pair.amax(1, True))).all()
+    with pytest.raises(ValueError, match=r"output must be one of .*blend.*got 'mask'"):
+        ClinicalFMamba(dims, **SMALL, output="mask")
