@@ -170,17 +170,16 @@ ARGUMENT_RULES: dict[str, Rule] = {
     "scan": word(),
     "block": word(),
     "init": word(),
-    "output": word(),
     "fusion": word(),
     "orders": either(word(), NOTHING),
 }
 """Argument -> what it may be. The bounds are far above what the networks are built with, and far below what stops a
 computer."""
-APART = {"img_size", "in_channels", "num_classes", "patch_size", "pretrained_path"}
+APART = {"img_size", "in_channels", "num_classes", "output", "patch_size", "pretrained_path"}
 """Arguments that have settings of their own, or name files: they have no place in ``network_args``."""
 OF_SETTINGS = {"image_size": "img_size", "class_names": "num_classes"}
 LARGE = 4
-OWN = ("spatial_dims", "in_channels", "patch_size", "image_size", "class_names")
+OWN = ("spatial_dims", "in_channels", "patch_size", "image_size", "class_names", "output")
 
 
 @lru_cache
@@ -220,8 +219,8 @@ def settings_arguments(variant: str, settings: Mapping[str, Any]) -> dict[str, A
 
     Args:
         variant: name of the network; of one that this package does not have every such setting is an argument.
-        settings: of them ``spatial_dims``, ``in_channels``, ``patch_size``, ``image_size`` and ``class_names``, where
-            they are there and the network takes them.
+        settings: of them ``spatial_dims``, ``in_channels``, ``patch_size``, ``image_size``, ``class_names`` and
+            ``output``, where they are there and the network takes them.
     """
     known = network_arguments(variant)
     given = {key: len(settings[key]) if key == "class_names" else settings[key] for key in OWN if key in settings}

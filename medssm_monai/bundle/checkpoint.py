@@ -19,7 +19,7 @@ __all__ = [
     "read_weights",
     "require_fitting_weights",
     "require_same_classes",
-    "require_same_input",
+    "require_same_use",
     "start_from",
 ]
 
@@ -201,36 +201,38 @@ def start_from(network: nn.Module, ckpt_path: str | os.PathLike | None) -> nn.Mo
     return network
 
 
-RAW_INPUT = {"mean": 0.0, "std": 1.0}
-"""What weights were trained with whose settings do not say how images were normalized."""
+EARLIER_USE = {"mean": 0.0, "std": 1.0, "output": "image"}
+"""How weights were trained whose settings do not say how images were normalized, or what the output means."""
 
 
-def require_same_input(settings: Mapping[str, Any], ckpt_path: str | os.PathLike | None) -> None:
-    """Compare how a training normalizes its images with how the weights that it starts from saw theirs.
+def require_same_use(settings: Mapping[str, Any], ckpt_path: str | os.PathLike | None) -> None:
+    """Compare how a training uses its network with how the weights that it starts from were used: the normalization of
+    images (``mean``, ``std``), and what the output means (``output``).
 
     Args:
-        settings: of the training; nothing is compared where they name neither ``mean`` nor ``std``.
+        settings: of the training; what they do not name is not compared.
         ckpt_path: weights to start from; None, and weights without a settings file, pass.
 
     Raises:
-        ValueError: another ``mean`` or ``std``, naming both and what to pass.
+        ValueError: another value, naming both and what to pass.
     """
     saved = None if ckpt_path is None else saved_settings(ckpt_path)
     if ckpt_path is None or saved is None:
         return
-    theirs = {key: saved.get(key, raw) for key, raw in RAW_INPUT.items() if key in settings}
+    theirs = {key: saved.get(key, earlier) for key, earlier in EARLIER_USE.items() if key in settings}
     if any(_each(settings[key]) != _each(value) for key, value in theirs.items()):
         wanted = " ".join(f"--{key} {str(value).replace(' ', '')!r}" for key, value in theirs.items())
         here = ", ".join(f"{key} {settings[key]}" for key in theirs)
+        what = "used the network's output" if "output" in theirs else "normalized images"
         raise ValueError(
-            f"{os.fspath(ckpt_path)}: its training normalized images otherwise ({settings_file(ckpt_path).name}) than "
-            f"this one ({here}), and the network would see other values than it learned from. Pass {wanted}."
+            f"{os.fspath(ckpt_path)}: its training {what} otherwise ({settings_file(ckpt_path).name}) than this one "
+            f"({here}), and the values would mean something else than the weights have learned. Pass {wanted}."
         )
 
 
-def _each(value: Any) -> tuple[float, ...]:
+def _each(value: Any) -> tuple[Any, ...]:
     """The values of the channels; a single one where they are all the same."""
-    values = tuple(map(float, value if isinstance(value, (list, tuple)) else [value]))
+    values = tuple(value) if isinstance(value, (list, tuple)) else (value,)
     return values[:1] if len(set(values)) == 1 else values
 
 

@@ -10,7 +10,7 @@ import torch.nn as nn
 
 from ..registry import get_network
 from .argument_rules import settings_arguments
-from .checkpoint import require_same_input, start_from
+from .checkpoint import require_same_use, start_from
 
 __all__ = ["build_network"]
 
@@ -27,13 +27,13 @@ def build_network(
         variant: name of the network, a key of :data:`medssm_monai.registry.Networks`.
         settings: those that become arguments, by the names that settings files have: ``spatial_dims``,
             ``in_channels``, ``patch_size``, ``image_size`` (the argument ``img_size``), ``class_names`` (as many
-            ``num_classes``), and ``network_args``, further arguments by their own names. A setting whose argument the
-            network does not take is left out: it belongs to the processing around it.
+            ``num_classes``), ``output``, and ``network_args``, further arguments by their own names. A setting whose
+            argument the network does not take is left out: it belongs to the processing around it.
         init_from: weights to start from (:func:`~.checkpoint.start_from`); None initializes the network.
         arguments: of the network, by their own names, such as ``num_classes`` or ``pretrained_path``.
 
     Raises:
-        ValueError: unknown network, one argument given twice, or weights that saw images normalized otherwise.
+        ValueError: unknown network, one argument given twice, or weights that were used otherwise.
         TypeError: an argument that the network does not take.
         FileNotFoundError: no such weights.
 
@@ -46,5 +46,5 @@ def build_network(
     twice = sorted((given.keys() & further.keys()) | (arguments.keys() & (given.keys() | further.keys())))
     if twice:
         raise ValueError(f"{variant}: {', '.join(twice)} have settings of their own; leave them out of network_args.")
-    require_same_input(settings, init_from)
+    require_same_use(settings, init_from)
     return start_from(get_network(variant, **given, **further, **arguments), init_from)

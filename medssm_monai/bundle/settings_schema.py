@@ -39,6 +39,7 @@ SETTING_RULES: dict[str, Rule] = {
     "patch_size": whole(1, 512),
     "mean": either(number(-1e9, 1e9), numbers(-1e9, 1e9, 1, 64)),
     "std": either(number(1e-9, 1e9), numbers(1e-9, 1e9, 1, 64)),
+    "output": word(),
     "network_args": Rule(lambda value: isinstance(value, dict), "an object with the network's further arguments"),
     "class_names": names(2, 10_000),
     "sources": names(2, 2),

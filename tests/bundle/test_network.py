@@ -90,6 +90,20 @@ def test_weights_to_start_from_saw_the_same_values(tmp_path, saved, here, fits):
         build_network("mamba_mis_s", settings, init_from=tmp_path / "model.pt")
 
 
+@pytest.mark.parametrize(
+    ("saved", "here", "fits"), [({}, "image", True), ({}, "blend", False), ("blend", "blend", True)]
+)
+def test_weights_to_start_from_used_the_output_alike(tmp_path, saved, here, fits):
+    arguments = {"depth": 1, "exchange_rounds": 0, "decoder_depth": 0, "d_state": 2}
+    settings = {"output": here, "network_args": arguments}
+    torch.save(build_network("clinical_fmamba_2d", settings).state_dict(), tmp_path / "model.pt")
+    own = {"output": saved} if saved else {}  # a file of an earlier version: the fused image itself
+    write_model_settings(tmp_path / "model.pt", {"variant": "clinical_fmamba_2d", **own})
+    with nullcontext() if fits else pytest.raises(ValueError, match=r"output otherwise .* Pass --output 'image'"):
+        network = build_network("clinical_fmamba_2d", settings, init_from=tmp_path / "model.pt")
+        assert network.output == here
+
+
 def test_defaults_of_settings_come_from_the_bundle_s_file(tmp_path):
     (tmp_path / "settings.yaml").write_text("variant: mamba_mis_s\nimage_size: [64, 64]\n")
     found = read_model_settings(tmp_path / "model.pt", tmp_path / "settings.yaml")

@@ -117,6 +117,7 @@ def test_protocol_of_clinical_fmamba_is_the_published_one():
     assert (get("roi_size"), get("batch_size"), get("max_epochs"), get("learning_rate")) == ([256, 256], 4, 200, 5e-4)
     assert (parser["lr_scheduler#T_max"], parser["lr_scheduler#eta_min"]) == (200, 1e-6)
     assert get("loss").weights == {"intensity": 2.0, "gradient": 10.0, "ssim": 5.0}
+    assert get("network_def").output == "image"
     assert sum(p.numel() for p in get("network_def").parameters()) == 3_378_369
 
 

@@ -95,7 +95,14 @@ def test_a_whole_set_takes_a_process_per_core(
     usable = sorted(os.sched_getaffinity(0))
     if len(usable) < cores:
         pytest.skip(f"needs {cores} cores, this process may use {len(usable)}")
-    command = [sys.executable, str(repository_root / "scripts" / "run_tests.py"), "--dry-run", "--venv", str(tmp_path), *words]
+    command = [
+        sys.executable,
+        str(repository_root / "scripts" / "run_tests.py"),
+        "--dry-run",
+        "--venv",
+        str(tmp_path),
+        *words,
+    ]
     bind = f"import os, runpy, sys; os.sched_setaffinity(0, {usable[:cores]}); sys.argv = sys.argv[1:]; "
     bound = [sys.executable, "-c", bind + "runpy.run_path(sys.argv[0], run_name='__main__')", *command[1:]]
     sys_path = {**os.environ, "PYTHONPATH": str(repository_root / "scripts")}
