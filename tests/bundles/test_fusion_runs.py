@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 from medssm_monai.transforms import RGBToYCbCr
+from medssm_monai.utils.errors import root_cause
 
-from .bundle_runs import CLINICAL_FMAMBA, program
+from .bundle_runs import CLINICAL_FMAMBA, REPOSITORY, program
 
 nib = pytest.importorskip("nibabel")
 EVALUATE = ("train.yaml", "evaluate.yaml")
@@ -163,3 +164,15 @@ def test_overlays_of_the_real_runs_find_their_data(real_data, tmp_path, overlay,
     batch = next(iter(flow.parser.get_parsed_content("train#dataloader")))
     assert batch["image"].shape == batch["label"].shape == (4, 2, 128, 128)
     assert 0 <= float(batch["image"].min()) < float(batch["image"].max()) <= 1
+
+
+def test_fine_tuning_goes_on_from_the_shipped_weights_with_more_weight_on_ssim(tmp_path):
+    settings = {"device": "cpu", "datalists#demo_counts": [2, 1, 1], "roi_size": [32, 32], "batch_size": 2}
+    flow = CLINICAL_FMAMBA.workflow(("train.yaml", "finetune.yaml"), tmp_path, **settings)
+    shipped = torch.load(REPOSITORY / "bundles" / "clinical_fmamba" / "models" / "model.pt", weights_only=True)
+    network, loss = (flow.parser.get_parsed_content(key) for key in ("network_def", "loss"))
+    assert network.output == "blend" and loss.weights == {"intensity": 2.0, "gradient": 10.0, "ssim": 20.0}
+    assert all(torch.equal(value, shipped[name].to(value.dtype)) for name, value in network.state_dict().items())
+    with pytest.raises(RuntimeError) as raised:
+        CLINICAL_FMAMBA.run(("train.yaml", "finetune.yaml"), tmp_path / "image", **settings, output="image")
+    assert "Pass --output 'blend'" in str(root_cause(raised.value))
