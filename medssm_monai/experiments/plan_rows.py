@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,13 @@ def run_row(plan: Plan, run: Run, output: Path) -> Record:
     return record
 
 
+def _set_aside(folder: Path) -> Path:
+    """Rename a folder by the time; returns the new one, which nothing had (two in one second get numbers)."""
+    dated = folder.with_name(f"{folder.name}_until_{time.strftime('%Y%m%d-%H%M%S')}")
+    kept = next(name for n in count(1) if not (name := dated if n == 1 else Path(f"{dated}_{n}")).exists())
+    return folder.rename(kept)
+
+
 def _begin(plan: Plan, run: Run, folder: Path) -> Record:
     """The record to go on with: that of the folder, or a new one."""
     settings = {**plan.training_overrides(run.row, run.seed), "overlays": [*plan.overlays, *run.row.overlays]}
@@ -113,8 +121,7 @@ def _begin(plan: Plan, run: Run, folder: Path) -> Record:
     if before is not None and before["fingerprint"] == record["fingerprint"]:
         return before
     if before is not None:
-        kept = folder.with_name(f"{folder.name}_until_{time.strftime('%Y%m%d-%H%M%S')}")
-        folder.rename(kept)
+        kept = _set_aside(folder)
         changed = _changes(before.get("settings", {}), settings)
         logger.info(
             "%s: its settings changed since it ran (%s), so it runs again; the earlier one is kept in %s",

@@ -191,7 +191,10 @@ def to_channels(values: np.ndarray, channels: int | None) -> np.ndarray:
     if channels is None or values.shape[-1] == channels:
         return values
     if channels == 1:
-        return (values @ LUMA)[..., None]
+        red, green, blue = np.moveaxis(
+            values, -1, 0
+        )  # no product of matrices, whose rounding hangs on processor and layout
+        return (LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue)[..., None]
     if channels == 3:
         return np.moveaxis(np.repeat(np.moveaxis(values, -1, 0), 3, axis=0), 0, -1)
     raise ValueError(f"channels must be 1, 3 or None (as in the file), got {channels}.")

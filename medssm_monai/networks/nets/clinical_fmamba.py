@@ -169,7 +169,7 @@ class ClinicalFMamba(nn.Module):
         y = self.decoder(self.refine(self._fuse(a, b)).movedim(-1, 1))  # (B, 32, *spatial)
         y = self.head(self.dropout(y + self.excite(*_by_source(stem)))).sigmoid()
         if self.output == "blend":
-            y = torch.lerp(second, first, y)
+            y = torch.lerp(second, first, y.to(first.dtype))  # autocast may have left it in half precision
         return y[(..., *(slice(s) for s in size))]
 
     def _fuse(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
