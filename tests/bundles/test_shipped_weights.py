@@ -33,9 +33,9 @@ CARDS = [  # bundle, weights, what trained_on says, license of the weights
     ("clinical_fmamba", "volume", "demo", "Apache-2.0"),
 ]
 LEAST_DICE = 0.84
-FUSIONS = [  # weights, overlays that choose their generated test pairs
-    ("model", ["generated.yaml"]),
-    ("volume", ["volume.yaml", "generated_volumes.yaml"]),
+FUSIONS = [  # weights, overlays that choose their generated test pairs, least lead in Qabf over average and maximum
+    ("model", ["generated.yaml"], 0.1),
+    ("volume", ["volume.yaml", "generated_volumes.yaml"], 0.03),
 ]
 every_card = pytest.mark.parametrize(
     ("bundle", "file", "data", "license_"), CARDS, ids=[f"{row[0]}-{row[1]}" for row in CARDS]
@@ -118,10 +118,10 @@ def fusion_rows(overlays, file, folder, **settings):
     return fused, means
 
 
-@pytest.mark.parametrize(("file", "overlays"), FUSIONS, ids=[row[0] for row in FUSIONS])
-def test_shipped_fusion_keeps_more_than_average_and_maximum_on_generated_pairs(file, overlays, tmp_path):
+@pytest.mark.parametrize(("file", "overlays", "lead"), FUSIONS, ids=[row[0] for row in FUSIONS])
+def test_shipped_fusion_keeps_more_edges_than_average_and_maximum_on_generated_pairs(file, overlays, lead, tmp_path):
     fused, others = fusion_rows(overlays, file, tmp_path)
-    assert fused["qabf"] > max(others["average"]["qabf"], others["maximum"]["qabf"]) + 0.05
+    assert fused["qabf"] > max(others["average"]["qabf"], others["maximum"]["qabf"]) + lead
     assert fused["ssim_mean"] > max(others["copy of A"]["ssim_mean"], others["copy of B"]["ssim_mean"])
 
 
