@@ -1,13 +1,13 @@
 """All four bundles to all three formats, on real images, run in the real runtimes; networks in their default sizes.
 
-Needs the extra ``onnx``. Weights: those that come with the bundles; seeded random ones for ClinicalFMamba.
+Needs the extra ``onnx``. Weights: those that come with the bundles.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,23 +30,23 @@ class Subject:
     images: str
     shape: tuple[int, ...]
     scans: int
-    stem: str = "untrained"
-    options: tuple[str, ...] = field(default=("--untrained",))
+    stem: str = "model"
+    options: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.bundle
 
 
 SUBJECTS = (
-    Subject("mamba_mis", "isic2017/ISIC-2017_Validation_Data", (3, 128, 128), 23, "model", ()),
-    Subject("medconvmamba", "covid_xray/Normal", (1, 28, 28), 7, "model", ()),
-    Subject("medspectralnet", "brain_tumor_mri/Testing/glioma", (1, 96, 96), 0, "model", ()),
+    Subject("mamba_mis", "isic2017/ISIC-2017_Validation_Data", (3, 128, 128), 23),
+    Subject("medconvmamba", "covid_xray/Normal", (1, 28, 28), 7),
+    Subject("medspectralnet", "brain_tumor_mri/Testing/glioma", (1, 96, 96), 0),
     Subject(
         "clinical_fmamba",
         "harvard_mri_ct/test",
         (2, 128, 128),  # windows of the slices, to save time
         19,
-        options=("--untrained", "--override", "sources=['MRI', 'CT']", "sliding_window=True", "roi_size=[128,128]"),
+        options=("--override", "sources=['MRI', 'CT']", "sliding_window=True", "roi_size=[128,128]"),
     ),
 )
 
