@@ -191,9 +191,7 @@ def to_channels(values: np.ndarray, channels: int | None) -> np.ndarray:
     if channels is None or values.shape[-1] == channels:
         return values
     if channels == 1:
-        red, green, blue = np.moveaxis(
-            values, -1, 0
-        )  # no product of matrices, whose rounding hangs on processor and layout
+        red, green, blue = np.moveaxis(values, -1, 0)  # a matrix product rounds by processor and memory layout
         return (LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue)[..., None]
     if channels == 3:
         return np.moveaxis(np.repeat(np.moveaxis(values, -1, 0), 3, axis=0), 0, -1)
