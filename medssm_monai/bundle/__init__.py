@@ -13,7 +13,8 @@ from .known_keys import require_known_keys, unknown_keys
 from .publish import publish_weights
 from .runs import claim_run, release_run, site_run_name
 from .settings import read_domain, read_model_settings, update_model_settings, write_model_settings
-from .weights import choose_checkpoint, describe_weights, other_weights, require_weights, weights_hint
+from .weights import bundle_weights, choose_checkpoint, describe_weights, other_weights, require_weights, weights_hint
+from .work_place import work_folder
 
 if TYPE_CHECKING:
     from .autocast_inferer import AutocastInferer
@@ -38,6 +39,7 @@ __all__ = [
     "build_network",
     "bundle_config",
     "bundle_places",
+    "bundle_weights",
     "choose_checkpoint",
     "claim_run",
     "describe_weights",
@@ -67,6 +69,7 @@ __all__ = [
     "update_model_settings",
     "was_interrupted",
     "weights_hint",
+    "work_folder",
     "write_model_settings",
 ]
 

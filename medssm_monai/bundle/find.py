@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import json
 import logging
 import os
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 BUNDLES_VARIABLE = "MEDSSM_BUNDLES"
 """Environment variable: one or more folders that hold bundles, separated as in ``PATH``."""
 CHECKOUT = Path(__file__).resolve().parents[2]
+INSTALLED = Path(__file__).resolve().parents[1] / "bundles"
+"""Where a wheel has put the bundles; a source checkout has them in ``bundles/`` beside the package."""
 SUFFIXES = (".yaml", ".yml", ".json")
 
 
@@ -37,7 +40,7 @@ def bundle_config(root: Path, name: str) -> Path | None:
 def bundle_places() -> list[Path]:
     """Folders in which bundles are looked for by name; never the current one: what lies there may be anybody's."""
     named = [Path(entry).expanduser() for entry in os.environ.get(BUNDLES_VARIABLE, "").split(os.pathsep) if entry]
-    places = [*named, CHECKOUT / "bundles"]
+    places = [*named, INSTALLED if INSTALLED.is_dir() else CHECKOUT / "bundles"]
     return list(dict.fromkeys(place.absolute() for place in places))
 
 
@@ -56,8 +59,8 @@ def find_bundle(bundle: str | os.PathLike[str]) -> Path:
 
     Args:
         bundle: the folder itself (a ``Path``, or text with a separator), or a name. A name is looked for in the folders
-            of the environment variable ``MEDSSM_BUNDLES`` and in ``bundles/`` of the source checkout that this package
-            runs from, not in the current folder: ``./NAME`` names a bundle there. (Installed wheels hold no bundles.)
+            of the environment variable ``MEDSSM_BUNDLES`` and among those that came with the package, not in the
+            current folder: ``./NAME`` names a bundle there.
 
     Raises:
         FileNotFoundError: no such bundle; the message says where it was looked for.
@@ -74,10 +77,12 @@ def find_bundle(bundle: str | os.PathLike[str]) -> Path:
     found = list_bundles()
     if text in found:
         return found[text]
-    known = f"found there: {', '.join(sorted(found))}" if found else "there is no bundle at all"
+    near = difflib.get_close_matches(text, found, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    known = f"found there: {', '.join(sorted(found))}.{hint}" if found else "there is no bundle at all."
     raise FileNotFoundError(
-        f"no bundle {text!r} in {', '.join(map(str, bundle_places()))}; {known}. Installed packages hold no bundles: "
-        f"give the bundle's folder, or set {BUNDLES_VARIABLE} to the folder that holds it."
+        f"no bundle {text!r} in {', '.join(map(str, bundle_places()))}; {known} "
+        f"Give a bundle's folder, or set {BUNDLES_VARIABLE} to the folder that holds it."
     )
 
 
@@ -91,7 +96,7 @@ def find_bundle_root(name: str, argv: Sequence[str] | None = None, cwd: str | Pa
     2. the parent of the ``configs`` folder of the (first) ``--config_file`` on the command line, or of the one that an
        ``--args_file`` names;
     3. where bundles are found by name (:func:`~medssm_monai.bundle.find_bundle`): the folders of ``MEDSSM_BUNDLES`` and
-       ``bundles/`` of the source checkout.
+       those that came with the package.
 
     A folder counts when its ``configs/metadata.json`` carries this ``name``. The current folder is not looked at, since
     nobody has named it.

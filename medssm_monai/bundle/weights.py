@@ -12,9 +12,11 @@ from ..utils.files import file_sha256
 from ..utils.shown_names import full_names
 from .callers import in_federation
 from .settings import DOMAIN, TRAINED_ON, saved_settings
+from .work_place import work_folder
 
 __all__ = [
     "TRAINED",
+    "bundle_weights",
     "choose_checkpoint",
     "describe_weights",
     "describe_weights_file",
@@ -29,12 +31,22 @@ TRAINED = "trained"
 TRACES = ("model.json", "model_*.pt")
 
 
-def choose_checkpoint(models_dir: str | os.PathLike[str]) -> str:
+def bundle_weights(bundle_root: str | os.PathLike[str]) -> str:
+    """Path of the weights that a bundle runs with when none are named: :func:`choose_checkpoint` of its ``models/``,
+    with the user's trainings where :func:`~.work_place.work_folder` has them."""
+    return choose_checkpoint(Path(bundle_root) / "models", Path(work_folder(bundle_root)) / "models")
+
+
+def choose_checkpoint(models_dir: str | os.PathLike[str], own_models_dir: str | os.PathLike[str] | None = None) -> str:
     """Path of the weights in a bundle's ``models/``: ``trained/model.pt`` of the user's last training, else
     ``model.pt``, which comes with the bundle and is the place where other hosts look.
 
     Shipped weights answer for classes of their own, so they never stand in for a user's: where a settings file without
     weights, or dated weights, tell of own trainings, the shipped ones must be named.
+
+    Args:
+        models_dir: of the bundle.
+        own_models_dir: the folder whose ``trained/`` holds own trainings; default ``models_dir``.
 
     Returns:
         The path of ``trained/model.pt``, although there is none, when own trainings have left traces; that of
@@ -42,7 +54,7 @@ def choose_checkpoint(models_dir: str | os.PathLike[str]) -> str:
         (:func:`~medssm_monai.bundle.require_weights`).
     """
     folder = Path(models_dir)
-    own = folder / TRAINED
+    own = Path(own_models_dir or folder) / TRAINED
     traces = (own / WEIGHTS).is_file() or any(next(own.glob(pattern), None) for pattern in TRACES)
     return os.fspath((own if traces else folder) / WEIGHTS)
 

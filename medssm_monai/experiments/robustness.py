@@ -36,7 +36,7 @@ import yaml
 from monai.bundle import ConfigParser
 
 from ..bundle.settings import settings_file
-from ..bundle.weights import choose_checkpoint
+from ..bundle.weights import bundle_weights
 from ..utils import file_sha256, root_cause
 from .plan_rows import keep, read_record
 from .plans import PlanError, Row, parse_words
@@ -167,7 +167,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     bundle = options.bundle.resolve()
     data = options.dataset_dir if options.dataset_dir == "demo" else str(Path(options.dataset_dir).resolve())
-    weights = Path(options.ckpt_path or choose_checkpoint(bundle / "models")).resolve()
+    weights = Path(options.ckpt_path or bundle_weights(bundle)).resolve()
     output = (options.output_dir or bundle / "eval" / "robustness").resolve()
     try:
         overrides = {**parse_words(words), "dataset_dir": data}

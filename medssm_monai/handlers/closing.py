@@ -19,7 +19,7 @@ from ignite.engine import Engine
 from ..bundle.callers import in_federation
 from ..bundle.closing_message import Place, closing_block
 from ..bundle.publish import DONE
-from ..bundle.weights import WEIGHTS, choose_checkpoint
+from ..bundle.weights import WEIGHTS, bundle_weights
 from ..utils.command_line import as_typed, option_words, python_name, run_by_monai
 from ..utils.files import shown_path
 from ..utils.shown_names import find_shown
@@ -163,7 +163,7 @@ def key_figure(summary: Mapping[str, Any]) -> str:
 
 def _weights_option(root: Path, weights: Path) -> list[str]:
     """What names these weights in a command; nothing where the bundle takes them by itself."""
-    return [] if weights == Path(choose_checkpoint(root / "models")) else ["--ckpt_path", shown_path(weights)]
+    return [] if weights == Path(bundle_weights(root)) else ["--ckpt_path", shown_path(weights)]
 
 
 def _runs(tracker: MLflowTracker) -> str:

@@ -28,6 +28,15 @@ def places(tmp_path, monkeypatch):
     return named, checkout / "bundles", here
 
 
+def test_what_came_with_the_package_replaces_the_folder_beside_it(places, tmp_path, monkeypatch):
+    _, checkout, _ = places
+    _bundle(checkout / "net")
+    monkeypatch.setattr(bundles, "INSTALLED", tmp_path / "package" / "bundles")
+    installed = _bundle(tmp_path / "package" / "bundles" / "net")
+    _bundle(checkout / "other")  # of somebody else: site-packages/bundles
+    assert list_bundles() == {"net": installed}
+
+
 def test_name_is_looked_for_in_this_order(places):
     named, checkout, _ = places
     for place in (checkout, named):
