@@ -70,33 +70,68 @@ CHOSEN = {**dict.fromkeys(EVALUATORS, ("Got new best metric of",)), STATISTICS: 
 """What an evaluation leaves out beside: nothing is chosen by its figures."""
 
 
+QUIET: Mapping[str, tuple[str, ...]] = {
+    TRAINER: ("",),
+    **dict.fromkeys(EVALUATORS, ("",)),
+    STATISTICS: ("",),
+    "monai.bundle.scripts": ("",),  # the options as they were typed
+    "medssm_monai.data.demo.folder": ("demo set (synthetic)",),
+    "medssm_monai.handlers.mlflow": ("MLflow run",),
+    "medssm_monai.handlers.training_domain": ("the weights are trained for",),
+    "medssm_monai.handlers.training_state": ("state of epoch",),
+    **dict.fromkeys(
+        (f"medssm_monai.handlers.{kind}_report" for kind in ("segmentation", "classification", "fusion", "evaluation")),
+        ("validation on",),
+    ),
+}
+"""Logger -> how the informing messages begin that a progress bar and the closing lines say better."""
+PLAIN = "%(message)s"
+
+
 class _LeaveOut(logging.Filter):
-    def __init__(self, beginnings: tuple[str, ...]) -> None:
+    def __init__(self, beginnings: tuple[str, ...], informing: tuple[str, ...] = ()) -> None:
         super().__init__()
-        self.beginnings = beginnings
+        self.beginnings, self.informing = beginnings, informing
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return not record.getMessage().startswith(self.beginnings)
+        left_out = self.beginnings + (self.informing if record.levelno <= logging.INFO else ())
+        return not record.getMessage().startswith(left_out) if left_out else True
 
 
-def tidy_console(evaluation: bool = False) -> None:
+class _Plain(logging.Formatter):
+    """The message alone; from a warning on with its level before it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return text if record.levelno <= logging.INFO else f"{record.levelname}: {text}"
+
+
+def tidy_console(evaluation: bool = False, verbose: bool = True) -> None:
     """Show what a user can use: errors by their cause, no misleading lines, and what MONAI's first line is about.
 
     Bundle configs call it first in ``initialize``. With ``MEDSSM_TRACEBACK=1`` nothing is left out.
 
     Args:
         evaluation: nothing is chosen by the figures, so that a "new best metric" would mislead.
+        verbose: False also leaves out what the progress bar and the closing lines say, and shows messages without time
+            and origin; in commands of ``monai.bundle`` only, whose console is theirs. Warnings stay.
     """
     show_root_cause()
     if wants_traceback():
         return
     from monai.apps import get_logger  # which gives a logger its handler only when nobody else has made it before
 
-    for name, beginnings in LEFT_OUT.items():
+    quiet = QUIET if not verbose and run_by_monai() else {}
+    for name in dict.fromkeys([*LEFT_OUT, *QUIET]):
         target = get_logger(name) if name == STATISTICS else logging.getLogger(name)
         for old in [one for one in target.filters if isinstance(one, _LeaveOut)]:
             target.removeFilter(old)
-        target.addFilter(_LeaveOut((*beginnings, *(CHOSEN.get(name, ()) if evaluation else ()))))
+        beginnings = (*LEFT_OUT.get(name, ()), *(CHOSEN.get(name, ()) if evaluation else ()))
+        target.addFilter(_LeaveOut(beginnings, quiet.get(name, ())))
+    if quiet:
+        for handler in logging.getLogger().handlers:
+            if getattr(handler, "stream", None) in (sys.stdout, sys.stderr):
+                handler.setFormatter(_Plain(PLAIN))
     if run_by_monai() and os.environ.get("RANK", "0") == "0":
         _explain_first_line()
 

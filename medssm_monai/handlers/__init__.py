@@ -19,6 +19,7 @@ from .mlflow import MLflowTracker, new_run_name
 from .mlflow_store import resolve_tracking_uri
 from .nan_guard import NaNGuard, NonFiniteLossError
 from .predictions_csv import PredictionsCSV
+from .progress import Progress
 from .segmentation_report import SegmentationReport
 from .segmentation_table import SegmentationTable
 from .shared import SharedHandler
@@ -46,6 +47,7 @@ __all__ = [
     "NonFiniteLossError",
     "NothingDoneError",
     "PredictionsCSV",
+    "Progress",
     "SegmentationReport",
     "SegmentationTable",
     "SharedHandler",

@@ -72,3 +72,43 @@ handler.logger.info("Key metric: None best value: -1 at epoch: -1")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "val_mean_dice: 0.7" in done.stdout
     assert "Key metric" not in done.stdout
+
+
+QUIET_RUN = """
+import logging, runpy, sys
+from medssm_monai.bundle import console
+console.run_by_monai = lambda: True
+logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(asctime)s - %(name)s - %(message)s")
+sys.argv = ["monai.bundle", "run", "training", "--config_file", "x.yaml"]
+console.tidy_console(verbose=VERBOSE)
+for name, level, message in (
+    ("ignite.engine.engine.SupervisedTrainer", "info", "Epoch[1] Complete. Time taken: 00:00:04"),
+    ("ignite.engine.engine.SupervisedTrainer", "warning", "a warning of the engine"),
+    ("medssm_monai.handlers.training_state", "info", "state of epoch 1 saved in x"),
+    ("medssm_monai.handlers.training_state", "info", "resumed from x: 1 epochs are done"),
+    ("medssm_monai.handlers.segmentation_report", "info", "validation on demo: dice 0.3"),
+    ("medssm_monai.handlers.segmentation_report", "info", "test on demo: dice 0.3"),
+    ("medssm_monai.handlers.closing", "info", "Trained: best"),
+):
+    getattr(logging.getLogger(name), level)(message)
+"""
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_a_command_says_what_its_user_needs(verbose):
+    code = QUIET_RUN.replace("VERBOSE", str(verbose))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    quiet = [
+        "about MONAI's first line: a config is a program, so run only those that you trust, as you would a script. "
+        "Yours: x.yaml",
+        "WARNING: a warning of the engine",
+        "resumed from x: 1 epochs are done",
+        "test on demo: dice 0.3",
+        "Trained: best",
+    ]
+    if verbose:
+        assert len(lines) == 8
+        assert lines[1].endswith(" - ignite.engine.engine.SupervisedTrainer - Epoch[1] Complete. Time taken: 00:00:04")
+    else:
+        assert lines == quiet
