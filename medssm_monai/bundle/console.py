@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, cast
@@ -13,7 +14,7 @@ from ..utils.command_line import option_words, run_by_monai
 from ..utils.errors import root_cause
 from .interruption import note_interruption
 
-__all__ = ["show_root_cause", "tidy_console", "wants_traceback"]
+__all__ = ["show_root_cause", "tidy_console", "trust_config", "wants_traceback"]
 
 logger = logging.getLogger(__name__)
 TRACEBACK_VARIABLE = "MEDSSM_TRACEBACK"
@@ -132,8 +133,18 @@ def tidy_console(evaluation: bool = False, verbose: bool = True) -> None:
         for handler in logging.getLogger().handlers:
             if getattr(handler, "stream", None) in (sys.stdout, sys.stderr):
                 handler.setFormatter(_Plain(PLAIN))
-    if run_by_monai() and os.environ.get("RANK", "0") == "0":
+    if run_by_monai() and not _trusted and os.environ.get("RANK", "0") == "0":
         _explain_first_line()
+
+
+_trusted: list[bool] = []
+
+
+def trust_config() -> None:
+    """Leave out MONAI's warning that a config is a program, and what we say about it: for commands that run a config
+    which came with this package, or which lies where the user has told it to look for bundles."""
+    warnings.filterwarnings("ignore", message="parsing config_file")
+    _trusted.append(True)
 
 
 def _explain_first_line() -> None:

@@ -1,0 +1,133 @@
+"""``medssm predict`` and ``medssm explain``: the bundle's inference config on files, folders or tables."""
+
+from __future__ import annotations
+
+import csv
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from ...bundle.find import find_bundle
+from ...utils.files import shown_path
+from .bundle_run import config_files, find_weights, run_config
+
+__all__ = ["explain", "predict"]
+
+SHOWN = 5
+PICTURES = ("*.png", "*.nii", "*.nii.gz")
+
+
+def predict(
+    bundle: str, inputs: Sequence[str], output: str | None, weights: str | None, words: Sequence[str], show: bool
+) -> int:
+    """Predict images with a bundle; returns the exit status (3: some could not be read)."""
+    return _run("inferring", bundle, inputs, output, weights, words, show)
+
+
+def explain(
+    bundle: str, inputs: Sequence[str], output: str | None, weights: str | None, words: Sequence[str], show: bool
+) -> int:
+    """Show where a classifier looks; returns the exit status.
+
+    Raises:
+        ValueError: a bundle whose inference config has nothing to explain.
+    """
+    from monai.bundle import ConfigParser
+
+    (file,) = config_files(find_bundle(bundle), "inference")
+    if "explaining" not in ConfigParser.load_config_file(file):
+        raise ValueError(
+            f"{find_bundle(bundle).name} has nothing to explain: explanations show where an image speaks for its "
+            "class. Take a bundle for classification (medssm list)."
+        )
+    return _run("explaining", bundle, inputs, output, weights, words, show)
+
+
+def _run(
+    action: str,
+    bundle: str,
+    inputs: Sequence[str],
+    output: str | None,
+    weights: str | None,
+    words: Sequence[str],
+    show: bool,
+) -> int:
+    from monai.bundle import ConfigParser
+
+    from ...bundle.config import command_word
+
+    root = find_bundle(bundle)
+    files = config_files(root, "inference")
+    config = ConfigParser.load_config_file(files[0])
+    missing = [name for name in inputs if not Path(name).expanduser().exists()]
+    if missing:
+        raise FileNotFoundError(f"{', '.join(map(repr, missing))} not found (working folder {Path.cwd()}).")
+    out = Path(output) if output is not None else Path.cwd() / f"{root.name}_results"
+    given = {word.lstrip("-").partition("=")[0] for word in words}
+    with _as_source(inputs, "sources" in config) as source:
+        options = {"dataset_dir": source, "output_dir": command_word(os.path.abspath(out))}
+        options |= {"save_overlay": "True"} if "save_overlay" in config else {}
+        options |= {"ckpt_path": command_word(os.path.abspath(find_weights(root, weights)))} if weights else {}
+        set_here = [word for name, value in options.items() if name not in given for word in (f"--{name}", value)]
+        status = run_config(bundle, action, files, [*set_here, *words], show)
+    if not show and status in (0, 3):
+        _show(out)
+    return status
+
+
+@contextmanager
+def _as_source(inputs: Sequence[str], pairs: bool) -> Iterator[str]:
+    """What ``dataset_dir`` takes for these inputs: themselves, a list of files, or a table of one pair.
+
+    Raises:
+        ValueError: not one or two inputs for pairs.
+    """
+    from ...bundle.config import command_word
+
+    whole = [os.path.abspath(Path(name).expanduser()) for name in inputs]
+    if len(whole) == 1:
+        yield command_word(whole[0])
+    elif not pairs:
+        yield str(whole)
+    elif len(whole) != 2:
+        raise ValueError(
+            f"a fusion takes two images, a folder of pairs, or a table with the columns image_a and image_b; got "
+            f"{len(whole)} inputs."
+        )
+    else:
+        with tempfile.TemporaryDirectory(prefix="medssm-") as folder:
+            table = Path(folder) / "pair.csv"
+            with open(table, "w", newline="", encoding="utf-8") as stream:
+                csv.writer(stream).writerows([["image_a", "image_b"], whole])
+            yield command_word(table)
+
+
+def _show(out: Path) -> None:
+    """The first results in words, and the first picture to look at."""
+    for name, line in (("predictions.csv", _class_line), ("segmentations.csv", _mask_line)):
+        if (out / name).is_file():
+            with open(out / name, newline="", encoding="utf-8-sig") as stream:
+                rows = list(csv.DictReader(stream))
+            for row in rows[:SHOWN]:
+                print(f"  {line(row)}")
+            if len(rows) > SHOWN:
+                print(f"  and {len(rows) - SHOWN} more in {shown_path(out / name)}")
+    folders = [folder for folder in (out / "explanations", out / "overlays", out) if folder.is_dir()]
+    found = [path for folder in folders for end in PICTURES for path in sorted(folder.rglob(end))]
+    if found:
+        print(f"\nLook at it: {shown_path(found[0])}")
+
+
+def _class_line(row: dict[str, str]) -> str:
+    return f"{row['image']}: {row['class']} ({float(row['confidence']):.3f}){_flag(row)}"
+
+
+def _mask_line(row: dict[str, str]) -> str:
+    sure = f", confidence {float(row['confidence']):.3f}" if row.get("confidence") else ""
+    return f"{row['image']}: foreground {100 * float(row['share']):.1f} % of the image{sure}"
+
+
+def _flag(row: dict[str, str]) -> str:
+    return f"; unlike the training images: {row['unlike_training']}" if row.get("unlike_training") else ""
