@@ -15,10 +15,16 @@ import argparse
 import os
 import shlex
 
-from _venv import add_options, guarded, prepare, say
+from _venv import ROOT, add_options, guarded, prepare, say
 
-CONFIG = "bundles/mamba_mis/configs/train.yaml"
-TRAINING = ("-m", "monai.bundle", "run", "training", "--config_file", CONFIG)
+TRAINING = ("-m", "medssm_monai", "train", "mamba_mis")
+DEMO = ("--max_epochs", "12", "--output_dir", "quickstart", "--ckpt_dir", "quickstart/models")
+"""What is added where nothing else is asked for: a short training, whose weights stay out of the bundle's way."""
+NEXT = {
+    "an image of yours, with the weights that come with the bundle": "medssm predict mamba_mis IMAGE.jpg -o results",
+    "a training on your images": "medssm train mamba_mis --dataset_dir FOLDER",
+    "what else there is": "medssm --help",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,13 +37,20 @@ def main(arguments: list[str] | None = None) -> int:
     environment = prepare(options)
     status = 0
     if not options.setup_only:
-        say("Training, from the repository's root:")
-        status = environment.run(*TRAINING, *options.overrides)
+        say("Training on synthetic images." if not options.overrides else "Training, from the repository's root:")
+        status = environment.run(*TRAINING, *(options.overrides or DEMO))
         say("The training ended well." if status == 0 else f"The training failed with exit status {status}; see above.")
+        pictures = sorted(
+            (ROOT / "quickstart").glob("*/validation/overlays.png"), key=lambda path: path.stat().st_mtime
+        )
+        if status == 0 and pictures and not options.overrides:
+            say(f"Look at it: {pictures[-1].relative_to(ROOT)}")
     activate = str(environment.scripts / "activate")
-    say("To work on by hand, from the repository's root:")
+    say("What is next, from the repository's root:")
     say(f"  {activate}" if os.name == "nt" else f"  source {shlex.quote(activate)}")
-    say(f"  python {' '.join(TRAINING)}")
+    width = max(map(len, NEXT.values()))
+    for what, command in NEXT.items():
+        say(f"  {command:<{width}}   # {what}")
     return status
 
 

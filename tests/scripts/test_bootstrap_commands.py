@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import run_tests
 
-CONFIG = "bundles/mamba_mis/configs/train.yaml"
+TRAINING = "-m medssm_monai train mamba_mis"
 
 
 def start(root: Path, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -25,22 +25,34 @@ def shown(done: subprocess.CompletedProcess[str]) -> list[str]:
     return [line.partition(" ")[2] for line in lines]
 
 
-def test_quickstart_runs_exactly_the_command_of_the_readme(repository_root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "overrides"),
+    [
+        ([], " --max_epochs 12 --output_dir quickstart --ckpt_dir quickstart/models"),
+        (["--", "--dataset_dir", "images"], " --dataset_dir images"),
+    ],
+    ids=["demo", "own images"],
+)
+def test_quickstart_installs_and_trains(
+    repository_root: Path, tmp_path: Path, words: list[str], overrides: str
+) -> None:
     venv = tmp_path / "venv"
-    done = start(repository_root, "quickstart.py", "--dry-run", "--venv", str(venv), "--", "--dataset_dir", "images")
-    training = f"-m monai.bundle run training --config_file {CONFIG}"
+    done = start(repository_root, "quickstart.py", "--dry-run", "--venv", str(venv), *words)
     assert shown(done) == [
         f"-m venv {venv}",
         "-m pip install --editable . --constraint constraints.txt",
-        f"{training} --dataset_dir images",
+        f"{TRAINING}{overrides}",
     ]
-    assert f"python {training}" in (repository_root / "README.md").read_text(encoding="utf-8")
     assert not venv.exists()
+    lines = done.stdout.splitlines()
+    after = lines[lines.index("[medssm-monai] What is next, from the repository's root:") + 2 :]
+    commands = [line.partition("] ")[2].strip() for line in after]
+    assert [command.split()[0] for command in commands] == ["medssm"] * 3
 
 
 def test_setup_only_does_not_train(repository_root: Path, tmp_path: Path) -> None:
     done = start(repository_root, "quickstart.py", "--dry-run", "--setup-only", "--venv", str(tmp_path / "venv"))
-    assert not any(command.startswith("-m monai.bundle") for command in shown(done))
+    assert not any(command.startswith("-m medssm_monai") for command in shown(done))
 
 
 @pytest.mark.parametrize(
