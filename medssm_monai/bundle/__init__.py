@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .checkpoint import load_weights, read_weights, require_fitting_weights, require_same_classes, start_from
 from .console import show_root_cause, tidy_console
+from .copies import copy_bundle
 from .find import BUNDLES_VARIABLE, bundle_config, bundle_places, find_bundle, find_bundle_root, list_bundles
 from .interruption import end_on_signals, was_interrupted
 from .known_keys import require_known_keys, unknown_keys
@@ -16,6 +17,8 @@ from .settings import read_domain, read_model_settings, update_model_settings, w
 from .weights import choose_checkpoint, describe_weights, other_weights, require_weights, weights_hint
 
 if TYPE_CHECKING:
+    from .archive import pack_bundle
+    from .archive_check import verify_archive
     from .autocast_inferer import AutocastInferer
     from .image_fit import require_fitting_images
     from .network import build_network
@@ -40,6 +43,7 @@ __all__ = [
     "bundle_places",
     "choose_checkpoint",
     "claim_run",
+    "copy_bundle",
     "describe_weights",
     "end_on_signals",
     "find_bundle",
@@ -49,6 +53,7 @@ __all__ = [
     "load_teacher",
     "load_weights",
     "other_weights",
+    "pack_bundle",
     "publish_weights",
     "read_domain",
     "read_model_settings",
@@ -65,12 +70,15 @@ __all__ = [
     "tidy_console",
     "unknown_keys",
     "update_model_settings",
+    "verify_archive",
     "was_interrupted",
     "weights_hint",
     "write_model_settings",
 ]
 
 _LATER = {
+    "archive": ("pack_bundle",),
+    "archive_check": ("verify_archive",),
     "autocast_inferer": ("AutocastInferer",),
     "image_fit": ("require_fitting_images",),
     "network": ("build_network",),

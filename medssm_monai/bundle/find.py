@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .callers import calling
@@ -76,9 +77,15 @@ def find_bundle(bundle: str | os.PathLike[str]) -> Path:
         return found[text]
     known = f"found there: {', '.join(sorted(found))}" if found else "there is no bundle at all"
     raise FileNotFoundError(
-        f"no bundle {text!r} in {', '.join(map(str, bundle_places()))}; {known}. Installed packages hold no bundles: "
+        f"no bundle {text!r}{_meant(text, found)} in {', '.join(map(str, bundle_places()))}; {known}. "
+        "Installed packages hold no bundles: "
         f"give the bundle's folder, or set {BUNDLES_VARIABLE} to the folder that holds it."
     )
+
+
+def _meant(text: str, found: Iterable[str]) -> str:
+    near = difflib.get_close_matches(text, found, 2)
+    return f" (meant: {' or '.join(map(repr, near))}?)" if near else ""
 
 
 def find_bundle_root(name: str, argv: Sequence[str] | None = None, cwd: str | Path | None = None) -> str:
