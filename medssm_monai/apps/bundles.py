@@ -16,7 +16,7 @@ import logging
 import sys
 from pathlib import Path
 
-from ..bundle import copy_bundle, pack_bundle, verify_archive
+from .. import bundle as bundles
 from ..utils import file_sha256, root_cause, shown_path
 from ..utils.text_files import printable
 
@@ -48,11 +48,11 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         if options.action == "copy":
-            copy = copy_bundle(options.bundle, options.folder)
+            copy = bundles.copy_bundle(options.bundle, options.folder)
             config = shown_path(copy / "configs" / "train.yaml")
             print(printable(f"{copy}\nTrain it: python -m monai.bundle run training --config_file {config}"))
         elif options.action == "pack":
-            archive = pack_bundle(options.bundle, options.folder, ckpt_path=options.ckpt_path, url=options.url)
+            archive = bundles.pack_bundle(options.bundle, options.folder, ckpt_path=options.ckpt_path, url=options.url)
             print(printable(f"{_described(archive)}\nIts sum for sha256sum -c: {archive.name}.sha256"))
         else:
             return _verify(options.archive)
@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _verify(path: str) -> int:
     try:
-        names = verify_archive(path)
+        names = bundles.verify_archive(path)
     except ValueError as error:
         print(printable(str(error)), file=sys.stderr)
         return 1

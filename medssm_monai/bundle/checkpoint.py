@@ -103,7 +103,8 @@ def require_flat_weights(ckpt_path: str | os.PathLike) -> None:
     """
     name = os.fspath(ckpt_path)
     saved = _content(name)
-    if saved.keys() != flat_state_dict(saved, name).keys():
+    flat = flat_state_dict(saved, name)
+    if saved.keys() != flat.keys():
         raise ValueError(
             f"{name}: no flat state dict, there is something around the weights that other programs do not take off. "
             f"Write it flat: python -m medssm_monai.experiments.pack_weights {name} FILE"
