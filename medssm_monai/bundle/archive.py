@@ -52,8 +52,9 @@ def pack_bundle(
     """Write ``NAME_vVERSION.zip`` and, for ``sha256sum -c``, ``NAME_vVERSION.zip.sha256``; the bundle stays as it is.
 
     The archive holds one folder ``NAME`` with what belongs to the bundle (:func:`~.contents.bundle_files`) and the
-    SHA-256 of each file, ``checksums.sha256``. The same files give the same bytes. Weights are packed once the
-    bundle's own inference config has loaded them; weights without a model card are packed with a warning.
+    SHA-256 of each file, ``checksums.sha256``. The same files give the same bytes (by one version of zlib, which
+    compresses them). Weights are packed once the bundle's own inference config has loaded them; weights without a model
+    card are packed with a warning.
 
     Args:
         bundle: a folder or a name, as :func:`~medssm_monai.bundle.find_bundle` takes it. Its folder's name is ``NAME``.

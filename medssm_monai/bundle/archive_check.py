@@ -58,7 +58,8 @@ def verify_archive(path: str | os.PathLike[str]) -> list[str]:
         problems.append(f"no whole zip file ({error})")
         unsafe = []
     if problems or unsafe:
-        raise ValueError(f"{archive} is not to be used:" + "".join(f"\n  {line}" for line in [*unsafe, *problems]))
+        said = "".join(f"\n  {line}" for line in dict.fromkeys([*unsafe, *problems]))
+        raise ValueError(f"{archive} is not to be used:{said}")
     return sorted(inside)
 
 
