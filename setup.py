@@ -8,7 +8,7 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 BUNDLES = Path(__file__).resolve().parent / "bundles"
-FOLDERS = ("configs", "docs", "splits")
+FOLDERS = ("configs", "docs", "scripts", "splits")
 WEIGHTS = (".md", ".json", ".pt")  # a model card, and what lies beside it
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .checkpoint import load_weights, read_weights, require_fitting_weights, require_same_classes, start_from
 from .console import show_root_cause, tidy_console
+from .copies import copy_bundle
 from .find import BUNDLES_VARIABLE, bundle_config, bundle_places, find_bundle, find_bundle_root, list_bundles
 from .interruption import end_on_signals, was_interrupted
 from .known_keys import require_known_keys, unknown_keys
@@ -17,6 +18,8 @@ from .weights import bundle_weights, choose_checkpoint, describe_weights, other_
 from .work_place import work_folder
 
 if TYPE_CHECKING:
+    from .archive import pack_bundle
+    from .archive_check import verify_archive
     from .autocast_inferer import AutocastInferer
     from .image_fit import require_fitting_images
     from .network import build_network
@@ -42,6 +45,7 @@ __all__ = [
     "bundle_weights",
     "choose_checkpoint",
     "claim_run",
+    "copy_bundle",
     "describe_weights",
     "end_on_signals",
     "find_bundle",
@@ -51,6 +55,7 @@ __all__ = [
     "load_teacher",
     "load_weights",
     "other_weights",
+    "pack_bundle",
     "publish_weights",
     "read_domain",
     "read_model_settings",
@@ -67,6 +72,7 @@ __all__ = [
     "tidy_console",
     "unknown_keys",
     "update_model_settings",
+    "verify_archive",
     "was_interrupted",
     "weights_hint",
     "work_folder",
@@ -74,6 +80,8 @@ __all__ = [
 ]
 
 _LATER = {
+    "archive": ("pack_bundle",),
+    "archive_check": ("verify_archive",),
     "autocast_inferer": ("AutocastInferer",),
     "image_fit": ("require_fitting_images",),
     "network": ("build_network",),

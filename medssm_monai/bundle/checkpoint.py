@@ -18,6 +18,7 @@ __all__ = [
     "load_weights",
     "read_weights",
     "require_fitting_weights",
+    "require_flat_weights",
     "require_same_classes",
     "require_same_use",
     "start_from",
@@ -82,13 +83,32 @@ def read_weights(ckpt_path: str | os.PathLike) -> dict[str, torch.Tensor]:
         ValueError: damaged, pickled objects, or another content.
     """
     name = os.fspath(ckpt_path)
+    return flat_state_dict(_content(name), name)
+
+
+def _content(name: str) -> Any:
     try:
-        saved = torch.load(name, map_location="cpu", weights_only=True)
+        return torch.load(name, map_location="cpu", weights_only=True)
     except Exception as error:  # no archive, a truncated one, pickled objects: PyTorch raises many kinds
         raise ValueError(
             f"{name}: no weights that can be loaded ({type(error).__name__}); train or copy it again."
         ) from None
-    return flat_state_dict(saved, name)
+
+
+def require_flat_weights(ckpt_path: str | os.PathLike) -> None:
+    """Make sure that a file holds names and tensors of a network alone, as programs read it that take nothing off.
+
+    Raises:
+        ValueError: something else, or something around the weights; the message says how to write them flat.
+    """
+    name = os.fspath(ckpt_path)
+    saved = _content(name)
+    flat = flat_state_dict(saved, name)
+    if saved.keys() != flat.keys():
+        raise ValueError(
+            f"{name}: no flat state dict, there is something around the weights that other programs do not take off. "
+            f"Write it flat: python -m medssm_monai.experiments.pack_weights {name} FILE"
+        )
 
 
 def load_weights(

@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .callers import calling
@@ -77,13 +77,16 @@ def find_bundle(bundle: str | os.PathLike[str]) -> Path:
     found = list_bundles()
     if text in found:
         return found[text]
-    near = difflib.get_close_matches(text, found, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    known = f"found there: {', '.join(sorted(found))}.{hint}" if found else "there is no bundle at all."
+    known = f"found there: {', '.join(sorted(found))}." if found else "there is no bundle at all."
     raise FileNotFoundError(
-        f"no bundle {text!r} in {', '.join(map(str, bundle_places()))}; {known} "
+        f"no bundle {text!r}{_meant(text, found)} in {', '.join(map(str, bundle_places()))}; {known} "
         f"Give a bundle's folder, or set {BUNDLES_VARIABLE} to the folder that holds it."
     )
+
+
+def _meant(text: str, found: Iterable[str]) -> str:
+    near = difflib.get_close_matches(text, found, 2)
+    return f" (meant: {' or '.join(map(repr, near))}?)" if near else ""
 
 
 def find_bundle_root(name: str, argv: Sequence[str] | None = None, cwd: str | Path | None = None) -> str:

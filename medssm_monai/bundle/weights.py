@@ -20,6 +20,7 @@ __all__ = [
     "choose_checkpoint",
     "describe_weights",
     "describe_weights_file",
+    "named_by_its_card",
     "other_weights",
     "require_weights",
     "weights_hint",
@@ -101,10 +102,15 @@ def _settings(path: Path) -> Mapping[str, Any]:
 def _origin(path: Path, settings: Mapping[str, Any]) -> str:
     trained_on = settings.get(TRAINED_ON)
     data = f"trained on {trained_on}" if trained_on else "training data not recorded"
-    card = path.with_suffix(".md")
-    if card.is_file() and file_sha256(path) in card.read_text(encoding="utf8", errors="replace"):
+    if named_by_its_card(path):
         return f"come with the bundle, {data}"
     return f"your own training, {data}" if OWN_NAME.fullmatch(path.name) else data
+
+
+def named_by_its_card(path: Path) -> bool:
+    """Whether a model card beside weights (``.md``) states their SHA-256, as that of shipped weights does."""
+    card = path.with_suffix(".md")
+    return card.is_file() and file_sha256(path) in card.read_text(encoding="utf8", errors="replace")
 
 
 def _facts(settings: Mapping[str, Any]) -> list[str]:

@@ -19,14 +19,14 @@ from pathlib import Path
 import torch
 
 from ..bundle import read_weights, write_model_settings
+from ..bundle.contents import LARGEST_FILE
 from ..bundle.settings import WEIGHTS_SHA256, saved_settings
 from ..utils import file_sha256
 from ..utils.text_files import printable
 
 __all__ = ["LIMIT", "halved", "main"]
 
-LIMIT = 25 * 2**20
-"""Bytes of the largest file of a bundle, as MONAI's Model Zoo has it."""
+LIMIT = LARGEST_FILE
 
 
 def halved(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

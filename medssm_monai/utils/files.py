@@ -78,7 +78,10 @@ def replace_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def writable_folder(*folders: str | os.PathLike) -> None:
+OTHER_FOLDER = "Make it writable or choose another one with --output_dir (and --ckpt_dir for checkpoints)."
+
+
+def writable_folder(*folders: str | os.PathLike, remedy: str = OTHER_FOLDER) -> None:
     """Create the folders and make sure that files can be written into them.
 
     What is created, parents included, only its owner can read or list: results are as private as the images are. Who
@@ -86,7 +89,7 @@ def writable_folder(*folders: str | os.PathLike) -> None:
 
     Raises:
         ValueError: a folder of the command line whose ``#`` MONAI has replaced (:func:`~.command_line.unchanged_path`).
-        PermissionError: naming the folder and the options that choose another one.
+        PermissionError: naming the folder and, with ``remedy``, how to choose another one.
     """
     for folder in folders:
         unchanged_path(folder)
@@ -98,8 +101,7 @@ def writable_folder(*folders: str | os.PathLike) -> None:
                 continue
         except OSError as error:
             raise PermissionError(
-                f"cannot write into the output folder {os.fspath(folder)!r} ({error.strerror or error}). "
-                "Make it writable or choose another one with --output_dir (and --ckpt_dir for checkpoints)."
+                f"cannot write into the output folder {os.fspath(folder)!r} ({error.strerror or error}). {remedy}"
             ) from None
 
 

@@ -139,7 +139,7 @@ def test_a_dry_run_shows_monais_own_command(pictures, monkeypatch, capsys, words
 
 
 BAD = [
-    (["predict", "mamba_miss", "a.png"], "Did you mean 'mamba_mis'?"),
+    (["predict", "mamba_miss", "a.png"], "(meant: 'mamba_mis'?)"),
     (["predict", "mamba_mis", "nothing.png"], "'nothing.png' not found"),
     (["predict", "clinical_fmamba", "a.png", "b.png", "skin.png"], "a fusion takes two images"),
     (["predict", "mamba_mis", "a.png", "--weights", "other"], "those that come with mamba_mis (model.pt"),
