@@ -19,6 +19,8 @@ from .closing_message import close_export
 from .formats import FORMATS
 from .run import export_bundle
 
+PROGRAM = "python -m medssm_monai.export"
+
 
 def _override(text: str) -> tuple[str, Any]:
     key, separator, value = text.partition("=")
@@ -30,9 +32,9 @@ def _override(text: str) -> tuple[str, Any]:
         return key, value
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(prog: str = PROGRAM) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m medssm_monai.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("bundle", help="folder of a bundle, or its name")
     parser.add_argument("--formats", nargs="+", choices=sorted(FORMATS), default=list(FORMATS), help="default: all")
@@ -55,9 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, prog: str = PROGRAM) -> int:
     """Command line; returns the exit status."""
-    options = vars(_parser().parse_args(arguments))
+    options = vars(_parser(prog).parse_args(arguments))
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     options["overrides"] = dict(options.pop("override"))
     try:

@@ -13,7 +13,7 @@ import torch
 from monai.bundle import ConfigParser
 from torch import nn
 
-from ..bundle import describe_weights, load_weights, require_weights
+from ..bundle import describe_weights, load_weights, require_weights, work_folder
 from ..bundle.config import literal, read_inference_config
 from ..bundle.find import bundle_config, find_bundle
 
@@ -84,7 +84,8 @@ def open_source(
         changes["ckpt_path"] = os.fspath(ckpt_path)
     parser = read_inference_config(root, changes)
     path = str(parser.get_parsed_content("ckpt_path"))
-    folder = root / "models"
+    work = Path(work_folder(root))
+    folder = work / "models"
     if untrained:
         stem, weights = "untrained", f"random, seed {seed}"
         torch.manual_seed(seed)
@@ -94,7 +95,7 @@ def open_source(
         )
         file_of_weights = Path(require_weights(path, f"trained weights of {root.name}", remedy)).absolute()
         inside = file_of_weights.is_relative_to(root)
-        folder = file_of_weights.parent if inside else folder
+        folder = file_of_weights.parent if file_of_weights.is_relative_to(work) else folder
         shown = file_of_weights.relative_to(root) if inside else file_of_weights
         stem, weights = file_of_weights.stem, describe_weights(file_of_weights, str(shown))
     network = parser.get_parsed_content("network_def")

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status: 0 when all went well, 2 for a command that cannot be run."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words and words[0] in FORWARDED:
-        return int(importlib.import_module(FORWARDED[words[0]][0]).main(words[1:]) or 0)
+        return int(importlib.import_module(FORWARDED[words[0]][0]).main(words[1:], prog=f"medssm {words[0]}") or 0)
     parser, commands = _parser()
     if not words:
         parser.print_help()

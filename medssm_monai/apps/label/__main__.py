@@ -24,6 +24,7 @@ from .uploads import private_uploads
 
 __all__ = ["main"]
 
+PROGRAM = "python -m medssm_monai.apps.label"
 ENTRY = Path(__file__).with_name("main.py")
 DEFAULTS = {"MLFLOW_DISABLE_TELEMETRY": "true", "OMP_WAIT_POLICY": "PASSIVE"}  # for the trainings
 TOKEN_VARIABLE = "MEDSSM_LABEL_TOKEN"
@@ -32,8 +33,12 @@ SHORTEST_TOKEN = 16
 MAX_CONNECTIONS = 256
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m medssm_monai.apps.label", description=__doc__.splitlines()[0])
+def _parser(prog: str = PROGRAM) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog,
+        description=__doc__.splitlines()[0],
+        epilog=f"example: {prog} --studies FOLDER --models mamba_mis,medconvmamba",
+    )
     parser.add_argument("--studies", required=True, help="folder of the images")
     parser.add_argument("--models", default="all", help="bundles, separated by commas (default: all that are found)")
     parser.add_argument("--bundles", help=f"folder that holds the bundles (default: {BUNDLES_VARIABLE}, ./bundles)")
@@ -147,9 +152,9 @@ def _how_to_enter(guards: ServerOptions) -> str:
     )
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None, prog: str = PROGRAM) -> None:
     """Prepare the app folder and hand over to MONAI Label; returns when the server has ended."""
-    options = _parser().parse_args(arguments)
+    options = _parser(prog).parse_args(arguments)
     if options.bundles:
         os.environ[BUNDLES_VARIABLE] = str(Path(options.bundles).absolute())
     names = sorted(list_bundles()) if options.models == "all" else options.models.split(",")

@@ -10,6 +10,7 @@ from typing import Any, cast
 from ...bundle.find import find_bundle
 from ...bundle.predictor import Predictor, load
 from ...bundle.tasks import FusionTask
+from ...bundle.work_place import work_folder
 from ...utils import file_sha256
 from ...utils.shown_names import remember_place
 
@@ -45,14 +46,15 @@ class ServedModel:
             return self._predictor
 
     def _weights_stamp(self) -> Stamp:
-        files = [path for end in ("pt", "json") for path in sorted((self.root / "models").rglob(f"*.{end}"))]
+        places = sorted({self.root / "models", Path(work_folder(self.root)) / "models"})
+        files = [path for place in places for end in ("pt", "json") for path in sorted(place.rglob(f"*.{end}"))]
         found = []
         for path in files:
             try:
                 status = path.stat()
             except FileNotFoundError:  # renamed since it was listed
                 continue
-            found.append((path.relative_to(self.root).as_posix(), status.st_mtime_ns, status.st_size))
+            found.append((path.as_posix(), status.st_mtime_ns, status.st_size))
         return tuple(found)
 
     @property

@@ -20,6 +20,7 @@ from ...bundle import publish_weights
 from ...bundle.config import command_word
 from ...bundle.settings_schema import SETTING_RULES, check_settings
 from ...bundle.weights import TRAINED
+from ...bundle.work_place import work_folder
 from .formats import is_volume
 from .requests import plain_overrides
 from .served import ServedModel
@@ -87,9 +88,10 @@ class BundleTrain(TrainTask):
         settings |= {"max_epochs": int(wanted["max_epochs"]), "batch_size": int(wanted["batch_size"])}
         check_settings({k: v for k, v in {**settings, **overrides}.items() if k in SETTING_RULES}, "training", REMEDY)
         self._run({**settings, **overrides}, run)
-        if publish_weights(run / "models", self.model.root / "models" / TRAINED) is None:
+        published = Path(work_folder(self.model.root)) / "models" / TRAINED
+        if publish_weights(run / "models", published) is None:
             raise RuntimeError(f"the training left no weights in {run}; more epochs or images may give some.")
-        logger.info("%s: new weights in %s", self.model.name, self.model.root / "models" / TRAINED)
+        logger.info("%s: new weights in %s", self.model.name, published)
         last = _last_row(run / "training" / "history.csv")
         return {"model": self.model.name, "run": str(run), "last_epoch": last, "left_out": left_out}
 
