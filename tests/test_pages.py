@@ -11,6 +11,10 @@ from pathlib import Path
 import pytest
 from monai.bundle import ConfigParser
 
+from medssm_monai.apps.cli.main import FORWARDED
+from medssm_monai.apps.cli.main import _parser as parsers
+from medssm_monai.apps.cli.words import without_overrides
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(
     path
@@ -25,7 +29,7 @@ PAGES = sorted(
     for path in ROOT.glob(pattern)
 )
 OURS = ("medssm_monai", "benchmarks", "tests")
-PROGRAMS = ("python", ".venv-label/bin/python", "torchrun", "pip", "curl", "mlflow", "source")
+PROGRAMS = ("python", ".venv-label/bin/python", "torchrun", "pip", "curl", "mlflow", "source", "medssm")
 BUNDLES = sorted(path.parent.name for path in ROOT.glob("bundles/*/configs"))
 CLASSIFIERS = ("medconvmamba", "medspectralnet")
 BESIDE = re.compile(r"^from \.(\w+) import", re.MULTILINE)
@@ -143,6 +147,8 @@ def test_there_are_commands():
 def test_a_command_names_what_exists(page, command):
     words = [word for word in shlex.split(command) if not re.fullmatch(r"[A-Z_]+=\S*", word)]
     assert words[0] in PROGRAMS, f"{shown(page)}: no rule for {words[0]}"
+    if words[0] == "medssm":
+        return check_medssm(words[1:])
     if words[0] == "torchrun":
         words = ["python", *words[words.index("-m") :]]
     if not words[0].endswith("python"):
@@ -153,6 +159,19 @@ def test_a_command_names_what_exists(page, command):
         check_program(module_file(words[2]), words[3:])
     elif words[1] != "-m":
         check_program(ROOT / words[1], words[2:])
+
+
+def check_medssm(words: list[str]) -> None:
+    """The command takes these words, and its bundle and the config's keys exist."""
+    if words[0] in FORWARDED:
+        return check_program(module_file(FORWARDED[words[0]][0].removesuffix(".__main__")), words[1:])
+    parser, parts = parsers()
+    own, keys = without_overrides(words[1:], parts[words[0]])
+    given = vars(parser.parse_args([words[0], *own]))
+    assert given.get("bundle", BUNDLES[0]) in BUNDLES
+    name = {"train": "train", "evaluate": "train"}.get(words[0], "inference")
+    known = config((f"bundles/{given.get('bundle', BUNDLES[0])}/configs/{name}.yaml",)).config.keys()
+    assert [key for key in options(keys) if key.split("#")[0] not in known] == []
 
 
 def options(words: list[str]) -> list[str]:
@@ -172,7 +191,7 @@ def check_program(place: Path, words: list[str]) -> None:
 def check_bundle_command(words: list[str]) -> None:
     """The configs are there and hold the section that is run and the keys that are given."""
     files = re.findall(r"[^\s'\",\[\]]+\.yaml", words[words.index("--config_file") + 1])
-    files = tuple(file.removeprefix("/path/to/") for file in files)
+    files = tuple(re.sub(r"^(/path/to/|MINE/)(bundles/)?", "bundles/", file) for file in files)
     assert files and [file for file in files if not (ROOT / file).is_file()] == []
     keys = config(files).config.keys()
     if words[3] == "run":

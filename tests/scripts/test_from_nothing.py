@@ -6,15 +6,19 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import venv as venv_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 from _venv import Environment
+from PIL import Image
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(3600)]
 
 CONFIG = Path("bundles/mamba_mis/configs/train.yaml")
+BUNDLES = ("clinical_fmamba", "mamba_mis", "medconvmamba", "medspectralnet")
 
 
 def succeed(command: list[str], cwd: Path, **variables: str) -> str:
@@ -75,18 +79,63 @@ def test_the_bare_command_works_from(
     assert any((tmp_path / "out").rglob("*.pt"))
 
 
-def test_a_wheel_installs_in_a_fresh_environment_and_runs_a_bundle(checkout: Path, tmp_path: Path) -> None:
-    fresh = Environment(tmp_path / "fresh")
+@pytest.fixture(scope="module")
+def installed(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """A fresh environment with the wheel and nothing of the checkout but the constraints."""
+    place = tmp_path_factory.mktemp("wheel")
+    fresh = Environment(place / "fresh")
     venv_module.create(fresh.venv, with_pip=True)
     python = str(fresh.python)
-    succeed([python, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(tmp_path / "dist"), "."], checkout)
-    (wheel,) = (tmp_path / "dist").glob("*.whl")
-    succeed([python, "-m", "pip", "install", str(wheel), "-c", str(checkout / "constraints.txt")], tmp_path)
-    where = succeed([python, "-c", "import medssm_monai; print(medssm_monai.__file__)"], tmp_path)
+    succeed([python, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(place / "dist"), "."], checkout)
+    (wheel,) = (place / "dist").glob("*.whl")
+    succeed([python, "-m", "pip", "install", str(wheel), "-c", str(checkout / "constraints.txt")], place)
+    where = succeed([python, "-c", "import medssm_monai; print(medssm_monai.__file__)"], place)
     assert Path(where.strip().splitlines()[-1]).is_relative_to(fresh.venv)
+    return fresh
 
-    bundles = shutil.copytree(checkout / "bundles", tmp_path / "bundles")
-    config = bundles / CONFIG.relative_to("bundles")
-    overrides = ["--max_epochs", "1", "--output_dir", f"$'{(tmp_path / 'out').as_posix()}'"]
-    succeed([python, "-m", "monai.bundle", "run", "training", "--config_file", str(config), *overrides], tmp_path)
-    assert any((tmp_path / "out").rglob("*.pt"))
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """A folder with two pictures, to work in."""
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 96, 96, 3), dtype=np.uint8)
+    for name, picture in zip("ab", pixels, strict=True):
+        Image.fromarray(picture).save(tmp_path / f"{name}.png")
+    return tmp_path
+
+
+def medssm(environment: Environment, *words: str, cwd: Path) -> str:
+    """Run the installed command and print its time."""
+    start = time.perf_counter()
+    output = succeed([str(environment.scripts / "medssm"), *words], cwd)
+    print(f"medssm {' '.join(words)}: {time.perf_counter() - start:.1f} s")
+    return output
+
+
+@pytest.mark.parametrize("bundle", BUNDLES)
+def test_the_wheel_alone_predicts(installed: Environment, here: Path, bundle: str) -> None:
+    images = ["a.png", "b.png"] if bundle == "clinical_fmamba" else ["a.png"]
+    output = medssm(installed, "predict", bundle, *images, "-o", "results", cwd=here)
+    assert "come with the bundle" in output and "1 of 1" in output
+    assert any((here / "results").iterdir())
+    assert {path.name for path in here.iterdir()} == {"a.png", "b.png", "results"}
+
+
+def test_the_wheel_alone_trains_evaluates_and_exports(installed: Environment, here: Path) -> None:
+    packed = sorted(installed.venv.glob("lib/python*/site-packages/medssm_monai/bundles/**/*"))
+    output = medssm(installed, "train", "mamba_mis", "--max_epochs", "1", cwd=here)
+    assert "Trained: best val_mean_dice" in output
+    assert "Evaluated: dice" in medssm(installed, "evaluate", "mamba_mis", cwd=here)
+    exported = medssm(installed, "export", "mamba_mis", "--formats", "torchscript", "--repeats", "0", cwd=here)
+    assert "passed" in exported
+    assert (here / "mamba_mis" / "models" / "trained" / "model.ts").is_file()
+    assert sorted(installed.venv.glob("lib/python*/site-packages/medssm_monai/bundles/**/*")) == packed
+
+
+def test_the_wheel_alone_is_loaded_from_python_and_copied(installed: Environment, here: Path) -> None:
+    code = "import medssm_monai; print(medssm_monai.load('medconvmamba').predict('a.png').class_name)"
+    assert succeed([str(installed.python), "-c", code], here).split()[-1] in ("normal", "pneumonia")
+    medssm(installed, "bundle", "copy", "medspectralnet", "mine", cwd=here)
+    config = here / "mine" / "medspectralnet" / "configs" / "train.yaml"
+    command = [str(installed.python), "-m", "monai.bundle", "run", "training", "--config_file", str(config)]
+    succeed([*command, "--max_epochs", "1"], here)
+    assert (here / "mine" / "medspectralnet" / "models" / "trained" / "model.pt").is_file()
