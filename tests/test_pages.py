@@ -25,7 +25,16 @@ PAGES = sorted(
     for path in ROOT.glob(pattern)
 )
 OURS = ("medssm_monai", "benchmarks", "tests")
-PROGRAMS = ("python", ".venv-label/bin/python", "torchrun", "pip", "curl", "mlflow", "source")
+PROGRAMS = (
+    "python",
+    ".venv-label/bin/python",
+    ".venv-viewer/bin/python",
+    "torchrun",
+    "pip",
+    "curl",
+    "mlflow",
+    "source",
+)
 BUNDLES = sorted(path.parent.name for path in ROOT.glob("bundles/*/configs"))
 CLASSIFIERS = ("medconvmamba", "medspectralnet")
 BESIDE = re.compile(r"^from \.(\w+) import", re.MULTILINE)

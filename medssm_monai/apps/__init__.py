@@ -1,1 +1,1 @@
-"""Programs that open a bundle: the folder ``label`` is an app for MONAI Label."""
+"""Programs that open a bundle: ``label`` is an app for MONAI Label, ``viewer`` a page in the browser."""

@@ -13,7 +13,7 @@ from .events import DRAWING, NETWORK, chosen, forget, picture, result_state, saf
 from .files import new_folder, open_file, remove_folder
 from .models import Model, require_dimensions
 from .pictures import shown as preview
-from .words import bars, color_legend, facts, note, origin
+from .words import bars, color_legend, facts, likeness, note, origin
 
 __all__ = ["classification_tab"]
 
@@ -41,7 +41,7 @@ def _facts(found: Classified) -> str:
             f"entropy {found.unsure['entropy']:.4f}, epistemic {found.unsure['epistemic']:.4f} "
             "(0 to 1, 8 samples with dropout)"
         )
-    return facts(rows)
+    return _legend(found) + facts(rows | origin(found.prediction))
 
 
 def _answer(found: Classified) -> str:
@@ -68,7 +68,7 @@ def classification_tab(models: Sequence[Model]) -> None:
     """
     state = result_state()
     with gr.Row():
-        with gr.Column(scale=1, min_width=300):
+        with gr.Column(scale=1, min_width=340):
             menu = weights_menu(models, "classification")
             file = gr.File(label="Picture, NIfTI or DICOM file", height=130, elem_id="classification-file")
             number = gr.Slider(1, 2, 1, step=1, label="Slice", visible=False, elem_id="classification-slice")
@@ -82,28 +82,27 @@ def classification_tab(models: Sequence[Model]) -> None:
             with gr.Row():
                 source = picture("Image", "classification-source")
                 result = picture("Explanation", "classification-result")
-            legend = gr.HTML(elem_id="classification-legend")
             table = gr.HTML(elem_id="classification-facts")
-            about = gr.HTML(elem_id="classification-origin")
             files = gr.File(
                 label="Downloads",
                 file_count="multiple",
                 interactive=False,
                 visible=False,
                 elem_id="classification-files",
+                elem_classes="medssm-downloads",
             )
 
     no_files = gr.update(value=None, visible=False)
-    shown = [message, state, answer, source, result, legend, table, about, files, which]
-    blank = [None, "", None, None, "", "", "", no_files, gr.update(choices=[], value=None)]
+    shown = [message, state, answer, source, result, table, files, which]
+    blank = [None, "", None, None, "", no_files, gr.update(choices=[], value=None)]
 
     def show(found: Classified, opacity: float) -> list[Any]:
         names = list(found.prediction.class_names)
         value = found.explanation.class_name if found.explanation else None
         menu_of_classes = gr.update(choices=names, value=value, interactive=found.explainable)
         pictures = [preview(found.picture), found.drawn(opacity)]
-        texts = [_legend(found), _facts(found), origin(found.prediction)]
-        return ["", found, _answer(found), *pictures, *texts, no_files, menu_of_classes]
+        message = likeness(found.prediction)
+        return [message, found, _answer(found), *pictures, _facts(found), no_files, menu_of_classes]
 
     def predict(path: Any, label: str, number: int | None, opacity: float) -> tuple[Classified, list[Any]]:
         folder = new_folder()
@@ -140,29 +139,30 @@ def classification_tab(models: Sequence[Model]) -> None:
 
     @safely([gr.update()])
     def redraw(found: Classified | None, opacity: float) -> list[Any]:
-        return [gr.update()] * 2 if found is None else ["", found.drawn(opacity)]
+        return [gr.update()] * 2 if found is None else [likeness(found.prediction), found.drawn(opacity)]
 
-    explained = [message, state, result, legend, files]
+    explained = [message, state, result, table, files]
 
     @safely([gr.update()] * 4)
     def explain(found: Classified | None, name: str | None, opacity: float) -> list[Any]:
         if found is None or name is None:
             return [gr.update()] * len(explained)
         found = found.explained(name)
-        return ["", found, found.drawn(opacity), _legend(found), no_files]
+        return [likeness(found.prediction), found, found.drawn(opacity), _facts(found), no_files]
 
     @safely([gr.update()] * 2)
     def uncertain(found: Classified | None) -> list[Any]:
         if found is None:
             raise ValueError("drop a file first.")
         found = found.with_uncertainty()
-        return ["", found, _facts(found)]
+        return [likeness(found.prediction), found, _facts(found)]
 
     @safely([gr.update()])
     def prepared(found: Classified | None) -> list[Any]:
         if found is None:
             raise ValueError("drop a file first.")
-        return ["", gr.update(value=[str(path) for path in found.save()], visible=True)]
+        files = [str(path) for path in found.save()]
+        return [likeness(found.prediction), gr.update(value=files, visible=True)]
 
     arguments = [file, menu, opacity, state]
     gr.on([file.upload, file.clear, menu.input], opened, arguments, [*shown, number], **NETWORK)

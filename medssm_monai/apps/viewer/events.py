@@ -94,13 +94,13 @@ def chosen(models: Sequence[Model], label: str) -> Model:
     raise ValueError(f"no weights {label!r} here; choose from the list.")
 
 
-def picture(label: str, elem_id: str) -> gr.Image:
+def picture(label: str, elem_id: str, height: int = 430) -> gr.Image:
     """A picture that is only shown."""
     return gr.Image(
         label=label,
         format="png",
         interactive=False,
         buttons=["fullscreen"],
-        height=430,
+        height=height,
         elem_id=elem_id,
     )

@@ -11,16 +11,16 @@ from .events import DRAWING, NETWORK, chosen, forget, picture, result_state, saf
 from .files import new_folder, open_file, remove_folder
 from .fusion import Fused, fuse
 from .models import Model, require_dimensions
-from .words import color_legend, facts, note, origin
+from .words import color_legend, facts, likeness, note, origin
 
 __all__ = ["fusion_tab"]
 
 OPACITY = 0.6
 DROP = "Drop two registered files, source A and source B, to see them fused."
-IMAGE, UNCERTAINTY = "Fused image", "Uncertainty on it"
+IMAGE, UNCERTAINTY = "Image", "Uncertainty"
 
 
-def _facts(found: Fused) -> str:
+def _facts(found: Fused, layer: str) -> str:
     shape = found.prediction.image.shape
     size = " × ".join(map(str, shape)) + " voxels" if found.slices else f"{shape[1]} × {shape[0]} pixels"
     rows = {
@@ -33,7 +33,7 @@ def _facts(found: Fused) -> str:
             f"{float(found.unsure.mean()):.5f}, mean of all places (standard deviation of the fused image in [0, 1], "
             "8 samples with dropout)"
         )
-    return facts(rows)
+    return _legend(found, layer) + facts(rows | origin(found.prediction))
 
 
 def _legend(found: Fused, layer: str) -> str:
@@ -50,31 +50,36 @@ def fusion_tab(models: Sequence[Model]) -> None:
     """
     state = result_state()
     with gr.Row():
-        with gr.Column(scale=1, min_width=300):
+        with gr.Column(scale=1, min_width=340):
             menu = weights_menu(models, "fusion")
             file_a = gr.File(label="Source A (gives the geometry)", height=130, elem_id="fusion-file-a")
             file_b = gr.File(label="Source B", height=130, elem_id="fusion-file-b")
             number = gr.Slider(1, 2, 1, step=1, label="Slice", visible=False, elem_id="fusion-slice")
-            layer = gr.Radio([IMAGE, UNCERTAINTY], value=IMAGE, label="Shown on the right", elem_id="fusion-layer")
-            opacity = gr.Slider(0, 1, OPACITY, step=0.05, label="Opacity of the uncertainty", elem_id="fusion-opacity")
+            layer = gr.Radio(
+                [IMAGE, UNCERTAINTY], value=IMAGE, label="Fused", elem_id="fusion-layer", elem_classes="medssm-choice"
+            )
+            opacity = gr.Slider(0, 1, OPACITY, step=0.05, label="Opacity", elem_id="fusion-opacity")
             unsure = gr.Button("Compute uncertainty", elem_id="fusion-unsure")
             save = gr.Button("Prepare downloads", variant="primary", elem_id="fusion-save")
         with gr.Column(scale=3, min_width=560):
             message = gr.HTML(note(DROP), elem_id="fusion-message")
             with gr.Row():
-                first = picture("Source A", "fusion-source-a")
-                second = picture("Source B", "fusion-source-b")
-                result = picture("Fused", "fusion-result")
-            legend = gr.HTML(elem_id="fusion-legend")
+                first = picture("Source A", "fusion-source-a", 330)
+                second = picture("Source B", "fusion-source-b", 330)
+                result = picture("Fused", "fusion-result", 330)
             table = gr.HTML(elem_id="fusion-facts")
-            about = gr.HTML(elem_id="fusion-origin")
             files = gr.File(
-                label="Downloads", file_count="multiple", interactive=False, visible=False, elem_id="fusion-files"
+                label="Downloads",
+                file_count="multiple",
+                interactive=False,
+                visible=False,
+                elem_id="fusion-files",
+                elem_classes="medssm-downloads",
             )
 
     no_files = gr.update(value=None, visible=False)
-    shown = [message, state, layer, number, first, second, result, legend, table, about, files]
-    blank = [None, IMAGE, gr.update(visible=False), None, None, None, "", "", "", no_files]
+    shown = [message, state, layer, number, first, second, result, table, files]
+    blank = [None, IMAGE, gr.update(visible=False), None, None, None, "", no_files]
 
     def slider(found: Fused, number: int | None) -> Any:
         if not found.slices:
@@ -99,32 +104,34 @@ def fusion_tab(models: Sequence[Model]) -> None:
         except BaseException:
             remove_folder(folder)
             raise
-        texts = ["", _facts(found), origin(found.prediction)]
-        return ["", found, IMAGE, slider(found, middle), *pictures, *texts, no_files]
+        message = likeness(found.prediction)
+        return [message, found, IMAGE, slider(found, middle), *pictures, _facts(found, IMAGE), no_files]
 
-    redrawn = [message, first, second, result, legend, files]
+    redrawn = [message, first, second, result, table, files]
 
     @safely([gr.update()] * 5)
     def redraw(found: Fused | None, number: int, layer: str, opacity: float) -> list[Any]:
         if found is None:
             return [gr.update()] * len(redrawn)
-        return ["", *found.drawn(number, opacity, layer == UNCERTAINTY), _legend(found, layer), no_files]
+        drawn = found.drawn(number, opacity, layer == UNCERTAINTY)
+        return [likeness(found.prediction), *drawn, _facts(found, layer), no_files]
 
-    uncertain_shown = [message, state, layer, result, legend, table, files]
+    uncertain_shown = [message, state, layer, result, table, files]
 
-    @safely([gr.update()] * 6)
+    @safely([gr.update()] * 5)
     def uncertain(found: Fused | None, number: int, opacity: float) -> list[Any]:
         if found is None:
             raise ValueError("drop two files first.")
         found = found.with_uncertainty()
         drawn = found.drawn(number, opacity, True)[2]
-        return ["", found, UNCERTAINTY, drawn, _legend(found, UNCERTAINTY), _facts(found), no_files]
+        return [likeness(found.prediction), found, UNCERTAINTY, drawn, _facts(found, UNCERTAINTY), no_files]
 
     @safely([gr.update()])
     def prepared(found: Fused | None, number: int) -> list[Any]:
         if found is None:
             raise ValueError("drop two files first.")
-        return ["", gr.update(value=[str(path) for path in found.save(int(number))], visible=True)]
+        files = [str(path) for path in found.save(int(number))]
+        return [likeness(found.prediction), gr.update(value=files, visible=True)]
 
     changes = [event for file in (file_a, file_b) for event in (file.upload, file.clear)]
     gr.on([*changes, menu.input], opened, [file_a, file_b, menu, opacity, state], shown, **NETWORK)

@@ -24,7 +24,9 @@ CSS = """
 .medssm-facts { width: 100%; border-collapse: collapse; font-size: 14px; margin: 0 0 8px 0; }
 .medssm-facts th { text-align: left; font-weight: 600; width: 150px; vertical-align: top; padding: 5px 10px 5px 2px; }
 .medssm-facts td { vertical-align: top; padding: 5px 2px; overflow-wrap: anywhere; }
-.medssm-facts tr { border-bottom: 1px solid var(--border-color-primary); }
+.medssm-facts, .medssm-facts th, .medssm-facts td, .medssm-facts tr { border: none !important;
+  background: none !important; }
+.medssm-facts tr { border-bottom: 1px solid var(--border-color-primary) !important; }
 .medssm-bars { display: flex; flex-direction: column; gap: 6px; padding: 6px 2px; }
 .medssm-bar { display: grid; grid-template-columns: minmax(110px, 28%) 1fr 76px; gap: 10px; align-items: center;
   font-size: 14px; }
@@ -38,6 +40,9 @@ CSS = """
 .medssm-legend { display: flex; flex-wrap: wrap; align-items: center; gap: 8px; font-size: 13px; padding: 2px; }
 .medssm-swatch { width: 16px; height: 16px; border-radius: 3px; border: 1px solid #0006; }
 .medssm-ramp { width: 160px; height: 14px; border-radius: 3px; }
+.medssm-choice label { padding: 5px 6px !important; font-size: 13px; }
+.medssm-choice .wrap { gap: 6px !important; }
+.medssm-downloads td:last-child button { display: none; }
 .medssm-class { font-size: 18px; font-weight: 650; padding: 2px; }
 """
 

@@ -65,8 +65,9 @@ def find_models(
         remember_place(root, root.name)
         if ckpt_path is not None:
             remember_place(Path(ckpt_path).absolute().parent, "weights")
-        for file in _weights(root, ckpt_path, bool(names)):
-            model = _model(root, file, device)
+        files = _weights(root, ckpt_path, bool(names))
+        for file in files:
+            model = _model(root, file, device, ckpt_path is not None or len(files) > 1)
             found.setdefault(model.kind, []).append(model)
     if not found:
         raise FileNotFoundError(
@@ -90,13 +91,12 @@ def _weights(root: Path, ckpt_path: str | os.PathLike[str] | None, wanted: bool)
     return there
 
 
-def _model(root: Path, file: Path, device: str | None) -> Model:
+def _model(root: Path, file: Path, device: str | None, named: bool) -> Model:
+    """``named``: whether the label says which file of the bundle it is."""
     predictor = load(root, ckpt_path=file, device=device)
     dims = int(predictor.settings.get("spatial_dims", 2))
-    trained_on = (saved_settings(file) or {}).get("trained_on", "data not recorded")
-    place = shown_text(str(file))
-    label = f"{root.name}, {'volumes' if dims == 3 else 'pictures and slices'} ({place}, trained on {trained_on})"
-    return Model(label, predictor, predictor.kind, dims)
+    place = f", {shown_text(str(file)).removeprefix('models/')}" if named else ""
+    return Model(f"{root.name}{place}, {dims}D", predictor, predictor.kind, dims)
 
 
 def require_dimensions(model: Model, files: Sequence[Opened], models: Sequence[Model]) -> None:

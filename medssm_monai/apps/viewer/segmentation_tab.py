@@ -12,14 +12,14 @@ from .events import DRAWING, NETWORK, chosen, forget, picture, result_state, saf
 from .files import new_folder, open_file, remove_folder
 from .models import Model
 from .segmentation import LAYERS, MASK, PROBABILITY, UNCERTAINTY, Segmented, segment, segment_volume
-from .words import color_legend, facts, mask_legend, note, origin
+from .words import color_legend, facts, likeness, mask_legend, note, origin
 
 __all__ = ["segmentation_tab"]
 
 OPACITY = 0.45
 
 
-def _facts(found: Segmented, threshold: float) -> str:
+def _facts(found: Segmented, layer: str, threshold: float) -> str:
     result = found.at(threshold)
     mask, confidence = result.mask, result.confidence
     height, width = mask.shape
@@ -36,7 +36,7 @@ def _facts(found: Segmented, threshold: float) -> str:
         rows["Uncertainty"] = (
             f"{float(found.unsure.mean()):.5f}, mean of all pixels (epistemic, 8 samples with dropout)"
         )
-    return facts(rows)
+    return _legend(found, layer) + facts(rows | origin(found.prediction))
 
 
 def _legend(found: Segmented, layer: str) -> str:
@@ -56,11 +56,17 @@ def segmentation_tab(models: Sequence[Model]) -> None:
     """
     state = result_state()
     with gr.Row():
-        with gr.Column(scale=1, min_width=300):
+        with gr.Column(scale=1, min_width=340):
             menu = weights_menu(models, "segmentation")
             file = gr.File(label="Picture, NIfTI or DICOM file", height=130, elem_id="segmentation-file")
             number = gr.Slider(1, 2, 1, step=1, label="Slice", visible=False, elem_id="segmentation-slice")
-            layer = gr.Radio(list(LAYERS), value=MASK, label="Shown on the image", elem_id="segmentation-layer")
+            layer = gr.Radio(
+                list(LAYERS),
+                value=MASK,
+                label="Shown on the image",
+                elem_id="segmentation-layer",
+                elem_classes="medssm-choice",
+            )
             threshold = gr.Slider(0.01, 0.99, 0.5, step=0.01, label="Threshold", elem_id="segmentation-threshold")
             opacity = gr.Slider(0, 1, OPACITY, step=0.05, label="Opacity", elem_id="segmentation-opacity")
             unsure = gr.Button("Compute uncertainty", elem_id="segmentation-unsure")
@@ -71,22 +77,26 @@ def segmentation_tab(models: Sequence[Model]) -> None:
             with gr.Row():
                 source = picture("Image", "segmentation-source")
                 result = picture("Result", "segmentation-result")
-            legend = gr.HTML(elem_id="segmentation-legend")
             table = gr.HTML(elem_id="segmentation-facts")
-            about = gr.HTML(elem_id="segmentation-origin")
             files = gr.File(
-                label="Downloads", file_count="multiple", interactive=False, visible=False, elem_id="segmentation-files"
+                label="Downloads",
+                file_count="multiple",
+                interactive=False,
+                visible=False,
+                elem_id="segmentation-files",
+                elem_classes="medssm-downloads",
             )
 
     no_files = gr.update(value=None, visible=False)
-    shown = [message, state, layer, source, result, legend, table, about, files, every]
-    blank = [None, MASK, None, None, "", "", "", no_files, gr.update(visible=False)]
+    shown = [message, state, layer, source, result, table, files, every]
+    blank = [None, MASK, None, None, "", no_files, gr.update(visible=False)]
 
     def show(found: Segmented, layer: str, threshold: float, opacity: float) -> list[Any]:
         layer = MASK if layer == UNCERTAINTY and found.unsure is None else layer
         pictures = [found.drawn(MASK, 2.0, 0.0), found.drawn(layer, threshold, opacity)]
-        texts = [_legend(found, layer), _facts(found, threshold), origin(found.prediction)]
-        return ["", found, layer, *pictures, *texts, no_files, gr.update(visible=found.opened.slices > 0)]
+        table = _facts(found, layer, threshold)
+        every = gr.update(visible=found.opened.slices > 0)
+        return [likeness(found.prediction), found, layer, *pictures, table, no_files, every]
 
     def predict(path: Any, label: str, number: int | None, *settings: Any) -> tuple[Segmented, list[Any]]:
         folder = new_folder()
@@ -121,14 +131,14 @@ def segmentation_tab(models: Sequence[Model]) -> None:
         forget(before)
         return values
 
-    redrawn = [message, result, legend, table, files]
+    redrawn = [message, result, table, files]
 
-    @safely([gr.update()] * 4)
+    @safely([gr.update()] * 3)
     def redraw(found: Segmented | None, layer: str, threshold: float, opacity: float) -> list[Any]:
         if found is None:
             return [gr.update()] * len(redrawn)
         drawn = found.drawn(layer, threshold, opacity)
-        return ["", drawn, _legend(found, layer), _facts(found, threshold), no_files]
+        return [likeness(found.prediction), drawn, _facts(found, layer, threshold), no_files]
 
     @safely([gr.update()] * len(blank))
     def uncertain(found: Segmented | None, threshold: float, opacity: float) -> list[Any]:
@@ -142,7 +152,7 @@ def segmentation_tab(models: Sequence[Model]) -> None:
             raise ValueError("drop a volume first.")
         made = segment_volume(found, threshold, lambda done, total: progress((done, total), unit="slices"))
         text = f"Every slice was segmented at threshold {threshold:.2f}: the mask of the whole volume is below."
-        return [note(text), gr.update(value=[str(made)], visible=True)]
+        return [note(text) + likeness(found.prediction), gr.update(value=[str(made)], visible=True)]
 
     def all_slices_shown(
         found: Segmented | None,
@@ -155,7 +165,8 @@ def segmentation_tab(models: Sequence[Model]) -> None:
     def prepared(found: Segmented | None, threshold: float, opacity: float) -> list[Any]:
         if found is None:
             raise ValueError("drop a file first.")
-        return ["", gr.update(value=[str(path) for path in found.save(threshold, opacity)], visible=True)]
+        files = [str(path) for path in found.save(threshold, opacity)]
+        return [likeness(found.prediction), gr.update(value=files, visible=True)]
 
     settings = [layer, threshold, opacity]
     gr.on([file.upload, file.clear, menu.input], opened, [file, menu, *settings, state], [*shown, number], **NETWORK)

@@ -14,7 +14,18 @@ from ...data.fingerprint import NOT_RECORDED
 from ...utils.errors import root_cause
 from ...utils.shown_names import shown_text
 
-__all__ = ["bars", "color_legend", "facts", "mask_legend", "note", "origin", "plain", "problem", "without_folders"]
+__all__ = [
+    "bars",
+    "color_legend",
+    "facts",
+    "likeness",
+    "mask_legend",
+    "note",
+    "origin",
+    "plain",
+    "problem",
+    "without_folders",
+]
 
 logger = logging.getLogger(__name__)
 VIRIDIS = ("#440154", "#414487", "#2a788e", "#22a884", "#7ad151", "#fde725")
@@ -36,7 +47,7 @@ def plain(error: BaseException) -> str:
     text = without_folders(str(cause)).strip()
     if isinstance(cause, EXPECTED) and text:
         logger.warning("refused: %s", text)
-        return text[0].upper() + text[1:]
+        return text
     logger.error("unexpected error", exc_info=cause)
     return (
         f"This did not work, and no message foresees why ({type(cause).__name__}: {text}). The server's log has more."
@@ -63,26 +74,25 @@ def facts(rows: Mapping[str, Any]) -> str:
     return f'<table class="medssm-facts">{cells}</table>'
 
 
-def origin(prediction: Any) -> str:
-    """Which weights, what they were trained for, and in which respects the image is unlike their training images."""
-    rows = {
-        "Weights": without_folders(prediction.weights),
-        "Trained for": prediction.trained_for,
-    }
+def likeness(prediction: Any) -> str:
+    """A box: in which respects the image is unlike those that the weights were trained with."""
     if prediction.trained_for == NOT_RECORDED:
-        box = note(
+        return note(
             "What these weights were trained for is not recorded: whether this image is like their training images "
             "cannot be told."
         )
-    elif prediction.unlike_training:
-        reasons = "".join(f"<li>{escape(reason)}</li>" for reason in prediction.unlike_training)
-        box = (
-            '<div class="medssm-box medssm-warning" role="alert"><b>This image is unlike those that the weights were '
-            f"trained with.</b> The result may be wrong however sure it looks.<ul>{reasons}</ul></div>"
-        )
-    else:
-        box = note("The image is like the training images in what is compared (size, color, intensities).")
-    return box + facts(rows)
+    if not prediction.unlike_training:
+        return note("This image is like the training images in what is compared: size, color, intensities.")
+    reasons = "".join(f"<li>{escape(reason)}</li>" for reason in prediction.unlike_training)
+    return (
+        '<div class="medssm-box medssm-warning" role="alert"><b>This image is unlike those that the weights were '
+        f"trained with.</b> The result may be wrong however sure it looks.<ul>{reasons}</ul></div>"
+    )
+
+
+def origin(prediction: Any) -> dict[str, str]:
+    """Rows of a table: which weights, and what they were trained for."""
+    return {"Trained for": prediction.trained_for, "Weights": without_folders(prediction.weights)}
 
 
 def bars(probabilities: Mapping[str, float]) -> str:
