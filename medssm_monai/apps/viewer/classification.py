@@ -71,7 +71,8 @@ class Classified:
         target = self.folder / "files"
         target.mkdir(exist_ok=True)
         stem = file_stem(self.file)
-        files = [self.prediction.save(target / f"{stem}_prediction.csv")]
+        named = replace(self.prediction, source=self.file.name)  # the table tells no folder
+        files = [named.save(target / f"{stem}_prediction.csv")]
         if self.explanation is not None:
             files.append(self.explanation.save(target / f"{stem}_explained.png"))
         return files

@@ -42,19 +42,23 @@ class Opened:
         return self.path.name
 
     def plane(self, number: int, folder: Path) -> Path:
-        """File of one slice, counted from 1: a NIfTI file with the place of the slice; of a picture the file itself."""
+        """File of one slice, counted from 1: a NIfTI file with the place of the slice; of a picture the file itself.
+
+        Raises:
+            ImageReadError: a damaged volume.
+        """
         if self.volume is None:
             return self.path
         import nibabel
 
-        image: Any = nibabel.load(self.volume)
         number = min(max(int(number), 1), self.slices)
-        part = image.slicer[:, :, number - 1 : number]
-        if _is_scaled(image):
-            part.set_data_dtype(np.float32)  # whole numbers of another slope would be other values
         ending = ".nii" if self.volume.name.lower().endswith(".nii") else ".nii.gz"
         target = folder / f"{file_stem(self.path)}_slice{number:04d}{ending}"
         try:
+            image: Any = nibabel.load(self.volume)
+            part = image.slicer[:, :, number - 1 : number]
+            if _is_scaled(image):
+                part.set_data_dtype(np.float32)  # whole numbers of another slope would be other values
             nibabel.save(part, target)
         except Exception as error:  # nibabel raises many kinds for damaged files
             raise ImageReadError(f"{self.path}: {why_unreadable(self.path, error)}") from error

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import sys
 from typing import Any
 
-__all__ = ["QUIET", "is_loopback", "refuse_outgoing_connections", "use_quiet_settings"]
+from .address import is_loopback
+
+__all__ = ["QUIET", "refuse_outgoing_connections", "use_quiet_settings"]
 
 QUIET = {
     "GRADIO_ANALYTICS_ENABLED": "False",
@@ -28,14 +29,6 @@ def use_quiet_settings() -> None:
     os.environ.update(QUIET)
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this computer reaches an address, or is reached by it."""
-    try:
-        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return host in ("localhost", "")
-
-
 def refuse_outgoing_connections() -> None:
     """Refuse every connection of this process to another computer, and every question for another computer's address,
     from now on to the end of the process (an audit hook of Python; it cannot be taken off)."""
@@ -51,5 +44,5 @@ def _look_at(event: str, arguments: tuple[Any, ...]) -> None:
         return
     host = address[0] if isinstance(address, tuple) and address else None
     host = host.decode("ascii", "replace") if isinstance(host, bytes) else host
-    if isinstance(host, str) and not is_loopback(host):
+    if isinstance(host, str) and host and not is_loopback(host):
         raise ConnectionRefusedError(f"the viewer connects to no other computer, and {host} was asked for.")

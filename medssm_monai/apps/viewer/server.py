@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import tempfile
 import threading
 import webbrowser
@@ -14,40 +13,17 @@ import uvicorn
 from fastapi import FastAPI
 
 from ..label.uploads import private_uploads
+from .address import listen
 from .guard import Guard
 from .look import CSS, theme
 from .models import Model
 from .page import MAX_UPLOAD, build_page
-from .quiet import is_loopback, refuse_outgoing_connections
+from .quiet import refuse_outgoing_connections
 
-__all__ = ["listen", "serve"]
+__all__ = ["serve"]
 
 PREFIX = "medssm_viewer_"
 GRACE_SECONDS = 3
-DEFAULT_PORT = 7860
-
-
-def listen(host: str, port: int | None) -> socket.socket:
-    """A socket that listens; without a port 7860, or any free one where that is taken.
-
-    Raises:
-        ValueError: an address that other computers reach: the page has no login.
-        OSError: a port that was asked for is taken.
-    """
-    if not is_loopback(host):
-        raise ValueError(
-            f"--host {host} can be reached from other computers, and the viewer has no login; use 127.0.0.1, and from "
-            "elsewhere a tunnel, such as ssh -L 7860:127.0.0.1:7860 COMPUTER."
-        )
-    for candidate in (port,) if port is not None else (DEFAULT_PORT, 0):
-        try:
-            return socket.create_server((host, candidate), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-        except OSError as error:
-            if port is not None or candidate == 0:
-                raise OSError(
-                    f"port {candidate} of {host} is not free ({error}); choose another with --port."
-                ) from error
-    raise AssertionError("unreachable")
 
 
 def serve(models: Mapping[str, Sequence[Model]], host: str, port: int | None, open_browser: bool) -> None:
