@@ -8,16 +8,9 @@ import threading
 import webbrowser
 from collections.abc import Mapping, Sequence
 
-import gradio as gr
-import uvicorn
-from fastapi import FastAPI
-
 from ..label.uploads import private_uploads
 from .address import listen
-from .guard import Guard
-from .look import CSS, theme
 from .models import Model
-from .page import MAX_UPLOAD, build_page
 from .quiet import refuse_outgoing_connections
 
 __all__ = ["serve"]
@@ -36,36 +29,20 @@ def serve(models: Mapping[str, Sequence[Model]], host: str, port: int | None, op
         open_browser: open the page in the browser when it is there.
 
     Raises:
-        what :func:`listen` raises.
+        what :func:`~.address.listen` raises.
     """
     listener = listen(host, port)
-    shown = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+    number = listener.getsockname()[1]
+    shown = f"http://{f'[{host}]' if ':' in host else host}:{number}"
     with private_uploads(PREFIX) as folder:
         os.environ["GRADIO_TEMP_DIR"] = str(folder / "files")
         tempfile.tempdir = str(folder)
-        app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-        gr.mount_gradio_app(
-            app,
-            build_page(models),
-            path="",
-            server_name=host,
-            server_port=listener.getsockname()[1],
-            footer_links=[],
-            run_history=False,
-            app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
-            allowed_paths=[],
-            show_error=False,
-            max_file_size=MAX_UPLOAD,
-            ssr_mode=False,
-            enable_monitoring=False,
-            pwa=False,
-            mcp_server=False,
-            theme=theme(),
-            css=CSS,
-        )
-        names = tuple({"localhost", "127.0.0.1", "::1", host})
+        import uvicorn
+
+        from .hosted import hosted  # only now: Gradio makes folders for temporary files when it is imported
+
         config = uvicorn.Config(
-            Guard(app, names),
+            hosted(models, host, number),
             log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
