@@ -69,7 +69,7 @@ def images(tmp_path_factory) -> Path:
     Image.open(folder / "first.png").resize((LARGE, LARGE)).save(folder / "large.png")
     Image.fromarray(class_demo_sample("test", 0)[0]).convert("L").save(folder / "chest.png")
     for name, values in zip("ab", fusion_demo_sample("test", 0, 96), strict=True):
-        Image.fromarray((values * 255).astype(np.uint8)).save(folder / f"pair_{name}.png")
+        Image.fromarray(values).save(folder / f"pair_{name}.png")
     for name, values in zip("ab", fusion_demo_sample("test", 0, 48, 3), strict=True):
         nib.save(nib.Nifti1Image(values[:, :, 14:34].astype(np.float32), AFFINE), folder / f"head_{name}.nii.gz")
     (folder / "text.png").write_text("this is no picture")
@@ -97,6 +97,15 @@ def server(browser, tmp_path_factory):
         assert "Traceback" not in running.text()
         assert running.connections() == set()
     assert list(running.temporary.iterdir()) == []  # the server has ended, and what was dropped on it with it
+
+
+@pytest.fixture(scope="module")
+def asked_past_the_page(browser, tmp_path_factory):
+    """Another server, whose log is full of what nobody asks from the page."""
+    log = tmp_path_factory.mktemp("hostile") / "server.log"
+    with ViewerServer(viewer_python(), log, "mamba_mis", "--device", "cpu") as running:
+        yield running
+        assert running.connections() == set()
 
 
 @pytest.fixture
@@ -160,7 +169,7 @@ def test_segmentation_of_a_volume(visitor, images, tmp_path):
     visitor.press("segmentation-save")
     middle = nib.load(visitor.download("segmentation-files", "head_a_slice0011_mask.nii.gz", tmp_path))
     visitor.slide("segmentation-slice", 3)
-    visitor.page.locator("#segmentation-files a").wait_for(state="detached", timeout=WAIT)
+    visitor.page.wait_for_function("!document.querySelector('#segmentation-files a')", timeout=WAIT)
     visitor.press("segmentation-every")
     visitor.wait_for_text("segmentation-message", "Every slice was segmented")
     whole = nib.load(visitor.download("segmentation-files", "head_a_mask.nii.gz", tmp_path))
@@ -249,10 +258,10 @@ def test_fusion_of_pictures_and_volumes(visitor, images, expected, tmp_path):
 )
 def test_a_bad_file_gives_a_message_and_the_server_goes_on(visitor, server, images, expected, tmp_path, name, says):
     visitor.drop("segmentation-file", images / name)
-    message = visitor.wait_for_text("segmentation-message", "Not possible.")
+    message = visitor.wait_for_text("segmentation-message", "Not possible.").partition("Not possible.")[2]
     assert says in message
-    assert name.split(".")[0] in message
-    assert "/" not in message.replace("infinite;", "")  # no folder
+    assert message.strip().startswith(name.split(".")[0])
+    assert "/" not in message  # no folder
     assert "Traceback" not in visitor.page.inner_text("body")
     visitor.shot(tmp_path / "bad.png")
     visitor.open_tab("Classification")
@@ -321,9 +330,9 @@ def test_nothing_else_can_be_fetched(server, tmp_path):
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "http://192.0.2.1/x.png", "http://127.0.0.1:1/x.png"])
-def test_a_request_past_the_page_reads_no_other_file_and_fetches_nothing(server, path):
+def test_a_request_past_the_page_reads_no_other_file_and_fetches_nothing(asked_past_the_page, path):
     file = {"path": path, "meta": {"_type": "gradio.FileData"}}
-    said = server.ask(0, [file, "mamba_mis, 2D", "Mask", 0.5, 0.5, None])
+    said = asked_past_the_page.ask(0, [file, "mamba_mis, 2D", "Mask", 0.5, 0.5, None])
     assert '"success":false' in said.replace(" ", "") or "Not possible" in said
     assert "root:" not in said
 

@@ -41,6 +41,7 @@ CSS = """
 .medssm-swatch { width: 16px; height: 16px; border-radius: 3px; border: 1px solid #0006; }
 .medssm-ramp { width: 160px; height: 14px; border-radius: 3px; }
 .medssm-choice label { padding: 5px 6px !important; font-size: 13px; }
+.medssm-choice input:checked { background-color: var(--checkbox-background-color-selected) !important; }
 .medssm-choice .wrap { gap: 6px !important; }
 .medssm-downloads td:last-child button { display: none; }
 .medssm-class { font-size: 18px; font-weight: 650; padding: 2px; }
