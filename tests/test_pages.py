@@ -29,7 +29,18 @@ PAGES = sorted(
     for path in ROOT.glob(pattern)
 )
 OURS = ("medssm_monai", "benchmarks", "tests")
-PROGRAMS = ("python", ".venv-label/bin/python", "torchrun", "pip", "curl", "mlflow", "source", "medssm")
+PROGRAMS = (
+    "python",
+    ".venv-label/bin/python",
+    ".venv-viewer/bin/python",
+    "torchrun",
+    "pip",
+    "curl",
+    "mlflow",
+    "source",
+    "medssm",
+    ".venv-viewer/bin/medssm",
+)
 BUNDLES = sorted(path.parent.name for path in ROOT.glob("bundles/*/configs"))
 CLASSIFIERS = ("medconvmamba", "medspectralnet")
 BESIDE = re.compile(r"^from \.(\w+) import", re.MULTILINE)
@@ -147,7 +158,7 @@ def test_there_are_commands():
 def test_a_command_names_what_exists(page, command):
     words = [word for word in shlex.split(command) if not re.fullmatch(r"[A-Z_]+=\S*", word)]
     assert words[0] in PROGRAMS, f"{shown(page)}: no rule for {words[0]}"
-    if words[0] == "medssm":
+    if words[0].endswith("medssm"):
         return check_medssm(words[1:])
     if words[0] == "torchrun":
         words = ["python", *words[words.index("-m") :]]

@@ -1,1 +1,2 @@
-"""Programs that open a bundle: ``bundles`` copies and packs it, the folder ``label`` is an app for MONAI Label."""
+"""Programs that open a bundle: ``cli`` is the command ``medssm``, ``bundles`` copies and packs, ``label`` is an app for
+MONAI Label, ``viewer`` a page in the browser."""

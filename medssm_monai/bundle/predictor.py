@@ -6,10 +6,10 @@ import copy
 import logging
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ __all__ = ["Predictor", "load"]
 logger = logging.getLogger(__name__)
 Image = str | os.PathLike | np.ndarray | torch.Tensor
 Task = SegmentationTask | ClassificationTask | FusionTask
+Result = TypeVar("Result")
 
 
 def load(
@@ -203,6 +204,30 @@ class Predictor:
         Raises:
             ValueError: bad arguments, or a network without dropout layers; and what :meth:`predict` raises.
         """
+        return self._sampled(source, samples, dropout, seed, self.task.uncertainty)
+
+    def uncertainty_map(self, source: Any, samples: int = 8, dropout: float = 0.1, seed: int = 0) -> np.ndarray:
+        """Where the network is unsure: ``epistemic`` of :meth:`uncertainty`, of each pixel.
+
+        Args:
+            source, samples, dropout, seed: see :meth:`uncertainty`.
+
+        Returns:
+            float32 in the size of the file: ``(H, W)`` of a segmentation, from 0 to 1; ``(H, W)`` or ``(X, Y, Z)`` of a
+            fusion, the standard deviation, mean over the colors. Its mean is what :meth:`uncertainty` gives.
+
+        Raises:
+            ValueError: a classification, which predicts no pixels; and what :meth:`uncertainty` raises.
+        """
+        task = self.task
+        if isinstance(task, ClassificationTask):
+            raise ValueError(f"{self.name} does {task.kind}, which predicts no pixels; ask for uncertainty().")
+        return self._sampled(source, samples, dropout, seed, task.uncertainty_map)
+
+    def _sampled(
+        self, source: Any, samples: int, dropout: float, seed: int, read: Callable[[Iterable[np.ndarray]], Result]
+    ) -> Result:
+        """What ``read`` makes of the predictions with dropout."""
         if samples < 2 or not 0 < dropout < 1:
             raise ValueError(f"samples must be 2 or more and dropout in (0, 1), got {samples} and {dropout}.")
         pipeline = self._pipeline()
@@ -211,7 +236,7 @@ class Predictor:
             network = self._with_dropout(pipeline.network, dropout)
             torch.manual_seed(seed)
             drawn = (self._finish(pipeline, item, network)[self.task.output] for _ in range(samples))
-            return self.task.uncertainty(torch.as_tensor(values).double().numpy() for values in drawn)
+            return read(torch.as_tensor(values).double().numpy() for values in drawn)
 
     def explain(self, source: Image, class_name: str | int | None = None) -> ImageExplanation:
         """Where an image speaks for its class: Grad-CAM of the layer that ``explain_layer`` names.

@@ -5,7 +5,7 @@ A bundle's ``inference.yaml`` names one of these tasks as its ``prediction``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,36 @@ def _uncertainty(samples: Iterable[np.ndarray]) -> dict[str, float]:
     return {"entropy": total, "epistemic": max(total - each, 0.0)}
 
 
+def _uncertainty_map(samples: Iterable[np.ndarray]) -> np.ndarray:
+    """``epistemic`` of :func:`_uncertainty` at each place."""
+    count = 0
+    mean: np.float64 | np.ndarray = np.float64(0)
+    each: np.float64 | np.ndarray = np.float64(0)
+    for count, sample in enumerate(samples, start=1):
+        mean = mean + (sample - mean) / count
+        each = each + (_entropy(sample, 0) - each) / count
+    return np.maximum(_entropy(np.asarray(mean), 0) - each, 0.0).astype(np.float32)
+
+
+def _foregrounds(samples: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """``(2, H, W)``, background and foreground, of each ``(1, H, W)``."""
+    for sample in samples:
+        values = sample[0].astype(np.float64).clip(0, 1)
+        yield np.stack([1 - values, values])
+
+
+def _deviation(samples: Iterable[np.ndarray]) -> np.ndarray:
+    """Standard deviation at each place, by Welford's sums."""
+    count = 0
+    mean: np.float64 | np.ndarray = np.float64(0)
+    squares: np.float64 | np.ndarray = np.float64(0)
+    for count, sample in enumerate(samples, start=1):
+        before = sample - mean
+        mean = mean + before / count
+        squares = squares + before * (sample - mean)
+    return np.sqrt(squares / count)
+
+
 class SegmentationTask:
     """Segmentation of one foreground in a 2D image.
 
@@ -65,8 +95,11 @@ class SegmentationTask:
 
     def uncertainty(self, samples: Iterable[np.ndarray]) -> dict[str, float]:
         """Mean over the pixels; every sample is ``(1, H, W)``."""
-        foreground = (sample[0].astype(np.float64).clip(0, 1) for sample in samples)
-        return _uncertainty(np.stack([1 - values, values]) for values in foreground)
+        return _uncertainty(_foregrounds(samples))
+
+    def uncertainty_map(self, samples: Iterable[np.ndarray]) -> np.ndarray:
+        """``epistemic`` of each pixel, ``(H, W)``; every sample is ``(1, H, W)``."""
+        return _uncertainty_map(_foregrounds(samples))
 
 
 class ClassificationTask:
@@ -117,11 +150,8 @@ class FusionTask:
 
     def uncertainty(self, samples: Iterable[np.ndarray]) -> dict[str, float]:
         """Standard deviation of the fused image, mean over the pixels; every sample is ``(C, *spatial)``."""
-        count = 0
-        mean: np.float64 | np.ndarray = np.float64(0)
-        squares: np.float64 | np.ndarray = np.float64(0)
-        for count, sample in enumerate(samples, start=1):  # Welford's sums
-            before = sample - mean
-            mean = mean + before / count
-            squares = squares + before * (sample - mean)
-        return {"epistemic": float(np.sqrt(squares / count).mean())}
+        return {"epistemic": float(_deviation(samples).mean())}
+
+    def uncertainty_map(self, samples: Iterable[np.ndarray]) -> np.ndarray:
+        """Standard deviation at each place, mean over the colors, ``(*spatial)``; every sample is ``(C, *spatial)``."""
+        return _deviation(samples).mean(0).astype(np.float32)

@@ -228,6 +228,25 @@ def test_uncertainty_is_seeded_grows_with_dropout_and_leaves_predictions_alone(b
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.parametrize("name", ["mamba_mis", "clinical_fmamba"])
+def test_the_map_of_uncertainty_has_the_mean_of_the_figure(bundles, photo, pair, name):
+    predictor = medssm_monai.load(bundles[name], device="cpu")
+    source = pair if name == "clinical_fmamba" else photo
+    found = predictor.uncertainty_map(source, samples=4, dropout=0.5, seed=3)
+    prediction = predictor.predict(source)
+    size = prediction.probability.shape if name == "mamba_mis" else prediction.image.shape[:2]
+    assert (found.shape, found.dtype) == (size, np.float32)
+    assert found.min() >= 0
+    assert found.std() > 0
+    figure = predictor.uncertainty(source, samples=4, dropout=0.5, seed=3)["epistemic"]
+    assert float(found.astype(np.float64).mean()) == pytest.approx(figure, rel=1e-4)
+
+
+def test_a_classification_has_no_map_of_uncertainty(bundles, photo):
+    with pytest.raises(ValueError, match="does classification, which predicts no pixels"):
+        medssm_monai.load(bundles["medconvmamba"], device="cpu").uncertainty_map(photo)
+
+
 def test_uncertainty_of_bad_arguments_or_without_dropout(bundles, photo):
     predictor = medssm_monai.load(bundles["mamba_mis"], device="cpu")
     for bad in ({"samples": 1}, {"dropout": 0.0}):

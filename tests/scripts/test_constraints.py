@@ -22,10 +22,10 @@ PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 TESTED_PYTHON = (3, 11)
 
 
-def pins(root: Path, python: str) -> dict[str, Requirement]:
+def pins(root: Path, python: str, file: str = "constraints.txt") -> dict[str, Requirement]:
     """The constraints that hold on one Python version; fails on a package that is pinned twice there."""
     chosen: dict[str, Requirement] = {}
-    for line in (root / "constraints.txt").read_text(encoding="utf-8").splitlines():
+    for line in (root / file).read_text(encoding="utf-8").splitlines():
         if not line or line.startswith("#"):
             continue
         requirement = Requirement(line)

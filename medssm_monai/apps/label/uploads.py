@@ -19,18 +19,21 @@ ALIVE = ".alive"  # locked while the server of a folder runs
 
 
 @contextmanager
-def private_uploads() -> Iterator[Path]:
+def private_uploads(prefix: str = PREFIX) -> Iterator[Path]:
     """While this lasts, files that the server receives go to a folder of its own, and with it they go at its end.
 
     MONAI Label writes them to the computer's folder for temporary files, where every user can list them, and leaves
     them there when a request fails. The folder here is its owner's alone. A server that is ended by the signal
     ``SIGTERM`` removes it too; of one that was killed the next server of the same user removes it.
+
+    Args:
+        prefix: of the folder's name, for servers of another kind.
     """
-    _sweep()
+    _sweep(prefix)
     before = tempfile.tempdir
     try:
         with (
-            tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as folder,
+            tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as folder,
             FileLock(Path(folder) / ALIVE),
         ):
             handler = signal.signal(signal.SIGTERM, _leave)  # the default one ends the program where it stands
@@ -53,9 +56,9 @@ def forget_upload(path: str) -> bool:
     return True
 
 
-def _sweep() -> None:
+def _sweep(prefix: str) -> None:
     """Remove the folders of servers that were killed."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+    for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
         with suppress(OSError, Timeout):  # of another user, or of a server that runs
             if not folder.is_symlink() and (folder / ALIVE).is_file():
                 with FileLock(folder / ALIVE, timeout=0):
