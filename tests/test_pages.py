@@ -32,14 +32,12 @@ OURS = ("medssm_monai", "benchmarks", "tests")
 PROGRAMS = (
     "python",
     ".venv-label/bin/python",
-    ".venv-viewer/bin/python",
     "torchrun",
     "pip",
     "curl",
     "mlflow",
     "source",
     "medssm",
-    ".venv-viewer/bin/medssm",
 )
 BUNDLES = sorted(path.parent.name for path in ROOT.glob("bundles/*/configs"))
 CLASSIFIERS = ("medconvmamba", "medspectralnet")

@@ -20,6 +20,7 @@ else:
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 TESTED_PYTHON = (3, 11)
+PINNED_EXTRAS = ("dev", "onnx", "viewer")
 
 
 def pins(root: Path, python: str, file: str = "constraints.txt") -> dict[str, Requirement]:
@@ -38,7 +39,8 @@ def pins(root: Path, python: str, file: str = "constraints.txt") -> dict[str, Re
 
 def direct_dependencies(root: Path) -> list[Requirement]:
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return [Requirement(text) for text in [*project["dependencies"], *project["optional-dependencies"]["dev"]]]
+    extras = [text for extra in PINNED_EXTRAS for text in project["optional-dependencies"][extra]]
+    return [Requirement(text) for text in [*project["dependencies"], *extras]]
 
 
 def pinned_version(requirement: Requirement) -> Version:

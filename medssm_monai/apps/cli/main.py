@@ -16,6 +16,7 @@ from .words import without_overrides
 __all__ = ["main"]
 
 FORWARDED = {
+    "view": ("medssm_monai.apps.viewer.__main__", "see predictions in the browser of this computer"),
     "bundle": ("medssm_monai.apps.bundles", "copy a bundle to edit it, pack it for the Model Zoo, check an archive"),
     "export": ("medssm_monai.export.__main__", "write files for other runtimes, each compared with PyTorch"),
     "label": ("medssm_monai.apps.label.__main__", "serve the bundles to MONAI Label's clients"),

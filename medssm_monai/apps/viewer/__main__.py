@@ -1,6 +1,6 @@
 """Show what bundles predict, in the browser of this computer.
 
-    python -m medssm_monai.apps.viewer [BUNDLE ...]
+    medssm view [BUNDLE ...]        (or python -m medssm_monai.apps.viewer)
 
 Without names: all bundles that have weights. Nothing leaves the computer.
 """
@@ -16,14 +16,15 @@ from .quiet import use_quiet_settings
 
 __all__ = ["main"]
 
+PROGRAM = "python -m medssm_monai.apps.viewer"
 MISSING = (
     "The viewer needs Gradio, which is not installed. Install the extra: pip install 'medssm-monai[viewer]' (in a "
-    "clone: python scripts/viewer_environment.py makes an environment for it)."
+    "clone: pip install -e '.[viewer]' -c constraints.txt)."
 )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m medssm_monai.apps.viewer", description=__doc__.splitlines()[0])
+def _parser(prog: str = PROGRAM) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog, description=__doc__.splitlines()[0], epilog=f"example: {prog} mamba_mis")
     parser.add_argument("bundles", nargs="*", metavar="BUNDLE", help="name or folder (default: all with weights)")
     parser.add_argument("--ckpt_path", "--ckpt-path", help="weights, for one bundle that is named")
     parser.add_argument("--host", default="127.0.0.1", help="address of this computer (default: %(default)s)")
@@ -33,9 +34,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, prog: str = PROGRAM) -> int:
     """Serve the page until it is told to end; returns the exit status."""
-    options = _parser().parse_args(arguments)
+    options = _parser(prog).parse_args(arguments)
     use_quiet_settings()
     if find_spec("gradio") is None:
         print(MISSING, file=sys.stderr)
