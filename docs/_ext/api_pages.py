@@ -6,6 +6,7 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import types
 from typing import Any
 
 from site_map import DOCS, GENERATED, ROOMS, write_if_changed
@@ -25,7 +26,7 @@ def page_of(room: str) -> str:
     for word in public:
         first.setdefault(id(getattr(module, word)), []).append(word)
     groups = [_sorted(words, getattr(module, words[0])) for words in first.values()]
-    named = [words[0] for words in groups if callable(getattr(module, words[0]))]
+    named = [words[0] for words in groups if _is_described(getattr(module, words[0]))]
     out += [".. autosummary::", "   :nosignatures:", ""] + [f"   {word}" for word in named] + [""]
     for words in groups:
         out += _entry(module, words)
@@ -40,15 +41,20 @@ def _sorted(words: list[str], item: Any) -> list[str]:
 def _entry(module: Any, words: list[str]) -> list[str]:
     word, item = words[0], getattr(module, words[0])
     title = [word, "-" * len(word), ""]
-    if inspect.isclass(item):
+    if inspect.isclass(item) and _is_described(item):
         body = [f".. autoclass:: {word}", "   :members:", ""]
-    elif callable(item):
+    elif _is_described(item):
         body = [f".. autofunction:: {word}", ""]
     else:
         body = [f".. data:: {word}", ""] + [f"   {line}".rstrip() for line in _said_of(module, word)] + [""]
     if len(words) > 1:
         body += ["The same under other names: " + ", ".join(f"``{other}``" for other in words[1:]) + ".", ""]
     return title + body
+
+
+def _is_described(item: Any) -> bool:
+    """Whether an object has a docstring of its own: a class or function, not a constant or the name of a type."""
+    return inspect.isroutine(item) or inspect.isclass(item) and not isinstance(item, types.GenericAlias)
 
 
 def _said_of(module: Any, word: str) -> list[str]:
