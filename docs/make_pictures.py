@@ -28,8 +28,8 @@ from medssm_monai.transforms import LoadImage2D
 FOLDER = Path(__file__).resolve().parent / "images"
 INK, GRAY, CYAN, YELLOW, BLUE = "#1c2733", "#5b6b7b", "#00c8e0", "#ffd400", "#2b6cb0"
 STYLE = {"font.family": "DejaVu Sans", "font.size": 10, "svg.fonttype": "none", "svg.hashsalt": "medssm"}
-COLORS = 160
-"""Of the palette, which keeps files small."""
+LARGEST = 145_000
+"""Bytes of a picture; what is larger gets a palette of 256 colors."""
 
 
 def _figure(columns: int, width: float, height: float, **sizes: list[float]) -> tuple[Figure, list[Axes]]:
@@ -41,8 +41,12 @@ def _figure(columns: int, width: float, height: float, **sizes: list[float]) -> 
 
 
 def _save(figure: Figure, path: Path) -> Path:
-    figure.savefig(path, dpi=110, facecolor="white")
-    Image.open(path).convert("RGB").quantize(COLORS, dither=Image.Dither.NONE).save(path, optimize=True)
+    figure.savefig(path, dpi=110, facecolor="white", bbox_inches="tight", pad_inches=0.06)
+    picture = Image.open(path).convert("RGB")
+    picture.save(path, optimize=True)
+    if path.stat().st_size > LARGEST:
+        colors = picture.quantize(256, kmeans=4, dither=Image.Dither.FLOYDSTEINBERG)
+        colors.save(path, optimize=True)
     return path
 
 
@@ -57,7 +61,7 @@ def _nearest(values: np.ndarray, share: float) -> int:
 
 
 def segmentation(data: Path, out: Path) -> Path:
-    """Dermoscopy images of the test part, of the median and of the lower quartile of Dice: image, and both outlines."""
+    """Dermoscopy images of the test part, of the median and both quartiles of Dice: the image, and outlines."""
     items = segmentation_datalists(data / "isic2017", layout="isic")["test"]
     predictions = medssm_monai.load("mamba_mis", device="cpu").predict([item["image"] for item in items])
     read = LoadImage2D(kind="mask")
@@ -66,17 +70,17 @@ def segmentation(data: Path, out: Path) -> Path:
     overlap = [2 * (a & b).sum() / max(1, a.sum() + b.sum()) for a, b in zip(masks, labels, strict=True)]
     dice = np.array(overlap)
     figure, axes = _figure(4, 9.2, 2.75)
-    for number, (share, name) in enumerate(((0.5, "median"), (0.25, "lower quartile"))):
+    shown = ((0.5, ""), (0.5, "median"), (0.25, "lower quartile"), (0.75, "upper quartile"))
+    for axis, (share, name) in zip(axes, shown, strict=True):
         place = _nearest(dice, share)
-        picture = Image.open(items[place]["image"]).convert("RGB")
-        for axis, title in zip(axes[2 * number :], ("", f"Dice {dice[place]:.2f} ({name})"), strict=False):
-            axis.imshow(picture, interpolation="lanczos")
-            axis.set_title(title, color=INK, fontsize=10)
-        axes[2 * number].set_title(Path(items[place]["image"]).stem, color=GRAY, fontsize=9)
-        _outline(axes[2 * number + 1], labels[place], CYAN)
-        _outline(axes[2 * number + 1], masks[place], YELLOW)
+        axis.imshow(Image.open(items[place]["image"]).convert("RGB"), interpolation="lanczos")
+        title = f"Dice {dice[place]:.2f} ({name})" if name else Path(items[place]["image"]).stem
+        axis.set_title(title, color=INK if name else GRAY, fontsize=10)
+        if name:
+            _outline(axis, labels[place], CYAN)
+            _outline(axis, masks[place], YELLOW)
     lines = [Line2D([], [], color=color, linewidth=2.5) for color in (CYAN, YELLOW)]
-    names = ["drawn by hand", "predicted by Mamba-MIS"]
+    names = ["ground truth", "predicted by Mamba-MIS"]
     figure.legend(lines, names, loc="outside lower center", ncols=2, frameon=False, fontsize=9.5, labelcolor=INK)
     return _save(figure, out / "segmentation.png")
 

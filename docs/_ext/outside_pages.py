@@ -13,7 +13,7 @@ import re
 from pathlib import PurePosixPath
 from typing import Any
 
-from site_map import DOCS, ROOT, outside_pages, site_pages, write_if_changed
+from site_map import DOCS, GENERATED, ROOT, outside_pages, site_pages, write_if_changed
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
@@ -27,6 +27,11 @@ SCHEME = re.compile(r"^[a-z]+:")
 def copy_pages(app: Sphinx, config: Any) -> None:
     for source, page in outside_pages().items():
         write_if_changed(DOCS / f"{page}.md", (ROOT / source).read_text(encoding="utf-8"))
+
+
+def suffix_of(page: str) -> str:
+    """Scripts of the gallery and rooms of the package have pages in reStructuredText."""
+    return ".rst" if page.startswith((f"{GENERATED}/gallery/", f"{GENERATED}/api/")) else ".md"
 
 
 def rewrite(text: str, source: str, page: str, pages: dict[str, str]) -> tuple[str, list[str]]:
@@ -50,7 +55,7 @@ def rewrite(text: str, source: str, page: str, pages: dict[str, str]) -> tuple[s
             return match.group(0)
         path = os.path.normpath(folder / target).replace(os.sep, "/")
         if path in pages:
-            return f"{begin}{os.path.relpath(f'docs/{pages[path]}', here)}.md{anchor}{end}"
+            return f"{begin}{os.path.relpath(f'docs/{pages[path]}', here)}{suffix_of(pages[path])}{anchor}{end}"
         if not (ROOT / path).is_file():
             missing.append(target)
         return f"{begin}{os.path.relpath(path, here)}{anchor}{end}"
