@@ -47,12 +47,15 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     "abort_on_example_error": True,
     "download_all_examples": False,
+    "write_computation_times": False,
     "show_memory": False,
     "show_signature": False,
     "plot_gallery": True,
     "reset_modules": ("matplotlib",),
     "matplotlib_animations": False,
 }
+
+toc_object_entries = False  # each has a heading
 
 html_theme = "pydata_sphinx_theme"
 html_title = project

@@ -245,7 +245,9 @@ def _draw_arrow(axis: Any, drawing: Drawing, start: str, end: str, how: str) -> 
         channels, *spatial = drawing.input
         what = "pair" if channels == 2 else "image"
         axis.text(tail[0] - 0.1, tail[1] + 0.12, what, ha="left", va="bottom", color=INK, fontsize=7.5)
-        axis.text(tail[0] - 0.1, tail[1] - 0.12, f"{spatial[0]}²×{channels}", ha="left", va="top", color=INK, fontsize=7)
+        axis.text(
+            tail[0] - 0.1, tail[1] - 0.12, f"{spatial[0]}²×{channels}", ha="left", va="top", color=INK, fontsize=7
+        )
         axis.add_patch(FancyArrowPatch(tail, tip, arrowstyle="-|>", mutation_scale=9, color=LINE, lw=1))
         return
     source = drawing.boxes[start]
@@ -253,7 +255,9 @@ def _draw_arrow(axis: Any, drawing: Drawing, start: str, end: str, how: str) -> 
     (x0, y0), (x1, y1) = source.at, goal.at
     if how == "+ residual":
         tail, tip, bend = (x0, y0 - 0.54), (x1 + 0.7, y1 - 0.54), "arc3,rad=0.1"
-        axis.text((x0 + x1) / 2 + 0.2, y0 - 0.7, how, ha="center", va="center", color=LINE, fontsize=7.5, style="italic")
+        axis.text(
+            (x0 + x1) / 2 + 0.2, y0 - 0.7, how, ha="center", va="center", color=LINE, fontsize=7.5, style="italic"
+        )
     elif how == "around":
         tail, tip, bend = (x0 + 1.05, y0), (x1 + 1.05, y1), "arc3,rad=-0.35"
     elif x0 == x1:
@@ -271,7 +275,9 @@ def _draw_arrow(axis: Any, drawing: Drawing, start: str, end: str, how: str) -> 
 def _draw_legend(axis: Any, drawing: Drawing, corner: tuple[float, float], title: str) -> None:
     x, y = 0.15, corner[0] + 0.22
     for kind in dict.fromkeys(box.kind for box in drawing.boxes.values()):
-        axis.add_patch(FancyBboxPatch((x, y - 0.1), 0.3, 0.2, "square,pad=0", facecolor=COLORS[kind], edgecolor=LINE, lw=0.6))
+        axis.add_patch(
+            FancyBboxPatch((x, y - 0.1), 0.3, 0.2, "square,pad=0", facecolor=COLORS[kind], edgecolor=LINE, lw=0.6)
+        )
         axis.text(x + 0.4, y, LEGEND[kind], va="center", color=INK, fontsize=7)
         x += 0.72 + 0.068 * len(LEGEND[kind])
     axis.text(corner[1] - 0.2, y, title, ha="right", va="center", color=INK, fontsize=7.5, weight="bold")

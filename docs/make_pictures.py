@@ -2,8 +2,8 @@
 
     MEDSSM_DATA=FOLDER python docs/make_pictures.py [OUT]
 
-The folder holds ``isic2017`` (CC0) and ``medmnist/pneumoniamnist.npz`` (CC BY 4.0); the fused pair is generated. Which images
-are shown is decided by a rule, not by eye: those whose figure is nearest to a quantile of the test part.
+The folder holds ``isic2017`` (CC0) and ``medmnist/pneumoniamnist.npz`` (CC BY 4.0); the fused pair is generated. Which
+images are shown is decided by a rule, not by eye: those whose figure is nearest to a quantile of the test part.
 """
 
 from __future__ import annotations
@@ -98,7 +98,9 @@ def classification(data: Path, out: Path) -> Path:
     image, prediction = images[ill[place]], found[place]
     explanation = predictor.explain(image, "pneumonia")
     figure, axes = _figure(3, 8.2, 2.7, width_ratios=[1, 1, 1.25])
-    for axis, title in zip(axes, (f"PneumoniaMNIST, test image {ill[place]}", "where it speaks for pneumonia"), strict=False):
+    for axis, title in zip(
+        axes, (f"PneumoniaMNIST, test image {ill[place]}", "where it speaks for pneumonia"), strict=False
+    ):
         axis.imshow(image, cmap="gray", interpolation="bicubic")
         axis.set_title(title, color=INK, fontsize=9.5)
     heat = explanation.heatmap / explanation.heatmap.max()
@@ -107,7 +109,9 @@ def classification(data: Path, out: Path) -> Path:
     for row, (name, probability) in enumerate(zip(names, prediction.probabilities, strict=True)):
         axes[2].barh(row, 1, color="#edf1f5", height=0.5)
         axes[2].barh(row, probability, color=BLUE if row == prediction.label else "#a9b8c6", height=0.5)
-        axes[2].text(0, row - 0.36, name, va="bottom", color=INK, weight="bold" if row == prediction.label else "normal")
+        axes[2].text(
+            0, row - 0.36, name, va="bottom", color=INK, weight="bold" if row == prediction.label else "normal"
+        )
         axes[2].text(1, row - 0.36, f"{probability:.1%}", ha="right", va="bottom", color=INK)
     axes[2].set(xlim=(0, 1), ylim=(1.6, -0.85), xticks=[], yticks=[])
     axes[2].set_title("calibrated probabilities", color=INK, fontsize=9.5)

@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     add_options(parser)
     parser.add_argument("--integration", action="store_true", help="the integration tests instead of the default set")
     options, chosen = parser.parse_known_args(arguments)
-    environment = prepare(options, extras=("dev", "onnx") if options.integration else ("dev",))
+    environment = prepare(options, extras=("dev", "docs", "onnx") if options.integration else ("dev",))
     steps = {"Tests": ("pytest", *chosen)}
     if options.integration:
         spread = () if chosen else in_parallel("loadfile")  # servers and exports are shared by the tests of a file

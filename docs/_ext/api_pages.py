@@ -18,7 +18,16 @@ def page_of(room: str) -> str:
     """reStructuredText of the page of a room."""
     name = f"medssm_monai.{room}"
     module = importlib.import_module(name)
-    out = [name, "=" * len(name), "", f".. automodule:: {name}", "   :no-members:", "", f".. currentmodule:: {name}", ""]
+    out = [
+        name,
+        "=" * len(name),
+        "",
+        f".. automodule:: {name}",
+        "   :no-members:",
+        "",
+        f".. currentmodule:: {name}",
+        "",
+    ]
     public = list(getattr(module, "__all__", []))
     if not public:
         return "\n".join(out + _submodules(module))
@@ -72,7 +81,15 @@ def _submodules(module: Any) -> list[str]:
     for info in pkgutil.iter_modules(module.__path__):
         name = f"{module.__name__}.{info.name}"
         if hasattr(importlib.import_module(name), "main"):
-            out += [info.name, "-" * len(info.name), "", f".. automodule:: {name}", "   :no-members:", "   :no-index:", ""]
+            out += [
+                info.name,
+                "-" * len(info.name),
+                "",
+                f".. automodule:: {name}",
+                "   :no-members:",
+                "   :no-index:",
+                "",
+            ]
     return out
 
 

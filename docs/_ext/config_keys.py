@@ -9,11 +9,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from site_map import BUNDLES, CONFIGS, DOCS, GENERATED, ROOT, write_if_changed
-from sphinx.application import Sphinx
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 SECTION = re.compile(r"^# -{2,} (.*?) -{2,}$")
 COMMENT = re.compile(r"\s#\s?(.*)$")
@@ -116,7 +118,7 @@ def page_of(name: str, kind: str) -> str:
     for section in sections:
         if section.title:
             out += [f"## {section.title[0].upper()}{section.title[1:]}", ""]
-        out += ["| key | default | |", "|---|---|---|"]
+        out += ["```{rst-class} keys", "```", "", "| key | default | what the file says |", "|---|---|---|"]
         out += [f"| `{key.name}` | {_code(key.default)} | {_text(key.comment)} |" for key in section.keys]
         out.append("")
     return "\n".join(out)

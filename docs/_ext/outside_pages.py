@@ -11,13 +11,12 @@ from __future__ import annotations
 import os
 import re
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from site_map import DOCS, GENERATED, ROOT, outside_pages, site_pages, write_if_changed
-from sphinx.application import Sphinx
-from sphinx.util import logging
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 FENCE = re.compile(r"(^ *```.*?^ *```)", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"(!?\[[^\]]*\]\()([^)\s#]*)(#[^)\s]*)?(\))")
@@ -66,13 +65,15 @@ def rewrite(text: str, source: str, page: str, pages: dict[str, str]) -> tuple[s
 
 
 def rewrite_links(app: Sphinx, page: str, content: list[str]) -> None:
+    from sphinx.util import logging
+
     sources = {name: path for path, name in outside_pages().items()}
     source = sources.get(page) or (f"docs/{page}.md" if (DOCS / f"{page}.md").is_file() else None)
     if source is None or source.startswith("docs/generated/"):
         return
     content[0], missing = rewrite(content[0], source, page, site_pages())
     for target in missing:
-        logger.warning("link to %r: no such page or file in the repository", target, location=page)
+        logging.getLogger(__name__).warning("link to %r: no such page or file in the repository", target, location=page)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -24,14 +24,15 @@ from medssm_monai.metrics import expected_calibration_error, fit_temperature, re
 # The classes differ in shape and texture, not in color. Names are in the order of their numbers.
 
 CLASSES = ("lobed", "mottled", "ring", "smooth")
+SIZE = 96  # pixels, what the bundle trains on
 
 
 def samples(part, count):
-    images, labels = zip(*(class_demo_sample(part, number) for number in range(count)), strict=True)
+    images, labels = zip(*(class_demo_sample(part, number, SIZE) for number in range(count)), strict=True)
     return list(images), np.array(labels)
 
 
-test_images, test_labels = samples("test", 60)
+test_images, test_labels = samples("test", 160)
 figure, axes = plt.subplots(1, 8, figsize=(11, 1.8), layout="constrained")
 for axis, image, label in zip(axes, test_images, test_labels, strict=False):
     axis.imshow(image)
@@ -41,8 +42,8 @@ for axis, image, label in zip(axes, test_images, test_labels, strict=False):
 # %%
 # Training
 # --------
-# Four epochs of a smaller trunk on half of the images; the default is longer and larger. The best checkpoint is chosen on the validation part,
-# and a temperature is fitted there.
+# Four epochs of a smaller trunk on half of the images; the default is longer and larger. The best checkpoint is chosen
+# on the validation part, and a temperature is fitted there.
 
 bundle = find_bundle("medspectralnet")
 out = Path(tempfile.mkdtemp())
@@ -67,8 +68,8 @@ workflow.finalize()
 # Can the probabilities be believed?
 # ----------------------------------
 # Of the images that a network is 80 % sure of, it should get 80 % right. The reliability diagram shows both for bins of
-# confidence, before and after the division of the logits by the temperature. Trained for four epochs and with smoothed
-# labels, this network is less sure than it could be.
+# confidence, before and after the division of the logits by the temperature; the numbers are images. Trained briefly
+# and with smoothed labels, this network is less sure than it is right.
 
 weights = str(out / "trained" / "model.pt")
 calibrated = medssm_monai.load("medspectralnet", ckpt_path=weights)
@@ -94,18 +95,18 @@ for axis, predictor, name in zip(axes, (raw, calibrated), ("as trained", "calibr
 axes[0].set_ylabel("share that is right")
 
 # %%
-# The temperature is one number, kept with the weights, and changes no predicted class. The same from Python, on the
-# validation part as it has to be:
+# The temperature is one number, kept with the weights, and changes no predicted class. What the training has fitted to
+# the validation part can be done again from Python:
 
 validation_images, validation_labels = samples("validation", 60)
 logits = np.log(probabilities(raw, validation_images))
-print(f"temperature {fit_temperature(logits, validation_labels):.2f}, stored {calibrated.settings['temperature']:.2f}")
+print(f"fitted {fit_temperature(logits, validation_labels):.2f}, stored {calibrated.settings['temperature']:.2f}")
 
 # %%
 # Where does the image speak for the class?
 # -----------------------------------------
-# Grad-CAM of the layer that the bundle names, at the size of the image: yellow speaks for the class, dark violet does not. It shows
-# where, not why.
+# Grad-CAM of the layer that the bundle names, at the size of the image: yellow speaks for the class, dark violet does
+# not. It shows where, not why.
 
 figure, axes = plt.subplots(2, 4, figsize=(9, 4.8), layout="constrained")
 for column, image in enumerate(test_images[:4]):

@@ -2,8 +2,8 @@
 Fuse two images
 ===============
 
-One image out of two registered ones, with ClinicalFMamba and the weights that come with its bundle. They were trained on
-generated pairs that resemble MRI and CT slices of a head; the pairs here are generated as well.
+One image out of two registered ones, with ClinicalFMamba and the weights that come with its bundle. They were trained
+on generated pairs that resemble MRI and CT slices of a head; the pairs here are generated as well.
 """
 
 import matplotlib.pyplot as plt

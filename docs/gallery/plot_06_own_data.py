@@ -41,11 +41,13 @@ with open(folder / "groups.csv", "w", newline="") as stream:
 # %%
 # A split by patients
 # -------------------
-# The command ``python -m medssm_monai.data.split FOLDER -o split.json --groups groups.csv`` writes the file; it is called
-# from Python here. No patient lies in two parts.
+# The command ``python -m medssm_monai.data.split FOLDER -o split.json --groups groups.csv`` writes the file; here it is
+# called from Python. No patient lies in two parts.
 
 split_file = folder.parent / "split.json"
-write_split_file([str(folder), "-o", str(split_file), "--groups", str(folder / "groups.csv"), "--parts", "60", "20", "20"])
+write_split_file(
+    [str(folder), "-o", str(split_file), "--groups", str(folder / "groups.csv"), "--parts", "60", "20", "20"]
+)
 split = json.loads(split_file.read_text())
 
 patient_of = dict(rows)
