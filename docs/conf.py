@@ -31,6 +31,7 @@ suppress_warnings = ["config.cache"]  # the order of gallery pages is a function
 myst_heading_anchors = 4  # as GitHub makes them
 myst_enable_extensions = ["html_image"]
 
+autodoc_preserve_defaults = True  # as written: values such as os.environ are those of the machine that builds
 autodoc_typehints = "description"
 autodoc_typehints_format = "short"
 autodoc_inherit_docstrings = False  # what PyTorch and MONAI say of their methods is on their own sites

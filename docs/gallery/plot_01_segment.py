@@ -6,6 +6,8 @@ Fine-tune Mamba-MIS on the demo set, which is synthetic, and look at what it seg
 The commands of the bundle do the same; here they are called from Python.
 """
 
+import contextlib
+import io
 import tempfile
 from pathlib import Path
 
@@ -52,9 +54,10 @@ workflow = ConfigWorkflow(
     warmup_epochs=1,
     learning_rate=0.002,
 )
-workflow.initialize()
-workflow.run()
-workflow.finalize()
+with contextlib.redirect_stdout(io.StringIO()):  # how it goes on is drawn below
+    workflow.initialize()
+    workflow.run()
+    workflow.finalize()
 
 # %%
 # How it went
