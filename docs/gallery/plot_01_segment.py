@@ -8,6 +8,7 @@ The commands of the bundle do the same; here they are called from Python.
 
 import contextlib
 import io
+import logging
 import tempfile
 from pathlib import Path
 
@@ -54,10 +55,12 @@ workflow = ConfigWorkflow(
     warmup_epochs=1,
     learning_rate=0.002,
 )
-with contextlib.redirect_stdout(io.StringIO()):  # how it goes on is drawn below
+logging.disable(logging.WARNING)  # how it goes on is drawn below
+with contextlib.redirect_stdout(io.StringIO()):
     workflow.initialize()
     workflow.run()
     workflow.finalize()
+logging.disable(logging.NOTSET)
 
 # %%
 # How it went
