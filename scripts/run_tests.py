@@ -19,6 +19,7 @@ import os
 
 from _venv import add_options, guarded, prepare, say
 
+INTEGRATION_EXTRAS = ("dev", "docs", "onnx", "viewer")
 MOST_PROCESSES = 4  # each takes up to 3 GB
 CHECKS = {"Lint": ("ruff", "check", "."), "Types": ("mypy",)}
 """Modules that run before the whole default set, with their arguments; settings are in ``pyproject.toml``."""
@@ -32,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     add_options(parser)
     parser.add_argument("--integration", action="store_true", help="the integration tests instead of the default set")
     options, chosen = parser.parse_known_args(arguments)
-    environment = prepare(options, extras=("dev", "onnx", "viewer") if options.integration else ("dev",))
+    environment = prepare(options, extras=INTEGRATION_EXTRAS if options.integration else ("dev",))
     steps = {"Tests": ("pytest", *chosen)}
     if options.integration:
         spread = () if chosen else in_parallel("loadfile")  # servers and exports are shared by the tests of a file

@@ -21,6 +21,7 @@ PAGES = sorted(
     for pattern in (
         "*.md",
         "docs/*.md",
+        "docs/images/*.md",
         "benchmarks/*.md",
         "benchmarks/results/*.md",
         "bundles/*/docs/*.md",

@@ -60,7 +60,7 @@ def reliability_curve(
 
 
 def expected_calibration_error(probabilities: ArrayLike, labels: ArrayLike, bins: int = CALIBRATION_BINS) -> float:
-    """Expected calibration error (Guo et al., eq. 3): mean over samples of |accuracy - confidence| of their bin.
+    """Expected calibration error (Guo et al., eq. 3): mean over samples of ``|accuracy - confidence|`` of their bin.
 
     Confidence is the probability of the predicted class; 15 bins of equal width unless stated, as in the paper. The
     figure depends on the number of bins and, with few samples, is biased upwards.

@@ -20,7 +20,7 @@ else:
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 TESTED_PYTHON = (3, 11)
-PINNED_EXTRAS = ("dev", "onnx", "viewer")
+PINNED_EXTRAS = ("dev", "docs", "onnx", "viewer")
 
 
 def pins(root: Path, python: str, file: str = "constraints.txt") -> dict[str, Requirement]:
