@@ -28,7 +28,7 @@ from .find import find_bundle
 from .image_fit import require_fitting_images
 from .predictions import ClassificationPrediction
 from .tasks import ClassificationTask, FusionTask, SegmentationTask
-from .weights import describe_weights, require_weights
+from .weights import describe_weights, find_weights, require_weights
 
 if TYPE_CHECKING:
     from ..visualize import ImageExplanation
@@ -55,7 +55,8 @@ def load(
     Args:
         bundle: ``"mamba_mis"``, ``"medconvmamba"``, ``"medspectralnet"``, ``"clinical_fmamba"``, or a bundle's folder;
             :func:`~medssm_monai.bundle.find_bundle` says where names are looked for.
-        ckpt_path: weights; default those the bundle itself would take, of your last training or shipped with it.
+        ckpt_path: weights, a file or the name of one in the bundle's ``models/``, such as ``"volume"``; default those
+            the bundle itself would take, of your last training or shipped with it.
         device: default ``"cuda:0"`` where there is one, else ``"cpu"``.
         overrides: other values for keys of ``inference.yaml``, such as ``threshold=0.3`` or
             ``precision="bfloat16"``; texts are taken as they are.
@@ -71,12 +72,15 @@ def load(
         prediction = predictor.predict("lesion.jpg")
         prediction.mask.sum(), prediction.save("mask.png")
     """
-    settings = dict(overrides)
+    settings, root = dict(overrides), find_bundle(bundle)
     if ckpt_path is not None:
-        settings["ckpt_path"] = os.fspath(ckpt_path)
+        try:
+            settings["ckpt_path"] = find_weights(root, ckpt_path)
+        except FileNotFoundError:  # may be there by the first prediction, which says what is missing
+            settings["ckpt_path"] = os.fspath(ckpt_path)
     if device is not None:
         settings["device"] = device
-    return Predictor(find_bundle(bundle), settings)
+    return Predictor(root, settings)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ __all__ = [
     "choose_checkpoint",
     "describe_weights",
     "describe_weights_file",
+    "find_weights",
     "named_by_its_card",
     "other_weights",
     "require_weights",
@@ -58,6 +59,24 @@ def choose_checkpoint(models_dir: str | os.PathLike[str], own_models_dir: str | 
     own = Path(own_models_dir or folder) / TRAINED
     traces = (own / WEIGHTS).is_file() or any(next(own.glob(pattern), None) for pattern in TRACES)
     return os.fspath((own if traces else folder) / WEIGHTS)
+
+
+def find_weights(bundle_root: str | os.PathLike[str], name: str | os.PathLike[str]) -> str:
+    """A file of weights, by its path or by its name in the bundle's ``models/``, with or without ``.pt``.
+
+    Raises:
+        FileNotFoundError: no such file; the message lists those of the bundle.
+    """
+    text, models = os.fspath(name), Path(bundle_root) / "models"
+    if Path(text).is_file():
+        return text
+    inside = models / (text if text.endswith(".pt") else f"{text}.pt")
+    if Path(text).name == text and inside.is_file():
+        return os.fspath(inside)
+    there = ", ".join(sorted(path.name for path in models.glob("*.pt"))) or "none"
+    raise FileNotFoundError(
+        f"no weights {text!r}: give a file, or one of those that come with {Path(bundle_root).name} ({there})."
+    )
 
 
 OWN_NAME = re.compile(r"model(_\d{8}-\d{6}(_\d+)?)?\.pt")

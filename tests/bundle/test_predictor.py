@@ -6,6 +6,7 @@ import csv
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -302,6 +303,13 @@ def _pickled(path):
 
 def _of_another_network(path):
     torch.save(torch.nn.Linear(2, 2).state_dict(), path)
+
+
+@pytest.mark.parametrize("name", ["volume", "volume.pt"])
+def test_weights_of_a_bundle_are_known_by_their_name(name):
+    predictor = medssm_monai.load("clinical_fmamba", ckpt_path=name)
+    assert Path(predictor.ckpt_path).parts[-3:] == ("clinical_fmamba", "models", "volume.pt")
+    assert predictor.settings["spatial_dims"] == 3
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from ...bundle.console import trust_config
 from ...bundle.find import bundle_config, bundle_places, find_bundle
 from ...utils.command_line import as_typed, python_name
 
-__all__ = ["config_files", "find_weights", "run_config"]
+__all__ = ["config_files", "run_config"]
 
 
 def config_files(root: Path, *names: str, overlays: Sequence[str] = ()) -> list[str]:
@@ -46,21 +46,6 @@ def _overlay(root: Path, name: str) -> Path:
     own = {"train", "evaluate", "inference", "metadata", "settings", "comparison", "ablations"}
     there = sorted(path.stem for path in (root / "configs").glob("*.yaml") if path.stem not in own)
     raise FileNotFoundError(f"no overlay {name!r}: {root.name} has {', '.join(there)}; or give a file.")
-
-
-def find_weights(root: Path, name: str) -> str:
-    """A file of weights, by its path or by its name in the bundle's ``models/``, with or without ``.pt``.
-
-    Raises:
-        FileNotFoundError: no such file; the message lists those of the bundle.
-    """
-    if Path(name).is_file():
-        return name
-    inside = root / "models" / (name if name.endswith(".pt") else f"{name}.pt")
-    if Path(name).name == name and inside.is_file():
-        return os.fspath(inside)
-    there = ", ".join(sorted(path.name for path in (root / "models").glob("*.pt"))) or "none"
-    raise FileNotFoundError(f"no weights {name!r}: give a file, or one of those that come with {root.name} ({there}).")
 
 
 def run_config(bundle: str, action: str, files: Sequence[str], words: Sequence[str], show: bool = False) -> int:

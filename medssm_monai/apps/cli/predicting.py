@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ...bundle.find import find_bundle
+from ...bundle.weights import find_weights
 from ...utils.files import shown_path
-from .bundle_run import config_files, find_weights, run_config
+from .bundle_run import config_files, run_config
 
 __all__ = ["explain", "predict"]
 
