@@ -17,12 +17,13 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
 ELSEWHERE = {
-    "python scripts/quickstart.py": "tests/scripts/test_from_nothing.py",
-    "python scripts/run_tests.py": ".ci/run",
-    "python scripts/run_tests.py --integration": ".ci/run",
-    "python -m sphinx -b html docs docs/_build/html": "tests/integration/test_docs.py",
+    "python scripts/quickstart.py": ("tests/scripts/test_from_nothing.py", "scripts/quickstart.py"),
+    "python scripts/run_tests.py": (".ci/run", "scripts/run_tests.py"),
+    "python scripts/run_tests.py --integration": (".ci/run", "scripts/run_tests.py --integration"),
+    "medssm view": ("tests/integration/viewer_server.py", "medssm_monai.apps.viewer"),
+    "python -m sphinx -b html docs docs/_build/html": ("tests/integration/test_docs.py", '"sphinx"'),
 }
-"""Commands that another test, or the CI, runs, and where."""
+"""Commands that another test, or the CI, runs: where, and by which words."""
 SHORTER = {"--max_epochs 40": "--max_epochs 1"}
 SMALL = ["--image_size", "[32,32]", "--network_args", "{'base_dim':8,'d_state':4}"]
 
@@ -74,10 +75,9 @@ def variables(checkout: Path) -> dict[str, str]:
     return {**os.environ, "MEDSSM_BUNDLES": str(checkout / "bundles"), "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
-def test_commands_that_run_elsewhere_are_there() -> None:
-    for command, where in ELSEWHERE.items():
-        program = "sphinx" if "sphinx" in command else command.split()[1].removeprefix("scripts/")
-        assert program in (ROOT / where).read_text(encoding="utf-8")
+def test_commands_that_run_elsewhere_do() -> None:
+    for command, (where, text) in ELSEWHERE.items():
+        assert text in (ROOT / where).read_text(encoding="utf-8"), command
 
 
 @pytest.mark.parametrize("command", COMMANDS)
