@@ -9,7 +9,6 @@ at the start.
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import os
 import secrets
 import shutil
@@ -19,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ...bundle.find import BUNDLES_VARIABLE, find_bundle, list_bundles
+from ...utils.loopback import is_loopback
 from .options import GROUPS, Limits, ServerOptions, use_options
 from .uploads import private_uploads
 
@@ -80,14 +80,6 @@ def prepare_app(app_dir: Path) -> None:
     app_dir.chmod(0o700)
     entry.unlink(missing_ok=True)  # a link is not written through
     shutil.copyfile(ENTRY, entry)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this computer reaches an address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def choose_token(options: argparse.Namespace) -> str | None:

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 
-__all__ = ["is_loopback", "listen"]
+from ...utils.loopback import is_loopback
+
+__all__ = ["listen"]
 
 DEFAULT_PORT = 7860
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this computer reaches an address, or is reached by it."""
-    try:
-        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def listen(host: str, port: int | None) -> socket.socket:

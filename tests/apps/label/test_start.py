@@ -11,11 +11,11 @@ from medssm_monai.apps.label.__main__ import (
     _parser,
     choose_token,
     host_names,
-    is_loopback,
     main,
     prepare_app,
     server_options,
 )
+from medssm_monai.utils.loopback import is_loopback
 
 from ...bundle.tiny_bundles import MAMBA_MIS, copy_bundle
 
