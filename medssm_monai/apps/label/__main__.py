@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ...bundle.find import BUNDLES_VARIABLE, find_bundle, list_bundles
-from ...utils.loopback import is_loopback
+from ..loopback import is_loopback
 from .options import GROUPS, Limits, ServerOptions, use_options
 from .uploads import private_uploads
 

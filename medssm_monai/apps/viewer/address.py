@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from ...utils.loopback import is_loopback
+from ..loopback import is_loopback
 
 __all__ = ["listen"]
 

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Any
 
-from ...utils.loopback import is_loopback
+from ..loopback import is_loopback
 
 __all__ = ["QUIET", "refuse_outgoing_connections", "use_quiet_settings"]
 

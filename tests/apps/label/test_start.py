@@ -15,7 +15,7 @@ from medssm_monai.apps.label.__main__ import (
     prepare_app,
     server_options,
 )
-from medssm_monai.utils.loopback import is_loopback
+from medssm_monai.apps.loopback import is_loopback
 
 from ...bundle.tiny_bundles import MAMBA_MIS, copy_bundle
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from medssm_monai.apps.loopback import is_loopback
 from medssm_monai.apps.viewer.address import listen
-from medssm_monai.utils.loopback import is_loopback
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 PROGRAM = """
