@@ -39,7 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
     if not options.setup_only:
         say("Training on synthetic images." if not options.overrides else "Training, from the repository's root:")
         status = environment.run(*TRAINING, *(options.overrides or DEMO))
-        say("The training ended well." if status == 0 else f"The training failed with exit status {status}; see above.")
+        ended = "The training would end here." if options.dry_run else "The training ended well."
+        say(ended if status == 0 else f"The training failed with exit status {status}; see above.")
         pictures = sorted(
             (ROOT / "quickstart").glob("*/validation/overlays.png"), key=lambda path: path.stat().st_mtime
         )

@@ -78,6 +78,8 @@ QUIET: Mapping[str, tuple[str, ...]] = {
     "monai.bundle.scripts": ("",),  # the options as they were typed
     "medssm_monai.data.demo.folder": ("demo set (synthetic)",),
     "medssm_monai.handlers.mlflow": ("MLflow run",),
+    "medssm_monai.handlers.predictions_csv": ("predictions of",),
+    "medssm_monai.handlers.unlike_training": ("what the weights were trained for",),
     "medssm_monai.handlers.training_domain": ("the weights are trained for",),
     "medssm_monai.handlers.training_state": ("state of epoch",),
     **dict.fromkeys(
@@ -87,6 +89,7 @@ QUIET: Mapping[str, tuple[str, ...]] = {
 }
 """Logger -> how the informing messages begin that a progress bar and the closing lines say better."""
 PLAIN = "%(message)s"
+NOTES = "medssm_monai.ops"
 
 
 class _LeaveOut(logging.Filter):
@@ -100,11 +103,12 @@ class _LeaveOut(logging.Filter):
 
 
 class _Plain(logging.Formatter):
-    """The message alone; from a warning on with its level before it."""
+    """The message alone; from a warning on with its level before it, but for notes of what takes a while."""
 
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
-        return text if record.levelno <= logging.INFO else f"{record.levelname}: {text}"
+        plain = record.levelno <= logging.INFO or (record.name.startswith(NOTES) and text.startswith("compiling"))
+        return text if plain else f"{record.levelname}: {text}"
 
 
 def tidy_console(evaluation: bool = False, verbose: bool = True) -> None:

@@ -45,7 +45,8 @@ def require_known_keys(parser: ConfigParser | None = None) -> None:
             that a bundle's ``initialize`` can name this function without arguments.
 
     Raises:
-        ValueError: naming every unknown key, and the nearest known ones; or a word of YAML given as a text.
+        ValueError: naming every unknown key, and the nearest known ones; a word of YAML given as a text; or a text
+            where the bundle's own file has a number.
         RuntimeError: no ``parser`` given, and not called by an expression of a config.
     """
     from monai.bundle import ConfigParser  # only here, so that this package stays light for the scan
@@ -57,6 +58,7 @@ def require_known_keys(parser: ConfigParser | None = None) -> None:
     for name, value in config.items():
         if isinstance(value, str) and value in WORDS:
             raise ValueError(f"{name} is the text {value!r}; on a command line write --{name} {WORDS[value]}.")
+    _require_numbers(parser)
     found = unknown_keys(config)
     files = _own_files(parser) if found else {}
     found = {name: near for name, near in found.items() if not _without_a_reader(files, parser, name)}
@@ -66,6 +68,17 @@ def require_known_keys(parser: ConfigParser | None = None) -> None:
             f"nothing in this config uses {named}. Correct the name, or leave it out (names that start with _ are "
             "passed over)."
         )
+
+
+def _require_numbers(parser: ConfigParser) -> None:
+    """Refuse words, such as ``three``, for keys that are numbers in the bundle's own file."""
+    words = {name: value for name, value in parser.get().items() if isinstance(value, str) and value[:1] not in "$@%"}
+    files = _own_files(parser) if words else {}
+    own = files.get("train" if "train" in parser else "inference") or {}
+    for name, value in words.items():
+        default = own.get(name)
+        if isinstance(default, (int, float)) and not isinstance(default, bool):
+            raise ValueError(f"{name} is the text {value!r}; it takes a number, {default} by default.")
 
 
 def unknown_keys(config: Mapping[str, Any]) -> dict[str, list[str]]:

@@ -30,6 +30,7 @@ __all__ = [
 WEIGHTS = "model.pt"
 TRAINED = "trained"
 """Folder within a bundle's ``models/`` that the user's trainings publish to."""
+SHIPPED = "shipped"
 TRACES = ("model.json", "model_*.pt")
 
 
@@ -62,7 +63,8 @@ def choose_checkpoint(models_dir: str | os.PathLike[str], own_models_dir: str | 
 
 
 def find_weights(bundle_root: str | os.PathLike[str], name: str | os.PathLike[str]) -> str:
-    """A file of weights, by its path or by its name in the bundle's ``models/``, with or without ``.pt``.
+    """A file of weights, by its path or by its name in the bundle's ``models/``, with or without ``.pt``; ``"shipped"``
+    are those that come with the bundle, whatever was trained since.
 
     Raises:
         FileNotFoundError: no such file; the message lists those of the bundle.
@@ -70,6 +72,7 @@ def find_weights(bundle_root: str | os.PathLike[str], name: str | os.PathLike[st
     text, models = os.fspath(name), Path(bundle_root) / "models"
     if Path(text).is_file():
         return text
+    text = "model" if text == SHIPPED else text
     inside = models / (text if text.endswith(".pt") else f"{text}.pt")
     if Path(text).name == text and inside.is_file():
         return os.fspath(inside)
@@ -137,7 +140,8 @@ def _facts(settings: Mapping[str, Any]) -> list[str]:
     classes = settings.get("class_names")
     if isinstance(classes, list) and classes:
         more = f" and {len(classes) - MANY} more" if len(classes) > MANY else ""
-        facts.append(f"{len(classes)} classes: {', '.join(map(str, classes[:MANY]))}{more}")
+        names = [str(name) if "," not in str(name) else repr(str(name)) for name in classes[:MANY]]
+        facts.append(f"{len(classes)} classes: {', '.join(names)}{more}")
     sources = settings.get("sources")
     if isinstance(sources, list):
         facts.append(f"sources: {', '.join(map(str, sources))}")

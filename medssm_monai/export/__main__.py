@@ -38,8 +38,10 @@ def _parser(prog: str = PROGRAM) -> argparse.ArgumentParser:
     )
     parser.add_argument("bundle", help="folder of a bundle, or its name")
     parser.add_argument("--formats", nargs="+", choices=sorted(FORMATS), default=list(FORMATS), help="default: all")
-    parser.add_argument("--output_dir", help="default: beside the bundle's weights, else its models/")
-    parser.add_argument("--ckpt_path", help="weights; default: those the bundle's inference takes")
+    parser.add_argument("-o", "--output_dir", help="default: beside the bundle's weights, else its models/")
+    parser.add_argument(
+        "--weights", "--ckpt_path", dest="ckpt_path", help="weights; default: those the bundle's inference takes"
+    )
     parser.add_argument("--images", help="what the bundle's dataset_dir takes; default: its synthetic demo images")
     parser.add_argument("--samples", type=int, default=8, help="images or windows to compare (default 8)")
     parser.add_argument("--repeats", type=int, default=7, help="rounds of the timing (default 7; 0: none)")
@@ -66,7 +68,7 @@ def main(arguments: list[str] | None = None, prog: str = PROGRAM) -> int:
         report = export_bundle(**options)
     except Exception as error:
         cause = root_cause(error)
-        print(f"{type(cause).__name__}: {cause}", file=sys.stderr)
+        print(f"{prog}: {cause}", file=sys.stderr)
         return 2
     print(report.as_markdown())
     print(close_export(report))

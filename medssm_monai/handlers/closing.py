@@ -20,7 +20,7 @@ from ..bundle.callers import in_federation
 from ..bundle.closing_message import Place, closing_block
 from ..bundle.publish import DONE
 from ..bundle.weights import WEIGHTS, bundle_weights
-from ..utils.command_line import as_typed, option_words, python_name, run_by_monai
+from ..utils.command_line import as_typed, option_words, python_name, run_by_monai, short_command
 from ..utils.files import shown_path
 from ..utils.shown_names import find_shown
 from .events import process_rank
@@ -75,7 +75,12 @@ def close_training(
         "curves": run / "curves.png",
         "table": run / "history.csv",
     }
-    commands = {"runs": _runs(tracker), "next": _evaluate_command(Path(bundle_root), places["weights"])}
+    root = Path(bundle_root)
+    commands = {
+        "runs": _runs(tracker),
+        "note": _takes_over(root, published),
+        "next": _evaluate_command(root, published),
+    }
     logger.info("%s", closing_block(f"Trained: {figure} {trainer.state.epoch} epochs", places, commands))
 
 
@@ -133,7 +138,11 @@ def close_inference(
     root, weights = Path(bundle_root), Path(ckpt_path)
     own = _weights_option(root, weights)
     formats = [] if all(map(find_spec, ONNX_PACKAGES)) else ["--formats", "torchscript", "exported"]
-    command = as_typed([python_name(), "-m", "medssm_monai.export", shown_path(root), *own, *formats])
+    short = short_command()
+    program = (
+        ["medssm", "export", short[2]] if short else [python_name(), "-m", "medssm_monai.export", shown_path(root)]
+    )
+    command = as_typed([*program, *own, *formats])
     several = [results] if isinstance(results, (str, os.PathLike)) else list(results)
     there = [place for place in several if evaluator.failures or Path(place).name != "failed.csv"]
     failed = f", {evaluator.seen - evaluator.done} failed" if evaluator.failures else ""
@@ -159,6 +168,15 @@ def key_figure(summary: Mapping[str, Any]) -> str:
         shown += f" (95 % interval {entry['low']:.4f} to {entry['high']:.4f})"
     many = ("pair" if "rows" in summary else "image") + ("" if summary["images"] == 1 else "s")
     return f"{name} {shown} over {summary['images']} {many}, {summary['name']} part of {summary['data']}"
+
+
+def _takes_over(root: Path, published: Path) -> str:
+    """That a training's weights now stand before those that come with the bundle, and how these are named."""
+    shipped = root / "models" / WEIGHTS
+    if published == shipped or published != Path(bundle_weights(root)) or not shipped.is_file():
+        return ""
+    named = "--weights shipped" if short_command() else f"--ckpt_path {shown_path(shipped)}"
+    return f"predictions take these weights from now on; {named} takes those that come with the bundle"
 
 
 def _weights_option(root: Path, weights: Path) -> list[str]:
@@ -199,6 +217,8 @@ def _evaluate_command(root: Path, weights: Path) -> str:
     kept = [
         word for name, words in options.items() if name.split("#")[0].split("::")[0] not in left_out for word in words
     ]
+    if short := short_command():
+        return as_typed([short[0], "evaluate", *short[2:], *_without_flags(kept)])
     configs = [
         file for file in _typed_configs(options, root / "configs" / "train.yaml") if "multi_gpu_train" not in file
     ]
@@ -212,8 +232,15 @@ def _infer_command(root: Path, run: Path, weights: Path) -> str:
     _, options = option_words(sys.argv[1:])
     kept = [word for name, words in options.items() if name in OF_EVERY_COMMAND for word in words]
     own = _weights_option(root, weights)
+    if short := short_command():
+        return as_typed([short[0], "predict", short[2], shown_path(source), *own, *_without_flags(kept)])
     config = shown_path(root / "configs" / "inference.yaml")
     return _command([], [config], ["--dataset_dir", shown_path(source), *own, *kept])
+
+
+def _without_flags(words: Sequence[str]) -> list[str]:
+    """Options but ``--verbose True``, which the short command has as a flag."""
+    return [word for name, pair in option_words(words)[1].items() if name != "verbose" for word in pair]
 
 
 def _evaluated(run: Path) -> Path | None:

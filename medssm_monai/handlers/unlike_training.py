@@ -93,7 +93,7 @@ class UnlikeTraining:
         named = "; ".join(f"{reason} in {count}" for reason, count in self._reasons.most_common())
         listed = "" if self._table is None else f"; listed in {self._table.path}"
         logger.warning(
-            "%d of %d are unlike the images that the weights were trained with (%s): %s%s. Their results may be wrong "
+            "%d of %d %s unlike the images that the weights were trained with (%s): %s%s. Their results may be wrong "
             "however sure they look",
-            *(self._unlike, self._seen, self.trained_for, named, listed),
+            *(self._unlike, self._seen, "is" if self._unlike == 1 else "are", self.trained_for, named, listed),
         )

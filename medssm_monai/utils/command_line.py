@@ -17,9 +17,11 @@ __all__ = [
     "arguments_with",
     "as_typed",
     "launcher",
+    "note_short_command",
     "option_words",
     "python_name",
     "run_by_monai",
+    "short_command",
     "typed_option",
     "unchanged_path",
 ]
@@ -29,6 +31,23 @@ def run_by_monai() -> bool:
     """Whether this program is ``python -m monai.bundle``."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     return spec is not None and spec.name in ("monai.bundle", "monai.bundle.__main__")
+
+
+_short: list[str] = []
+
+
+def note_short_command(words: Sequence[str]) -> None:
+    """Remember that this program was started by a shorter command, such as ``medssm train mamba_mis``.
+
+    Args:
+        words: program, action, bundle, and what chooses its configs; no other options.
+    """
+    _short[:] = words
+
+
+def short_command() -> list[str]:
+    """What :func:`note_short_command` has remembered; empty where nothing was."""
+    return list(_short)
 
 
 def python_name() -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ...bundle.console import trust_config
 from ...bundle.find import bundle_config, bundle_places, find_bundle
-from ...utils.command_line import as_typed, python_name
+from ...utils.command_line import as_typed, note_short_command, python_name
 
 __all__ = ["config_files", "run_config"]
 
@@ -48,7 +48,9 @@ def _overlay(root: Path, name: str) -> Path:
     raise FileNotFoundError(f"no overlay {name!r}: {root.name} has {', '.join(there)}; or give a file.")
 
 
-def run_config(bundle: str, action: str, files: Sequence[str], words: Sequence[str], show: bool = False) -> int:
+def run_config(
+    bundle: str, action: str, files: Sequence[str], words: Sequence[str], show: bool = False, short: Sequence[str] = ()
+) -> int:
     """``python -m monai.bundle run ACTION --config_file FILES WORDS``; returns its exit status.
 
     Args:
@@ -57,6 +59,7 @@ def run_config(bundle: str, action: str, files: Sequence[str], words: Sequence[s
         files: its config and overlays.
         words: overrides.
         show: print the command instead of running it.
+        short: the command that was typed, without its options, in whose terms the next one is shown.
     """
     named = files[0] if len(files) == 1 else str(list(files))
     command = ["run", action, "--config_file", named, *words]
@@ -65,6 +68,7 @@ def run_config(bundle: str, action: str, files: Sequence[str], words: Sequence[s
         return 0
     if any(find_bundle(bundle).is_relative_to(place) for place in bundle_places()):
         trust_config()
+    note_short_command(short)
     sys.argv = ["monai.bundle", *command]
     try:
         runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)

@@ -22,7 +22,16 @@ FORWARDED = {
     "label": ("medssm_monai.apps.label.__main__", "serve the bundles to MONAI Label's clients"),
 }
 """Command -> the module whose ``main`` takes its words, and what it does."""
-KEYS = "further --KEY VALUE go to the bundle's config; what stands after -- does so whatever its name"
+KEYS = "any --KEY VALUE goes to the bundle's config"
+USUAL = {
+    "predict": "usual keys: --threshold 0.4 (segmentation), --tta True, --device cuda:0; all in configs/inference.yaml",
+    "explain": "usual keys: --explain_layer NAME, --device cuda:0; all in configs/inference.yaml",
+    "train": (
+        'usual keys: --dataset_dir FOLDER, --max_epochs N, --image_size "[128,128]", --batch_size N,\n'
+        "  --learning_rate X, --init_from WEIGHTS, --resume_from RUN, --seed N; all in configs/train.yaml"
+    ),
+    "evaluate": "usual keys: --dataset_dir FOLDER, --part test; all in configs/train.yaml and configs/evaluate.yaml",
+}
 NOT_A_DEVICE = "Not a medical device: for research, not for diagnosis or treatment."
 
 
@@ -75,7 +84,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
             name,
             help=what,
             description=f"{what[0].upper()}{what[1:]}.",
-            epilog=f"example:\n  {example}" + (f"\n\n{KEYS}" if keys else ""),
+            epilog=f"example:\n  {example}" + (f"\n\n{KEYS}; {USUAL[name]}" if keys else ""),
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
@@ -111,6 +120,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         "medssm evaluate mamba_mis --dataset_dir FOLDER",
         _evaluate,
     )
+    evaluate.add_argument("--weights", help="a file, or a name in the bundle's models/ (default: your training's)")
     for one in (train, evaluate):
         _add_bundle(one)
         one.add_argument(
@@ -167,7 +177,13 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace, action: str, configs: Sequence[str]) -> int:
     from ...bundle.find import find_bundle
+    from ...bundle.weights import find_weights
     from .bundle_run import config_files, run_config
 
-    files = config_files(find_bundle(options.bundle), *configs, overlays=options.overlay)
-    return run_config(options.bundle, action, files, options.words, options.dry_run)
+    root = find_bundle(options.bundle)
+    files = config_files(root, *configs, overlays=options.overlay)
+    weights = getattr(options, "weights", None)
+    named = ["--ckpt_path", os.path.abspath(find_weights(root, weights))] if weights else []
+    overlays = [word for name in options.overlay for word in ("--overlay", name)]
+    short = ["medssm", options.command, options.bundle, *overlays]
+    return run_config(options.bundle, action, files, [*named, *options.words], options.dry_run, short)

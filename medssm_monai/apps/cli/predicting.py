@@ -17,7 +17,8 @@ from .bundle_run import config_files, run_config
 __all__ = ["explain", "predict"]
 
 SHOWN = 5
-PICTURES = ("*.png", "*.nii", "*.nii.gz")
+NAMES = {"inferring": "predict", "explaining": "explain"}
+PICTURES = (".png", ".nii", ".nii.gz")
 
 
 def predict(
@@ -71,11 +72,18 @@ def _run(
         options = {"dataset_dir": source, "output_dir": command_word(os.path.abspath(out))}
         options |= {"save_overlay": "True"} if "save_overlay" in config else {}
         options |= {"ckpt_path": command_word(os.path.abspath(find_weights(root, weights)))} if weights else {}
+        before = _written(out)
         set_here = [word for name, value in options.items() if name not in given for word in (f"--{name}", value)]
-        status = run_config(bundle, action, files, [*set_here, *words], show)
+        status = run_config(bundle, action, files, [*set_here, *words], show, ["medssm", NAMES[action], bundle])
     if not show and status in (0, 3):
-        _show(out)
+        _show(out, {path for path, state in _written(out).items() if before.get(path) != state})
     return status
+
+
+def _written(folder: Path) -> dict[Path, tuple[int, int, int]]:
+    """Files below a folder, and what changes when one is written anew."""
+    files = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
+    return {path: (status.st_ino, status.st_mtime_ns, status.st_size) for path in files for status in (path.stat(),)}
 
 
 @contextmanager
@@ -86,8 +94,14 @@ def _as_source(inputs: Sequence[str], pairs: bool) -> Iterator[str]:
         ValueError: not one or two inputs for pairs.
     """
     from ...bundle.config import command_word
+    from ...data.datalists.tables import is_table
 
     whole = [os.path.abspath(Path(name).expanduser()) for name in inputs]
+    if len(whole) == 1 and pairs and Path(whole[0]).is_file() and not is_table(Path(whole[0])):
+        raise ValueError(
+            f"a fusion takes two images, and {inputs[0]} is one: name the second one after it (registered, of one "
+            "size), or give a folder of pairs, or a table with the columns image_a and image_b."
+        )
     if len(whole) == 1:
         yield command_word(whole[0])
     elif not pairs:
@@ -105,20 +119,24 @@ def _as_source(inputs: Sequence[str], pairs: bool) -> Iterator[str]:
             yield command_word(table)
 
 
-def _show(out: Path) -> None:
-    """The first results in words, and the first picture to look at."""
+def _show(out: Path, made: set[Path]) -> None:
+    """The first results in words, and the first picture to look at, of the files that this run has made: others of an
+    earlier one may lie in the same folder."""
     for name, line in (("predictions.csv", _class_line), ("segmentations.csv", _mask_line)):
-        if (out / name).is_file():
+        if out / name in made:
             with open(out / name, newline="", encoding="utf-8-sig") as stream:
                 rows = list(csv.DictReader(stream))
             for row in rows[:SHOWN]:
                 print(f"  {line(row)}")
             if len(rows) > SHOWN:
                 print(f"  and {len(rows) - SHOWN} more in {shown_path(out / name)}")
-    folders = [folder for folder in (out / "explanations", out / "overlays", out) if folder.is_dir()]
-    found = [path for folder in folders for end in PICTURES for path in sorted(folder.rglob(end))]
-    if found:
-        print(f"\nLook at it: {shown_path(found[0])}")
+    pictures = sorted(path for path in made if path.name.endswith(PICTURES))
+    for place in (out / "explanations", out / "overlays", out):
+        found = [path for path in pictures if path.is_relative_to(place)]
+        if found:
+            more = f" (and {len(found) - 1} more beside it)" if len(found) > 1 else ""
+            print(f"\nLook at it: {shown_path(found[0])}{more}")
+            return
 
 
 def _class_line(row: dict[str, str]) -> str:

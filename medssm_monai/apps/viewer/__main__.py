@@ -26,7 +26,9 @@ MISSING = (
 def _parser(prog: str = PROGRAM) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog, description=__doc__.splitlines()[0], epilog=f"example: {prog} mamba_mis")
     parser.add_argument("bundles", nargs="*", metavar="BUNDLE", help="name or folder (default: all with weights)")
-    parser.add_argument("--ckpt_path", "--ckpt-path", help="weights, for one bundle that is named")
+    parser.add_argument(
+        "--weights", "--ckpt_path", "--ckpt-path", dest="ckpt_path", help="weights, for one bundle that is named"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address of this computer (default: %(default)s)")
     parser.add_argument("--port", type=int, help="default: 7860, or any free one")
     parser.add_argument("--device", help="cpu, cuda:0, ... (default: a GPU where there is one)")

@@ -124,10 +124,14 @@ SHOWN = [
         ["--output_dir HERE/clinical_fmamba_results", "--ckpt_path", "clinical_fmamba/models/volume.pt", "pair.csv"],
     ),
     (["explain", "medconvmamba", "a.png", "--dry-run"], ["run", "explaining", "C/inference.yaml"]),
+    (
+        ["evaluate", "mamba_mis", "--weights", "shipped", "--part", "all", "--dry-run"],
+        ["run", "evaluating", "--ckpt_path", "mamba_mis/models/model.pt --part all"],
+    ),
 ]
 
 
-@pytest.mark.parametrize(("words", "expected"), SHOWN, ids=[words[0] for words, _ in SHOWN])
+@pytest.mark.parametrize(("words", "expected"), SHOWN, ids=[" ".join(words[:3]) for words, _ in SHOWN])
 def test_a_dry_run_shows_monais_own_command(pictures, monkeypatch, capsys, words, expected):
     monkeypatch.chdir(pictures)
     assert main(words) == 0
@@ -142,6 +146,7 @@ BAD = [
     (["predict", "mamba_miss", "a.png"], "(meant: 'mamba_mis'?)"),
     (["predict", "mamba_mis", "nothing.png"], "'nothing.png' not found"),
     (["predict", "clinical_fmamba", "a.png", "b.png", "skin.png"], "a fusion takes two images"),
+    (["predict", "clinical_fmamba", "a.png"], "a fusion takes two images, and a.png is one"),
     (["predict", "mamba_mis", "a.png", "--weights", "other"], "those that come with mamba_mis (model.pt"),
     (["explain", "mamba_mis", "a.png"], "mamba_mis has nothing to explain"),
     (["train", "mamba_mis", "--overlay", "isic"], "mamba_mis has baseline_unet"),
@@ -192,6 +197,40 @@ def test_explain_writes_a_picture(pictures):
     assert re.search(r"Look at it: seen.explanations", output)
 
 
+def test_what_an_earlier_run_left_in_the_folder_is_not_shown(pictures):
+    medssm("predict", "mamba_mis", "skin.png", "-o", "out", cwd=pictures)
+    output = medssm("predict", "medconvmamba", "a.png", "-o", "out", cwd=pictures)
+    assert re.search(r"a\.png: (normal|pneumonia)", output)
+    assert "skin" not in output and "Look at it" not in output
+    output = medssm("predict", "clinical_fmamba", "a.png", "b.png", "-o", "out", cwd=pictures)
+    assert f"Look at it: out{os.sep}a_fused.png" in output and "pneumonia" not in output
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "mamba_mis", "--max_epochs", "three"], "max_epochs is the text 'three'; it takes a number, 25"),
+        (["train", "mamba_mis", "--max_epoch", "3"], "(did you mean 'max_epochs'"),
+    ],
+)
+def test_what_the_config_refuses_is_said_at_the_end(tmp_path, words, message):
+    output = medssm(*words, cwd=tmp_path, status=2)
+    assert message in output.splitlines()[-1] and "Traceback" not in output
+
+
+def test_without_its_packages_the_command_names_the_environment(tmp_path):
+    code = (
+        "import runpy, sys\n"
+        "sys.modules['torch'] = None\n"
+        f"sys.path.insert(0, {str(BUNDLES.parent)!r})\n"
+        "runpy.run_module('medssm_monai', run_name='__main__', alter_sys=True)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "needs the package 'torch'" in done.stderr and "source .venv/bin/activate" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_fusion_of_two_files(pictures):
     output = medssm("predict", "clinical_fmamba", "a.png", "b.png", "-o", "fused", cwd=pictures)
     (picture,) = (pictures / "fused").glob("*.png")
@@ -224,6 +263,8 @@ def test_an_installed_bundle_trains_into_the_current_folder_and_uses_it(tmp_path
     backend = {"MEDSSM_SCAN_BACKEND": "blocked"}  # compiles nothing
     output = medssm("train", "mamba_mis", *tiny, cwd=here, **environment, **backend)
     assert "Trained: best val_mean_dice" in output
+    assert "--weights shipped takes those that come with the bundle" in output
+    assert re.search(r"next +medssm evaluate mamba_mis --batch_size 48$", output, re.MULTILINE)
     assert sorted(path for path in (site / "medssm_monai" / "bundles").rglob("*")) == before
     assert (here / "mamba_mis" / "models" / "trained" / "model.pt").is_file()
     listed = medssm("list", cwd=here, **environment)
