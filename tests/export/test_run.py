@@ -184,7 +184,9 @@ def test_command_prints_the_report_and_says_how_it_went(tmp_path, images, monkey
 
 def test_command_ends_with_one_clear_line(tmp_path, capsys):
     assert main(command(tmp_path, "--ckpt_path", str(tmp_path / "none.pt"))) == 2
-    assert capsys.readouterr().err.startswith("FileNotFoundError: trained weights of medconvmamba not found")
+    assert capsys.readouterr().err.startswith(
+        "python -m medssm_monai.export: trained weights of medconvmamba not found"
+    )
 
 
 def test_overrides_of_several_options_are_all_taken():
