@@ -11,7 +11,7 @@ from monai.networks.layers import Conv
 
 from ...ops.tokenwise import is_hooked
 from ..initialization import near_identity
-from ..layers import depthwise_conv
+from ..layers import convolve_depthwise
 from .bfss import BFSS
 
 __all__ = ["MultiScaleFusion", "MultiScaleFusionBridge", "ScanAttention"]
@@ -103,7 +103,7 @@ class MultiScaleFusion(nn.Module):
         sources = [_resample(m, maps[target].shape[1:-1]) for m in maps]
         if all(_is_bare(conv) for conv in pairs):  # one convolution for all sources, side by side
             weight, bias = (torch.cat([getattr(conv, name) for conv in pairs]) for name in ("weight", "bias"))
-            every = depthwise_conv(torch.cat(sources, dim=-1), weight, bias)
+            every = convolve_depthwise(torch.cat(sources, dim=-1), weight, bias)
             parts = every.float().unflatten(-1, (n, -1)).unbind(-2)
         else:
             parts = tuple(conv(x.movedim(-1, 1)).movedim(1, -1).float() for conv, x in zip(pairs, sources, strict=True))
@@ -162,8 +162,12 @@ def _resample(x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
     """``(B, *spatial, C)`` to another size, no axis of which is finer where one is coarser."""
     maps, before = x.movedim(-1, 1), x.shape[1:-1]
     if any(old > new for old, new in zip(before, size, strict=True)):
-        pool = F.adaptive_avg_pool2d if len(size) == 2 else F.adaptive_avg_pool3d
-        return pool(maps, tuple(size)).movedim(1, -1)
+        if len(size) == 2:
+            return F.adaptive_avg_pool2d(maps, (size[0], size[1])).movedim(1, -1)
+        if any(old % new for old, new in zip(before, size, strict=True)):
+            return F.adaptive_avg_pool3d(maps, (size[0], size[1], size[2])).movedim(1, -1)
+        kernel = [old // new for old, new in zip(before, size, strict=True)]
+        return F.avg_pool3d(maps, kernel).movedim(1, -1)  # the same where sizes divide; ONNX has no adaptive one in 3D
     if any(old < new for old, new in zip(before, size, strict=True)):
         mode = "bilinear" if len(size) == 2 else "trilinear"
         return F.interpolate(maps, size=tuple(size), mode=mode, align_corners=False).movedim(1, -1)

@@ -16,7 +16,7 @@ __all__ = ["PatchEmbed", "PatchExpand", "PatchMerge"]
 
 
 class PatchEmbed(nn.Module):
-    """Convolution with kernel and stride ``patch_size``, one number or one per axis → LayerNorm; output channel-last."""
+    """Convolution with kernel and stride ``patch_size``, a number or one per axis → LayerNorm; output channel-last."""
 
     def __init__(self, in_channels: int, dim: int, patch_size: Sequence[int] | int = 4, spatial_dims: int = 2) -> None:
         super().__init__()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn as nn
 
@@ -80,21 +82,25 @@ def _filter_by_products(maps: torch.Tensor, weight: torch.Tensor, bias: torch.Te
 
 def _resample(values: torch.Tensor, source: Sequence[int], target: Sequence[int]) -> torch.Tensor:
     """Filter ``(C, H0, W0//2 + 1, 2)`` for maps of size ``source`` as one for maps of size ``target``; so in 3D."""
-    last = len(target)
     for dim, (before, now) in enumerate(zip(source, target, strict=True), start=1):
         if now != before:
-            frequencies = torch.fft.rfftfreq(now) if dim == last else torch.fft.fftfreq(now)
-            values = _interpolate(values, frequencies * before, dim, periodic=dim < last)
+            below, above, fraction = _neighbors(before, now, dim == len(target))
+            low, high = (values.index_select(dim, torch.tensor(at, device=values.device)) for at in (below, above))
+            share = torch.tensor(fraction, device=values.device)
+            values = low + share.reshape([-1 if d == dim else 1 for d in range(values.ndim)]) * (high - low)
     return values
 
 
-def _interpolate(values: torch.Tensor, position: torch.Tensor, dim: int, periodic: bool) -> torch.Tensor:
-    """Linear interpolation of ``values`` along ``dim`` at fractional ``position`` (periodic, or held at the end)."""
-    position = position.to(values.device)
-    n = values.shape[dim]
-    low = position.floor()
-    fraction = (position - low).reshape([-1 if d == dim else 1 for d in range(values.ndim)])
-    low = low.long()
-    ends = [(low + i) % n if periodic else (low + i).clamp(0, n - 1) for i in (0, 1)]
-    below, above = (values.index_select(dim, e) for e in ends)
-    return below + fraction * (above - below)
+@lru_cache(maxsize=64)
+def _neighbors(before: int, now: int, half: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each frequency of ``now`` places the two of ``before`` places around it, and how far it is from the first.
+
+    ``half``: the frequencies are those of a real transform, which end; else they are periodic. Arrays, not tensors, so
+    that exporters find constants; in float32, as ``torch.fft.fftfreq`` computes.
+    """
+    order = np.arange(now // 2 + 1) if half else np.concatenate([np.arange((now + 1) // 2), np.arange(-(now // 2), 0)])
+    position = order.astype(np.float32) * np.float32(1 / now) * np.float32(before)
+    low = np.floor(position)
+    first, last = low.astype(np.int64), before // 2
+    below, above = ((first + i).clip(0, last) if half else (first + i) % before for i in (0, 1))
+    return below, above, position - low

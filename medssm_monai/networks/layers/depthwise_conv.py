@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from ...ops.depthwise import Neighbors, depthwise
 from ...ops.selection import runs_native
 
-__all__ = ["DEPTHWISE_CONV", "DepthwiseConv2d", "DepthwiseConv3d", "depthwise_conv"]
+__all__ = ["DEPTHWISE_CONV", "DepthwiseConv2d", "DepthwiseConv3d", "convolve_depthwise"]
 
 LARGEST_TABLE = 2**23
 """Neighbors that the fused operator is given at most, 4 bytes each and twice: those of 64×64×64 places with 27. Larger
@@ -37,7 +37,7 @@ class DepthwiseConv2d(nn.Conv2d):
     def forward(self, x: torch.Tensor, activation: bool = False) -> torch.Tensor:
         """``(B, H, W, C)`` to the same shape; ``activation``: SiLU of the result."""
         assert self.bias is not None
-        return depthwise_conv(x, self.weight, self.bias, activation)
+        return convolve_depthwise(x, self.weight, self.bias, activation)
 
 
 class DepthwiseConv3d(nn.Conv3d):
@@ -49,14 +49,16 @@ class DepthwiseConv3d(nn.Conv3d):
     def forward(self, x: torch.Tensor, activation: bool = False) -> torch.Tensor:
         """``(B, X, Y, Z, C)`` to the same shape; ``activation``: SiLU of the result."""
         assert self.bias is not None
-        return depthwise_conv(x, self.weight, self.bias, activation)
+        return convolve_depthwise(x, self.weight, self.bias, activation)
 
 
 DEPTHWISE_CONV: dict[int, type[DepthwiseConv2d] | type[DepthwiseConv3d]] = {2: DepthwiseConv2d, 3: DepthwiseConv3d}
 """The layer for 2 and for 3 spatial axes."""
 
 
-def depthwise_conv(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, activation: bool = False) -> torch.Tensor:
+def convolve_depthwise(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, activation: bool = False
+) -> torch.Tensor:
     """Depthwise convolution of a map ``(B, *spatial, C)``, stride 1, zero padding.
 
     Args:

@@ -82,9 +82,9 @@ SCAN_SETS: dict[str, dict[int, tuple[ScanOrder, ...]]] = {
 }
 """Named sets: name -> spatial dimensions -> orders. Decision: ``cross`` lists each order before its reversal.
 
-``axes`` has one order for each axis, in which that axis is the fastest. In 2D these are ``rows_columns``. Decision: in 3D
-they are (X, Y, Z), (Y, Z, X) and (Z, X, Y), each the one before turned around, so that each axis is also once the
-slowest and each of the three planes is swept whole by one order. ``axes_both_ways`` adds their reversals, in 2D
+``axes`` has one order for each axis, in which that axis is the fastest; in 2D these are ``rows_columns``. Decision: in
+3D they are (X, Y, Z), (Y, Z, X) and (Z, X, Y), each the one before turned around, so that each axis is also once the
+slowest, and each of the three planes is swept whole by one order. ``axes_both_ways`` adds the reversals; in 2D it is
 ``cross``."""
 
 
