@@ -48,12 +48,20 @@ class ScanAttention(nn.Module):
         """``(B, *spatial, C)`` to ``(B, *spatial, C)``."""
         axes = tuple(range(1, x.ndim - 1))
         pooled = torch.stack([x.mean(-1), x.amax(-1)], dim=1)  # (B, 2, *spatial)
-        spatial = self.spatial_scan(self.spatial_conv(pooled).movedim(1, -1)).sigmoid()  # (B, *spatial, 1)
+        spatial = self.spatial_scan(self._around(pooled).movedim(1, -1)).sigmoid()  # (B, *spatial, 1)
         y = x * spatial
         pooled = torch.cat([y.mean(axes, keepdim=True), y.amax(axes, keepdim=True)])  # (2B, 1, ..., 1, C)
         weights = self.excite(F.silu(self.channel_scan(self.squeeze(pooled))))  # (2B, 1, ..., 1, C)
         average, maximum = weights.unflatten(0, (2, -1)).unbind()  # chunk would tie an export to its batch size
         return x + y * (average + maximum).sigmoid()
+
+    def _around(self, pooled: torch.Tensor) -> torch.Tensor:
+        """The convolution; for exporters with a bias of 0: the ONNX converter writes a 3D one without bias wrongly."""
+        if torch.compiler.is_exporting() and isinstance(self.spatial_conv, nn.Conv3d):
+            weight = self.spatial_conv.weight
+            return F.conv3d(pooled, weight, torch.zeros(1, dtype=weight.dtype, device=weight.device), padding=3)
+        y: torch.Tensor = self.spatial_conv(pooled)
+        return y
 
 
 class MultiScaleFusion(nn.Module):
