@@ -151,7 +151,7 @@ def test_volumes_start_like_images(volumes, init):
     assert {k: v for k, v in begun.size.items() if not 0.05 < v < 4} == {}
     assert {k: v for k, v in begun.between.items() if v < 0.15} == {}
     assert min(begun.gradient.values()) > 1e-4 * max(begun.gradient.values())
-    assert 0.08 < np.median(shares) < 0.5 and 0.01 < min(shares) and max(shares) < 1
+    assert 0.08 < np.median(shares) < 0.5 and min(shares) > 0.01 and max(shares) < 1
 
 
 @pytest.mark.parametrize("name", ["mamba_mis", "medconvmamba", "clinical_fmamba"])
@@ -225,7 +225,7 @@ def test_the_bridge_starts_as_a_skip_connection(dims):
     torch.manual_seed(0)
     bridge = MultiScaleFusionBridge([16, 32, 64, 128], attention=False, spatial_dims=dims)
     start(bridge, "signal")
-    maps = [torch.randn(2, 32 // 2**i, 32 // 2**i, 16 * 2**i) for i in range(4)]
+    maps = [torch.randn(2, *[(32 if dims == 2 else 16) // 2**i] * dims, 16 * 2**i) for i in range(4)]
     for level, (given, back) in enumerate(zip(maps, bridge(maps), strict=True)):
         directions = bridge.fusion.reduce[level].weight.flatten(1)  # (32, C)
         passed = given @ directions.T @ directions
