@@ -17,6 +17,7 @@ from medssm_monai.ops import available_backends, use_backend
 
 SMALL = {"img_size": 64, "base_dim": 8, "d_state": 4}
 VOLUME = {"img_size": 32, "base_dim": 8, "d_state": 4, "depths": (1, 1, 1, 1), "decoder_depths": (1, 1, 1, 1, 1)}
+THIN = {**VOLUME, "img_size": 16, "strides": (4, 2, 2, 1)}
 
 
 @pytest.mark.parametrize(
@@ -119,9 +120,9 @@ ABLATIONS_3D = [
 @pytest.mark.parametrize("ablation", ABLATIONS_3D, ids=str)
 def test_every_ablation_trains_a_step_on_volumes_of_several_classes(ablation):
     torch.manual_seed(0)
-    net = mamba_mis_3d_s(**VOLUME, in_channels=2, out_channels=4, **ablation)
+    net = mamba_mis_3d_s(**THIN, in_channels=2, out_channels=4, **ablation)
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
-    image, label = torch.rand(2, 2, 32, 32, 32), torch.randint(0, 4, (2, 1, 32, 32, 32))
+    image, label = torch.rand(2, 2, 16, 16, 16), torch.randint(0, 4, (2, 1, 16, 16, 16))
     DiceCELoss(softmax=True, to_onehot_y=True)(net(image), label).backward()
     missing = [n for n, p in net.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
     assert not missing
@@ -137,9 +138,9 @@ def test_what_a_volume_shows_is_learned():
     label[0, 4:14, 6:20, 3:16], label[0, 18:30, 8:24, 18:30] = 1, 2
     label[1, 4:14, 6:20, 3:16], label[1, 18:30, 8:24, 18:30] = 2, 1
     image = torch.tensor([-1.0, 0.5, 1.5])[label][:, None] + 0.1 * torch.randn(2, 1, 32, 32, 32)
-    net = mamba_mis_3d_s(**VOLUME, out_channels=3)
-    optimizer, loss_function = torch.optim.AdamW(net.parameters(), lr=5e-3), DiceCELoss(softmax=True, to_onehot_y=True)
-    for _ in range(25):
+    net = mamba_mis_3d_s(**VOLUME, strides=(2, 2, 2, 2), out_channels=3)
+    optimizer, loss_function = torch.optim.AdamW(net.parameters(), lr=1e-2), DiceCELoss(softmax=True, to_onehot_y=True)
+    for _ in range(30):
         optimizer.zero_grad()
         loss_function(net(image), label[:, None]).backward()
         optimizer.step()
@@ -147,7 +148,7 @@ def test_what_a_volume_shows_is_learned():
         found = net.eval()(image).argmax(1)
     for value in (1, 2):
         overlap = ((found == value) & (label == value)).sum() * 2 / ((found == value).sum() + (label == value).sum())
-        assert overlap > 0.85
+        assert overlap > 0.9
 
 
 def _passed(net, image, backend):
@@ -164,7 +165,7 @@ def test_backends_agree_on_volumes(backend):
     if available_backends()[backend] is not None:
         pytest.skip(f"backend {backend} cannot run here: {available_backends()[backend]}")
     torch.manual_seed(0)
-    net = mamba_mis_3d_s(**{**VOLUME, "base_dim": 24, "img_size": 16, "strides": (4, 2, 2, 1)}, attention_bridge=False)
+    net = mamba_mis_3d_s(**{**THIN, "base_dim": 24}, attention_bridge=False)
     image = torch.randn(1, 1, 16, 16, 32)
     got = _passed(net, image, backend)
     exact = _passed(net.double(), image.double(), "reference")
@@ -172,21 +173,14 @@ def test_backends_agree_on_volumes(backend):
         assert (a - b).norm() <= 5e-5 * b.norm()
 
 
-@pytest.mark.parametrize("kind", ["trace", "export"])
-def test_volumes_can_be_captured(kind):
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_a_trace_of_the_network_of_volumes_takes_any_batch():
     torch.manual_seed(0)
-    net = mamba_mis_3d_s(**{**VOLUME, "img_size": 16, "strides": (4, 2, 2, 1)}, out_channels=2).eval()
-    net.requires_grad_(False)
+    net = mamba_mis_3d_s(**THIN, out_channels=2).eval().requires_grad_(False)
     images = torch.randn(3, 1, 16, 16, 32)
-    if kind == "trace":
-        captured = torch.jit.trace(net, images[:1], check_trace=False)
-    else:
-        shapes = ({0: torch.export.Dim("batch", min=1)},)
-        program = torch.export.export(net, (images[:2],), dynamic_shapes=shapes)
-        assert not any("fft" in str(node.target) or "adaptive" in str(node.target) for node in program.graph.nodes)
-        captured = program.module()
     expected = net(images)
-    assert (captured(images) - expected).abs().max() <= 1e-4 * expected.abs().max()
+    traced = torch.jit.trace(net, images[:1], check_trace=False)
+    assert (traced(images) - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 
 @pytest.mark.parametrize(
