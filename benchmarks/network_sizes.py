@@ -36,6 +36,7 @@ DOCUMENTED = (
     Group(("medspectralnet",), 96, 16, CLASSIFICATION),
     Group(("clinical_fmamba_2d",), 256, 1),
     Group(("clinical_fmamba_3d",), 64, 1),
+    Group(("mamba_mis_3d_s", "mamba_mis_3d_b"), 64, 1),
 )
 """The sizes of the networks' papers and pages: whole images, and the sliding window of the volumes."""
 
@@ -53,7 +54,7 @@ def _parameters(name: str) -> set[str]:
 
 
 def _spatial_dims(name: str) -> int:
-    return 3 if name.endswith("_3d") else 2
+    return 3 if "_3d" in name else 2
 
 
 def arguments_for(name: str, size: int) -> dict[str, Any]:
@@ -65,8 +66,12 @@ def arguments_for(name: str, size: int) -> dict[str, Any]:
 
 
 def image_shape(name: str, size: int) -> tuple[int, ...]:
-    """``(channels, *spatial)``: three channels where their number is free and for MONAI's; two where two are fused."""
-    channels = 3 if name in COMPARISONS or "in_channels" in _parameters(name) else 2
+    """``(channels, *spatial)``: three channels where their number is free and for MONAI's; two where two are fused.
+
+    Volumes with a free number of channels have one.
+    """
+    free = name in COMPARISONS or "in_channels" in _parameters(name)
+    channels = (1 if _spatial_dims(name) == 3 else 3) if free else 2
     return (channels, *[size] * _spatial_dims(name))
 
 

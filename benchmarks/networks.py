@@ -44,7 +44,7 @@ DEFAULT_COMPARISONS = ("MONAI ResNet-18", "MONAI Swin-T-sized", "MONAI U-Net")
 def groups_of(options: argparse.Namespace) -> list[Group]:
     """What runs in turn: one group of the options, or the documented ones (of the names given)."""
     if not options.documented:
-        names = options.names or [name for name in known_networks() if not name.endswith("_3d")]
+        names = options.names or [name for name in known_networks() if "_3d" not in name]
         compare = DEFAULT_COMPARISONS if options.compare is None else options.compare
         return [Group(names, options.size or 128, options.batch or 4, compare)]
     found = []

@@ -88,7 +88,8 @@ def test_documented_networks_are_all_there_at_their_sizes():
     found = {(name, group.size) for group in groups for name in group.names}
     assert {("medconvmamba_t", 224), ("medspectralnet", 224), ("medspectralnet", 96)} < found
     assert {(f"mamba_mis_{size}", side) for size in "sbl" for side in (128, 256)} < found
-    assert {("clinical_fmamba_2d", 256), ("clinical_fmamba_3d", 64)} < found
+    assert {("clinical_fmamba_2d", 256), ("clinical_fmamba_3d", 64), ("mamba_mis_3d_s", 64)} < found
+    assert network_sizes.image_shape("mamba_mis_3d_s", 64) == (1, 64, 64, 64)
     assert network_sizes.image_shape("clinical_fmamba_3d", 64) == (2, 64, 64, 64)
     assert network_sizes.build("clinical_fmamba_3d", 64).spatial_dims == 3
     (alone,) = networks.groups_of(networks.parse(["--documented", "--names", "medspectralnet", "--size", "96"]))

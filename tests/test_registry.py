@@ -11,7 +11,10 @@ from medssm_monai.registry import Mixer
 PICTURES = (2, 3, 32, 32)
 FUSION = {"depth": 1, "exchange_rounds": 1, "decoder_depth": 1, "d_state": 4}
 SMALL = {  # start of a name -> arguments, shape of the input
-    "mamba_mis": ({"img_size": 32, "base_dim": 8, "d_state": 4}, PICTURES),
+    "mamba_mis_s": ({"img_size": 32, "base_dim": 8, "d_state": 4}, PICTURES),
+    "mamba_mis_b": ({"img_size": 32, "base_dim": 8, "d_state": 4}, PICTURES),
+    "mamba_mis_l": ({"img_size": 32, "base_dim": 8, "d_state": 4}, PICTURES),
+    "mamba_mis_3d": ({"img_size": 32, "base_dim": 8, "d_state": 4}, (2, 1, 32, 32, 32)),
     "MambaMIS": ({"img_size": 32, "base_dim": 8, "d_state": 4}, PICTURES),
     "medconvmamba": ({"num_classes": 4, "img_size": 32, "embed_dim": 16, "d_state": 4, "depth": 2}, PICTURES),
     "MedConvMamba": ({"num_classes": 4, "img_size": 32, "embed_dim": 16, "d_state": 4, "depth": 2}, PICTURES),

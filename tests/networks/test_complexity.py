@@ -7,7 +7,7 @@ from torch import nn
 
 from medssm_monai.networks.blocks import AttentionBlock, GatedConvMixer, MambaMixer
 from medssm_monai.networks.complexity import count_complexity
-from medssm_monai.networks.nets import mamba_mis_s, medconvmamba_s, medconvmamba_t
+from medssm_monai.networks.nets import mamba_mis_3d_s, mamba_mis_s, medconvmamba_s, medconvmamba_t
 from medssm_monai.ops import use_backend
 
 GIGA = 1e9
@@ -84,6 +84,13 @@ def test_mamba_mis_counts_each_of_its_scans():
     cost = count_complexity(net, (3, 32, 32))
     tokens_channels_blocks = [(64, 16, 1 + 1), (16, 32, 2 + 2), (4, 64, 2 + 2), (1, 128, 2 + 2), (1024, 8, 1)]
     assert cost.scan_flops == 9 * sum(2 * 32 * t * c * n for t, c, n in tokens_channels_blocks)  # rows, columns; N = 32
+
+
+def test_mamba_mis_of_volumes_counts_three_scans_a_block():
+    net = mamba_mis_3d_s(img_size=32, attention_bridge=False)
+    cost = count_complexity(net, (1, 32, 32, 32))
+    tokens_channels_blocks = [(512, 16, 1 + 1), (64, 32, 2 + 2), (8, 64, 2 + 2), (1, 128, 2 + 2), (32768, 8, 1)]
+    assert cost.scan_flops == 9 * sum(3 * 32 * t * c * n for t, c, n in tokens_channels_blocks)  # one an axis; N = 32
 
 
 @pytest.mark.parametrize("spatial_dims", [2, 3])

@@ -20,6 +20,7 @@ from medssm_monai.networks.nets import (
     MambaMIS,
     MedConvMamba,
     clinical_fmamba_2d,
+    mamba_mis_3d_s,
     mamba_mis_s,
     medconvmamba_t,
     medspectralnet,
@@ -130,6 +131,29 @@ def starts(lesions, textures, pairs):
     }
 
 
+@pytest.fixture(scope="module")
+def volumes(lesions):
+    """Two volumes, each of a picture across the last axis and another across the first."""
+    return ((lesions[:, 0, :, :, None] + lesions.roll(1, 0)[:, 1, None, :, :]) / 2**0.5)[:2, None]
+
+
+@pytest.mark.parametrize("init", INITS)
+def test_volumes_start_like_images(volumes, init):
+    """Every block is alive and the scans carry state; with PyTorch's values no level passes the bridge."""
+    target = (volumes < 0).float()
+    network = build(mamba_mis_3d_s, init=init)
+    begun = Start(network, volumes, MIS, lambda y: F.binary_cross_entropy_with_logits(y, target))
+    shares = [v for k, v in begun.state.items() if "attention" not in k]
+    bridges = [begun.between[f"bridge[{i}]"] for i in range(4)]
+    if init == "published":
+        assert max(bridges) < 0.1 and np.median(shares) < 0.03
+        return
+    assert {k: v for k, v in begun.size.items() if not 0.05 < v < 4} == {}
+    assert {k: v for k, v in begun.between.items() if v < 0.15} == {}
+    assert min(begun.gradient.values()) > 1e-4 * max(begun.gradient.values())
+    assert 0.08 < np.median(shares) < 0.5 and min(shares) > 0.01 and max(shares) < 1
+
+
 @pytest.mark.parametrize("name", ["mamba_mis", "medconvmamba", "clinical_fmamba"])
 def test_every_block_is_alive(starts, name):
     """Maps of a stated size that differ between images, and gradients within four orders of magnitude."""
@@ -169,6 +193,7 @@ def test_medspectralnet_needs_no_other_start(textures):
     ("network", "arguments", "changed"),
     [
         (MambaMIS, {"img_size": 32}, r".*\.bfss\.s6\.bc_proj\.weight|bridge\.fusion\..*"),
+        (MambaMIS, {"spatial_dims": 3, "img_size": 32}, r".*\.bfss\.s6\.bc_proj\.weight|bridge\.fusion\..*"),
         (MambaMIS, {"img_size": 32, "block": "conv", "fusion_bridge": False}, r"(?!)"),
         (MambaMIS, {"img_size": 32, "scan": "identity"}, r"bridge\.fusion\..*"),
         (ClinicalFMamba, {"depth": 1, "scan": "identity"}, r"(?!)"),
@@ -192,14 +217,15 @@ def test_published_values_are_those_that_the_layers_drew(network, arguments, cha
             assert torch.equal(signal[name][..., :rank, :], published[name][..., :rank, :])
 
 
-def test_the_bridge_starts_as_a_skip_connection():
+@pytest.mark.parametrize("dims", [2, 3])
+def test_the_bridge_starts_as_a_skip_connection(dims):
     """Level by level: what lies in the 32 directions that it passes comes back, whatever the other levels hold."""
     from medssm_monai.networks.blocks import MultiScaleFusionBridge
 
     torch.manual_seed(0)
-    bridge = MultiScaleFusionBridge([16, 32, 64, 128], attention=False)
+    bridge = MultiScaleFusionBridge([16, 32, 64, 128], attention=False, spatial_dims=dims)
     start(bridge, "signal")
-    maps = [torch.randn(2, 32 // 2**i, 32 // 2**i, 16 * 2**i) for i in range(4)]
+    maps = [torch.randn(2, *[(32 if dims == 2 else 16) // 2**i] * dims, 16 * 2**i) for i in range(4)]
     for level, (given, back) in enumerate(zip(maps, bridge(maps), strict=True)):
         directions = bridge.fusion.reduce[level].weight.flatten(1)  # (32, C)
         passed = given @ directions.T @ directions

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from medssm_monai.networks.layers import SCAN_SETS, DepthwiseConv2d, StackedConv1d
+from medssm_monai.networks.layers import DEPTHWISE_CONV, SCAN_SETS, DepthwiseConv2d, StackedConv1d
 from medssm_monai.ops import use_backend
 from medssm_monai.ops.depthwise import Neighbors
 
@@ -25,11 +25,12 @@ def close(got, expected):
 @pytest.mark.parametrize("layout", ["dense", "channel first", "half of the channels"])
 @pytest.mark.parametrize(
     ("channels", "size", "kernel"),
-    [(8, (2, 7, 5), 3), (13, (3, 4, 6), 3), (32, (1, 1, 1), 3), (16, (2, 40, 33), 3), (3, (1, 6, 7), 5)],
+    [(8, (2, 7, 5), 3), (13, (3, 4, 6), 3), (32, (1, 1, 1), 3), (16, (2, 40, 33), 3), (3, (1, 6, 7), 5)]
+    + [(8, (2, 4, 7, 5), 3), (13, (2, 1, 4, 3), 3), (16, (1, 9, 8, 10), 3), (3, (1, 3, 6, 4), 5)],  # volumes
 )
 def test_maps_are_those_of_a_convolution(channels, size, kernel, layout, activation):
     torch.manual_seed(0)
-    conv = DepthwiseConv2d(channels, kernel)
+    conv = DEPTHWISE_CONV[len(size) - 1](channels, kernel)
     x = torch.randn(*size, channels)
     if layout == "channel first":
         x = x.movedim(-1, 1).contiguous().movedim(1, -1)
@@ -40,13 +41,23 @@ def test_maps_are_those_of_a_convolution(channels, size, kernel, layout, activat
     x64, w64, b64 = (t.detach().double().requires_grad_() for t in (x, conv.weight, conv.bias))
 
     def convolution(x):
-        y = F.conv2d(x.movedim(-1, 1), w64, b64, padding=kernel // 2, groups=channels).movedim(1, -1)
+        convolve = F.conv2d if len(size) == 3 else F.conv3d
+        y = convolve(x.movedim(-1, 1), w64, b64, padding=kernel // 2, groups=channels).movedim(1, -1)
         return F.silu(y) if activation else y
 
     expected, exact = outcome(convolution, x64, (w64, b64), gradient.double())
     close([y, *grads], [expected, *exact])
     with torch.no_grad():
         assert torch.equal(conv(x, activation), y)
+
+
+def test_a_map_too_large_for_a_table_is_left_to_pytorch(monkeypatch):
+    torch.manual_seed(0)
+    conv, x = DEPTHWISE_CONV[3](8), torch.randn(1, 4, 5, 6, 8)
+    fused = conv(x, activation=True)
+    monkeypatch.setattr("medssm_monai.networks.layers.depthwise_conv.LARGEST_TABLE", 4 * 5 * 6 * 27 - 1)
+    monkeypatch.setattr("medssm_monai.networks.layers.depthwise_conv.depthwise", None)
+    torch.testing.assert_close(conv(x, activation=True), fused, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(("name", "dims"), [(name, dims) for name, sets in SCAN_SETS.items() for dims in sets])

@@ -11,6 +11,7 @@ from torch import nn
 
 from medssm_monai.ops import use_backend
 from medssm_monai.ops.tokenwise import launch, tokenwise
+from medssm_monai.ops.tokenwise.joined_axes import joined_axis, joined_order
 
 
 class Chains(nn.Module):
@@ -46,6 +47,15 @@ class Chains(nn.Module):
         local, other = tokenwise(self.first, x, memory=(None, (0, 3, 1, 2)))
         x = tokenwise(self.second, x, local, other)
         return tokenwise(self.third, x, memory=((0, 1, 3, 2, 4, 5),))
+
+
+class Volumes(Chains):
+    """The same chains on volumes."""
+
+    def forward(self, x):
+        local, other = tokenwise(self.first, x, memory=(None, (0, 4, 1, 2, 3)), spatial_dims=3)
+        x = tokenwise(self.second, x, local, other, spatial_dims=3)
+        return tokenwise(self.third, x, memory=((0, 1, 4, 2, 5, 3, 6),), spatial_dims=3)
 
 
 @pytest.fixture
@@ -104,6 +114,54 @@ def test_values_and_gradients_are_those_of_the_layers(dim, size, layout, fused_c
         assert (got - want).norm() <= 2e-5 * want.norm() + 1e-6
     with torch.no_grad():
         assert torch.equal(module(x), y)
+
+
+VOLUMES = [(0, 1, 2, 3, 4), (0, 4, 1, 2, 3), (0, 1, 3, 2, 4), (4, 3, 2, 1, 0)]
+
+
+@pytest.mark.parametrize("memory", VOLUMES, ids=["dense", "channel first", "third axis first", "all turned around"])
+@pytest.mark.parametrize("size", [(2, 3, 4, 5), (1, 6, 2, 2), (3, 1, 1, 7)])
+def test_volumes_are_fused_as_well(size, memory, fused_calls):
+    torch.manual_seed(0)
+    module, back = Volumes(7), [memory.index(axis) for axis in range(5)]
+    x, gradient = torch.randn(*size, 7).permute(memory).contiguous().permute(back), torch.randn(*size, 2, 2, 5)
+    y, grads = outcome(module, x, gradient)
+    assert fused_calls == ["forward"] * 3 + ["backward"] * 3
+    expected, exact = outcome(copy.deepcopy(module).double(), x, gradient.double())
+    torch.testing.assert_close(y.double(), expected, rtol=1e-4, atol=1e-4)
+    for got, want in zip(grads, exact, strict=True):
+        assert (got - want).norm() <= 2e-5 * want.norm() + 1e-6
+
+
+def test_a_chain_of_volumes_may_lie_in_memory_as_it_is_asked_to():
+    x = torch.randn(2, 3, 4, 5, 7)
+    local, other = tokenwise(Volumes(7).first, x, memory=(None, (0, 4, 1, 2, 3)), spatial_dims=3)
+    assert local.is_contiguous() and other.movedim(-1, 1).is_contiguous()
+
+
+@pytest.mark.parametrize(
+    ("memory", "axis"), [(None, 2), ([None, (0, 4, 1, 2, 3)], 2), ([(0, 1, 4, 2, 5, 3, 6)], 0), ([(0, 1, 2, 3, 4)], 2)]
+)
+def test_two_axes_are_joined_that_the_outputs_keep_together(memory, axis):
+    dense = torch.empty(2, 3, 4, 5, 7)
+    assert joined_axis([(dense.shape, dense.stride())], memory) == axis
+
+
+def test_two_axes_are_joined_that_need_no_copy():
+    halves = torch.empty(2, 3, 4, 10, 7)[..., ::2, :]  # every other place along the last axis: rows stay even apart
+    slabs = torch.empty(2, 3, 9, 5, 7)[:, :, :4].transpose(2, 3)
+    assert joined_axis([(halves.shape, halves.stride())], None) == 2
+    assert joined_axis([(slabs.shape, slabs.stride())], None) == 0
+
+
+def test_orders_of_axes_after_joining():
+    assert joined_order((0, 4, 1, 2, 3), 2) == (0, 3, 1, 2)
+    assert joined_order((0, 1, 4, 2, 5, 3, 6), 0) == (0, 3, 1, 4, 2, 5)
+
+
+def test_outputs_that_keep_no_axes_together_are_refused():
+    with pytest.raises(ValueError, match=r"axes 2 and 3 nor axes 0 and 1"):
+        tokenwise(Volumes(7).third, torch.randn(1, 2, 2, 2, 7), memory=((1, 4, 0, 2, 5, 3, 6),), spatial_dims=3)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])

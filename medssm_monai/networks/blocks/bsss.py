@@ -1,4 +1,4 @@
-"""The BSSS block of Mamba-MIS and the two blocks it is compared with, all on channel-last maps ``(B, H, W, C)``."""
+"""The BSSS block of Mamba-MIS and the two blocks it is compared with, on channel-last maps ``(B, *spatial, C)``."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from itertools import pairwise
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from monai.networks.layers import Conv
 
 from ...ops.tokenwise import tokenwise
 from ..initialization import carry_state
-from ..layers import BranchDropout, ChannelLayerNorm, DepthwiseConv2d
+from ..layers import DEPTHWISE_CONV, BranchDropout, ChannelLayerNorm
 from .bfss import BFSS
 from .selective_core import DirectionalS6
 from .spectral_gate import SpectralGate
 
 __all__ = ["AttentionBlock", "BSSSBlock", "ConvBlock"]
 
-CHANNEL_FIRST = (0, 3, 1, 2)
-"""Order in memory of the axes of ``(B, H, W, C)`` that a Fourier transform over H and W wants."""
+CHANNEL_FIRST = {2: (0, 3, 1, 2), 3: (0, 4, 1, 2, 3)}
+"""Order in memory of the axes of ``(B, *spatial, C)`` that a Fourier transform over the spatial axes wants."""
 
 
 class BSSSBlock(nn.Module):
@@ -27,13 +28,14 @@ class BSSSBlock(nn.Module):
 
     Channels are split at floor(C/3) and floor(2C/3); each part passes LayerNorm → Linear to C. Part 1 → SiLU gate.
     Part 2 → depthwise 3×3 → SiLU → BFSS. Part 3 → spectral gate → LayerNorm → SiLU. Output
-    ``x + Linear(gate ⊙ Linear(concat(part 2, part 3)))``.
+    ``x + Linear(gate ⊙ Linear(concat(part 2, part 3)))``. In 3D (Decision; the source is 2D only) the convolution is
+    3×3×3, the scans go over three axes and the gate filters the three-dimensional transform.
 
     Args:
         dim: channels ``C``, at least 3.
-        spatial_size: map size the spectral weights are stored for.
+        spatial_size: map size the spectral weights are stored for, two numbers or three, as many as the map has axes.
         d_state: state size ``N``.
-        scan: ``"bfss"``, ``"ss2d"`` or ``"identity"``.
+        scan: as of :class:`~medssm_monai.networks.blocks.BFSS`.
         spectral_gate: ``False`` leaves part 3 without the gate (ablation).
         discretization: ``"zoh"`` or ``"euler"``.
         dropout: probability on the branch before the residual.
@@ -52,11 +54,12 @@ class BSSSBlock(nn.Module):
         super().__init__()
         if dim < 3:
             raise ValueError(f"BSSSBlock splits the channels in three parts, dim must be at least 3, got {dim}.")
+        self.spatial_dims = len(spatial_size)
         cuts = (0, dim // 3, 2 * dim // 3, dim)
         self.widths = [b - a for a, b in pairwise(cuts)]
         self.lift = nn.ModuleList(nn.Sequential(nn.LayerNorm(w), nn.Linear(w, dim)) for w in self.widths)
-        self.dwconv = DepthwiseConv2d(dim)
-        self.bfss = BFSS(dim, d_state, scan, discretization)
+        self.dwconv = DEPTHWISE_CONV[self.spatial_dims](dim)
+        self.bfss = BFSS(dim, d_state, scan, discretization, self.spatial_dims)
         self.spectral = SpectralGate(dim, spatial_size) if spectral_gate else nn.Identity()
         self.spectral_norm = nn.LayerNorm(dim)
         self.fuse = nn.Linear(2 * dim, dim)
@@ -69,15 +72,16 @@ class BSSSBlock(nn.Module):
             carry_state(self.bfss.s6.bc_proj.weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """``(B, H, W, C)`` to ``(B, H, W, C)``."""
-        local, freq = tokenwise(self._lifted, x, memory=(None, CHANNEL_FIRST))
+        """``(B, *spatial, C)`` to ``(B, *spatial, C)``."""
+        dims = self.spatial_dims
+        local, freq = tokenwise(self._lifted, x, memory=(None, CHANNEL_FIRST[dims]), spatial_dims=dims)
         local, freq = self.bfss.scanned(self.dwconv(local, activation=True)), self.spectral(freq)
         if getattr(self.dropout, "active", True):
-            return x + self.dropout(tokenwise(self._branch, x, local, freq))
-        return tokenwise(self._merged, x, local, freq)
+            return x + self.dropout(tokenwise(self._branch, x, local, freq, spatial_dims=dims))
+        return tokenwise(self._merged, x, local, freq, spatial_dims=dims)
 
     def _lifted(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Parts 2 and 3, ``(B, H, W, C)`` each."""
+        """Parts 2 and 3, ``(B, *spatial, C)`` each."""
         _, local, freq = x.split(self.widths, dim=-1)
         return self.lift[1](local), self.lift[2](freq)
 
@@ -92,16 +96,17 @@ class BSSSBlock(nn.Module):
 
 
 class ConvBlock(nn.Module):
-    """Ablation: twice (3×3 convolution → LayerNorm → SiLU), residual. ``(B, H, W, C)`` to ``(B, H, W, C)``."""
+    """Ablation: twice (3×3 or 3×3×3 convolution → LayerNorm → SiLU), residual."""
 
-    def __init__(self, dim: int, dropout: float = 0.0) -> None:
+    def __init__(self, dim: int, dropout: float = 0.0, spatial_dims: int = 2) -> None:
         super().__init__()
-        layers = [(nn.Conv2d(dim, dim, 3, padding=1), ChannelLayerNorm(dim), nn.SiLU()) for _ in range(2)]
+        conv = Conv[Conv.CONV, spatial_dims]
+        layers = [(conv(dim, dim, 3, padding=1), ChannelLayerNorm(dim), nn.SiLU()) for _ in range(2)]
         self.body = nn.Sequential(*(layer for group in layers for layer in group))
         self.dropout = BranchDropout(dropout)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """``(B, H, W, C)`` to ``(B, H, W, C)``."""
+        """``(B, *spatial, C)`` to ``(B, *spatial, C)``."""
         return x + self.dropout(self.body(x.movedim(-1, 1)).movedim(1, -1))
 
 
@@ -122,8 +127,8 @@ class AttentionBlock(nn.Module):
         self.dropout = BranchDropout(dropout)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """``(B, H, W, C)`` to ``(B, H, W, C)``."""
-        qkv = self.qkv(self.norm1(x)).flatten(1, 2).unflatten(-1, (3, self.heads, -1))  # (B, L, 3, heads, C/heads)
+        """``(B, *spatial, C)`` to ``(B, *spatial, C)``."""
+        qkv = self.qkv(self.norm1(x)).flatten(1, -2).unflatten(-1, (3, self.heads, -1))  # (B, L, 3, heads, C/heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # (B, heads, L, C/heads) each
         attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)  # (B, L, C)
         x = x + self.dropout(self.proj(attended).reshape(x.shape))

@@ -1,15 +1,17 @@
-"""Spectral gate of Mamba-MIS: a learnt filter on the 2D Fourier transform of every channel."""
+"""Spectral gate of Mamba-MIS: a learnt filter on the Fourier transform of every channel, in 2D or 3D."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn as nn
 
 from ...ops.spectral import spectral_filter
-from ..layers import irdft2, rdft2
+from ..layers import irdftn, rdftn
 from ..layers.real_dft import MAX_SIZE
 
 __all__ = ["SpectralGate"]
@@ -20,35 +22,41 @@ class SpectralGate(nn.Module):
 
     ``W`` (initially 0.02·N(0, 1)) and ``b`` (initially 0) are stored as real pairs ``(C, H, W//2 + 1, 2)`` for the map
     size that the network was built for. Departure from the authors' code, whose weights are tied to that size: for
-    another map size they are resampled by bilinear interpolation of the complex values at the same frequency in cycles
-    per pixel (periodic along H), so that one checkpoint serves every input size.
+    another map size they are resampled by linear interpolation along each axis of the complex values at the same
+    frequency in cycles per pixel (periodic along H), so that one checkpoint serves every input size.
+
+    Decision, as the source is 2D only: in 3D the transform goes over all three axes, and the weights are
+    ``(C, X, Y, Z//2 + 1, 2)``. The values of a large map are far too many there, so a network stores them on a coarser
+    grid (``spectral_grid`` of :class:`~medssm_monai.networks.nets.MambaMIS`), from which they are resampled for every
+    map in the same way: a filter that is smooth over the frequencies, in space one that reaches about as many voxels as
+    the grid has.
 
     Args:
         channels: ``C``.
-        spatial_size: height and width of the map the weights are stored for.
+        spatial_size: height and width, or three sides, of the map the weights are stored for.
 
     Raises:
-        ValueError: when a side of ``spatial_size`` is below 1.
+        ValueError: when ``spatial_size`` has other than two or three sides, or one of them is below 1.
     """
 
     def __init__(self, channels: int, spatial_size: Sequence[int]) -> None:
         super().__init__()
         self.spatial_size = tuple(int(s) for s in spatial_size)
-        if len(self.spatial_size) != 2 or min(self.spatial_size) < 1:
-            raise ValueError(f"spatial_size must be two positive integers, got {tuple(spatial_size)}.")
-        height, width = self.spatial_size
-        shape = (channels, height, width // 2 + 1, 2)
+        if len(self.spatial_size) not in (2, 3) or min(self.spatial_size) < 1:
+            raise ValueError(f"spatial_size must be two or three positive integers, got {tuple(spatial_size)}.")
+        *sides, width = self.spatial_size
+        shape = (channels, *sides, width // 2 + 1, 2)
         self.weight = nn.Parameter(0.02 * torch.randn(shape))
         self.bias = nn.Parameter(torch.zeros(shape))
         self.built_size: torch.Tensor
         self.register_buffer("built_size", torch.tensor(self.spatial_size))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Channel-last map ``(B, H, W, C)`` to the same shape and dtype."""
+        """Channel-last map ``(B, *spatial, C)`` to the same shape and dtype."""
         with torch.autocast(x.device.type, enabled=False):
-            size = tuple(x.shape[1:3])
+            size = tuple(x.shape[1:-1])
             weight, bias = (_resample(p.float(), self.spatial_size, size) for p in (self.weight, self.bias))
-            maps = x.float().movedim(-1, 1)  # (B, C, H, W)
+            maps = x.float().movedim(-1, 1)  # (B, C, *spatial)
             by_products = torch.compiler.is_exporting() and max(size) <= MAX_SIZE
             filtered = (_filter_by_products if by_products else spectral_filter)(maps, weight, bias)
             return filtered.movedim(1, -1).to(x.dtype)
@@ -58,7 +66,7 @@ class SpectralGate(nn.Module):
         if stored is not None:
             for name in ("weight", "bias"):
                 value = state_dict.get(prefix + name)
-                if value is not None:
+                if value is not None and len(stored) == len(self.spatial_size):
                     state_dict[prefix + name] = _resample(value, stored.tolist(), self.spatial_size)
             state_dict[prefix + "built_size"] = self.built_size.clone()
         super()._load_from_state_dict(state_dict, prefix, *args)
@@ -67,27 +75,32 @@ class SpectralGate(nn.Module):
 def _filter_by_products(maps: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """The same in real arithmetic and without an FFT, for ``torch.export`` and ONNX."""
     (a, b), (c, d) = weight.unbind(-1), bias.unbind(-1)
-    real, imag = rdft2(maps)
-    return irdft2(a * real - b * imag + c, a * imag + b * real + d, maps.shape[-1])
+    dims = maps.ndim - 2
+    real, imag = rdftn(maps, dims)
+    return irdftn(a * real - b * imag + c, a * imag + b * real + d, maps.shape[-1], dims)
 
 
 def _resample(values: torch.Tensor, source: Sequence[int], target: Sequence[int]) -> torch.Tensor:
-    """Filter ``(C, H0, W0//2 + 1, 2)`` for maps of size ``source`` as one for maps of size ``target``."""
-    (h0, w0), (h, w) = source, target
-    if h != h0:
-        values = _interpolate(values, torch.fft.fftfreq(h) * h0, dim=1, periodic=True)
-    if w != w0:
-        values = _interpolate(values, torch.fft.rfftfreq(w) * w0, dim=2, periodic=False)
+    """Filter ``(C, H0, W0//2 + 1, 2)`` for maps of size ``source`` as one for maps of size ``target``; so in 3D."""
+    for dim, (before, now) in enumerate(zip(source, target, strict=True), start=1):
+        if now != before:
+            below, above, fraction = _neighbors(before, now, dim == len(target))
+            low, high = (values.index_select(dim, torch.tensor(at, device=values.device)) for at in (below, above))
+            share = torch.tensor(fraction, device=values.device)
+            values = low + share.reshape([-1 if d == dim else 1 for d in range(values.ndim)]) * (high - low)
     return values
 
 
-def _interpolate(values: torch.Tensor, position: torch.Tensor, dim: int, periodic: bool) -> torch.Tensor:
-    """Linear interpolation of ``values`` along ``dim`` at fractional ``position`` (periodic, or held at the end)."""
-    position = position.to(values.device)
-    n = values.shape[dim]
-    low = position.floor()
-    fraction = (position - low).reshape([-1 if d == dim else 1 for d in range(values.ndim)])
-    low = low.long()
-    ends = [(low + i) % n if periodic else (low + i).clamp(0, n - 1) for i in (0, 1)]
-    below, above = (values.index_select(dim, e) for e in ends)
-    return below + fraction * (above - below)
+@lru_cache(maxsize=64)
+def _neighbors(before: int, now: int, half: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each frequency of ``now`` places the two of ``before`` places around it, and how far it is from the first.
+
+    ``half``: the frequencies are those of a real transform, which end; else they are periodic. Arrays, not tensors, so
+    that exporters find constants; in float32, as ``torch.fft.fftfreq`` computes.
+    """
+    order = np.arange(now // 2 + 1) if half else np.concatenate([np.arange((now + 1) // 2), np.arange(-(now // 2), 0)])
+    position = order.astype(np.float32) * np.float32(1 / now) * np.float32(before)
+    low = np.floor(position)
+    first, last = low.astype(np.int64), before // 2
+    below, above = ((first + i).clip(0, last) if half else (first + i) % before for i in (0, 1))
+    return below, above, position - low

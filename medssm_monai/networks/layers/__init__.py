@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from .branch_dropout import BranchDropout, set_drop_path
 from .channel_norm import ChannelLayerNorm
-from .depthwise_conv import DepthwiseConv2d, depthwise_conv2d
-from .real_dft import irdft2, rdft2
+from .depthwise_conv import DEPTHWISE_CONV, DepthwiseConv2d, DepthwiseConv3d, convolve_depthwise
+from .real_dft import irdftn, rdftn
 from .scan_order import (
     SCAN_SETS,
     ScanOrder,
@@ -18,16 +18,18 @@ from .scan_order import (
 from .stacked import StackedConv1d, StackedLinear
 
 __all__ = [
+    "DEPTHWISE_CONV",
     "SCAN_SETS",
     "BranchDropout",
     "ChannelLayerNorm",
     "DepthwiseConv2d",
+    "DepthwiseConv3d",
     "ScanOrder",
     "StackedConv1d",
     "StackedLinear",
-    "depthwise_conv2d",
-    "irdft2",
-    "rdft2",
+    "convolve_depthwise",
+    "irdftn",
+    "rdftn",
     "resolve_scan_orders",
     "scan_table",
     "set_drop_path",

@@ -1,7 +1,9 @@
-"""Depthwise convolution of channel-last maps."""
+"""Depthwise convolution of channel-last maps, in 2D and 3D."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -11,7 +13,11 @@ import torch.nn.functional as F
 from ...ops.depthwise import Neighbors, depthwise
 from ...ops.selection import runs_native
 
-__all__ = ["DepthwiseConv2d", "depthwise_conv2d"]
+__all__ = ["DEPTHWISE_CONV", "DepthwiseConv2d", "DepthwiseConv3d", "convolve_depthwise"]
+
+LARGEST_TABLE = 2**23
+"""Neighbors that the fused operator is given at most, 4 bytes each and twice: those of 64×64×64 places with 27. Larger
+maps go to PyTorch's convolution."""
 
 
 class DepthwiseConv2d(nn.Conv2d):
@@ -31,28 +37,51 @@ class DepthwiseConv2d(nn.Conv2d):
     def forward(self, x: torch.Tensor, activation: bool = False) -> torch.Tensor:
         """``(B, H, W, C)`` to the same shape; ``activation``: SiLU of the result."""
         assert self.bias is not None
-        return depthwise_conv2d(x, self.weight, self.bias, activation)
+        return convolve_depthwise(x, self.weight, self.bias, activation)
 
 
-def depthwise_conv2d(
+class DepthwiseConv3d(nn.Conv3d):
+    """:class:`DepthwiseConv2d` on maps ``(B, X, Y, Z, C)``, with names and shapes of ``torch.nn.Conv3d``."""
+
+    def __init__(self, channels: int, kernel_size: int = 3) -> None:
+        super().__init__(channels, channels, kernel_size, padding=kernel_size // 2, groups=channels)
+
+    def forward(self, x: torch.Tensor, activation: bool = False) -> torch.Tensor:
+        """``(B, X, Y, Z, C)`` to the same shape; ``activation``: SiLU of the result."""
+        assert self.bias is not None
+        return convolve_depthwise(x, self.weight, self.bias, activation)
+
+
+DEPTHWISE_CONV: dict[int, type[DepthwiseConv2d] | type[DepthwiseConv3d]] = {2: DepthwiseConv2d, 3: DepthwiseConv3d}
+"""The layer for 2 and for 3 spatial axes."""
+
+
+def convolve_depthwise(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, activation: bool = False
 ) -> torch.Tensor:
-    """Depthwise convolution of a map ``(B, H, W, C)`` with filters ``(C, 1, size, size)``, stride 1, zero padding.
+    """Depthwise convolution of a map ``(B, *spatial, C)``, stride 1, zero padding.
 
-    ``activation``: SiLU of the result.
+    Args:
+        x: the map, with two or three spatial axes.
+        weight: filters ``(C, 1, size, size)`` or ``(C, 1, size, size, size)``.
+        bias: ``(C,)``.
+        activation: SiLU of the result.
     """
-    channels, size = weight.shape[0], weight.shape[-1]
-    if runs_native(x, weight, bias):
-        neighbors = _window(*x.shape[1:3], size)
-        y = depthwise(x.flatten(1, 2), weight.flatten(1)[None], bias[None], neighbors, activation)
-        return y.squeeze(2).unflatten(1, x.shape[1:3])
-    y = F.conv2d(x.movedim(-1, 1), weight, bias, padding=size // 2, groups=channels).movedim(1, -1)
+    channels, size, spatial = weight.shape[0], weight.shape[-1], tuple(x.shape[1:-1])
+    taps = math.prod(weight.shape[2:])
+    if math.prod(spatial) * taps <= LARGEST_TABLE and runs_native(x, weight, bias):
+        y = depthwise(x.flatten(1, -2), weight.flatten(1)[None], bias[None], _window(spatial, size), activation)
+        return y.squeeze(2).unflatten(1, spatial)
+    conv = F.conv2d if len(spatial) == 2 else F.conv3d
+    y = conv(x.movedim(-1, 1), weight, bias, padding=size // 2, groups=channels).movedim(1, -1)
     return F.silu(y) if activation else y
 
 
 @lru_cache(maxsize=32)
-def _window(height: int, width: int, size: int) -> Neighbors:
-    """The ``size * size`` places around each place of a map, row by row."""
-    places = torch.arange(height * width).reshape(height, width)
-    around = F.pad(places, [size // 2] * 4, value=-1).unfold(0, size, 1).unfold(1, size, 1)  # (H, W, size, size)
-    return Neighbors.from_table(around.reshape(1, height * width, size * size))
+def _window(spatial: Sequence[int], size: int) -> Neighbors:
+    """The ``size * size (* size)`` places around each place of a map, row by row."""
+    places, axes = torch.arange(math.prod(spatial)).reshape(*spatial), len(spatial)
+    around = F.pad(places, [size // 2] * (2 * axes), value=-1)
+    for axis in range(axes):
+        around = around.unfold(axis, size, 1)  # (*spatial, size, ...)
+    return Neighbors.from_table(around.reshape(1, places.numel(), size**axes))

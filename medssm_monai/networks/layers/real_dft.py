@@ -1,7 +1,7 @@
-"""The 2D Fourier transform of real maps as matrix products in real arithmetic, for exporters without an FFT.
+"""The Fourier transform of real maps as matrix products in real arithmetic, for exporters without an FFT.
 
 ONNX has neither complex numbers nor a fast transform that its runtimes share. For maps of up to :data:`MAX_SIZE` pixels
-a side two products with fixed matrices are the same transform, to rounding.
+a side one product with a fixed matrix for each axis is the same transform, to rounding.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-__all__ = ["MAX_SIZE", "irdft2", "rdft2"]
+__all__ = ["MAX_SIZE", "irdftn", "rdftn"]
 
 MAX_SIZE = 256
 
@@ -29,37 +29,55 @@ def _matrices(size: int, frequencies: int, like: torch.Tensor) -> list[torch.Ten
     return [torch.tensor(wave, dtype=like.dtype, device=like.device) for wave in _waves(size, frequencies)]
 
 
-def rdft2(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Real and imaginary part of ``torch.fft.rfft2(x, norm="ortho")``.
+def _along(matrix: torch.Tensor, x: torch.Tensor, axis: int) -> torch.Tensor:
+    """``matrix`` times ``x`` along an axis counted from the end, -2 or further in front."""
+    if axis == -2:
+        return matrix @ x
+    return (matrix @ x.movedim(axis, -2)).movedim(-2, axis)
+
+
+def rdftn(x: torch.Tensor, dims: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
+    """Real and imaginary part of ``torch.fft.rfftn(x, norm="ortho")`` over the last ``dims`` axes.
 
     Args:
-        x: real maps ``(..., H, W)``, float32.
+        x: real maps ``(..., H, W)`` or ``(..., X, Y, Z)``, float32.
+        dims: axes of a map.
 
     Returns:
-        Two tensors ``(..., H, W // 2 + 1)``.
+        Two tensors ``(..., H, W // 2 + 1)`` or ``(..., X, Y, Z // 2 + 1)``.
     """
-    height, width = x.shape[-2:]
-    cos_w, sin_w = _matrices(width, width // 2 + 1, x)
-    cos_h, sin_h = _matrices(height, height, x)
-    real, imag = x @ cos_w, -(x @ sin_w)  # (..., H, W // 2 + 1)
-    return cos_h @ real + sin_h @ imag, cos_h @ imag - sin_h @ real  # times cos - i sin, symmetric
+    width = x.shape[-1]
+    cos, sin = _matrices(width, width // 2 + 1, x)
+    real, imag = x @ cos, -(x @ sin)  # (..., H, W // 2 + 1)
+    for axis in range(-2, -dims - 1, -1):
+        cos, sin = _matrices(x.shape[axis], x.shape[axis], x)  # times cos - i sin, symmetric
+        real, imag = (
+            _along(cos, real, axis) + _along(sin, imag, axis),
+            _along(cos, imag, axis) - _along(sin, real, axis),
+        )
+    return real, imag
 
 
-def irdft2(real: torch.Tensor, imag: torch.Tensor, width: int) -> torch.Tensor:
-    """``torch.fft.irfft2(real + i imag, s=(H, width), norm="ortho")``.
+def irdftn(real: torch.Tensor, imag: torch.Tensor, width: int, dims: int = 2) -> torch.Tensor:
+    """``torch.fft.irfftn(real + i imag, norm="ortho")`` over the last ``dims`` axes, the last one ``width`` long.
 
     Args:
-        real, imag: ``(..., H, width // 2 + 1)``, float32.
-        width: ``W``, which the spectrum alone leaves open by one.
+        real, imag: ``(..., H, width // 2 + 1)`` or ``(..., X, Y, width // 2 + 1)``, float32.
+        width: of the maps, which the spectrum alone leaves open by one.
+        dims: axes of a map.
 
     Returns:
-        ``(..., H, width)``.
+        ``(..., H, width)`` or ``(..., X, Y, width)``.
     """
-    height, frequencies = real.shape[-2:]
-    cos_h, sin_h = _matrices(height, height, real)
-    cos_w, sin_w = _matrices(width, frequencies, real)
-    real, imag = cos_h @ real - sin_h @ imag, cos_h @ imag + sin_h @ real  # times cos + i sin
+    frequencies = real.shape[-1]
+    for axis in range(-2, -dims - 1, -1):
+        cos, sin = _matrices(real.shape[axis], real.shape[axis], real)  # times cos + i sin
+        real, imag = (
+            _along(cos, real, axis) - _along(sin, imag, axis),
+            _along(cos, imag, axis) + _along(sin, real, axis),
+        )
+    cos, sin = _matrices(width, frequencies, real)
     twice = torch.full((frequencies,), 2.0, dtype=real.dtype, device=real.device)  # the other half, its conjugate
     alone = [0] if width % 2 else [0, frequencies - 1]
     twice = torch.where(torch.tensor([k in alone for k in range(frequencies)], device=real.device), 1.0, twice)
-    return (real * twice) @ cos_w.T - (imag * twice) @ sin_w.T
+    return (real * twice) @ cos.T - (imag * twice) @ sin.T

@@ -65,15 +65,27 @@ def _both_ways(axes: Sequence[Sequence[int]]) -> tuple[ScanOrder, ...]:
     return tuple(ScanOrder(tuple(a), r) for a in axes for r in (False, True))
 
 
+def _turned(dims: int) -> list[tuple[int, ...]]:
+    """One order for each axis, which is the fastest in it, by turning the axes around."""
+    return [tuple((i + first) % dims for i in range(dims)) for first in range(dims)]
+
+
 SCAN_SETS: dict[str, dict[int, tuple[ScanOrder, ...]]] = {
     "forward": {n: (ScanOrder(tuple(range(n))),) for n in (1, 2, 3)},
     "bidirectional": {n: _both_ways([range(n)]) for n in (1, 2, 3)},
     "rows_columns": {2: (ScanOrder((0, 1)), ScanOrder((1, 0)))},
     "cross": {2: _both_ways([(0, 1), (1, 0)])},
+    "axes": {n: tuple(ScanOrder(a) for a in _turned(n)) for n in (2, 3)},
+    "axes_both_ways": {n: _both_ways(_turned(n)) for n in (2, 3)},
     "tri_plane": {3: _both_ways([(0, 1, 2), (1, 0, 2), (2, 1, 0), (0, 2, 1)])},
     "tri_plane_full": {3: _both_ways(list(permutations(range(3))))},
 }
-"""Named sets: name -> spatial dimensions -> orders. Decision: ``cross`` lists each order before its reversal."""
+"""Named sets: name -> spatial dimensions -> orders. Decision: ``cross`` lists each order before its reversal.
+
+``axes`` has one order for each axis, in which that axis is the fastest; in 2D these are ``rows_columns``. Decision: in
+3D they are (X, Y, Z), (Y, Z, X) and (Z, X, Y), each the one before turned around, so that each axis is also once the
+slowest, and each of the three planes is swept whole by one order. ``axes_both_ways`` adds the reversals; in 2D it is
+``cross``."""
 
 
 def resolve_scan_orders(orders: str | Sequence[ScanOrder], spatial_dims: int) -> tuple[ScanOrder, ...]:

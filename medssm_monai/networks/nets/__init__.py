@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .clinical_fmamba import ClinicalFMamba, clinical_fmamba_2d, clinical_fmamba_3d
-from .mamba_mis import MambaMIS, mamba_mis_b, mamba_mis_l, mamba_mis_s
+from .mamba_mis import MambaMIS, mamba_mis_3d_b, mamba_mis_3d_s, mamba_mis_b, mamba_mis_l, mamba_mis_s
 from .medconvmamba import MedConvMamba, medconvmamba_s, medconvmamba_t
 from .medspectralnet import MedSpectralNet, medspectralnet, medspectralnet_full
 
@@ -14,6 +14,8 @@ __all__ = [
     "MedSpectralNet",
     "clinical_fmamba_2d",
     "clinical_fmamba_3d",
+    "mamba_mis_3d_b",
+    "mamba_mis_3d_s",
     "mamba_mis_b",
     "mamba_mis_l",
     "mamba_mis_s",

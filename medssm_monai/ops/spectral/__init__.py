@@ -1,4 +1,4 @@
-"""A learnt filter on the two-dimensional Fourier transform of every channel."""
+"""A learnt filter on the Fourier transform of every channel, in two dimensions or three."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from torch.nn.modules import module as module_state
 from ..arguments import plain
 from ..first_order import first_order
 from ..selection import runs_native
+from .joined_axes import joined_axis, joined_order
 from .recording import record
 
 __all__ = ["is_hooked", "tokenwise"]
@@ -82,7 +83,9 @@ class _Known(NamedTuple):
 _known: weakref.WeakKeyDictionary[nn.Module, dict[Any, _Known]] = weakref.WeakKeyDictionary()
 
 
-def tokenwise(chain: Chain, *inputs: Tensor, memory: Sequence[Sequence[int] | None] | None = None) -> Any:
+def tokenwise(
+    chain: Chain, *inputs: Tensor, memory: Sequence[Sequence[int] | None] | None = None, spatial_dims: int = 2
+) -> Any:
     """Run a chain of layers that treat every token alike.
 
     ``tokenwise(module.method, x)`` gives what ``module.method(x)`` gives. On the CPU, in float32, the chain runs as one
@@ -94,23 +97,46 @@ def tokenwise(chain: Chain, *inputs: Tensor, memory: Sequence[Sequence[int] | No
         chain: bound method of a module. Its layers: ``LayerNorm``, ``Linear``, ``silu``, ``+``, ``*`` and inactive
             dropout, with ``split``, ``cat``, ``unflatten``, ``flatten``, ``movedim`` over the channels' axes, counted
             from the end. Parameters are those of the module.
-        inputs: ``(B, H, W, *channels)`` each, of any strides.
+        inputs: ``(B, H, W, *channels)`` each, of any strides; ``(B, X, Y, Z, *channels)`` for 3 spatial axes.
         memory: for every output the order in which its axes lie in memory, slowest first (``(0, 3, 1, 2)``: channel
             first); None: as they are. Only the fused operator heeds it, values do not change.
+        spatial_dims: 2 or 3.
 
     Returns:
-        What the chain returns: a tensor or several, ``(B, H, W, *channels)``.
+        What the chain returns: a tensor or several, with the axes of the inputs before their channels.
     """
+    if spatial_dims == 3:
+        return _of_volumes(chain, inputs, memory)
     tensors = [plain(x) for x in inputs]
     ready = _ready(chain, tensors, memory) if runs_native(*tensors) and _are_maps(tensors) else None
     if ready is None:
         return chain(*inputs)
-    plan, parameters = ready
+    outputs = _run(*ready, tensors)
+    return outputs[0] if ready[0].recording.single else tuple(outputs)
+
+
+def _run(plan: Any, parameters: list[Tensor], tensors: Sequence[Tensor]) -> Sequence[Tensor]:
     if torch.is_grad_enabled() and (_wants_gradient(tensors) or _wants_gradient(parameters)):
-        outputs = _Chain.apply(plan, len(tensors), *tensors, *parameters)
+        outputs: Sequence[Tensor] = _Chain.apply(plan, len(tensors), *tensors, *parameters)
     else:
         outputs = plan.forward(tensors, parameters)
-    return outputs[0] if plan.recording.single else tuple(outputs)
+    return outputs
+
+
+def _of_volumes(chain: Chain, inputs: Sequence[Tensor], memory: Sequence[Sequence[int] | None] | None) -> Any:
+    """:func:`tokenwise` of volumes: for the fused operator two of their axes count as one."""
+    tensors = [plain(x) for x in inputs]
+    if not runs_native(*tensors) or any([x.ndim < 5 for x in tensors]):
+        return chain(*inputs)
+    axis = joined_axis([(x.shape, x.stride()) for x in tensors], memory)
+    sizes = tensors[0].shape[axis : axis + 2]
+    flat = [x.flatten(axis, axis + 1) for x in tensors]
+    orders = None if memory is None else [None if order is None else joined_order(order, axis) for order in memory]
+    ready = _ready(chain, flat, orders, axis) if _are_maps(flat) else None
+    if ready is None:
+        return chain(*inputs)
+    outputs = [y.unflatten(axis, sizes) for y in _run(*ready, flat)]
+    return outputs[0] if ready[0].recording.single else tuple(outputs)
 
 
 def _are_maps(tensors: Sequence[Tensor]) -> bool:
@@ -123,8 +149,13 @@ def _wants_gradient(tensors: Sequence[Tensor]) -> bool:
     return any([x.requires_grad for x in tensors])
 
 
-def _ready(chain: Chain, tensors: Sequence[Tensor], memory: Any) -> tuple[Any, list[Tensor]] | None:
-    """Plan and parameters of a chain; None where its modules have to run one by one."""
+def _ready(
+    chain: Chain, tensors: Sequence[Tensor], memory: Any, joined: int | None = None
+) -> tuple[Any, list[Tensor]] | None:
+    """Plan and parameters of a chain; None where its modules have to run one by one.
+
+    ``joined``: which axis of a volume was joined with the next; ``memory`` depends on it.
+    """
     module = chain.__self__  # type: ignore[attr-defined]
     for hooks in _GLOBAL_HOOKS:
         if hooks:
@@ -132,7 +163,7 @@ def _ready(chain: Chain, tensors: Sequence[Tensor], memory: Any) -> tuple[Any, l
     chains = _known.get(module)
     if chains is None:
         chains = _known.setdefault(module, {})
-    key = (chain.__name__, *[x.shape[3:] for x in tensors])
+    key = (chain.__name__, joined, *[x.shape[3:] for x in tensors])
     known = chains.get(key)
     parameters = None
     if known is not None and known.still_holds():

@@ -95,9 +95,48 @@ def test_unknown_merge_is_named(merge):
             DirectionalS6(4, merge=merge)(torch.zeros(1, 2, 2, 4))
 
 
-def test_scan_attention_keeps_shape_and_reaches_every_parameter():
-    block = ScanAttention(32)
-    x = torch.randn(2, 5, 3, 32)
+@pytest.mark.parametrize("size", [(2, 3, 4), (1, 5, 2)])
+@pytest.mark.parametrize("scan_kind", ["bfss", "ss2d"])
+def test_bfss_of_volumes_matches_float64_loops_along_every_axis(scan_kind, size):
+    torch.manual_seed(0)
+    n, c = 3, 5
+    block = BFSS(c, n, scan_kind, spatial_dims=3)
+    with torch.no_grad():
+        block.s6.delta_proj.bias.add_(2 * torch.rand_like(block.s6.delta_proj.bias))
+    x = torch.randn(1, *size, c)
+    p, volume = params(block), x[0].double().numpy()
+    results = []
+    ways = (1,) if scan_kind == "bfss" else (1, -1)
+    for g, (axes, way) in enumerate((axes, way) for axes in ((0, 1, 2), (1, 2, 0), (2, 0, 1)) for way in ways):
+        tokens = volume.transpose(*axes, 3).reshape(-1, c)[::way]
+        delta = softplus(tokens @ p["s6.delta_proj.weight"][g].T + p["s6.delta_proj.bias"][g])
+        bc = tokens @ p["s6.bc_proj.weight"][g].T
+        y = scan(tokens, delta, -np.exp(p["s6.A_log"][g]), bc[:, :n], bc[:, n:], p["s6.D"][g], "zoh")[::way]
+        back = np.argsort(axes)
+        results.append(y.reshape(*(size[a] for a in axes), c).transpose(*back, 3))
+    merged = np.concatenate(results, -1) if scan_kind == "bfss" else sum(results)
+    fused = layer_norm(merged, p["fuse.0.weight"], p["fuse.0.bias"])
+    hidden = silu(fused @ p["fuse.1.weight"].T + p["fuse.1.bias"])
+    expected = hidden @ p["fuse.3.weight"].T + p["fuse.3.bias"]
+    np.testing.assert_allclose(block(x)[0].detach().numpy(), expected, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "dims", "directions"), [("tri_plane", 3, 8), ("tri_plane_full", 3, 12), ("ss2d", 2, 4)]
+)
+def test_kinds_of_scans_have_their_directions(kind, dims, directions):
+    assert len(BFSS(4, 2, kind, spatial_dims=dims).s6.orders) == directions
+
+
+def test_a_scan_of_volumes_is_refused_for_maps():
+    with pytest.raises(ValueError, match=r"bfss.*spatial_dims=2.*tri_plane"):
+        BFSS(4, 2, "tri_plane")
+
+
+@pytest.mark.parametrize("size", [(5, 3), (4, 2, 3)])
+def test_scan_attention_keeps_shape_and_reaches_every_parameter(size):
+    block = ScanAttention(32, spatial_dims=len(size))
+    x = torch.randn(2, *size, 32)
     y = block(x)
     assert y.shape == x.shape
     y.square().sum().backward()

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from medssm_monai.networks.blocks import SpectralGate
+from medssm_monai.networks.blocks.spectral_gate import _resample
 from medssm_monai.ops import use_backend
 from medssm_monai.ops.spectral import spectral_filter
 
@@ -16,17 +17,18 @@ def _random(channels, size):
     return gate
 
 
-@pytest.mark.parametrize("size", [(8, 8), (6, 9), (5, 4), (1, 1), (1, 6)])
+@pytest.mark.parametrize("size", [(8, 8), (6, 9), (5, 4), (1, 1), (1, 6), (4, 6, 8), (5, 3, 7), (1, 2, 1)])
 def test_equals_numpy_fft(size):
     gate = _random(2, size)
     x = torch.randn(3, *size, 2)
     w, b = (np.array(p.detach()[..., 0] + 1j * p.detach()[..., 1]) for p in (gate.weight, gate.bias))
-    spectrum = np.fft.rfft2(x.movedim(-1, 1).double().numpy(), norm="ortho")
-    expected = np.moveaxis(np.fft.irfft2(w * spectrum + b, s=size, norm="ortho"), 1, -1)
+    axes = tuple(range(2, 2 + len(size)))
+    spectrum = np.fft.rfftn(x.movedim(-1, 1).double().numpy(), axes=axes, norm="ortho")
+    expected = np.moveaxis(np.fft.irfftn(w * spectrum + b, s=size, axes=axes, norm="ortho"), 1, -1)
     np.testing.assert_allclose(gate(x).detach().numpy(), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("size", [(8, 8), (6, 9), (5, 4), (1, 1), (1, 6), (4, 2), (7, 3)])
+@pytest.mark.parametrize("size", [(8, 8), (6, 9), (5, 4), (1, 1), (1, 6), (4, 2), (7, 3), (4, 6, 8), (3, 5, 7)])
 def test_gradients_are_those_of_pytorchs_transforms(size):
     """The fused gradient beside the one that PyTorch derives from the same formula."""
     torch.manual_seed(0)
@@ -65,7 +67,32 @@ def test_constant_filter_is_kept_at_any_size():
         torch.testing.assert_close(gate(x), 0.5 * x, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize(("built", "other"), [((8, 8), (16, 12)), ((3, 3), (2, 5))])
+@pytest.mark.parametrize("size", [(16, 4, 9), (3, 3, 2)])
+def test_volumes_are_filtered_at_any_size(size):
+    """A filter that is linear in the last axis' frequency is reproduced exactly, and held beyond its end."""
+    built = (8, 4, 6)
+    gate = SpectralGate(1, built)
+    edge = np.fft.rfftfreq(built[2])
+    with torch.no_grad():
+        gate.weight[..., 1] = 0
+        gate.weight[..., 0] = torch.tensor(1 + 2 * edge, dtype=torch.float32).expand(1, *built[:2], -1)
+    x = torch.randn(1, *size, 1)
+    response = 1 + 2 * np.minimum(np.fft.rfftfreq(size[2]), edge.max())
+    expected = np.fft.irfftn(np.fft.rfftn(x[0, ..., 0].numpy()) * response, s=size, axes=(0, 1, 2))
+    np.testing.assert_allclose(gate(x)[0, ..., 0].detach().numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("before", "now"), [(16, 64), (8, 8), (9, 4), (5, 7), (1, 6), (64, 3), (16, 2)])
+def test_resampled_at_the_same_frequencies(before, now):
+    """Against ``np.interp`` of a periodic axis, in float64."""
+    values = torch.randn(1, before, 1, 2)
+    got = _resample(values, (before, 1), (now, 1))[0, :, 0, 0]
+    places = np.fft.fftfreq(now) * before
+    expected = np.interp(places, np.arange(-before, 2 * before), np.tile(values[0, :, 0, 0].double().numpy(), 3))
+    np.testing.assert_allclose(got.numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("built", "other"), [((8, 8), (16, 12)), ((3, 3), (2, 5)), ((4, 4, 6), (3, 8, 5))])
 def test_state_dict_of_another_size_loads_resampled(built, other):
     source, target = _random(3, built), SpectralGate(3, other)
     target.load_state_dict(source.state_dict())
@@ -83,19 +110,25 @@ def test_half_precision_input_is_transformed_in_float32():
     torch.testing.assert_close(y.float(), gate(x.bfloat16().float()), atol=1e-2, rtol=1e-2)
 
 
-@pytest.mark.parametrize("size", [(8, 6), (5, 9)])
+@pytest.mark.parametrize("size", [(8, 6), (5, 9), (4, 6, 5), (8, 8, 8)])
 def test_export_has_no_fft_and_is_the_same_filter(size):
-    gate = _random(2, (8, 6)).requires_grad_(False)
+    gate = _random(2, (8, 6) if len(size) == 2 else (4, 6, 5)).requires_grad_(False)
     program = torch.export.export(gate, (torch.randn(2, *size, 2),), dynamic_shapes=({0: torch.export.Dim("batch")},))
-    assert not any("fft" in str(n.target) and "freq" not in str(n.target) for n in program.graph.nodes)
+    assert not any("fft" in str(n.target) for n in program.graph.nodes)
     for batch in (1, 3):
         x = torch.randn(batch, *size, 2)
         torch.testing.assert_close(program.module()(x), gate(x), atol=1e-5, rtol=1e-5)
 
 
-def test_bad_size_is_named():
+@pytest.mark.parametrize("size", [(0, 4), (4,), (4, 4, 4, 4), (4, 4, 0)])
+def test_bad_size_is_named(size):
     with pytest.raises(ValueError, match="spatial_size"):
-        SpectralGate(2, (0, 4))
+        SpectralGate(2, size)
+
+
+def test_weights_of_maps_are_refused_for_volumes():
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        SpectralGate(2, (4, 4, 4)).load_state_dict(SpectralGate(2, (4, 4)).state_dict())
 
 
 @pytest.mark.parametrize("channels", [5, 8, 3])

@@ -49,11 +49,25 @@ def test_order_visits_axes_from_slowest_to_fastest(name, dims, size):
 @pytest.mark.parametrize(
     ("name", "dims", "count"),
     [("forward", 3, 1), ("bidirectional", 2, 2), ("rows_columns", 2, 2), ("cross", 2, 4), ("tri_plane", 3, 8)]
-    + [("tri_plane_full", 3, 12)],
+    + [("tri_plane_full", 3, 12), ("axes", 2, 2), ("axes", 3, 3), ("axes_both_ways", 2, 4), ("axes_both_ways", 3, 6)],
 )
 def test_named_sets_have_distinct_orders(name, dims, count):
     orders = resolve_scan_orders(name, dims)
     assert len(set(orders)) == len(orders) == count
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_of_the_axes_each_is_once_in_every_place(dims):
+    orders, both = SCAN_SETS["axes"][dims], SCAN_SETS["axes_both_ways"][dims]
+    for place in range(dims):
+        assert sorted(order.axes[place] for order in orders) == list(range(dims))
+    assert not any(order.reverse for order in orders)
+    assert set(both) == {ScanOrder(order.axes, way) for order in orders for way in (False, True)}
+
+
+def test_in_2d_the_axes_are_rows_and_columns():
+    assert SCAN_SETS["axes"][2] == SCAN_SETS["rows_columns"][2]
+    assert SCAN_SETS["axes_both_ways"][2] == SCAN_SETS["cross"][2]
 
 
 def test_bad_orders_are_named():
