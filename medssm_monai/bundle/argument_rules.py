@@ -172,6 +172,10 @@ ARGUMENT_RULES: dict[str, Rule] = {
     "init": word(),
     "fusion": word(),
     "orders": either(word(), NOTHING),
+    "strides": _listed(
+        either(whole(1, 16), wholes(1, 16, 2, 3)), "whole numbers from 1 to 16, or lists of one per axis", 4, 4
+    ),
+    "spectral_grid": either(whole(1, 4096), NOTHING),
 }
 """Argument -> what it may be. The bounds are far above what the networks are built with, and far below what stops a
 computer."""
@@ -179,6 +183,8 @@ APART = {"img_size", "in_channels", "num_classes", "output", "patch_size", "pret
 """Arguments that have settings of their own, or name files: they have no place in ``network_args``."""
 OF_SETTINGS = {"image_size": "img_size", "class_names": "num_classes"}
 LARGE = 4
+USUAL_SIZE = {2: 256, 3: 64}
+"""Sides of the images for networks that take them by the number of dimensions."""
 OWN = ("spatial_dims", "in_channels", "patch_size", "image_size", "class_names", "output")
 
 
@@ -244,7 +250,9 @@ def require_affordable(settings: Mapping[str, Any]) -> None:
     if not isinstance(variant, str) or defaults is None:
         return
     given |= settings_arguments(variant, settings)
-    defaults = {**defaults, "img_size": [defaults["img_size"]] * 2} if "img_size" in defaults else defaults
+    if "img_size" in defaults:
+        dims = given.get("spatial_dims", defaults.get("spatial_dims", 2))
+        defaults = {**defaults, "img_size": [defaults["img_size"] or USUAL_SIZE[dims]] * dims}
     large = any(_size(given[name]) > LARGE * max(_size(defaults[name]), 1) for name in given)
     if not large and given.get("fusion", "gap") == "gap":  # other fusions have weights for every token
         return
