@@ -96,8 +96,8 @@ def installed(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Envir
 
 @pytest.fixture
 def here(tmp_path: Path) -> Path:
-    """A folder with two pictures, to work in."""
-    pixels = np.random.default_rng(0).integers(0, 256, (2, 96, 96, 3), dtype=np.uint8)
+    """A folder with two gray pictures, to work in."""
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 96, 96), dtype=np.uint8)
     for name, picture in zip("ab", pixels, strict=True):
         Image.fromarray(picture).save(tmp_path / f"{name}.png")
     return tmp_path
