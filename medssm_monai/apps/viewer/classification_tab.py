@@ -166,7 +166,7 @@ def classification_tab(models: Sequence[Model]) -> None:
 
     arguments = [file, menu, opacity, state]
     gr.on([file.upload, file.clear, menu.input], opened, arguments, [*shown, number], **NETWORK)
-    again = {**NETWORK, "trigger_mode": "always_last", "show_progress": "minimal"}
+    again = {**NETWORK, "show_progress": "minimal"}
     number.input(moved, [file, menu, number, opacity, state], shown, **again)
     opacity.input(redraw, [state, opacity], [message, result], **DRAWING)
     which.input(explain, [state, which, opacity], explained, **NETWORK)

@@ -32,8 +32,8 @@ NETWORK: dict[str, Any] = {
     "show_progress": "full",
     "trigger_mode": "always_last",
 }
-"""Of events that run a network: two at once, the others wait for their turn; a file that is dropped while the one before
-is still at work comes after it (by default it would be passed over)."""
+"""Of events that run a network: two at once, the others wait for their turn; a file that is dropped while the one
+before is still at work comes after it (by default it would be passed over)."""
 DRAWING: dict[str, Any] = {
     "concurrency_id": "drawing",
     "concurrency_limit": 4,

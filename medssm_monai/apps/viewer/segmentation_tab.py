@@ -170,7 +170,7 @@ def segmentation_tab(models: Sequence[Model]) -> None:
 
     settings = [layer, threshold, opacity]
     gr.on([file.upload, file.clear, menu.input], opened, [file, menu, *settings, state], [*shown, number], **NETWORK)
-    again = {**NETWORK, "trigger_mode": "always_last", "show_progress": "minimal"}
+    again = {**NETWORK, "show_progress": "minimal"}
     number.input(moved, [file, menu, number, *settings, state], shown, **again)
     gr.on([one.input for one in settings], redraw, [state, *settings], redrawn, **DRAWING)
     unsure.click(uncertain, [state, threshold, opacity], shown, **NETWORK)
