@@ -20,6 +20,10 @@ ELSEWHERE = {
     "python scripts/quickstart.py": ("tests/scripts/test_from_nothing.py", "scripts/quickstart.py"),
     "python scripts/run_tests.py": (".ci/run", "scripts/run_tests.py"),
     "python scripts/run_tests.py --integration": (".ci/run", "scripts/run_tests.py --integration"),
+    "medssm export mamba_mis --formats torchscript exported": (
+        "tests/scripts/test_from_nothing.py",
+        '"export", "mamba_mis", "--formats", "torchscript", "exported"',
+    ),
     "medssm view": ("tests/integration/viewer_server.py", "medssm_monai.apps.viewer"),
     "python -m sphinx -b html docs docs/_build/html": ("tests/integration/test_docs.py", '"sphinx"'),
 }
