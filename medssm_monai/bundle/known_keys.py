@@ -73,8 +73,8 @@ def require_known_keys(parser: ConfigParser | None = None) -> None:
 def _require_numbers(parser: ConfigParser) -> None:
     """Refuse words, such as ``three``, for keys that are numbers in the bundle's own file."""
     words = {name: value for name, value in parser.get().items() if isinstance(value, str) and value[:1] not in "$@%"}
-    files = _own_files(parser) if words else {}
-    own = files.get("train" if "train" in parser else "inference") or {}
+    start = "train" if "train" in parser else "inference"
+    own = (_own_files(parser, start) if words else {}).get(start) or {}
     for name, value in words.items():
         default = own.get(name)
         if isinstance(default, (int, float)) and not isinstance(default, bool):
@@ -96,12 +96,13 @@ def unknown_keys(config: Mapping[str, Any]) -> dict[str, list[str]]:
 MISSING = object()
 
 
-def _own_files(parser: ConfigParser) -> dict[str, Any]:
-    """Contents of the bundle's config files, by file name without suffix; ``settings.yaml`` is no config."""
+def _own_files(parser: ConfigParser, name: str = "*") -> dict[str, Any]:
+    """Contents of the bundle's config files, or of one of them, by file name without suffix; ``settings.yaml`` is no
+    config."""
     if "bundle_root" not in parser:
         return {}
     configs = Path(parser.get_parsed_content("bundle_root")) / "configs"
-    files = [path for path in sorted(configs.glob("*")) if path.suffix in (".yaml", ".yml", ".json")]
+    files = [path for path in sorted(configs.glob(f"{name}.*")) if path.suffix in (".yaml", ".yml", ".json")]
     return {
         path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
         for path in files

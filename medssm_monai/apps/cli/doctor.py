@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 from ...bundle.find import bundle_places, list_bundles
 from ...bundle.weights import bundle_weights, describe_weights_file
 from ...bundle.work_place import work_folder
-from ...utils.user_cache import user_cache
+from ...utils.user_cache import is_writable, user_cache
 from ...utils.versions import package_versions
 
 __all__ = ["doctor", "examine"]
@@ -48,7 +47,7 @@ def examine() -> dict[str, Any]:
     bundles = {name: _bundle(root) for name, root in list_bundles().items()}
     here, cache = Path.cwd(), user_cache()
     problems = [] if bundles else [f"no bundles in {', '.join(map(str, bundle_places()))}; set MEDSSM_BUNDLES."]
-    if not _writable(here):
+    if not is_writable(here):
         problems.append(f"the current folder {here} cannot be written to: give commands an output folder (-o).")
     if cache is None:
         problems.append("no private cache folder: machine code of the scan is compiled anew in every process.")
@@ -71,7 +70,7 @@ def examine() -> dict[str, Any]:
         },
         "scan backends": {name: reason or "ready" for name, reason in backends.items()},
         "folders": {
-            "current (can be written to)": f"{here} ({'yes' if _writable(here) else 'no'})",
+            "current (can be written to)": f"{here} ({'yes' if is_writable(here) else 'no'})",
             "cache": str(cache),
             "bundles": ", ".join(map(str, bundle_places())),
         },
@@ -87,14 +86,6 @@ def _bundle(root: Path) -> dict[str, str]:
         "weights": describe_weights_file(bundle_weights(root)),
         "results": work_folder(root),
     }
-
-
-def _writable(folder: Path) -> bool:
-    try:
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".write-test-"):
-            return True
-    except OSError:
-        return False
 
 
 def doctor(as_json: bool = False) -> int:

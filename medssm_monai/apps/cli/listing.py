@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from ...bundle.find import list_bundles
-from ...bundle.weights import bundle_weights, describe_weights_file
+from ...bundle.weights import bundle_weights, describe_weights_file, named_by_its_card
 
 __all__ = ["list_all"]
 
@@ -27,7 +27,6 @@ def list_all() -> int:
 
 
 def _others(root: Path) -> list[Path]:
-    """Further weights that come with a bundle: those with a model card."""
-    cards = sorted((root / "models").glob("*.md"))
-    files = [card.with_suffix(".pt") for card in cards]
-    return [file for file in files if file.is_file() and str(file) != bundle_weights(root)]
+    """Further weights that come with a bundle: those that a model card names."""
+    files = sorted((root / "models").glob("*.pt"))
+    return [file for file in files if named_by_its_card(file) and str(file) != bundle_weights(root)]

@@ -99,7 +99,7 @@ def test_doctor_says_what_would_be_used(capsys):
 
 
 def test_doctor_names_what_stands_in_the_way(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr("medssm_monai.apps.cli.doctor._writable", lambda folder: False)
+    monkeypatch.setattr("medssm_monai.apps.cli.doctor.is_writable", lambda folder: False)
     monkeypatch.setattr("medssm_monai.apps.cli.doctor.list_bundles", dict)
     assert main(["doctor"]) == 1
     text = capsys.readouterr().out
