@@ -28,7 +28,7 @@ from .find import find_bundle
 from .image_fit import require_fitting_images
 from .predictions import ClassificationPrediction
 from .tasks import ClassificationTask, FusionTask, SegmentationTask
-from .weights import describe_weights, find_weights, require_weights
+from .weights import describe_weights, named_weights, require_weights
 
 if TYPE_CHECKING:
     from ..visualize import ImageExplanation
@@ -74,10 +74,7 @@ def load(
     """
     settings, root = dict(overrides), find_bundle(bundle)
     if ckpt_path is not None:
-        try:
-            settings["ckpt_path"] = find_weights(root, ckpt_path)
-        except FileNotFoundError:  # may be there by the first prediction, which says what is missing
-            settings["ckpt_path"] = os.fspath(ckpt_path)
+        settings["ckpt_path"] = named_weights(root, ckpt_path)  # may be there by the first prediction
     if device is not None:
         settings["device"] = device
     return Predictor(root, settings)

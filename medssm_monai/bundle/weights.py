@@ -22,6 +22,7 @@ __all__ = [
     "describe_weights_file",
     "find_weights",
     "named_by_its_card",
+    "named_weights",
     "other_weights",
     "require_weights",
     "weights_hint",
@@ -60,6 +61,14 @@ def choose_checkpoint(models_dir: str | os.PathLike[str], own_models_dir: str | 
     own = Path(own_models_dir or folder) / TRAINED
     traces = (own / WEIGHTS).is_file() or any(next(own.glob(pattern), None) for pattern in TRACES)
     return os.fspath((own if traces else folder) / WEIGHTS)
+
+
+def named_weights(bundle_root: str | os.PathLike[str], name: str | os.PathLike[str]) -> str:
+    """As :func:`find_weights`; a name that is neither comes back as it is, for whoever needs the file to say so."""
+    try:
+        return find_weights(bundle_root, name)
+    except FileNotFoundError:
+        return os.fspath(name)
 
 
 def find_weights(bundle_root: str | os.PathLike[str], name: str | os.PathLike[str]) -> str:

@@ -16,6 +16,7 @@ from torch import nn
 from ..bundle import describe_weights, load_weights, require_weights, work_folder
 from ..bundle.config import literal, read_inference_config
 from ..bundle.find import bundle_config, find_bundle
+from ..bundle.weights import named_weights
 
 __all__ = ["Source", "open_source"]
 
@@ -81,7 +82,7 @@ def open_source(
     file = bundle_config(root, "inference")
     changes = {"device": torch.device("cpu"), **(overrides or {})}
     if ckpt_path is not None:
-        changes["ckpt_path"] = os.fspath(ckpt_path)
+        changes["ckpt_path"] = named_weights(root, ckpt_path)
     parser = read_inference_config(root, changes)
     path = str(parser.get_parsed_content("ckpt_path"))
     work = Path(work_folder(root))

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from ...bundle.find import BUNDLES_VARIABLE, find_bundle, list_bundles
 from ..loopback import is_loopback
+from ..uploads import private_uploads
 from .options import GROUPS, Limits, ServerOptions, use_options
-from .uploads import private_uploads
 
 __all__ = ["main"]
 

@@ -22,6 +22,7 @@ from monailabel.tasks.activelearning.random import Random
 
 from ... import __version__
 from ...bundle.find import list_bundles
+from ..uploads import forget_upload
 from .datastore import StudyDatastore
 from .errors import BAD_INPUT, NOT_FOUND, as_http_error
 from .infer import BundleInfer, image_file, infer_task
@@ -34,7 +35,6 @@ from .scoring import DropoutScoring, score_key
 from .served import ServedModel
 from .sessions import PrivateSessions
 from .train import BundleTrain
-from .uploads import forget_upload
 
 __all__ = ["BundleApp"]
 

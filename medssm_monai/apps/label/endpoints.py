@@ -28,6 +28,7 @@ from requests_toolbelt import MultipartEncoder
 from starlette.background import BackgroundTask, BackgroundTasks
 from starlette.datastructures import UploadFile
 
+from ..uploads import forget_upload
 from .audit import asking_user, note
 from .errors import BAD_INPUT, NOT_FOUND, as_http_error
 from .formats import split_name
@@ -35,7 +36,6 @@ from .json_values import json_object, storable
 from .names import base_name, plain_name
 from .options import Limits, ServerOptions
 from .params import infer_params, info_params, sample_params, scoring_params, session_expiry, train_params
-from .uploads import forget_upload
 
 __all__ = ["add_endpoints"]
 

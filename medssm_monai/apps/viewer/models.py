@@ -11,7 +11,7 @@ from pathlib import Path
 from ...bundle.find import find_bundle, list_bundles
 from ...bundle.predictor import Predictor, load
 from ...bundle.settings import saved_settings
-from ...bundle.weights import require_weights
+from ...bundle.weights import named_weights, require_weights
 from ...utils.shown_names import remember_place, shown_text
 from .files import Opened
 
@@ -80,7 +80,7 @@ def find_models(
 def _weights(root: Path, ckpt_path: str | os.PathLike[str] | None, wanted: bool) -> list[Path]:
     """The bundle's own choice, then the other files beside it that know their settings."""
     if ckpt_path is not None:
-        return [Path(require_weights(ckpt_path)).absolute()]
+        return [Path(require_weights(named_weights(root, ckpt_path))).absolute()]
     first = Path(load(root).ckpt_path)
     others = [path for path in sorted((root / "models").glob("*.pt")) if path.with_suffix(".json").is_file()]
     there = [path for path in dict.fromkeys([first, *others]) if path.is_file()]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 import webbrowser
 from collections.abc import Mapping, Sequence
 
-from ..label.uploads import private_uploads
+from ..uploads import private_uploads
 from .address import listen
 from .models import Model
 from .quiet import refuse_outgoing_connections
@@ -36,7 +35,6 @@ def serve(models: Mapping[str, Sequence[Model]], host: str, port: int | None, op
     shown = f"http://{f'[{host}]' if ':' in host else host}:{number}"
     with private_uploads(PREFIX) as folder:
         os.environ["GRADIO_TEMP_DIR"] = str(folder / "files")
-        tempfile.tempdir = str(folder)
         import uvicorn
 
         from .hosted import hosted  # only now: Gradio makes folders for temporary files when it is imported

@@ -12,6 +12,11 @@ from medssm_monai.apps.viewer.models import find_models, require_dimensions
 from medssm_monai.bundle import BUNDLES_VARIABLE
 
 
+def test_weights_are_known_by_their_name():
+    (model,) = find_models(["clinical_fmamba"], "volume")["fusion"]
+    assert model.spatial_dims == 3
+
+
 def test_named_bundles_by_kind_with_one_label_each(tiny):
     found = find_models([tiny["mamba_mis"], tiny["clinical_fmamba"], tiny["volumes"]])
     assert {kind: [model.label for model in models] for kind, models in found.items()} == {

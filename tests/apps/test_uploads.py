@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from medssm_monai.apps.label.requests import is_handed_over
-from medssm_monai.apps.label.uploads import forget_upload, private_uploads
+from medssm_monai.apps.uploads import forget_upload, private_uploads
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -58,7 +58,7 @@ def test_an_upload_is_forgotten_and_nothing_else(tmp_path):
 
 PROGRAM = """
 import os, signal, sys
-from medssm_monai.apps.label.uploads import private_uploads
+from medssm_monai.apps.uploads import private_uploads
 with private_uploads() as folder:
     (folder / "image.png").write_bytes(b"a patient")
     print(folder, flush=True)
