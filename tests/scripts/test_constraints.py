@@ -21,6 +21,11 @@ else:
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 TESTED_PYTHON = (3, 11)
 PINNED_EXTRAS = ("dev", "docs", "onnx", "viewer")
+INSTALLED_EXTRAS = [
+    pytest.param(("dev",), id="default"),
+    pytest.param(PINNED_EXTRAS, marks=pytest.mark.integration, id="integration"),
+]
+"""What ``scripts/run_tests.py`` installs for each of its two sets, checked in that set."""
 
 
 def pins(root: Path, python: str, file: str = "constraints.txt") -> dict[str, Requirement]:
@@ -37,10 +42,10 @@ def pins(root: Path, python: str, file: str = "constraints.txt") -> dict[str, Re
     return chosen
 
 
-def direct_dependencies(root: Path) -> list[Requirement]:
+def direct_dependencies(root: Path, extras: tuple[str, ...] = PINNED_EXTRAS) -> list[Requirement]:
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = [text for extra in PINNED_EXTRAS for text in project["optional-dependencies"][extra]]
-    return [Requirement(text) for text in [*project["dependencies"], *extras]]
+    optional = [text for extra in extras for text in project["optional-dependencies"][extra]]
+    return [Requirement(text) for text in [*project["dependencies"], *optional]]
 
 
 def pinned_version(requirement: Requirement) -> Version:
@@ -71,14 +76,15 @@ def test_numpy_is_old_enough_for_python_3_10(repository_root: Path) -> None:
     assert pinned_version(pins(repository_root, "3.11")["numpy"]) >= Version("2.3")
 
 
+@pytest.mark.parametrize("extras", INSTALLED_EXTRAS)
 @pytest.mark.skipif(
     sys.version_info[:2] != TESTED_PYTHON or not (Path(sys.prefix) / NOTE).is_file(),
     reason="only in an environment that the scripts made with Python 3.11, where the pins must be what is installed",
 )
-def test_what_runs_here_is_the_tested_set(repository_root: Path) -> None:
+def test_what_runs_here_is_the_tested_set(repository_root: Path, extras: tuple[str, ...]) -> None:
     """Every package that the project needs, directly or not, is pinned, and the pinned version is the installed one."""
     pinned = pins(repository_root, "3.11")
-    waiting = [*direct_dependencies(repository_root)]
+    waiting = [*direct_dependencies(repository_root, extras)]
     seen: set[tuple[str, frozenset[str]]] = set()
     differences = []
     while waiting:
