@@ -20,6 +20,7 @@ from .demo.fusion import (
 )
 from .demo.segmentation import DEMO, DEMO_COUNTS, DEMO_SIZE, demo_sample, prepare_demo
 from .errors import DatalistError, ImageReadError, Problem
+from .labels import LabelSet
 from .readers.image import Reader2D
 from .readers.limits import TooLargeError
 from .readers.mask import MaskValuesError
@@ -39,6 +40,7 @@ __all__ = [
     "ClassificationDatalists",
     "DatalistError",
     "ImageReadError",
+    "LabelSet",
     "MaskValuesError",
     "Problem",
     "Reader2D",
