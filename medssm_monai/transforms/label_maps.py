@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import Transform
+from monai.transforms import MapTransform, Transform
 
-from ..data.labels import LabelSet
+from ..data.labels import IGNORED, LabelSet
 from .each_key import EachKeyd
 
 __all__ = [
@@ -18,6 +18,9 @@ __all__ = [
     "ClassMasksD",
     "ClassMasksDict",
     "ClassMasksd",
+    "DropUnlabeledD",
+    "DropUnlabeledDict",
+    "DropUnlabeledd",
     "EncodeLabels",
     "EncodeLabelsD",
     "EncodeLabelsDict",
@@ -96,7 +99,8 @@ class LabelMap(_OfLabels):
         self.threshold = threshold
 
     def _made(self, img: torch.Tensor) -> torch.Tensor:
-        return self.labels.label_map(self.labels.masks(img, self.threshold))
+        found = self.labels.label_map(self.labels.masks(img, self.threshold))
+        return found.to(torch.float32) if self.labels.by_rule else found
 
 
 class EncodeLabelsd(EachKeyd):
@@ -110,6 +114,28 @@ class EncodeLabelsd(EachKeyd):
 
     def __init__(self, keys: KeysCollection, labels: Labels, allow_missing_keys: bool = False) -> None:
         super().__init__(keys, EncodeLabels(labels), allow_missing_keys)
+
+
+class DropUnlabeledd(MapTransform):
+    """Set predictions to 0 where nobody has labeled, so that nothing is counted there.
+
+    Args:
+        keys: masks of classes ``(K, *spatial)``.
+        label_key: target of :class:`EncodeLabels`, at the same places.
+        allow_missing_keys: pass over keys that are not there.
+    """
+
+    def __init__(self, keys: KeysCollection, label_key: str = "label", allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.label_key = label_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        result = dict(data)
+        unlabeled = torch.as_tensor(result[self.label_key])[:1] == IGNORED
+        if unlabeled.any():
+            for key in self.key_iterator(result):
+                result[key] = result[key].masked_fill(unlabeled.to(result[key].device), 0)
+        return result
 
 
 class ClassMasksd(EachKeyd):
@@ -150,3 +176,4 @@ class LabelMapd(EachKeyd):
 EncodeLabelsD = EncodeLabelsDict = EncodeLabelsd
 ClassMasksD = ClassMasksDict = ClassMasksd
 LabelMapD = LabelMapDict = LabelMapd
+DropUnlabeledD = DropUnlabeledDict = DropUnlabeledd
