@@ -49,7 +49,16 @@ from .perspective import RandPerspective, RandPerspectiveD, RandPerspectived, Ra
 from .prepare_batch import PrepareBatchTransform
 from .resize import LargeResize, LargeResizeD, LargeResized, LargeResizeDict
 from .save_fused import SaveImageFused, SaveImageFusedD, SaveImageFusedd, SaveImageFusedDict
-from .save_segmentation import SaveImage2D, SaveImage2DD, SaveImage2Dd, SaveImage2DDict
+from .save_segmentation import (
+    SaveImage2D,
+    SaveImage2DD,
+    SaveImage2Dd,
+    SaveImage2DDict,
+    SaveSegmentation,
+    SaveSegmentationD,
+    SaveSegmentationd,
+    SaveSegmentationDict,
+)
 from .split_pair import SplitPairD, SplitPaird, SplitPairDict
 from .temperature import TemperatureScaleD, TemperatureScaled, TemperatureScaleDict
 from .unit_range import ToUnitRange, ToUnitRangeD, ToUnitRanged, ToUnitRangeDict
@@ -124,6 +133,10 @@ __all__ = [
     "SaveImageFusedD",
     "SaveImageFusedDict",
     "SaveImageFusedd",
+    "SaveSegmentation",
+    "SaveSegmentationD",
+    "SaveSegmentationDict",
+    "SaveSegmentationd",
     "SplitPairD",
     "SplitPairDict",
     "SplitPaird",
