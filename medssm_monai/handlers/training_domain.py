@@ -35,7 +35,7 @@ class TrainingDomain:
             makes one from name, number, sizes and channels.
         spatial_dims: 2 or 3.
         intensity_range: value that stands for 1.0 in 16-bit images.
-        load: reads an image as it is in its file; None takes the loaders of this package for pictures and for volumes of
+        load: reads an image as it is in its file; None takes the loaders of this package for pictures and volumes of
             one channel.
 
     Raises:

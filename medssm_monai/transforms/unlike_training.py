@@ -24,8 +24,8 @@ VOLUME = 4  # axes of a volume, that of the channels included
 class UnitFacts:
     """:class:`~medssm_monai.data.fingerprint.ImageFacts` of an image ``(C, *spatial)`` in the units of its file.
 
-    A training and a prediction measure by this one class. Of a volume with other than one or three channels, such as the
-    sequences of an MRI, the first is measured.
+    A training and a prediction measure by this one class. Of a volume with other than one or three channels, such as
+    the sequences of an MRI, the first is measured.
 
     Args:
         intensity_range: see :class:`~medssm_monai.transforms.ToUnitRange`, whose errors it has.
