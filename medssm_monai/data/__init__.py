@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .datalists.classification import classification_datalists
 from .datalists.classification_split_rules import write_split
+from .datalists.dataset_json import dataset_channels, dataset_labels
 from .datalists.fusion import fusion_datalists
 from .datalists.inference import image_datalist, pair_datalist
 from .datalists.samples import ClassificationDatalists
@@ -49,6 +50,8 @@ __all__ = [
     "WhenUsed",
     "class_demo_sample",
     "classification_datalists",
+    "dataset_channels",
+    "dataset_labels",
     "dataset_name",
     "demo_sample",
     "fusion_datalists",

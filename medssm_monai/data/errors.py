@@ -18,6 +18,25 @@ REMEDIES = {
     "image without mask": "add the mask (same name, or with '_segmentation' at its end) or take the image out",
     "mask without image": "add the image or take the mask out",
     "image without partner": "add the image of the other source under the same name, or take this one out",
+    "picture among volumes": "volumes are segmented (spatial_dims 3); take pictures and slices out, or choose a 2D "
+    "variant and spatial_dims 2 for them",
+    "volume among pictures": "pictures are segmented (spatial_dims 2); choose a 3D variant and spatial_dims 3 (the "
+    "overlay volume.yaml), or cut the volume into slices",
+    "missing channels": "every case needs one file for each channel; add them, take the case out, or name other "
+    'channels with channel_names ("[t1,t2]")',
+    "more channels than named": "take the files out, or name all channels with channel_names or in dataset.json",
+    "file without channel number": "call the first channel <case>_0000, the second <case>_0001, or take the file out",
+    "file of no channel": "its name ends in none of the channels; rename it, take it out, or name other channel_names",
+    "unequal channels": "all images have the same channels in the same order; name them with channel_names, one for "
+    "each, or take the others out",
+    "unequal geometry": "files of one case lie on one grid; resample them to the first one, or copy its header where "
+    "only that is wrong",
+    "no spacing": "the header says no size of the voxels; write it there (pixdim, or the affine), or convert the file "
+    "again",
+    "no label map": "several classes, and volumes, need a number for each pixel or voxel; export a label map (indexed "
+    "or gray PNG, NIfTI)",
+    "unknown labels": "name the values with labels ('{liver: 1, tumor: 2}', also as ignore), or in dataset.json, or "
+    "correct the file",
     "two files with one name": "names without suffix must be unique in a folder; rename or remove one",
     "unreadable file": "each line says why; where it gives no other remedy, copy or export the file again",
     "too large": "make the image smaller or cut it into tiles, or raise the limit with MEDSSM_MAX_PIXELS",

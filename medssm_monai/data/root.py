@@ -4,6 +4,7 @@ called."""
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from monai.config import PathLike
@@ -12,12 +13,21 @@ from ..utils.command_line import typed_option
 from ..utils.shown_names import remember_data
 from .demo.segmentation import DEMO
 
-__all__ = ["dataset_name", "existing_folder", "existing_path", "is_demo"]
+__all__ = ["STRUCTURES", "dataset_name", "existing_folder", "existing_path", "is_demo", "structures_demo"]
+
+STRUCTURES = "demo_structures"
+"""The word for the embedded demo set of several classes."""
 
 
-def is_demo(dataset_dir: PathLike) -> bool:
-    """True when ``dataset_dir`` asks for the embedded demo set (the word ``"demo"``)."""
-    return str(typed_option(dataset_dir, "dataset_dir")) == DEMO
+def is_demo(dataset_dir: PathLike, words: Sequence[str] = (DEMO, STRUCTURES)) -> bool:
+    """True when ``dataset_dir`` asks for an embedded demo set (the words ``"demo"`` and ``"demo_structures"``, or
+    those of ``words`` that a task has)."""
+    return str(typed_option(dataset_dir, "dataset_dir")) in words
+
+
+def structures_demo(dataset_dir: PathLike, spatial_dims: int = 2) -> bool:
+    """True when the demo set asked for is that of several classes, for segmentation: by its word, and for volumes."""
+    return is_demo(dataset_dir) and (spatial_dims == 3 or str(typed_option(dataset_dir, "dataset_dir")) == STRUCTURES)
 
 
 def existing_path(dataset_dir: PathLike) -> Path:
@@ -53,7 +63,7 @@ def existing_folder(dataset_dir: PathLike, holding: str = "images and masks") ->
 
 
 def dataset_name(dataset_dir: PathLike) -> str:
-    """``"demo"`` for the embedded synthetic demo set, else the name of the folder or file.
+    """``"demo"`` for an embedded synthetic demo set, else the name of the folder or file.
 
     A folder that is itself called ``demo`` is named ``demo_folder``, so that it is never taken for the demo set.
     """

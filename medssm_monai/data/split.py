@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--sources", nargs=2, metavar=("A", "B"), help="a folder of pairs: its two sources, as the training takes them")
     add("--spatial_dims", type=int, choices=(2, 3), default=2, help="3: folders of a DICOM series are images")
     add("--layout", default="auto", help="of the folder, as the training takes it")
+    add("--channel_names", nargs="+", metavar="NAME", help="of a folder for each case: what its images' names end in")
     add("--subset", help="which .npz file of a folder")
     return parser
 
@@ -78,7 +79,7 @@ def _read(options: argparse.Namespace) -> tuple[Items, Items, list[str] | None]:
         return *fusion_pairs(root, options.sources, volumes), None
     layout = _segmentation_layout(root) if options.layout == "auto" else options.layout
     if layout in LAYOUTS:
-        parts = LAYOUTS[layout](root)
+        parts = LAYOUTS[layout](root, options.channel_names)
         raise_for([problem for problem in parts.problems if problem.kind != "mask without image"])
         named = [pair for pair in parts.test if "dataset" in pair]  # PraNet's test sets keep their place by themselves
         return parts.training + parts.validation, [pair for pair in parts.test if pair not in named], None

@@ -18,8 +18,9 @@ from ..readers.image import read_pixels, why_unreadable
 from ..readers.limits import TooLargeError, open_raster
 from ..readers.mask import Foreground, MaskFacts, check_foreground, data_set_problems, read_mask
 from ..readers.volume import check_volume
+from .volume_checks import wrong_kind
 
-__all__ = ["check_pairs", "image_problem"]
+__all__ = ["check_pairs", "file_problem", "image_problem", "raise_for", "tell"]
 
 logger = logging.getLogger(__name__)
 EXIF_ORIENTATION = 0x0112
@@ -55,7 +56,7 @@ def _open_image(path: Path, full: bool) -> tuple[tuple[int, int], bool]:
     return shape, turned
 
 
-def _problem(error: Exception, path: str) -> Problem:
+def file_problem(error: Exception, path: str) -> Problem:
     """What an error of reading a file is called in a data set."""
     if isinstance(error, FileNotFoundError):
         return Problem("file not found", path)
@@ -88,7 +89,7 @@ def image_problem(path: str, full: bool, volume: bool = False) -> Problem | None
     except DatalistError as error:  # a folder of several DICOM series, or of none
         return error.problems[0]
     except (OSError, ValueError) as error:
-        return _problem(error, path)
+        return file_problem(error, path)
     return None
 
 
@@ -110,7 +111,7 @@ def _check_pair(pair: Mapping[str, str], full: bool, foreground: Foreground) -> 
                 finding.mask = read_mask(pixels, foreground)
                 finding.largest = float(pixels.values.max())
         except (OSError, ValueError) as error:
-            finding.problems.append(_problem(error, path))
+            finding.problems.append(wrong_kind(path, 2) or file_problem(error, path))
     if len(shapes) == 2 and shapes["image"] != shapes["label"]:
         sizes = "image {} x {}, mask {} x {} (rows x columns)".format(*shapes["image"], *shapes["label"])
         hint = "; the image carries an EXIF rotation, which is not applied" if finding.turned else ""
@@ -153,7 +154,7 @@ def check_pairs(
                 detail = f"{part} part, {len(pairs)} masks, largest value {largest:g}"
                 problems.append(Problem("all masks empty", where, detail))
     problems += data_set_problems(masks)
-    _tell(masks)
+    tell(masks)
     if turned:
         logger.warning(
             "EXIF orientation of %d image(s) is not applied: %s", len(turned), ", ".join(map(shown_name, turned))
@@ -161,7 +162,7 @@ def check_pairs(
     return problems
 
 
-def _tell(masks: Sequence[tuple[str, MaskFacts]]) -> None:
+def tell(masks: Sequence[tuple[str, MaskFacts]]) -> None:
     """What was assumed about masks."""
     alpha = [path for path, facts in masks if facts.from_alpha]
     if alpha:

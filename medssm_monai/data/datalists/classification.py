@@ -142,7 +142,7 @@ def classification_datalists(
         raise ValueError("give split_file or split_counts, not both.")
     if layout not in (*CLASS_LAYOUTS, "medmnist", "auto"):
         raise ValueError(f"layout must be one of auto, {', '.join(CLASS_LAYOUTS)}, medmnist, got {layout!r}.")
-    if is_demo(dataset_dir):
+    if is_demo(dataset_dir, (DEMO,)):
         logger.warning("dataset_dir is %r: synthetic demo images, not real data", DEMO)
         root, layout = prepare_class_demo(demo_dir, demo_size, demo_counts), "folders"
         check = False if check is True else check  # just generated, or complete by its manifest
@@ -150,7 +150,7 @@ def classification_datalists(
         root = existing_path(dataset_dir)
     class_names = None if class_names is None else [str(name) for name in class_names]  # YAML reads 1 as a number
     samples, name = read_samples(root, layout, subset, class_names, strict_data, spatial_dims == 3)
-    name = DEMO if is_demo(dataset_dir) else name
+    name = DEMO if is_demo(dataset_dir, (DEMO,)) else name
     samples.pool = drop_listed(samples.pool, root, drop_list)
     if group_column is not None:
         samples.problems += add_groups(samples.every(), root, group_column, metadata_file)
@@ -167,7 +167,7 @@ def classification_datalists(
     if check:
         problems += unreadable_images(lists, "full" if check is True else check, volumes=spatial_dims == 3)
     raise_for(problems)
-    if not is_demo(dataset_dir):
+    if not is_demo(dataset_dir, (DEMO,)):
         lists = treat_duplicates(lists, duplicates)
     result = ClassificationDatalists(lists, name, samples.class_names, rule)
     for part in PARTS:

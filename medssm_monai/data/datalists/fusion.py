@@ -81,7 +81,7 @@ def fusion_datalists(
     unknown = [part for part in require if part not in PARTS]
     if unknown:
         raise ValueError(f"require names unknown parts {unknown}; the parts are {', '.join(PARTS)}.")
-    if is_demo(dataset_dir):
+    if is_demo(dataset_dir, (DEMO,)):
         logger.warning("dataset_dir is %r: synthetic demo images, not real data", DEMO)
         root, sources = prepare_fusion_demo(demo_dir, spatial_dims, demo_size, demo_counts), FUSION_DEMO_SOURCES
     else:

@@ -12,6 +12,7 @@ from ...utils.shown_names import shown_name
 from ..errors import DatalistError, Problem
 from ..readers.files import file_stem
 from .samples import Item
+from .segmentation_parts import image_files
 from .tables import read_table
 
 __all__ = ["add_groups", "drop_listed"]
@@ -85,7 +86,7 @@ def add_groups(items: list[Item], root: Path, column: str, metadata_file: PathLi
         if groups.setdefault(cell.replace("\\", "/"), group) != group:
             problems.append(Problem("two groups of one image", cell, f"{groups[cell]} and {group} in {table.name}"))
     for item in items:
-        path = Path(item["image"] if "image" in item else item["image_a"])
+        path = Path(image_files(item)[0] if "image" in item else item["image_a"])
         relative = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
         keys = (item["name"], relative, path.name, file_stem(path))
         group = next((groups[key] for key in keys if key in groups), None)

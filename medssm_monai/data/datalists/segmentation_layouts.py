@@ -1,23 +1,24 @@
-"""Public folder layouts of 2D segmentation data, one function each, as lists of image and mask pairs."""
+"""Public folder layouts of 2D segmentation data, one function each, as lists of image and mask pairs; those of volumes
+and channel files are in :mod:`.case_layouts`."""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ...utils.shown_names import shown_name
-from ..errors import DatalistError, Problem
-from ..readers.files import match_pairs, natural_key
+from ..errors import DatalistError
+from ..readers.files import natural_key
+from .case_layouts import cases_layout, decathlon_layout, holds_cases, lists_pairs, named_pairs, nnunet_layout
 from .folder_names import IMAGE_FOLDERS, MASK_FOLDERS, named_folder
+from .segmentation_parts import Pairs, Parts
 from .split_rules import every_tenth
 
 __all__ = ["LAYOUTS", "Parts", "detect_layout", "isic_layout", "plain_layout", "pranet_layout"]
 
 logger = logging.getLogger(__name__)
-Pairs = list[dict[str, str]]
 ISIC_IMAGES = (
     r"ISIC-2017_{part}(_v2)?_Data(_\d+)?",
     r"ISIC[-_]?2018_Task1-2_{part}_Input(_\d+)?",
@@ -28,24 +29,6 @@ ISIC_MASKS = (
     r"ISIC[-_]?2018_Task1_{part}_GroundTruth(_\d+)?",
     r"ISBI2016_ISIC_Part1_{part}_GroundTruth(_\d+)?",
 )
-
-
-@dataclass
-class Parts:
-    """Pairs of the three parts, what was found wrong on the way, and the rule of the split in words; without a rule the
-    training part is still to be split."""
-
-    training: Pairs = field(default_factory=list)
-    validation: Pairs = field(default_factory=list)
-    test: Pairs = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    rule: str = ""
-
-    def add(self, part: str, image_dir: Path, mask_dir: Path, **extra: str) -> None:
-        """Append the pairs of two folders to a part, each with the ``extra`` entries."""
-        pairs, problems = match_pairs(image_dir, mask_dir)
-        getattr(self, part).extend({**pair, **extra} for pair in pairs)
-        self.problems.extend(problems)
 
 
 def _image_mask_folders(root: Path) -> tuple[Path, Path]:
@@ -59,11 +42,15 @@ def _image_mask_folders(root: Path) -> tuple[Path, Path]:
     return image_dir, mask_dir
 
 
-def plain_layout(root: Path) -> Parts:
+def plain_layout(root: Path, channel_names: Sequence[str] | None = None) -> Parts:
     """``images/`` and ``masks/`` (or ``labels/``) with equal stems, all in the training part and without a rule: the
-    parts are still to be drawn."""
+    parts are still to be drawn. Files ``<name>_<channel>`` of several named channels belong together."""
     parts = Parts()
-    parts.add("training", *_image_mask_folders(root))
+    folders = _image_mask_folders(root)
+    if channel_names is not None and len(channel_names) > 1:
+        named_pairs(parts, "training", *folders, channel_names)
+    else:
+        parts.add("training", *folders)
     return parts
 
 
@@ -81,7 +68,7 @@ def cut_pranet_validation(pairs: Pairs) -> tuple[Pairs, Pairs]:
     return [pair for pair in pairs if pair["name"] not in chosen], validation
 
 
-def pranet_layout(root: Path) -> Parts:
+def pranet_layout(root: Path, channel_names: Sequence[str] | None = None) -> Parts:
     """PraNet's polyp layout: ``TrainDataset/{image,mask}`` and ``TestDataset/<name>/{images,masks}``.
 
     Test items carry ``"dataset"``: the name of their test set. Validation: see :func:`cut_pranet_validation`.
@@ -106,7 +93,7 @@ def _isic_folders(root: Path, part: str) -> tuple[Path | None, Path | None]:
     return find(ISIC_IMAGES), find(ISIC_MASKS)
 
 
-def isic_layout(root: Path) -> Parts:
+def isic_layout(root: Path, channel_names: Sequence[str] | None = None) -> Parts:
     """ISIC 2016, 2017 and 2018 segmentation folders, as unpacked from the challenge archives.
 
     With one of the Validation and Test sets at hand, it is the test part, and every 10th training image in sorted
@@ -135,7 +122,15 @@ def isic_layout(root: Path) -> Parts:
     return parts
 
 
-LAYOUTS: dict[str, Callable[[Path], Parts]] = {"pranet": pranet_layout, "isic": isic_layout, "plain": plain_layout}
+LAYOUTS: dict[str, Callable[[Path, Sequence[str] | None], Parts]] = {
+    "pranet": pranet_layout,
+    "isic": isic_layout,
+    "plain": plain_layout,
+    "decathlon": decathlon_layout,
+    "nnunet": nnunet_layout,
+    "cases": cases_layout,
+}
+"""Name of a layout, and what makes parts of a folder and the names of channels, where these are known."""
 
 
 def detect_layout(root: Path) -> str:
@@ -150,9 +145,16 @@ def detect_layout(root: Path) -> str:
         return "isic"
     if named_folder(root, IMAGE_FOLDERS) is not None and named_folder(root, MASK_FOLDERS) is not None:
         return "plain"
+    if lists_pairs(root):
+        return "decathlon"
+    if named_folder(root, ("imagesTr",)) is not None and named_folder(root, ("labelsTr",)) is not None:
+        return "nnunet"
+    if holds_cases(root):
+        return "cases"
     present = sorted(path.name for path in root.iterdir())[:20]
     raise DatalistError(
         f"{root}: no known layout. Expected TrainDataset/ and TestDataset/ (PraNet), ISIC-2017_Training_Data/ and "
-        "ISIC-2017_Training_Part1_GroundTruth/ or their 2018 names (ISIC), or images/ and masks/ (plain); found "
-        f"{present or 'an empty folder'}. Point dataset_dir at the folder that holds them."
+        "ISIC-2017_Training_Part1_GroundTruth/ or their 2018 names (ISIC), images/ and masks/ (plain), a dataset.json "
+        "that lists pairs (Decathlon), imagesTr/ and labelsTr/ (nnU-Net), or a folder for each case with NAME_seg "
+        f"in it (cases); found {present or 'an empty folder'}. Point dataset_dir at the folder that holds them."
     )

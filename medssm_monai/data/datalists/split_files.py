@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from monai.config import PathLike
 
@@ -21,7 +22,7 @@ __all__ = ["PARTS", "apply_split", "read_split", "write_parts"]
 
 logger = logging.getLogger(__name__)
 PARTS = ("training", "validation", "test")
-Pairs = list[dict[str, str]]
+Pairs = list[dict[str, Any]]
 
 
 def read_split(split_file: PathLike) -> dict[str, list[str]]:

@@ -34,7 +34,7 @@ FRACTIONS = (0.7, 0.15, 0.15)
 SPLITS = ("auto", "random", "by_name")
 MANY_SERIES = 10  # so many series are patients or videos: each stays whole
 LONG_SERIES = 8  # images of a series, on average, from which a series can be cut in blocks of 15 %
-Pairs = list[dict[str, str]]
+Pairs = list[dict[str, Any]]
 Item = TypeVar("Item")
 Group = str | Callable[[str], str] | None
 

@@ -22,6 +22,7 @@ __all__ = [
     "file_stem",
     "list_images",
     "match_pairs",
+    "match_stems",
     "natural_key",
 ]
 
@@ -143,8 +144,9 @@ def _bare(stem: str) -> str:
     return stem
 
 
-def _by_stem(paths: Iterable[Path], problems: list[Problem], known: Collection[str] = ()) -> dict[str, Path]:
-    """Stem to path; with ``known`` image stems given, a mask ending is taken off stems that are not among them."""
+def match_stems(paths: Iterable[Path], problems: list[Problem], known: Collection[str] = ()) -> dict[str, Path]:
+    """Stem to path, two of one stem being a problem; with ``known`` image stems given, a mask ending is taken off stems
+    that are not among them."""
     found: dict[str, Path] = {}
     for path in paths:
         stem = file_stem(path)
@@ -166,8 +168,8 @@ def match_pairs(image_dir: Path, mask_dir: Path) -> tuple[list[dict[str, str]], 
         DatalistError: a folder without any image or mask file.
     """
     problems: list[Problem] = []
-    images = _by_stem(list_images(image_dir), problems)
-    masks = _by_stem(list_images(mask_dir), problems, known=images.keys())
+    images = match_stems(list_images(image_dir), problems)
+    masks = match_stems(list_images(mask_dir), problems, known=images.keys())
     for folder, found in ((image_dir, images), (mask_dir, masks)):
         if not found:
             raise DatalistError([Problem("no images", str(folder))])
