@@ -43,6 +43,8 @@ from .load import (
     LoadImage3Dd,
     LoadImage3DDict,
 )
+from .load_labels import LoadLabels, LoadLabelsD, LoadLabelsd, LoadLabelsDict
+from .load_volume import LoadVolume, LoadVolumeD, LoadVolumed, LoadVolumeDict
 from .meta import CopyMetaD, CopyMetad, CopyMetaDict
 from .pair_geometry import MatchPairD, MatchPaird, MatchPairDict
 from .perspective import RandPerspective, RandPerspectiveD, RandPerspectived, RandPerspectiveDict
@@ -109,6 +111,14 @@ __all__ = [
     "LoadImage3DD",
     "LoadImage3DDict",
     "LoadImage3Dd",
+    "LoadLabels",
+    "LoadLabelsD",
+    "LoadLabelsDict",
+    "LoadLabelsd",
+    "LoadVolume",
+    "LoadVolumeD",
+    "LoadVolumeDict",
+    "LoadVolumed",
     "MatchPairD",
     "MatchPairDict",
     "MatchPaird",
