@@ -17,7 +17,7 @@ from ..data.readers.files import file_stem
 from ..utils import writable_folder
 from ..utils.files import replace_file
 
-__all__ = ["CASE_KINDS", "KeptPicture", "case_label", "choose_cases", "write_case_pictures"]
+__all__ = ["CASE_KINDS", "KeptPicture", "case_label", "case_panel", "choose_cases", "write_case_pictures"]
 
 CASE_KINDS = ("worst", "median", "best")
 
@@ -135,3 +135,27 @@ class KeptPicture:
         bits = np.unpackbits(np.frombuffer(packed, dtype=np.uint8), count=2 * math.prod(shape))
         label, pred = bits.reshape(2, *shape).astype(bool)
         return np.asarray(Image.open(io.BytesIO(self.jpeg)).convert("RGB")), label, pred
+
+
+def case_panel(kept: KeptPicture, title: str, colors: Mapping[str, tuple[int, int, int]] | None = None) -> np.ndarray:
+    """The image beside itself with the outlines of label and prediction; of classes beside the label's and the
+    prediction's, each class in its color.
+
+    Args:
+        kept: with masks of classes or of one foreground.
+        title: text above.
+        colors: class to color, where the masks are of classes.
+
+    Returns:
+        uint8 ``(height, width, 3)``.
+    """
+    from ..visualize import class_legend, overlay_classes, overlay_contours, titled_panel
+
+    image, label, pred = kept.unpack()
+    planes = image.transpose(2, 0, 1) / 255.0
+    if kept.classes is None:
+        return titled_panel([overlay_contours(planes), overlay_contours(planes, label, pred)], title)
+    named = colors or {}
+    overlays = [overlay_classes(planes, masks, list(named.values())) for masks in (label, pred)]
+    legend = class_legend(list(named), list(named.values()), label, pred)
+    return titled_panel([overlay_contours(planes), *overlays], title, legend, ("image", "label", "prediction"))
