@@ -158,6 +158,16 @@ class Predictor:
         (:func:`~medssm_monai.bundle.read_domain`); None where that is not recorded."""
         return self._content("domain") if "domain" in self._parser.get() else None
 
+    @property
+    def channel_files(self) -> tuple[str, ...]:
+        """Names of the channels that an image may have in files of their own (a tuple of files for :meth:`predict`);
+        none where an image is one file."""
+        settings = self.settings
+        named, count = settings.get("channel_names") or (), int(settings.get("in_channels", 1))
+        if self.kind != SegmentationTask.kind or count == 1 or not (named or settings.get("spatial_dims") == 3):
+            return ()
+        return tuple(map(str, named or range(count)))
+
     def predict(self, source: Image | Sequence[Any] | Mapping[str, Any]) -> Any:
         """Predict one image, or a list of them.
 
@@ -328,7 +338,7 @@ class Predictor:
 
     def _images(self, source: Any) -> list[Any]:
         keys = self.task.keys
-        if self.kind == SegmentationTask.kind and (channels := self._channel_files):
+        if channels := self.channel_files:
             image = source.get("image") if isinstance(source, Mapping) else source
             if isinstance(image, (tuple, list)):
                 if len(image) != len(channels):
@@ -349,15 +359,6 @@ class Predictor:
             wanted = "one image" if len(keys) == 1 else f"a pair, the tuple ({', '.join(keys)})"
             raise ValueError(f"{self.name} takes {wanted}, got {len(images)} image(s).")
         return [_checked(image) for image in images]
-
-    @property
-    def _channel_files(self) -> tuple[str, ...]:
-        """Names of the channels that an image may have in files of their own; none where it is one file."""
-        settings = self.settings
-        named, count = settings.get("channel_names") or (), int(settings.get("in_channels", 1))
-        if count == 1 or not (named or settings.get("spatial_dims") == 3):
-            return ()
-        return tuple(map(str, named or range(count)))
 
     def _finish(self, pipeline: _Pipeline, item: Mapping[str, Any], network: nn.Module) -> dict[str, Any]:
         """Item with ``pred`` in the geometry of the file."""
