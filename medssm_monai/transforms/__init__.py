@@ -29,6 +29,8 @@ from .load import (
 from .load_labels import LoadLabels, LoadLabelsD, LoadLabelsd, LoadLabelsDict
 from .load_volume import LoadVolume, LoadVolumeD, LoadVolumed, LoadVolumeDict
 from .meta import CopyMetaD, CopyMetad, CopyMetaDict
+from .normalize_channels import NormalizeChannels, NormalizeChannelsD, NormalizeChannelsd, NormalizeChannelsDict
+from .not_empty import not_empty
 from .pair_geometry import MatchPairD, MatchPaird, MatchPairDict
 from .perspective import RandPerspective, RandPerspectiveD, RandPerspectived, RandPerspectiveDict
 from .prepare_batch import PrepareBatchTransform
@@ -81,6 +83,10 @@ __all__ = [
     "MatchPairD",
     "MatchPairDict",
     "MatchPaird",
+    "NormalizeChannels",
+    "NormalizeChannelsD",
+    "NormalizeChannelsDict",
+    "NormalizeChannelsd",
     "PrepareBatchTransform",
     "RGBToYCbCr",
     "RandColorJitter",
@@ -117,4 +123,5 @@ __all__ = [
     "ToUnitRangeDict",
     "ToUnitRanged",
     "YCbCrToRGB",
+    "not_empty",
 ]
