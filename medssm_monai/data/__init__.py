@@ -34,6 +34,7 @@ from .readers.limits import TooLargeError
 from .readers.mask import MaskValuesError
 from .root import dataset_name, is_demo
 from .tolerant import TolerantDataset, keep_items
+from .volume_plan import plan_volumes
 from .when_used import WhenUsed
 
 __all__ = [
@@ -71,6 +72,7 @@ __all__ = [
     "keep_items",
     "make_split",
     "pair_datalist",
+    "plan_volumes",
     "prepare_class_demo",
     "prepare_demo",
     "prepare_fusion_demo",

@@ -46,6 +46,8 @@ from .load import (
 from .load_labels import LoadLabels, LoadLabelsD, LoadLabelsd, LoadLabelsDict
 from .load_volume import LoadVolume, LoadVolumeD, LoadVolumed, LoadVolumeDict
 from .meta import CopyMetaD, CopyMetad, CopyMetaDict
+from .normalize_channels import NormalizeChannels, NormalizeChannelsD, NormalizeChannelsd, NormalizeChannelsDict
+from .not_empty import not_empty
 from .pair_geometry import MatchPairD, MatchPaird, MatchPairDict
 from .perspective import RandPerspective, RandPerspectiveD, RandPerspectived, RandPerspectiveDict
 from .prepare_batch import PrepareBatchTransform
@@ -122,6 +124,10 @@ __all__ = [
     "MatchPairD",
     "MatchPairDict",
     "MatchPaird",
+    "NormalizeChannels",
+    "NormalizeChannelsD",
+    "NormalizeChannelsDict",
+    "NormalizeChannelsd",
     "PrepareBatchTransform",
     "RGBToYCbCr",
     "RandColorJitter",
@@ -162,4 +168,5 @@ __all__ = [
     "ToUnitRangeDict",
     "ToUnitRanged",
     "YCbCrToRGB",
+    "not_empty",
 ]
