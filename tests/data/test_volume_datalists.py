@@ -440,3 +440,38 @@ def test_values_that_nobody_has_labeled_are_known(tmp_path):
         save_volume(classes((1, 2, 3)), tmp_path / "labelsTr" / f"{name}.nii.gz")
     assert {kind for kind, _ in problems_of(tmp_path)[0]} == {"unknown labels"}
     assert lists_of(tmp_path, labels={"PZ": 1, "TZ": 2, "ignore": 3})
+
+
+def test_a_picture_that_viewers_turn_is_told(tmp_path, caplog):
+    save_pairs(tmp_path / "images", tmp_path / "masks", CASES, suffix=".jpg")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name in CASES:
+        save(classes(shape=(12, 16)), tmp_path / "masks" / f"{name}.png")
+    for name in CASES[:2]:
+        Image.fromarray(picture()).save(tmp_path / "images" / f"{name}.jpg", exif=exif)
+    save(classes(shape=(16, 12)), tmp_path / "masks" / "caseb.png")
+    found, message = problems_of(tmp_path, spatial_dims=2, labels={"a": 1, "b": 2})
+    assert found == {("unequal sizes", "caseb.jpg")}
+    assert "EXIF rotation, which is not applied" in message
+    assert "EXIF orientation of 2 image(s)" in caplog.text
+
+
+def test_channel_files_of_pictures(tmp_path):
+    for seed, name in enumerate(CASES):
+        for channel in ("t1", "t2"):
+            gray = picture(seed=seed)[..., 0]
+            save(np.repeat(gray[..., None], 3, axis=2) if seed else gray, tmp_path / "images" / f"{name}_{channel}.png")
+        save(classes(shape=(12, 16)), tmp_path / "masks" / f"{name}.png")
+    options = {"labels": {"a": 1, "b": 2}, "channel_names": ["t1", "t2"]}
+    assert len(every(lists_of(tmp_path, 2, **options))) == len(CASES)
+    save(picture(), tmp_path / "images" / "casea_t2.png")
+    save(picture(9, 9)[..., 0], tmp_path / "images" / "caseb_t2.png")
+    found, message = problems_of(tmp_path, spatial_dims=2, **options)
+    assert found == {
+        ("unequal channels", "casea_t2.png"),
+        ("unequal channels", "casea_t1.png"),
+        ("unequal sizes", "caseb_t1.png"),
+    }
+    assert "several channels in a file that should hold one" in message
+    assert problems_of(tmp_path, spatial_dims=2, check="header", **options)[0] == {("unequal sizes", "caseb_t1.png")}

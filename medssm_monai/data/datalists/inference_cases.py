@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...utils.shown_names import remember_data
 from ..errors import DatalistError, Problem
-from ..readers.files import file_stem, list_images
+from ..readers.files import DICOM, file_kind, file_stem, list_images
 from .case_layouts import folder_cases
 from .channel_files import NUMBER, Cases, channel_of, named_cases, numbered_cases
 from .checks import raise_for
@@ -54,7 +54,7 @@ def _numbered(files: Sequence[Path], channel_names: Sequence[str] | None) -> boo
     """Whether all files are called ``<name>_0000``, ``<name>_0001``, ... with the numbers of channels."""
     matches = [NUMBER.fullmatch(file_stem(path)) for path in files]
     numbers = {int(match[2]) for match in matches if match is not None}
-    if not files or None in matches or 0 not in numbers:
+    if not files or None in matches or 0 not in numbers or any(file_kind(path) == DICOM for path in files):
         return False
     if channel_names is not None:
         return max(numbers) < len(channel_names)
