@@ -4,7 +4,7 @@ folder for each case as BraTS has them."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ...utils.shown_names import shown_name
@@ -165,7 +165,7 @@ def folder_cases(
         files = list_images(folder, report=False)
         told = {path: channel_of(file_stem(path), [*channel_names, MASK]) for path in files}
         masks[folder.name] = [path for path, channel in told.items() if channel is not None and channel[1] == MASK]
-        found = [[path for path, own in told.items() if own is not None and own[1] == name] for name in channel_names]
+        found = [_of_channel(told, name, folder.name) for name in channel_names]
         missing = [name for name, paths in zip(channel_names, found, strict=True) if not paths]
         several = [path for paths in found for path in paths[1:]]
         problems += [Problem("two files with one name", str(path), "one file per channel") for path in several]
@@ -174,6 +174,13 @@ def folder_cases(
         elif not missing and not several:
             cases[folder.name] = [paths[0] for paths in found]
     return cases, masks
+
+
+def _of_channel(told: Mapping[Path, tuple[str, str] | None], name: str, case: str) -> list[Path]:
+    """Files of a channel: those called after the folder, where there are such (``a_t1`` in ``a``, not ``a_ce_t1``)."""
+    found = [(path, own[0]) for path, own in told.items() if own is not None and own[1] == name]
+    exact = [path for path, before in found if before == case]
+    return exact or [path for path, _ in found]
 
 
 def cases_layout(root: Path, channel_names: Sequence[str] | None = None) -> Parts:

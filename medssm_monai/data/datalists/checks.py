@@ -12,18 +12,17 @@ from pathlib import Path
 import numpy as np
 
 from ...utils.shown_names import shown_name
-from ..errors import DatalistError, ImageReadError, Problem
-from ..readers.files import RASTER, file_kind
-from ..readers.image import read_pixels, why_unreadable
-from ..readers.limits import TooLargeError, open_raster
+from ..errors import DatalistError, Problem
+from ..readers.image import read_pixels
+from ..readers.limits import TooLargeError
 from ..readers.mask import Foreground, MaskFacts, check_foreground, data_set_problems, read_mask
 from ..readers.volume import check_volume
+from .picture_headers import open_image
 from .volume_checks import wrong_kind
 
-__all__ = ["check_pairs", "file_problem", "image_problem", "raise_for", "tell"]
+__all__ = ["check_pairs", "file_problem", "image_problem", "raise_for", "tell", "tell_turned"]
 
 logger = logging.getLogger(__name__)
-EXIF_ORIENTATION = 0x0112
 
 
 @dataclass
@@ -32,28 +31,6 @@ class _Finding:
     mask: MaskFacts | None = None  # None: not looked at
     largest: float = 0.0
     turned: bool = False
-
-
-def _open_image(path: Path, full: bool) -> tuple[tuple[int, int], bool]:
-    """``(H, W)`` of an image and whether an EXIF tag asks viewers to turn it; ``full`` decodes every byte."""
-    if file_kind(path) != RASTER:
-        pixels = read_pixels(path)
-        if not np.isfinite(pixels.values).all():
-            raise ValueError("NaN or infinite values")
-        return pixels.values.shape[:2], False
-    try:
-        with open_raster(path) as img:
-            shape = (img.height, img.width)
-            if full:
-                img.draft(None, (img.width // 8, img.height // 8))  # JPEG: reads all bytes, computes few pixels
-                img.load()
-            # In a PNG the tag may lie behind the pixels, and asking for it would decode them.
-            turned = (full or img.format != "PNG") and img.getexif().get(EXIF_ORIENTATION, 1) != 1
-    except (TooLargeError, PermissionError, FileNotFoundError):
-        raise
-    except Exception as error:  # Pillow raises many kinds for damaged files
-        raise ImageReadError(f"{path}: {why_unreadable(path, error)}") from error
-    return shape, turned
 
 
 def file_problem(error: Exception, path: str) -> Problem:
@@ -85,7 +62,7 @@ def image_problem(path: str, full: bool, volume: bool = False) -> Problem | None
         if volume:
             check_volume(path)
         else:
-            _open_image(Path(path), full)
+            open_image(Path(path), full)
     except DatalistError as error:  # a folder of several DICOM series, or of none
         return error.problems[0]
     except (OSError, ValueError) as error:
@@ -100,9 +77,9 @@ def _check_pair(pair: Mapping[str, str], full: bool, foreground: Foreground) -> 
         path = pair[key]
         try:
             if key == "image":
-                shapes[key], finding.turned = _open_image(Path(path), full)
+                shapes[key], finding.turned = open_image(Path(path), full)
             elif not full:
-                shapes[key], _ = _open_image(Path(path), full)
+                shapes[key], _ = open_image(Path(path), full)
             else:
                 pixels = read_pixels(path)
                 if not np.isfinite(pixels.values).all():
@@ -155,11 +132,16 @@ def check_pairs(
                 problems.append(Problem("all masks empty", where, detail))
     problems += data_set_problems(masks)
     tell(masks)
+    tell_turned(turned)
+    return problems
+
+
+def tell_turned(turned: Sequence[str]) -> None:
+    """Warn of images that viewers turn and this program does not."""
     if turned:
         logger.warning(
             "EXIF orientation of %d image(s) is not applied: %s", len(turned), ", ".join(map(shown_name, turned))
         )
-    return problems
 
 
 def tell(masks: Sequence[tuple[str, MaskFacts]]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from monai.config import PathLike
 
@@ -13,9 +14,12 @@ from ...utils.shown_names import remember_data
 from ..errors import DatalistError, Problem
 from ..readers.files import file_stem
 from ..readers.series import item_problem, list_items
+from .channel_files import Cases
 from .checks import raise_for
+from .dataset_json import check_channel_names
 from .folder_names import IMAGE_FOLDERS
 from .fusion import match_sources
+from .inference_cases import channel_cases, listed_cases
 from .tables import is_table, listed_file, listed_images, read_table
 
 __all__ = ["image_datalist", "pair_datalist"]
@@ -31,21 +35,31 @@ def _from_folder(folder: Path, volumes: bool) -> list[Path]:
     return found
 
 
-def image_datalist(source: PathLike | Sequence[PathLike], spatial_dims: int = 2) -> list[dict[str, str]]:
-    """Items ``{"image": path, "name": stem}`` for inference.
+def image_datalist(
+    source: PathLike | Sequence[PathLike], spatial_dims: int = 2, channel_names: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
+    """Items ``{"image": path, "name": stem}`` for inference; ``image`` is a list where each channel has its file.
 
     Args:
-        source: a folder (its own images, else those of its ``images/``, in natural order), one image file, a table of
-            images (:func:`~.tables.listed_images`: column ``image``, ``path``, ``file`` or ``filename``, or no header;
-            relative paths count from its folder), or a list of image files.
+        source: a folder (its own images, else those of its ``images/`` or ``imagesTs/``, in natural order), one image
+            file, a table of images (:func:`~.tables.listed_images`: column ``image``, ``path``, ``file`` or
+            ``filename``, or no header; or a column for each channel; relative paths count from its folder), or a list
+            of image files.
         spatial_dims: 3 takes folders of a DICOM series as items too.
+        channel_names: of the images. With two or more, files ``<name>_0000``, ``<name>_0001``, files
+            ``<name>_<channel>``, and the files of a folder for each case belong together; where nothing is called so,
+            each file is one image. None groups the numbers alone, of volumes.
 
     Raises:
         FileNotFoundError: ``source`` does not exist.
-        DatalistError: no images found, or files that do not exist or are no images, all of them at once.
+        DatalistError: no images found, channels that are missing, files that do not exist or are no images, all of
+            them at once.
+        ValueError: ``channel_names`` that are none.
     """
     source = typed_option(source, "dataset_dir")
     volumes = spatial_dims == 3
+    names = None if channel_names is None else check_channel_names(channel_names)
+    several = names is not None and len(names) > 1
     if isinstance(source, Sequence) and not isinstance(source, str):
         paths = [Path(str(entry)).expanduser().absolute() for entry in source]
         if paths:
@@ -59,8 +73,16 @@ def image_datalist(source: PathLike | Sequence[PathLike], spatial_dims: int = 2)
         root = root.absolute()
         remember_data(root)
         if root.is_dir():
+            if several or volumes:
+                cases = channel_cases(root, names, volumes)
+                if cases is not None:
+                    return _items(cases, volumes)
             paths = _from_folder(root, volumes)
         else:
+            if names is not None and several and is_table(root):
+                cases = listed_cases(read_table(root, "a column for each channel"), names)
+                if cases is not None:
+                    return _items(cases, volumes)
             paths = (
                 listed_images(read_table(root, "one image path per line, or a column image"))
                 if is_table(root)
@@ -72,6 +94,13 @@ def image_datalist(source: PathLike | Sequence[PathLike], spatial_dims: int = 2)
     if problems:
         raise DatalistError(problems)
     return [{"image": str(path), "name": file_stem(path)} for path in paths]
+
+
+def _items(cases: Cases, volumes: bool) -> list[dict[str, Any]]:
+    problems = [item_problem(path, volumes) for files in cases.values() for path in files]
+    raise_for([problem for problem in problems if problem is not None])
+    found = {name: [str(path) for path in files] for name, files in cases.items()}
+    return [{"image": files if len(files) > 1 else files[0], "name": name} for name, files in found.items()]
 
 
 COLUMNS = ("image_a", "image_b")

@@ -23,7 +23,7 @@ from ..readers.image import read_pixels
 from ..readers.label_map import read_label_map
 from ..readers.mask import Foreground, MaskFacts, check_foreground, data_set_problems, read_mask
 from ..readers.pixels import Pixels
-from .checks import file_problem, tell
+from .checks import file_problem, tell, tell_turned
 from .segmentation_parts import image_files
 from .volume_checks import FileFacts, case_problems, look, wrong_kind
 
@@ -40,6 +40,7 @@ class _Finding:
     problems: list[Problem] = field(default_factory=list)
     channels: int = 0  # 0: not known
     unplaced: list[str] = field(default_factory=list)
+    turned: list[str] = field(default_factory=list)
     mask: MaskFacts | None = None  # of one class by rule
     values: set[int] | None = None  # of others; None: not looked at
     largest: float = 0.0
@@ -105,9 +106,10 @@ def _check(
         else _looked_at(path, spatial_dims, False, finding)
     )
     if len(images) == len(image_files(item)):
-        finding.channels = sum(facts.channels for facts in images)
+        finding.channels = sum(f.channels for f in images) if all(f.channels for f in images) else 0
         finding.problems += case_problems(item, images, label, path)
-    finding.unplaced = [path for path, facts in zip(image_files(item), images, strict=False) if facts.unplaced]
+        finding.unplaced = [path for path, facts in zip(image_files(item), images, strict=True) if facts.unplaced]
+        finding.turned = [path for path, facts in zip(image_files(item), images, strict=True) if facts.turned]
     return finding
 
 
@@ -214,6 +216,7 @@ def _warn(every: Sequence[tuple[Mapping[str, Any], _Finding]], training: Sequenc
             len(unplaced),
             printable(shown_name(unplaced[0])),
         )
+    tell_turned([path for _, finding in every for path in finding.turned])
     looked = [finding.values for finding in training if finding.values is not None]
     seen = set().union(*looked)
     absent = [name for name, values in zip(labels.names, labels.values, strict=True) if not seen & set(values)]

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 from monai.utils import optional_import
-from PIL import Image
 
 from ..errors import ImageReadError, Problem
 from ..readers.files import NIFTI, RASTER, file_kind
 from ..readers.image import read_pixels, why_unreadable
-from ..readers.limits import check_size, open_raster
+from ..readers.limits import check_size
 from ..readers.nifti import nifti_facts
 from ..readers.volume import is_volume, read_volume
+from .picture_headers import open_image
 from .segmentation_parts import image_files
 
 __all__ = ["FileFacts", "case_problems", "look", "same_place", "wrong_kind"]
@@ -35,9 +35,10 @@ class FileFacts:
 
     Attributes:
         shape: of the picture, rows first, or of the volume as stored.
-        channels: values of each pixel or voxel; 1 for colors that are all gray.
+        channels: values of each pixel or voxel; 1 for colors that are all gray; 0 where the header does not say.
         affine: of a volume, ``(4, 4)``; None for pictures.
         spacing: why the spacing is none; empty when it is one.
+        turned: an EXIF tag asks viewers to turn the picture.
         unplaced: a NIfTI file that has a spacing and no place (codes of qform and sform are 0).
     """
 
@@ -46,6 +47,7 @@ class FileFacts:
     affine: np.ndarray | None = None
     spacing: str = ""
     unplaced: bool = False
+    turned: bool = False
 
 
 def wrong_kind(path: str, spatial_dims: int) -> Problem | None:
@@ -97,19 +99,16 @@ def look(path: str, spatial_dims: int, full: bool) -> FileFacts:
 
 
 def _picture(file: Path, full: bool) -> FileFacts:
-    if not full and file.is_file() and file_kind(file) == RASTER:
-        try:
-            with open_raster(file) as img:
-                return FileFacts((img.height, img.width), 1 if Image.getmodebase(img.mode) == "L" else 3)
-        except (ImageReadError, PermissionError):
-            raise
-        except Exception as error:  # Pillow raises many kinds for damaged files
-            raise ImageReadError(f"{file}: {why_unreadable(file, error)}") from error
+    turned = False
+    if file.is_file() and file_kind(file) == RASTER:
+        shape, turned = open_image(file, full=False)
+        if not full:
+            return FileFacts(shape, 0, turned=turned)
     values = read_pixels(file).values
     if not np.isfinite(values).all():
         raise ValueError(f"{file}: NaN or infinite values")
     gray = (values == values[..., :1]).all()
-    return FileFacts(values.shape[:2], 1 if gray else values.shape[2])
+    return FileFacts(values.shape[:2], 1 if gray else values.shape[2], turned=turned)
 
 
 def _nifti(file: Path, full: bool) -> FileFacts:
@@ -163,9 +162,12 @@ def case_problems(
     for name, facts in others:
         what = "label" if facts is label else "channel file"
         if facts.shape != first.shape:
-            sizes = f"image {_sides(first.shape)}, {what} {_sides(facts.shape)}, {what} {name}"
+            hint = "; the image carries an EXIF rotation, which is not applied" if first.turned else ""
+            sizes = f"image {_sides(first.shape)}, {what} {_sides(facts.shape)}, {what} {name}{hint}"
             found.append(Problem("unequal sizes", names[0], sizes))
-        elif facts.affine is not None and first.affine is not None and not same_place(first.affine, facts.affine):
+        elif first.affine is None or facts.affine is None or first.spacing or facts.spacing:
+            continue  # pictures, or said below
+        elif not same_place(first.affine, facts.affine):
             found.append(
                 Problem("unequal geometry", names[0], f"{what} {name}: {_difference(first.affine, facts.affine)}")
             )
