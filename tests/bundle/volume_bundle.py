@@ -24,7 +24,11 @@ save_results: true
 threshold: 0.5
 model_settings: {spatial_dims: 3, in_channels: 2, channel_names: [t1, flair]}
 label_set: "$medssm_monai.data.labels.LabelSet.of({'liver': 2, 'spleen': 5})"
-network: {_target_: tests.bundle.volume_bundle.network}
+spatial_dims: 3
+in_channels: 2
+image_size: [8, 8, 8]
+network_def: {_target_: tests.bundle.volume_bundle.network}
+network: "$@network_def.to(@device)"
 preprocessing:
   _target_: monai.transforms.Compose
   transforms:
@@ -101,6 +105,7 @@ def make_bundle(folder: Path, changes: Mapping[str, str] | None = None) -> Path:
     for old, new in (changes or {}).items():
         text = text.replace(old, new)
     (folder / "configs" / "inference.yaml").write_text(text)
+    (folder / "configs" / "metadata.json").write_text('{"name": "organs", "version": "0.1.0"}')
     torch.save(network().state_dict(), folder / "models" / "model.pt")
     return folder
 
