@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from ..data.labels import LabelSet
+
 __all__ = [
     "ARGUMENT_RULES",
     "MOST_PARAMETERS",
@@ -181,11 +183,16 @@ ARGUMENT_RULES: dict[str, Rule] = {
 computer."""
 APART = {"img_size", "in_channels", "num_classes", "output", "patch_size", "pretrained_path"}
 """Arguments that have settings of their own, or name files: they have no place in ``network_args``."""
-OF_SETTINGS = {"image_size": "img_size", "class_names": "num_classes"}
+OF_SETTINGS = {"image_size": "img_size", "class_names": "num_classes", "labels": "out_channels"}
 LARGE = 4
 USUAL_SIZE = {2: 256, 3: 64}
 """Sides of the images for networks that take them by the number of dimensions."""
-OWN = ("spatial_dims", "in_channels", "patch_size", "image_size", "class_names", "output")
+OWN = ("spatial_dims", "in_channels", "patch_size", "image_size", "class_names", "labels", "output")
+COUNTED: dict[str, Callable[[Any], int]] = {
+    "class_names": len,
+    "labels": lambda labels: LabelSet.of(labels).out_channels,
+}
+"""Settings of which an argument is a number."""
 
 
 @lru_cache
@@ -225,11 +232,11 @@ def settings_arguments(variant: str, settings: Mapping[str, Any]) -> dict[str, A
 
     Args:
         variant: name of the network; of one that this package does not have every such setting is an argument.
-        settings: of them ``spatial_dims``, ``in_channels``, ``patch_size``, ``image_size``, ``class_names`` and
-            ``output``, where they are there and the network takes them.
+        settings: of them ``spatial_dims``, ``in_channels``, ``patch_size``, ``image_size``, ``class_names``, ``labels``
+            and ``output``, where they are there and the network takes them.
     """
     known = network_arguments(variant)
-    given = {key: len(settings[key]) if key == "class_names" else settings[key] for key in OWN if key in settings}
+    given = {key: COUNTED.get(key, lambda value: value)(settings[key]) for key in OWN if key in settings}
     named = {OF_SETTINGS.get(key, key): value for key, value in given.items()}
     return {name: value for name, value in named.items() if known is None or name in known}
 

@@ -19,7 +19,11 @@ IMAGE_KEYS = ("image", "image_a")
 
 def dimensions_of(source: Any) -> int | None:
     """2 for a picture or one NIfTI slice, 3 for a NIfTI volume or a series folder, None where only reading can tell:
-    single DICOM files, images within ``.npz`` files, arrays, damaged or missing files."""
+    single DICOM files, images within ``.npz`` files, arrays, damaged or missing files. A list, files of the channels
+    of one image, has the dimensions that all of them have."""
+    if isinstance(source, (list, tuple)):
+        found = {dimensions_of(one) for one in source}
+        return found.pop() if len(found) == 1 else None
     if not isinstance(source, (str, os.PathLike)):
         return None
     path = Path(source)
@@ -56,7 +60,8 @@ def require_fitting_images(
             return
         first = first or (source, found)
     if first is not None:
+        named = ", ".join(map(str, first[0])) if isinstance(first[0], (list, tuple)) else first[0]
         raise ImageReadError(
-            f"{first[0]}: the image has {first[1]} dimensions, the weights are for images of {spatial_dims}. "
+            f"{named}: the image has {first[1]} dimensions, the weights are for images of {spatial_dims}. "
             f"{weights_hint(ckpt_path)}"
         )

@@ -27,8 +27,9 @@ def build_network(
         variant: name of the network, a key of :data:`medssm_monai.registry.Networks`.
         settings: those that become arguments, by the names that settings files have: ``spatial_dims``,
             ``in_channels``, ``patch_size``, ``image_size`` (the argument ``img_size``), ``class_names`` (as many
-            ``num_classes``), ``output``, and ``network_args``, further arguments by their own names. A setting whose
-            argument the network does not take is left out: it belongs to the processing around it.
+            ``num_classes``), ``labels`` (the ``out_channels`` that they need), ``output``, and ``network_args``,
+            further arguments by their own names. A setting whose argument the network does not take is left out: it
+            belongs to the processing around it.
         init_from: weights to start from (:func:`~.checkpoint.start_from`); None initializes the network.
         arguments: of the network, by their own names, such as ``num_classes`` or ``pretrained_path``.
 

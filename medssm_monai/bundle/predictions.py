@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from ..data.fingerprint import NOT_RECORDED, flag_text
+from ..data.labels import BY_RULE, LabelSet
 from ..reports.predictions_table import write_predictions
 from ..transforms import SaveImage2D, SaveImageFused
 from ..utils import writable_folder
@@ -45,31 +46,83 @@ class _Prediction:
 
 @dataclass(frozen=True)
 class SegmentationPrediction(_Prediction):
-    """Foreground of one 2D image, at the size of the file.
+    """Classes of one picture or volume, at the size of the file.
 
     Attributes:
-        probability: ``(H, W)`` float32 in [0, 1]; rows first.
-        threshold: probability from which a pixel belongs to the mask.
-        class_names: name of the foreground.
+        probability: float32 in [0, 1]. ``(*spatial)`` where the network has one channel, which stands for one class;
+            else ``(out_channels, *spatial)``. ``(H, W)``, rows first, for pictures, ``(X, Y, Z)`` for volumes.
+        threshold: probability from which a pixel belongs to a class; of no meaning where classes exclude each other.
+        class_names: names of the classes, without the background.
+        labels: names, values and colors; by default the first of ``class_names``, one class by rule.
     """
 
     probability: np.ndarray = field(repr=False)
     threshold: float
     class_names: tuple[str, ...]
+    labels: LabelSet = field(default=None, kw_only=True, repr=False)  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.labels is None:
+            object.__setattr__(self, "labels", LabelSet.of({self.class_names[0]: BY_RULE}))
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """``(out_channels, *spatial)``, in the order of ``labels.channel_names``."""
+        return self.probability[None] if self.labels.out_channels == 1 else self.probability
+
+    @property
+    def foreground(self) -> np.ndarray:
+        """Probability of any class, ``(*spatial)``; of regions, which may overlap, that of the most probable one."""
+        if self.labels.softmax:
+            return 1 - self.probability[0]
+        return self.probabilities.max(axis=0)
 
     @property
     def mask(self) -> np.ndarray:
-        """``(H, W)`` uint8, 1 is foreground."""
-        return (self.probability >= self.threshold).astype(np.uint8)
+        """``(*spatial)`` uint8, 1 where there is any class."""
+        if self.labels.out_channels == 1:
+            return (self.probability >= self.threshold).astype(np.uint8)
+        return (self.label_map > 0).astype(np.uint8)
+
+    @property
+    def label_map(self) -> np.ndarray:
+        """``(*spatial)`` uint8 or uint16: 0 for the background, else the value of the class as files have it
+        (``labels.written``); of regions that overlap the last one's."""
+        return self.labels.label_map(self._masks)[0].numpy()
+
+    @property
+    def _masks(self) -> torch.Tensor:
+        return self.labels.masks(torch.from_numpy(np.asarray(self.probabilities)), self.threshold)
+
+    def class_mask(self, name: str) -> np.ndarray:
+        """``(*spatial)`` uint8, 1 where there is the class.
+
+        Raises:
+            ValueError: no such class.
+        """
+        if name not in self.labels.names:
+            raise ValueError(f"there is no class {name!r}; there are {', '.join(self.labels.names)}.")
+        return self._masks[self.labels.names.index(name)].numpy().astype(np.uint8)
 
     @property
     def confidence(self) -> float | None:
-        """Mean probability within the mask; None for an empty mask."""
-        inside = self.probability[self.mask > 0]
+        """Mean probability within the mask, of the class that is the most probable there; None for an empty mask."""
+        inside = self.probabilities.max(axis=0)[self.mask > 0]
         return float(inside.mean()) if inside.size else None
 
+    @property
+    def confidences(self) -> dict[str, float | None]:
+        """Mean probability of each class within its own mask, by name; None where it is empty."""
+        own = self.probabilities[int(self.labels.softmax) :]
+        inside = [values[mask] for values, mask in zip(own, self._masks.numpy(), strict=True)]
+        return {
+            name: float(values.mean()) if values.size else None
+            for name, values in zip(self.labels.names, inside, strict=True)
+        }
+
     def save(self, path: str | os.PathLike[str], probability: bool = False) -> Path:
-        """Write the mask, or its probability, in the geometry of the image.
+        """Write the mask, the label map of several classes, or the probability, in the geometry of the image
+        (:class:`~medssm_monai.transforms.SaveImage2D` says which files).
 
         Args:
             path: a file (``.png`` for pictures, ``.nii`` or ``.nii.gz`` for NIfTI and DICOM), or a folder, where it
@@ -77,11 +130,14 @@ class SegmentationPrediction(_Prediction):
             probability: 0 to 255 (PNG) or 0 to 1 (NIfTI) instead of the mask.
 
         Raises:
-            ValueError: a suffix that cannot hold this geometry, or the image itself.
+            ValueError: a suffix that cannot hold this geometry, or the image itself; one file for the probabilities of
+                several classes of a picture; a volume that came as an array without a place of its own.
         """
-        values = torch.from_numpy(self.probability)[None]
+        by_value = not probability and not self.labels.by_rule
+        values = torch.from_numpy(self.label_map[None] if by_value else np.asarray(self.probabilities))
         threshold = None if probability else self.threshold
-        return _save(path, self.source, lambda folder: SaveImage2D(folder, threshold)(values, self.meta))
+        write = lambda folder: SaveImage2D(folder, threshold, self.labels)(values, self.meta)  # noqa: E731
+        return _save(path, self.source, write)
 
 
 @dataclass(frozen=True)
@@ -157,6 +213,8 @@ def _save(path: str | os.PathLike[str], source: str, write: Callable[[Path], Pat
     writable_folder(target.parent)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".saving-") as folder:
         made = write(Path(folder))
+        if len(pictures := sorted(one.name for one in Path(folder).glob("*.png"))) > 1:
+            raise ValueError(f"{target}: this result is {len(pictures)} pictures, one per class; give a folder.")
         kind = ".png" if made.suffix == ".png" else ".nii.gz"
         if not target.name.lower().endswith((".png",) if kind == ".png" else (".nii", ".nii.gz")):
             raise ValueError(f"{target}: this result has the geometry of a {kind} file; end the name in {kind}.")

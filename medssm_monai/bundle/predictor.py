@@ -158,14 +158,25 @@ class Predictor:
         (:func:`~medssm_monai.bundle.read_domain`); None where that is not recorded."""
         return self._content("domain") if "domain" in self._parser.get() else None
 
+    @property
+    def channel_files(self) -> tuple[str, ...]:
+        """Names of the channels that an image may have in files of their own (a tuple of files for :meth:`predict`);
+        none where an image is one file."""
+        settings = self.settings
+        named, count = settings.get("channel_names") or (), int(settings.get("in_channels", 1))
+        if self.kind != SegmentationTask.kind or count == 1 or not (named or settings.get("spatial_dims") == 3):
+            return ()
+        return tuple(map(str, named or range(count)))
+
     def predict(self, source: Image | Sequence[Any] | Mapping[str, Any]) -> Any:
         """Predict one image, or a list of them.
 
         Args:
             source: a file (whatever the bundle's loader reads), a NumPy array ``(H, W)`` or ``(H, W, C)``, a tensor
                 ``(C, H, W)`` (see :func:`~medssm_monai.data.readers.arrays.array_pixels`; volumes have one axis
-                more), or a list of such. A fusion takes pairs: a tuple ``(a, b)``, a dict with ``image_a`` and
-                ``image_b``, or a list of such.
+                more), or a list of such. A segmentation of several channels takes one file for each too, as a tuple
+                (a list is several images) or ``{"image": [...]}``. A fusion takes pairs: a tuple ``(a, b)``, a dict
+                with ``image_a`` and ``image_b``, or a list of such.
 
         Returns:
             :class:`SegmentationPrediction`, :class:`ClassificationPrediction` or :class:`FusionPrediction`; for a list
@@ -318,13 +329,25 @@ class Predictor:
     def _prepare(self, pipeline: _Pipeline, source: Any) -> dict[str, Any]:
         """Preprocessed item of one image or pair."""
         item = dict(zip(self.task.keys, self._images(source), strict=True))
-        if "spatial_dims" in self.settings:  # the bundle has networks for pictures and for volumes
-            require_fitting_images([item], int(self.settings["spatial_dims"]), self.ckpt_path)
+        dims = self.settings.get("spatial_dims")
+        # The reader of pictures says itself what a volume holds, and what to do.
+        if dims is not None and (self.kind, int(dims)) != (SegmentationTask.kind, 2):
+            require_fitting_images([item], int(dims), self.ckpt_path)
         with self._transforming, unwrapped():
             return dict(pipeline.preprocessing(item))
 
     def _images(self, source: Any) -> list[Any]:
         keys = self.task.keys
+        if channels := self.channel_files:
+            image = source.get("image") if isinstance(source, Mapping) else source
+            if isinstance(image, (tuple, list)):
+                if len(image) != len(channels):
+                    named = ", ".join(channels)
+                    raise ValueError(
+                        f"{self.name} takes one image, or {len(channels)} files of its channels: {named}; got "
+                        f"{len(image)}."
+                    )
+                return [[_checked_file(one) for one in image]]
         if isinstance(source, Mapping):
             missing = [key for key in keys if key not in source]
             if missing:
@@ -362,6 +385,12 @@ def _checked(image: Any) -> Any:
         return image
     if not isinstance(image, (str, os.PathLike)):
         raise ValueError(f"an image is a file name, an array or a tensor, got {type(image).__name__}.")
+    return os.fspath(image)
+
+
+def _checked_file(image: Any) -> str:
+    if not isinstance(image, (str, os.PathLike)):
+        raise ValueError(f"the channels of an image are file names, got {type(image).__name__}; stack arrays to one.")
     return os.fspath(image)
 
 

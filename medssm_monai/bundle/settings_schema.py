@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ..data.labels import wrong_labels
 from .argument_rules import (
     Rule,
     either,
@@ -29,6 +30,26 @@ MOST_PIXELS = 2**24
 """Pixels or voxels that images may be resized to, 4096 x 4096 or 256 x 256 x 256."""
 SIDE = 16384
 SIZES = ("image_size", "roi_size")
+
+
+def _named(value: Any) -> bool:
+    return wrong_labels(value) is None and all(text().fits(name) for name in value)
+
+
+def _is_intensity(value: Any) -> bool:
+    if not isinstance(value, dict) or value.get("kind") not in INTENSITIES:
+        return False
+    return value.keys() == INTENSITIES[value["kind"]] and all(
+        number(-1e9, 1e9).fits(one) for key, one in value.items() if key != "kind"
+    )
+
+
+def _are_colors(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(wholes(0, 255, 3, 3).fits(color) for color in value)
+
+
+INTENSITIES = {"zscore": {"kind"}, "ct": {"kind", "low", "high", "mean", "std"}}
+NOTHING = Rule(lambda value: value is None, "null")
 SETTING_RULES: dict[str, Rule] = {
     "variant": word(),
     "spatial_dims": whole(2, 3),
@@ -42,6 +63,17 @@ SETTING_RULES: dict[str, Rule] = {
     "output": word(),
     "network_args": Rule(lambda value: isinstance(value, dict), "an object with the network's further arguments"),
     "class_names": names(2, 10_000),
+    "labels": Rule(_named, "names with the values that masks have there, {liver: 1, tumor: [2, 3]}"),
+    "label_colors": either(NOTHING, Rule(_are_colors, "a list of [red, green, blue] from 0 to 255")),
+    "channel_names": either(NOTHING, names(1, 64)),
+    "spacing": either(NOTHING, numbers(1e-6, 1e6, 3, 3)),
+    "intensity": either(
+        NOTHING,
+        Rule(
+            lambda value: isinstance(value, list) and 1 <= len(value) <= 64 and all(map(_is_intensity, value)),
+            "a list of {kind: zscore} or {kind: ct, low, high, mean, std}, one per channel",
+        ),
+    ),
     "sources": names(2, 2),
     "temperature": number(1e-6, 1e6),
     "weights_sha256": Rule(

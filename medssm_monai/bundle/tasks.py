@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..data.labels import BY_RULE, LabelSet
 from ..metrics.predictions import class_probabilities
 from .predictions import ClassificationPrediction, FusionPrediction, SegmentationPrediction
 
@@ -52,10 +53,10 @@ def _uncertainty_map(samples: Iterable[np.ndarray]) -> np.ndarray:
     return np.maximum(_entropy(np.asarray(mean), 0) - each, 0.0).astype(np.float32)
 
 
-def _foregrounds(samples: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """``(2, H, W)``, background and foreground, of each ``(1, H, W)``."""
+def _presences(samples: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """``(2, K, *spatial)``, absence and presence, of each ``(K, *spatial)``."""
     for sample in samples:
-        values = sample[0].astype(np.float64).clip(0, 1)
+        values = sample.astype(np.float64).clip(0, 1)
         yield np.stack([1 - values, values])
 
 
@@ -72,34 +73,60 @@ def _deviation(samples: Iterable[np.ndarray]) -> np.ndarray:
 
 
 class SegmentationTask:
-    """Segmentation of one foreground in a 2D image.
+    """Segmentation of a picture or volume into one class or several.
 
     Args:
-        threshold: probability from which a pixel is foreground.
-        class_names: name of the foreground.
+        threshold: probability from which a pixel belongs to a class; False stands for 0.5.
+        class_names: name of the foreground, where ``labels`` are not given.
+        labels: names, values and colors of the classes.
     """
 
     kind = "segmentation"
     keys = ("image",)
     output = "probability"
 
-    def __init__(self, threshold: float = 0.5, class_names: Sequence[str] = ("foreground",)) -> None:
-        self.threshold, self.class_names = float(threshold or 0.5), tuple(class_names)
+    def __init__(
+        self,
+        threshold: float = 0.5,
+        class_names: Sequence[str] = ("foreground",),
+        labels: LabelSet | None = None,
+    ) -> None:
+        self.labels = LabelSet.of({next(iter(class_names)): BY_RULE}) if labels is None else labels
+        self.threshold, self.class_names = float(threshold or 0.5), self.labels.names
 
     def result(self, item: Mapping[str, Any]) -> SegmentationPrediction:
-        """Prediction of a post-processed item, ``probability`` being ``(1, H, W)``."""
-        probability = torch.as_tensor(item["probability"]).float().numpy()[0].clip(0, 1)
+        """Prediction of a post-processed item, ``probability`` being ``(out_channels, *spatial)``.
+
+        Raises:
+            ValueError: another number of channels.
+        """
+        values = torch.as_tensor(item["probability"]).float().numpy().clip(0, 1)
+        if len(values) != self.labels.out_channels:
+            named = ", ".join(self.labels.channel_names)
+            raise ValueError(f"the result has {len(values)} channels, expected {self.labels.out_channels}: {named}.")
         return SegmentationPrediction(
-            **_reference(item), probability=probability, threshold=self.threshold, class_names=self.class_names
+            **_reference(item),
+            probability=values if len(values) > 1 else values[0],
+            threshold=self.threshold,
+            class_names=self.class_names,
+            labels=self.labels,
         )
 
     def uncertainty(self, samples: Iterable[np.ndarray]) -> dict[str, float]:
-        """Mean over the pixels; every sample is ``(1, H, W)``."""
-        return _uncertainty(_foregrounds(samples))
+        """Mean over the pixels; every sample is ``(out_channels, *spatial)``.
+
+        Of classes that exclude each other the entropy is that of all channels together; of others the mean over the
+        classes, each of which is there or not.
+        """
+        return _uncertainty(self._distributions(samples))
 
     def uncertainty_map(self, samples: Iterable[np.ndarray]) -> np.ndarray:
-        """``epistemic`` of each pixel, ``(H, W)``; every sample is ``(1, H, W)``."""
-        return _uncertainty_map(_foregrounds(samples))
+        """``epistemic`` of each pixel, ``(*spatial)``; every sample is ``(out_channels, *spatial)``."""
+        found = _uncertainty_map(self._distributions(samples))
+        return found if self.labels.softmax else found.mean(axis=0)
+
+    def _distributions(self, samples: Iterable[np.ndarray]) -> Iterable[np.ndarray]:
+        return (s.clip(0, 1) for s in samples) if self.labels.softmax else _presences(samples)
 
 
 class ClassificationTask:

@@ -18,7 +18,7 @@ from .weights import WEIGHTS, require_weights
 
 __all__ = ["Teacher", "load_teacher"]
 
-SAME = ("spatial_dims", "in_channels", "image_size", "mean", "std", "class_names")
+SAME = ("spatial_dims", "in_channels", "image_size", "mean", "std", "class_names", "labels", "spacing", "intensity")
 """Settings that say what images come in and what comes out; teacher and student share those that both have."""
 
 

@@ -20,6 +20,13 @@ from .demo.fusion import (
     prepare_fusion_demo,
 )
 from .demo.segmentation import DEMO, DEMO_COUNTS, DEMO_SIZE, demo_sample, prepare_demo
+from .demo.structures import (
+    STRUCTURES_DEMO_COUNTS,
+    STRUCTURES_DEMO_LABELS,
+    STRUCTURES_DEMO_SIZE,
+    prepare_structures_demo,
+    structures_demo_sample,
+)
 from .errors import DatalistError, ImageReadError, Problem
 from .labels import LabelSet
 from .readers.image import Reader2D
@@ -27,6 +34,7 @@ from .readers.limits import TooLargeError
 from .readers.mask import MaskValuesError
 from .root import dataset_name, is_demo
 from .tolerant import TolerantDataset, keep_items
+from .volume_plan import plan_volumes
 from .when_used import WhenUsed
 
 __all__ = [
@@ -38,6 +46,9 @@ __all__ = [
     "FUSION_DEMO_COUNTS",
     "FUSION_DEMO_SIZE",
     "FUSION_DEMO_SOURCES",
+    "STRUCTURES_DEMO_COUNTS",
+    "STRUCTURES_DEMO_LABELS",
+    "STRUCTURES_DEMO_SIZE",
     "ClassificationDatalists",
     "DatalistError",
     "ImageReadError",
@@ -61,10 +72,13 @@ __all__ = [
     "keep_items",
     "make_split",
     "pair_datalist",
+    "plan_volumes",
     "prepare_class_demo",
     "prepare_demo",
     "prepare_fusion_demo",
+    "prepare_structures_demo",
     "read_split",
     "segmentation_datalists",
+    "structures_demo_sample",
     "write_split",
 ]

@@ -138,6 +138,11 @@ class LabelSet:
         return len(self.names) + self.softmax
 
     @property
+    def ignored(self) -> int | None:
+        """:data:`IGNORED` where some voxels may be without a label, for a loss; None where all have one."""
+        return None if self.ignore is None else IGNORED
+
+    @property
     def channel_names(self) -> tuple[str, ...]:
         """Names of the network's channels."""
         return (BACKGROUND, *self.names) if self.softmax else self.names

@@ -53,8 +53,11 @@ def relative_error(result: Tensor, expected: Tensor) -> float:
 
 
 def agreement(result: Tensor, expected: Tensor, task: Any) -> float | None:
-    """Share of equal decisions: pixels of the mask (segmentation), classes (classification); None for a fusion."""
-    if task.kind == "segmentation":
+    """Share of equal decisions: pixels of the masks or of the label map (segmentation), classes (classification); None
+    for a fusion."""
+    if task.kind == "segmentation" and task.labels.softmax:
+        masks = [x.argmax(1) for x in (result, expected)]
+    elif task.kind == "segmentation":
         masks = [x.sigmoid() >= task.threshold for x in (result, expected)]
     elif task.kind == "classification":
         masks = [x.argmax(1) for x in (result, expected)]
@@ -68,7 +71,7 @@ def compare(results: Sequence[Tensor], expected: Sequence[Tensor], task: Any) ->
 
     Args:
         results, expected: one ``(B, ...)`` per batch, in the same order.
-        task: the bundle's ``prediction``; its kind and threshold count.
+        task: the bundle's ``prediction``; its kind, threshold and labels count.
     """
     for one, other in zip(results, expected, strict=True):
         if one.shape != other.shape:

@@ -13,13 +13,16 @@ from torch import Tensor
 
 from ..bundle.config import literal
 from ..data import prepare_class_demo, prepare_demo, prepare_fusion_demo
-from ..utils import unwrapped
+from ..utils import per_axis, unwrapped
 from ..utils.shown_names import shown_name
 from .source import Source
 
 __all__ = ["in_batches", "network_inputs"]
 
 BATCH_SIZES = (1, 2, 3)
+FORM = ("spatial_dims", "in_channels", "image_size")
+COLOR_CHANNELS = (1, 3)
+STRUCTURE, FINE = 8, 0.2  # voxels of a structure, and share of noise without any
 
 
 class _EnoughError(Exception):
@@ -50,11 +53,33 @@ def _demo_images(kind: str, parser: ConfigParser) -> str | list[str]:
     return str(prepare_fusion_demo(spatial_dims=dims, counts=(1, 1, 8 if dims == 2 else 1)) / "test")
 
 
+def _without_demo(parser: ConfigParser) -> tuple[int, tuple[int, ...]] | None:
+    """Channels and size of what the network takes, where no picture of a demo set is of that form."""
+    found = {key: parser.get_parsed_content(key) for key in FORM if key in parser.get()}
+    dims, channels = int(found.get("spatial_dims", 2)), int(found.get("in_channels", 3))
+    if dims == 2 and channels in COLOR_CHANNELS:
+        return None
+    return channels, tuple(per_axis(found["image_size"], dims, "image_size"))
+
+
+def _smooth_noise(count: int, channels: int, size: tuple[int, ...]) -> Tensor:
+    """``(count, channels, *size)`` with structures of a few voxels, mean 0 and deviation 1 in every channel."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.randn(count, channels, *(max(side // STRUCTURE, 2) for side in size), generator=generator)
+    mode = "trilinear" if len(size) == 3 else "bilinear"
+    smooth = torch.nn.functional.interpolate(coarse, size, mode=mode) + FINE * torch.randn(
+        count, channels, *size, generator=generator
+    )
+    axes = tuple(range(2, smooth.ndim))
+    return (smooth - smooth.mean(axes, keepdim=True)) / smooth.std(axes, keepdim=True)
+
+
 def network_inputs(source: Source, images: str | Path | None = None, count: int = 8) -> tuple[Tensor, str]:
     """What reaches the network when the bundle's inference config is run on images.
 
     Args:
-        images: whatever the bundle's ``dataset_dir`` takes; None: synthetic pictures of its demo set.
+        images: whatever the bundle's ``dataset_dir`` takes; None: synthetic pictures of its demo set, of a segmentation
+            of volumes, or of channels that no picture has, smooth noise of ``image_size``.
         count: windows or whole images to take at most.
 
     Returns:
@@ -65,6 +90,8 @@ def network_inputs(source: Source, images: str | Path | None = None, count: int 
         FileNotFoundError, DatalistError, ImageReadError: as the bundle's inference does.
     """
     parser = source.parser
+    if images is None and source.task.kind == "segmentation" and (form := _without_demo(parser)):
+        return _smooth_noise(count, *form), "smooth noise (synthetic)"
     parser["dataset_dir"] = literal(_demo_images(source.task.kind, parser) if images is None else images)
     recorder = _Recorder(source.network, count)
     inferer, dataset = parser.get_parsed_content("inferer"), parser.get_parsed_content("dataset")

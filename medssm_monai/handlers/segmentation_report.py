@@ -4,26 +4,38 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ignite.engine import Engine
 from monai.utils import CommonKeys
 
-from ..metrics import confusion_counts, metric_names, segmentation_metrics
+from ..data.labels import LabelSet
+from ..metrics import class_metric_names, confusion_counts, metric_names, segmentation_metrics
 from ..metrics.overlap import as_maps, normalize_map
 from ..metrics.polyp import e_measure_from_counts, threshold_counts
-from ..reports.cases import KeptPicture, case_label, choose_cases, write_case_pictures
+from ..reports.cases import KeptPicture, case_label, case_panel, choose_cases, write_case_pictures
 from ..reports.sanity import beside_floors, few_cases, segmentation_warnings
 from ..reports.segmentation import ImageRecord, summarize, write_per_image, write_report
+from ..reports.segmentation_classes import (
+    ClassesRecord,
+    class_warnings,
+    summarize_classes,
+    write_classes_per_image,
+    write_classes_report,
+)
 from ..reports.summary import write_summary
+from .class_scoring import ClassScorer
 from .evaluation_report import EvaluationReport, gather_lists
 
 __all__ = ["SegmentationReport"]
 
 logger = logging.getLogger(__name__)
 
-_HIGHER_IS_WORSE = ("mae", "hd95")
+_HIGHER_IS_WORSE = ("mae", "hd95", "lesion_fn", "lesion_fp", "volume_difference", "relative_volume_difference")
+_AFTER_WARNINGS = ("threshold", "distance_unit", "volume_unit", "tolerance", "absent_classes", "normalize")
+_NOT_IN_NAMES = re.compile(r"[^0-9A-Za-z_. /-]")  # of metrics that a tracker takes
 
 
 class SegmentationReport(EvaluationReport):
@@ -45,28 +57,43 @@ class SegmentationReport(EvaluationReport):
     a tracker attached after this handler finds them. Run distributed, all ranks' images are gathered, an image that a
     sampler repeated counts once, and rank 0 writes.
 
+    **Classes and volumes.** With ``labels`` of several classes, or of one that values tell, and for volumes, ``pred``
+    holds the probability of each channel ``(out_channels, *spatial)`` and ``label`` the target
+    (:meth:`~medssm_monai.data.labels.LabelSet.to_target`), whose ignored elements are left out. Every class is scored
+    (:func:`~medssm_monai.metrics.class_scores`, which says what an absent class counts), and an image's score is the
+    mean over the classes that count in it. The files are the same: ``per_image.csv`` has the means and then the scores
+    and counts of each class, ``summary.json`` a part ``classes``, the page a row per class, and the pictures show each
+    class in its color, of a volume the slice across the last axis with most foreground. ``engine.state.metrics`` has
+    ``<name>_<metric>`` and ``<name>_<metric>_<class>``.
+
     Args:
         output_dir: folder of the report; created when missing. Files of an earlier evaluation there are replaced.
         name: name of the evaluation, for example ``"test"``.
         data_name: name of the data set; ``"demo"`` appears as "demo (synthetic)" wherever the report is read.
-        metrics: ``"basic"``, ``"polyp"`` or a list of names (``medssm_monai.metrics.segmentation_metrics``).
-        threshold: a pixel is foreground when ``pred >= threshold``. Choose it on validation data only.
+        metrics: ``"basic"``, ``"polyp"`` or a list of names (``medssm_monai.metrics.segmentation_metrics``); of classes
+            and volumes ``"basic"``, ``"surface"``, ``"lesions"``, ``"all"`` or a list (``class_scores``).
+        threshold: a pixel is foreground when ``pred >= threshold``. Choose it on validation data only. Of classes that
+            exclude each other the most probable one holds instead.
         case_count: worst, median and best cases shown, that many of each; the first metric of the list decides. 0
             writes no pictures.
         only_best: for the validation during training: write only when the evaluator's key metric is the best so far,
             so that the report belongs to the best checkpoint. The means still go into ``engine.state.metrics`` each
             time.
-        spacing: pixel size in millimeters, for distances in mm; ``None`` gives pixels.
+        spacing: pixel size in millimeters, for distances in mm; ``None`` gives pixels. Volumes go by the affine matrix
+            of the label, else of the image, and by this only where neither has one.
         group: which images belong together (video sequence, patient): a function from the file name to the group, or
             a regular expression whose first bracket (or whole match) is the group. Intervals then resample groups.
         normalize: stretch maps to [0, 1] for the metrics that judge the map, as published polyp results do.
         details: further facts for the report, for example learning rate or checkpoint.
         n_resamples: resamples of the bootstrap (95 %, seed 0).
+        labels: the classes, a :class:`~medssm_monai.data.labels.LabelSet` or what makes one; None, or one class told by
+            a rule, is the foreground of pictures.
+        tolerance: of ``surface_dice``, in mm, in pixels where the spacing is not known.
 
     Raises:
-        ValueError: unknown metric (at once); items that are no decollated dicts with ``pred`` and ``label``, a
-            prediction outside [0, 1] or of another size than its label (naming the file); ``group`` that fits no file
-            name.
+        ValueError: unknown metric (at once), or one that the items do not have (``polyp`` of volumes); items that are
+            no decollated dicts with ``pred`` and ``label``, a prediction outside [0, 1] or of another size than its
+            label (naming the file); ``group`` that fits no file name; pictures and volumes in one evaluation.
         PermissionError: the output folder is not writable (when the evaluation starts).
     """
 
@@ -84,69 +111,133 @@ class SegmentationReport(EvaluationReport):
         normalize: bool = True,
         details: Mapping[str, Any] | None = None,
         n_resamples: int = 2000,
+        labels: LabelSet | Mapping[str, Any] | None = None,
+        tolerance: float = 1.0,
     ) -> None:
         super().__init__(output_dir, name, data_name, only_best, group, details, n_resamples)
-        self.metrics = metric_names(metrics)
+        self.labels = labels if labels is None or isinstance(labels, LabelSet) else LabelSet.of(labels)
+        self.tolerance = tolerance
+        self._asked = metrics
+        self.metrics = self._metric_names()
         self.threshold, self.spacing, self.normalize = threshold, spacing, normalize
         self.case_count = case_count
         self._reset()
 
     def _reset(self) -> None:
-        self._records: list[ImageRecord] = []
+        self._records: list[Any] = []
         self._pictures: dict[str, KeptPicture] = {}
+
+    def _metric_names(self) -> tuple[str, ...]:
+        """What is asked for, as far as it is known before the first item: one class by rule may come in volumes."""
+        if self.labels is not None and not self.labels.by_rule:
+            return class_metric_names(self._asked)
+        try:
+            return metric_names(self._asked)
+        except ValueError:
+            if self.labels is None:
+                raise
+            return class_metric_names(self._asked)
 
     def _score(self, item: Mapping[str, Any], source: Mapping[str, Any]) -> None:
         name = self._file_of(item, source, len(self._records))
+        labels = self.labels
+        record: ImageRecord | ClassesRecord
         try:
-            prob, label = as_maps(item[CommonKeys.PRED], item[CommonKeys.LABEL])
+            if labels is None or (labels.by_rule and item[CommonKeys.PRED].ndim <= 3):
+                self.metrics = metric_names(self._asked)
+                record, picture = self._foreground(item, name)
+            else:
+                self.metrics = class_metric_names(self._asked)
+                record, picture = self._classes(item, name, labels)
         except ValueError as error:
             raise ValueError(f"cannot evaluate {name}: {error}") from error
+        record.group = self._group_of(name)
+        record.subset = source.get("dataset") if isinstance(source.get("dataset"), str) else None
+        self._records.append(record)
+        if picture is not None:
+            self._pictures[name] = picture
+
+    def _foreground(self, item: Mapping[str, Any], name: str) -> tuple[ImageRecord, KeptPicture | None]:
+        prob, label = as_maps(item[CommonKeys.PRED], item[CommonKeys.LABEL])
         scores = segmentation_metrics(prob, label, self.metrics, self.threshold, self.spacing, self.normalize)
         counts = confusion_counts(prob, label, self.threshold)
         record = ImageRecord(name, label.shape, scores, counts, (float(prob.min()), float(prob.max())))
         if "e_measure" in self.metrics:
             shown = normalize_map(prob, label) if self.normalize else prob
             record.e_curve = e_measure_from_counts(threshold_counts(shown, label))
-        record.group = self._group_of(name)
-        record.subset = source.get("dataset") if isinstance(source.get("dataset"), str) else None
-        self._records.append(record)
-        if self.case_count > 0 and CommonKeys.IMAGE in item:
-            from ..visualize import to_rgb
+        if self.case_count <= 0 or CommonKeys.IMAGE not in item:
+            return record, None
+        from ..visualize import to_rgb
 
-            picture = to_rgb(item[CommonKeys.IMAGE], record.size)
-            self._pictures[name] = KeptPicture.pack(picture, label > 0.5, prob >= self.threshold)
+        picture = to_rgb(item[CommonKeys.IMAGE], record.size)
+        return record, KeptPicture.pack(picture, label > 0.5, prob >= self.threshold)
+
+    def _classes(
+        self, item: Mapping[str, Any], name: str, labels: LabelSet
+    ) -> tuple[ClassesRecord, KeptPicture | None]:
+        scorer = ClassScorer(labels, self.metrics, self.threshold, self.spacing, self.tolerance)
+        record, label, pred = scorer.score(item, name)
+        shown = self.case_count > 0 and CommonKeys.IMAGE in item
+        return record, scorer.picture(item, label, pred) if shown else None
 
     def _finish(self, engine: Engine) -> None:
         (records,) = gather_lists(self._records)
+        if len({type(record) for record in records}) > 1:
+            raise ValueError("the data holds pictures and volumes; evaluate them apart.")
         records = list({record.name: record for record in records}.values())
-        scores = {record.name: record.scores[self.metrics[0]] for record in records}
-        cases = choose_cases(scores, self.case_count, self.metrics[0] not in _HIGHER_IS_WORSE)
+        of_classes = bool(records) and isinstance(records[0], ClassesRecord)
+        if of_classes:  # also on a rank that had no item of its own
+            self.metrics = class_metric_names(self._asked)
+        first = self.metrics[0]
+        scores = {record.name: abs((record.means if of_classes else record.scores)[first]) for record in records}
+        cases = choose_cases(scores, self.case_count, first not in _HIGHER_IS_WORSE)
         chosen = {case["image"] for case in cases}
         (gathered,) = gather_lists([(name, kept) for name, kept in self._pictures.items() if name in chosen])
         pictures = dict(gathered)
-        found = summarize(records, n_resamples=self.n_resamples)
-        of_data = [*few_cases(len(records), "images"), *_without_foreground(records)]
-        of_output = [*segmentation_warnings(records), *beside_floors(found["per_image"], found["floors"])]
+        found, of_data, of_output = self._class_figures(records) if of_classes else self._foreground_figures(records)
         self.summary = {
             **self._heading(),
-            **found,
-            "warnings": self._warnings(of_data, of_output),
-            "threshold": self.threshold,
-            "distance_unit": "pixels" if self.spacing is None else "mm",
-            "normalize": self.normalize,
+            **{key: value for key, value in found.items() if key not in _AFTER_WARNINGS},
+            "warnings": self._warnings(
+                [*few_cases(len(records), "images"), *of_data],
+                [*of_output, *beside_floors(found["per_image"], found["floors"])],
+            ),
+            **{key: found[key] for key in _AFTER_WARNINGS if key in found},
             **self._provenance(engine),
-            "cases_by": self.metrics[0],
+            "cases_by": first,
             "cases": cases,
             "overlays": "overlays.png" if chosen and chosen <= pictures.keys() else None,
         }
         figures = {name: entry["mean"] for name, entry in self.summary["per_image"].items()}
-        figures |= {f"pooled_{name}": entry["value"] for name, entry in self.summary["pooled"].items()}
+        figures |= {f"pooled_{name}": entry["value"] for name, entry in found.get("pooled", {}).items()}
+        for name, table in found.get("classes", {}).items():
+            figures |= {f"{key}_{_NOT_IN_NAMES.sub('_', name)}": table[key]["mean"] for key in self.metrics}
         self._publish(engine, figures, lambda: self._write(records, pictures))
 
-    def _write(self, records: list[ImageRecord], pictures: Mapping[str, KeptPicture]) -> None:
-        write_per_image(records, self.output_dir / "per_image.csv")
+    def _foreground_figures(self, records: list[ImageRecord]) -> tuple[dict[str, Any], list[str], list[str]]:
+        found = {
+            **summarize(records, n_resamples=self.n_resamples),
+            "threshold": self.threshold,
+            "distance_unit": "pixels" if self.spacing is None else "mm",
+            "normalize": self.normalize,
+        }
+        return found, _without_foreground(records), segmentation_warnings(records)
+
+    def _class_figures(self, records: list[ClassesRecord]) -> tuple[dict[str, Any], list[str], list[str]]:
+        assert self.labels is not None
+        found = {
+            **summarize_classes(records, self.labels.softmax, n_resamples=self.n_resamples),
+            "labels": self.labels.labels,
+            "threshold": None if self.labels.softmax else self.threshold,
+            "tolerance": self.tolerance,
+        }
+        return found, *class_warnings(records)
+
+    def _write(self, records: list[Any], pictures: Mapping[str, KeptPicture]) -> None:
+        of_classes = isinstance(records[0], ClassesRecord)
+        (write_classes_per_image if of_classes else write_per_image)(records, self.output_dir / "per_image.csv")
         write_summary(self.summary, self.output_dir / "summary.json")
-        write_report(self.summary, self.output_dir / "report.md")
+        (write_classes_report if of_classes else write_report)(self.summary, self.output_dir / "report.md")
         if self.summary["overlays"]:
             self._write_overlays(pictures)
         headline = self.summary["per_image"][self.metrics[0]]
@@ -163,14 +254,10 @@ class SegmentationReport(EvaluationReport):
         )
 
     def _write_overlays(self, pictures: Mapping[str, KeptPicture]) -> None:
-        from ..visualize import overlay_contours, titled_panel
-
-        panels, cases = [], self.summary["cases"]
-        for case in cases:
-            image, label, pred = pictures[case["image"]].unpack()
-            planes = image.transpose(2, 0, 1) / 255.0
-            shown = [overlay_contours(planes), overlay_contours(planes, label, pred)]
-            panels.append(titled_panel(shown, case_label(case, self.metrics[0])))
+        cases, colors = self.summary["cases"], None
+        if self.labels is not None:
+            colors = dict(zip(self.labels.names, self.labels.colors, strict=True))
+        panels = [case_panel(pictures[case["image"]], case_label(case, self.metrics[0]), colors) for case in cases]
         columns = sum(case["kind"] == "worst" for case in cases)  # one row per kind
         write_case_pictures(cases, panels, self.output_dir / "overlays", columns)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..bundle.domain_rules import DOMAIN_TEXT, IMAGE_KEYS
 from ..data.fingerprint import Fingerprint
@@ -34,6 +35,8 @@ class TrainingDomain:
             makes one from name, number, sizes and channels.
         spatial_dims: 2 or 3.
         intensity_range: value that stands for 1.0 in 16-bit images.
+        load: reads an image as it is in its file; None takes the loaders of this package for pictures and volumes of
+            one channel.
 
     Raises:
         ValueError: a text that no settings file may hold (at once); no items, items without image.
@@ -47,12 +50,13 @@ class TrainingDomain:
         text: str | None = None,
         spatial_dims: int = 2,
         intensity_range: float | None = None,
+        load: Callable[[Any], torch.Tensor] | None = None,
     ) -> None:
         if text is not None and not DOMAIN_TEXT.fits(text):
             raise ValueError(f"domain_text is {text!r}; expected {DOMAIN_TEXT.expected}, or None to have one made.")
         self.data, self.data_name, self.text, self.spatial_dims = data, data_name, text, spatial_dims
         channels, scale = None, False  # as in the file: other channels would hide what has color
-        self.load = (
+        self.load: Callable[[Any], torch.Tensor] = load or (
             LoadImage2D("image", channels, scale, intensity_range)
             if spatial_dims == 2
             else LoadImage3D(channels, scale, intensity_range)

@@ -5,5 +5,6 @@ from __future__ import annotations
 from .class_weights import class_weight_tensor
 from .distillation import DistillationLoss
 from .fusion import FusionLoss
+from .segmentation import SegmentationLoss
 
-__all__ = ["DistillationLoss", "FusionLoss", "class_weight_tensor"]
+__all__ = ["DistillationLoss", "FusionLoss", "SegmentationLoss", "class_weight_tensor"]

@@ -15,15 +15,16 @@ __all__ = ["DistillationLoss"]
 class DistillationLoss(nn.Module):
     """``(1 - a) * loss(pred, label) + a * T² * D(teacher, pred)`` with predictions softened by the temperature ``T``.
 
-    ``D`` is the Kullback-Leibler divergence of the classes' probabilities, mean over the batch, or, with ``sigmoid``,
-    the binary cross-entropy with the teacher's probabilities, mean over all values; ``T²`` keeps the size of its
-    gradient.
+    ``D`` is the Kullback-Leibler divergence of the classes' probabilities, mean over the batch (and over the voxels of
+    a segmentation), or, with ``sigmoid``, the binary cross-entropy with the teacher's probabilities, mean over all
+    values; ``T²`` keeps the size of its gradient.
 
     Args:
         loss: of prediction and label.
         weight: ``a``, from 0 (labels alone) to 1 (teacher alone).
         temperature: ``T``, positive.
-        sigmoid: predictions are logits of independent masks ``(B, C, *spatial)``; else of classes ``(B, K)``.
+        sigmoid: predictions are logits of independent masks ``(B, C, *spatial)``; else of classes ``(B, K)`` or
+            ``(B, K, *spatial)``.
 
     Raises:
         ValueError: a value outside its range.
@@ -66,5 +67,5 @@ class DistillationLoss(nn.Module):
             distance = F.binary_cross_entropy_with_logits(pred_soft, teacher_soft.sigmoid())
         else:
             log = F.log_softmax(pred_soft, 1), F.log_softmax(teacher_soft, 1)
-            distance = F.kl_div(*log, reduction="batchmean", log_target=True)
+            distance = F.kl_div(*log, reduction="none", log_target=True).sum(1).mean()
         return (1 - self.weight) * self.loss(pred, label) + self.weight * self.temperature**2 * distance

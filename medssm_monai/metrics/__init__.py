@@ -10,6 +10,7 @@ from .bootstrap import (
     bootstrap_weighted,
 )
 from .calibration import expected_calibration_error, fit_temperature, negative_log_likelihood, reliability_curve
+from .class_overlap import ABSENT_CLASSES, CLASS_METRIC_SETS, class_metric_names, class_scores
 from .classification import (
     CLASSIFICATION_METRICS,
     PER_CLASS_METRICS,
@@ -31,13 +32,17 @@ from .fusion_statistics import (
     spatial_frequency,
     standard_deviation,
 )
+from .lesions import lesion_scores
 from .overlap import OVERLAP_METRICS, confusion_counts, hausdorff_distance_95, overlap_scores
 from .paired import paired_classification
 from .polyp import dice_over_thresholds, e_measure, iou_over_thresholds, s_measure, weighted_f_measure
 from .segmentation import METRIC_SETS, mean_absolute_error, metric_names, segmentation_metrics
+from .surfaces import surface_scores
 
 __all__ = [
+    "ABSENT_CLASSES",
     "CLASSIFICATION_METRICS",
+    "CLASS_METRIC_SETS",
     "FUSION_METRICS",
     "METRIC_SETS",
     "OVERLAP_METRICS",
@@ -49,6 +54,8 @@ __all__ = [
     "bootstrap_interval",
     "bootstrap_pooled",
     "bootstrap_weighted",
+    "class_metric_names",
+    "class_scores",
     "classification_metrics",
     "confusion_counts",
     "confusion_matrix",
@@ -62,6 +69,7 @@ __all__ = [
     "fusion_metrics",
     "hausdorff_distance_95",
     "iou_over_thresholds",
+    "lesion_scores",
     "mean_absolute_error",
     "metric_names",
     "mutual_information",
@@ -80,6 +88,7 @@ __all__ = [
     "spatial_frequency",
     "ssim",
     "standard_deviation",
+    "surface_scores",
     "vif",
     "weighted_f_measure",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from ..data.readers.files import file_stem
 from ..utils import writable_folder
 from ..utils.files import replace_file
 
-__all__ = ["CASE_KINDS", "KeptPicture", "case_label", "choose_cases", "write_case_pictures"]
+__all__ = ["CASE_KINDS", "KeptPicture", "case_label", "case_panel", "choose_cases", "write_case_pictures"]
 
 CASE_KINDS = ("worst", "median", "best")
 
@@ -93,12 +94,13 @@ class KeptPicture:
     """An image with the masks of label and prediction, small enough to keep those of a whole test set in memory.
 
     Which image is the median is known only at the end. So each is brought to at most 640 pixels on its longer side and
-    held as JPEG of high quality (about 60 kB for a photograph), the masks as bits.
+    held as JPEG of high quality (about 60 kB for a photograph), the masks as bits, those of classes compressed.
     """
 
     jpeg: bytes
     masks: bytes
     size: tuple[int, int]
+    classes: int | None = None
 
     @classmethod
     def pack(cls, image: np.ndarray, label: np.ndarray, pred: np.ndarray) -> KeptPicture:
@@ -106,11 +108,13 @@ class KeptPicture:
 
         Args:
             image: uint8 ``(H, W, 3)``.
-            label, pred: bool ``(H, W)``.
+            label, pred: bool ``(H, W)``, or ``(K, H, W)`` with one mask per class, which may overlap.
         """
         from PIL import Image
 
-        picture, masks = Image.fromarray(image), [Image.fromarray(mask.astype(np.uint8)) for mask in (label, pred)]
+        classes = len(label) if label.ndim == 3 else None
+        every = [label, pred] if classes is None else [*label, *pred]
+        picture, masks = Image.fromarray(image), [Image.fromarray(mask.astype(np.uint8)) for mask in every]
         scale = LONGEST_SIDE / max(picture.size)
         if scale < 1:
             size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
@@ -118,14 +122,40 @@ class KeptPicture:
             masks = [mask.resize(size, Image.Resampling.NEAREST) for mask in masks]
         stream = io.BytesIO()
         picture.save(stream, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
-        bits = np.packbits(np.stack([np.asarray(mask, dtype=bool) for mask in masks]))
-        return cls(stream.getvalue(), bits.tobytes(), (picture.height, picture.width))
+        bits = np.packbits(np.stack([np.asarray(mask, dtype=bool) for mask in masks])).tobytes()
+        kept = bits if classes is None else zlib.compress(bits)
+        return cls(stream.getvalue(), kept, (picture.height, picture.width), classes)
 
     def unpack(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Image uint8 ``(h, w, 3)``, label and prediction bool ``(h, w)``."""
+        """Image uint8 ``(h, w, 3)``, label and prediction bool ``(h, w)``, of classes ``(K, h, w)``."""
         from PIL import Image
 
-        height, width = self.size
-        bits = np.unpackbits(np.frombuffer(self.masks, dtype=np.uint8), count=2 * height * width)
-        label, pred = bits.reshape(2, height, width).astype(bool)
+        shape = self.size if self.classes is None else (self.classes, *self.size)
+        packed = self.masks if self.classes is None else zlib.decompress(self.masks)
+        bits = np.unpackbits(np.frombuffer(packed, dtype=np.uint8), count=2 * math.prod(shape))
+        label, pred = bits.reshape(2, *shape).astype(bool)
         return np.asarray(Image.open(io.BytesIO(self.jpeg)).convert("RGB")), label, pred
+
+
+def case_panel(kept: KeptPicture, title: str, colors: Mapping[str, tuple[int, int, int]] | None = None) -> np.ndarray:
+    """The image beside itself with the outlines of label and prediction; of classes beside the label's and the
+    prediction's, each class in its color.
+
+    Args:
+        kept: with masks of classes or of one foreground.
+        title: text above.
+        colors: class to color, where the masks are of classes.
+
+    Returns:
+        uint8 ``(height, width, 3)``.
+    """
+    from ..visualize import class_legend, overlay_classes, overlay_contours, titled_panel
+
+    image, label, pred = kept.unpack()
+    planes = image.transpose(2, 0, 1) / 255.0
+    if kept.classes is None:
+        return titled_panel([overlay_contours(planes), overlay_contours(planes, label, pred)], title)
+    named = colors or {}
+    overlays = [overlay_classes(planes, masks, list(named.values())) for masks in (label, pred)]
+    legend = class_legend(list(named), list(named.values()), label, pred)
+    return titled_panel([overlay_contours(planes), *overlays], title, legend, ("image", "label", "prediction"))

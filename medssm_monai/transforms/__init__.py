@@ -16,6 +16,23 @@ from .color import (
 from .color_jitter import RandColorJitter, RandColorJitterD, RandColorJitterd, RandColorJitterDict
 from .corrupt import Corrupt, CorruptD, Corruptd, CorruptDict
 from .cutmix import AreaCutMix, AreaCutMixD, AreaCutMixd, AreaCutMixDict
+from .label_maps import (
+    ClassMasks,
+    ClassMasksD,
+    ClassMasksd,
+    ClassMasksDict,
+    DropUnlabeledD,
+    DropUnlabeledd,
+    DropUnlabeledDict,
+    EncodeLabels,
+    EncodeLabelsD,
+    EncodeLabelsd,
+    EncodeLabelsDict,
+    LabelMap,
+    LabelMapD,
+    LabelMapd,
+    LabelMapDict,
+)
 from .load import (
     LoadImage2D,
     LoadImage2DD,
@@ -26,13 +43,26 @@ from .load import (
     LoadImage3Dd,
     LoadImage3DDict,
 )
+from .load_labels import LoadLabels, LoadLabelsD, LoadLabelsd, LoadLabelsDict
+from .load_volume import LoadVolume, LoadVolumeD, LoadVolumed, LoadVolumeDict
 from .meta import CopyMetaD, CopyMetad, CopyMetaDict
+from .normalize_channels import NormalizeChannels, NormalizeChannelsD, NormalizeChannelsd, NormalizeChannelsDict
+from .not_empty import not_empty
 from .pair_geometry import MatchPairD, MatchPaird, MatchPairDict
 from .perspective import RandPerspective, RandPerspectiveD, RandPerspectived, RandPerspectiveDict
 from .prepare_batch import PrepareBatchTransform
 from .resize import LargeResize, LargeResizeD, LargeResized, LargeResizeDict
 from .save_fused import SaveImageFused, SaveImageFusedD, SaveImageFusedd, SaveImageFusedDict
-from .save_segmentation import SaveImage2D, SaveImage2DD, SaveImage2Dd, SaveImage2DDict
+from .save_segmentation import (
+    SaveImage2D,
+    SaveImage2DD,
+    SaveImage2Dd,
+    SaveImage2DDict,
+    SaveSegmentation,
+    SaveSegmentationD,
+    SaveSegmentationd,
+    SaveSegmentationDict,
+)
 from .split_pair import SplitPairD, SplitPaird, SplitPairDict
 from .temperature import TemperatureScaleD, TemperatureScaled, TemperatureScaleDict
 from .unit_range import ToUnitRange, ToUnitRangeD, ToUnitRanged, ToUnitRangeDict
@@ -43,6 +73,10 @@ __all__ = [
     "AreaCutMixD",
     "AreaCutMixDict",
     "AreaCutMixd",
+    "ClassMasks",
+    "ClassMasksD",
+    "ClassMasksDict",
+    "ClassMasksd",
     "CopyMetaD",
     "CopyMetaDict",
     "CopyMetad",
@@ -50,12 +84,23 @@ __all__ = [
     "CorruptD",
     "CorruptDict",
     "Corruptd",
+    "DropUnlabeledD",
+    "DropUnlabeledDict",
+    "DropUnlabeledd",
+    "EncodeLabels",
+    "EncodeLabelsD",
+    "EncodeLabelsDict",
+    "EncodeLabelsd",
     "ExtractLuminanceD",
     "ExtractLuminanceDict",
     "ExtractLuminanced",
     "FlagUnlikeTrainingD",
     "FlagUnlikeTrainingDict",
     "FlagUnlikeTrainingd",
+    "LabelMap",
+    "LabelMapD",
+    "LabelMapDict",
+    "LabelMapd",
     "LargeResize",
     "LargeResizeD",
     "LargeResizeDict",
@@ -68,9 +113,21 @@ __all__ = [
     "LoadImage3DD",
     "LoadImage3DDict",
     "LoadImage3Dd",
+    "LoadLabels",
+    "LoadLabelsD",
+    "LoadLabelsDict",
+    "LoadLabelsd",
+    "LoadVolume",
+    "LoadVolumeD",
+    "LoadVolumeDict",
+    "LoadVolumed",
     "MatchPairD",
     "MatchPairDict",
     "MatchPaird",
+    "NormalizeChannels",
+    "NormalizeChannelsD",
+    "NormalizeChannelsDict",
+    "NormalizeChannelsd",
     "PrepareBatchTransform",
     "RGBToYCbCr",
     "RandColorJitter",
@@ -92,6 +149,10 @@ __all__ = [
     "SaveImageFusedD",
     "SaveImageFusedDict",
     "SaveImageFusedd",
+    "SaveSegmentation",
+    "SaveSegmentationD",
+    "SaveSegmentationDict",
+    "SaveSegmentationd",
     "SplitPairD",
     "SplitPairDict",
     "SplitPaird",
@@ -107,4 +168,5 @@ __all__ = [
     "ToUnitRangeDict",
     "ToUnitRanged",
     "YCbCrToRGB",
+    "not_empty",
 ]

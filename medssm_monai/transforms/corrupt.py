@@ -140,15 +140,22 @@ class Corruptd(MapTransform):
         corruption: arguments of :class:`Corrupt`, ``{"kind": "noise", "strength": 0.1, "seed": 0}``; None leaves the
             images as they are.
         allow_missing_keys: pass over keys that are not there.
+        own_range: take images of any values: the range of each channel, from its minimum to its maximum, stands for
+            [0, 1], and the values come back in it.
 
     Raises:
         ValueError: no such arguments, and as :class:`Corrupt`.
     """
 
     def __init__(
-        self, keys: KeysCollection, corruption: Mapping[str, Any] | None = None, allow_missing_keys: bool = False
+        self,
+        keys: KeysCollection,
+        corruption: Mapping[str, Any] | None = None,
+        allow_missing_keys: bool = False,
+        own_range: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
+        self.own_range = own_range
         self.corrupt: Corrupt | None = None
         if corruption is not None:
             if not isinstance(corruption, Mapping) or not {"kind", "strength"} <= set(corruption) <= ARGUMENTS:
@@ -161,8 +168,16 @@ class Corruptd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result = dict(data)
         for key in self.key_iterator(result):
-            result[key] = result[key] if self.corrupt is None else self.corrupt(result[key])
+            if self.corrupt is not None:
+                result[key] = self._of_own_range(result[key]) if self.own_range else self.corrupt(result[key])
         return result
+
+    def _of_own_range(self, img: torch.Tensor) -> torch.Tensor:
+        assert self.corrupt is not None
+        axes = tuple(range(1, img.ndim))
+        low, high = img.amin(axes, keepdim=True), img.amax(axes, keepdim=True)
+        span = torch.where(high > low, high - low, torch.ones_like(low))
+        return self.corrupt(((img - low) / span).clamp(0, 1)) * span + low
 
 
 CorruptD = CorruptDict = Corruptd

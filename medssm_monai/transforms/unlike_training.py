@@ -18,10 +18,14 @@ UNLIKE_TRAINING = "unlike_training"
 """Entry of an item, column of a table, answer of a host."""
 
 
+VOLUME = 4  # axes of a volume, that of the channels included
+
+
 class UnitFacts:
     """:class:`~medssm_monai.data.fingerprint.ImageFacts` of an image ``(C, *spatial)`` in the units of its file.
 
-    A training and a prediction measure by this one class.
+    A training and a prediction measure by this one class. Of a volume with other than one or three channels, such as
+    the sequences of an MRI, the first is measured.
 
     Args:
         intensity_range: see :class:`~medssm_monai.transforms.ToUnitRange`, whose errors it has.
@@ -31,6 +35,8 @@ class UnitFacts:
         self.unit_range = ToUnitRange(None, intensity_range, warn=False)
 
     def __call__(self, image: torch.Tensor) -> ImageFacts:
+        if image.ndim == VOLUME and image.shape[0] not in (1, 3):
+            image = image[:1]
         return ImageFacts.of(torch.as_tensor(self.unit_range(image)).detach().cpu().numpy())
 
 

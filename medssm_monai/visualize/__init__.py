@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .class_overlay import class_legend, overlay_classes, plane_image, volume_plane, volume_slice
 from .classification import plot_confusion_matrix, plot_pr_curves, plot_reliability, plot_roc_curves
 from .curves import best_epoch, plot_curves
 from .explanations import Explanation, save_explanations
@@ -20,12 +21,15 @@ __all__ = [
     "ScanCoefficients",
     "best_epoch",
     "capture_scans",
+    "class_legend",
     "contact_sheet",
     "fusion_panel",
     "fusion_planes",
     "grad_cam",
+    "overlay_classes",
     "overlay_contours",
     "overlay_heatmap",
+    "plane_image",
     "plot_confusion_matrix",
     "plot_curves",
     "plot_pr_curves",
@@ -37,5 +41,7 @@ __all__ = [
     "scan_attention",
     "titled_panel",
     "to_rgb",
+    "volume_plane",
+    "volume_slice",
     "weak_activations",
 ]

@@ -25,6 +25,8 @@ LABEL_COLOR = (0, 229, 255)  # cyan and yellow stay apart for color-blind reader
 PREDICTION_COLOR = (255, 212, 0)
 _AGREEMENT_COLOR = (255, 255, 255)
 _SHEET = 24  # gray value behind the pictures
+_PATCH = 9  # pixels, of a color in a legend
+Color = tuple[int, int, int]
 _LEGEND = (("label", LABEL_COLOR), ("prediction", PREDICTION_COLOR), ("both", _AGREEMENT_COLOR))
 
 
@@ -32,8 +34,8 @@ def to_rgb(image: Any, size: tuple[int, int] | None = None) -> np.ndarray:
     """Bring an image into the form of a picture.
 
     Args:
-        image: ``(C, H, W)`` with one channel (gray) or at least three (the first three are RGB), or ``(H, W)``; tensor
-            or array. Values in [0, 1] are taken as they are; any other range is stretched to it.
+        image: ``(C, H, W)`` with three channels (RGB) or any other number, of which the first is shown in gray, or
+            ``(H, W)``; tensor or array. Values in [0, 1] are taken as they are; any other range is stretched to it.
         size: height and width of the picture when the image has another size than its masks; ``None`` keeps the size.
 
     Returns:
@@ -48,7 +50,7 @@ def to_rgb(image: Any, size: tuple[int, int] | None = None) -> np.ndarray:
         values = values[None]
     if values.ndim != 3 or values.size == 0:
         raise ValueError(f"image must have shape (C, H, W) or (H, W), got {values.shape}.")
-    values = np.nan_to_num(values[:3] if values.shape[0] >= 3 else np.repeat(values[:1], 3, axis=0))
+    values = np.nan_to_num(values if values.shape[0] == 3 else np.repeat(values[:1], 3, axis=0))
     low, high = values.min(), values.max()
     if low < 0.0 or high > 1.0:
         values = (values - low) / (high - low) if high > low else np.zeros_like(values)
@@ -109,14 +111,18 @@ def overlay_contours(
 
 
 def titled_panel(
-    pictures: Sequence[np.ndarray], title: str, legend: bool = True, captions: Sequence[str] = ()
+    pictures: Sequence[np.ndarray],
+    title: str,
+    legend: bool | Sequence[tuple[str, Color]] = True,
+    captions: Sequence[str] = (),
 ) -> np.ndarray:
     """Put pictures of equal height side by side under lines of text (shortened to the width).
 
     Args:
         pictures: uint8 ``(H, W, 3)`` each.
         title: text above; none when empty.
-        legend: a line that names the outline colors.
+        legend: a line that names the outline colors of ``overlay_contours``; names with their colors instead are
+            written beside patches of color, on as many lines as they need.
         captions: a line with one text over each picture.
 
     Returns:
@@ -131,11 +137,18 @@ def titled_panel(
         raise ValueError(f"{len(pictures)} pictures need as many captions, got {len(captions)}.")
     gap, line = 4, 18
     height, width = pictures[0].shape[0], sum(picture.shape[1] for picture in pictures) + gap * (len(pictures) - 1)
-    top = line * (bool(title) + legend + bool(captions)) + 2
+    font = ImageFont.load_default(13)
+    entries = list(_LEGEND) if legend is True else [*legend] if legend else []
+    rows = (
+        [entries]
+        if legend is True
+        else _legend_rows(entries, [font.getlength(printable(n)) for n, _ in entries], width)
+    )
+    top = line * (bool(title) + len(rows) + bool(captions)) + 2
     panel = Image.new("RGB", (width, height + top), (_SHEET,) * 3)
-    draw, font = ImageDraw.Draw(panel), ImageFont.load_default(13)
+    draw = ImageDraw.Draw(panel)
 
-    def write(text: str, left: int, row: int, room: int, color: tuple[int, int, int] = (255, 255, 255)) -> int:
+    def write(text: str, left: int, row: int, room: int, color: Color = (255, 255, 255)) -> int:
         text = printable(text)
         while len(text) > 4 and draw.textlength(text, font) > room:
             text = text[:-4] + "..."
@@ -144,17 +157,37 @@ def titled_panel(
 
     if title:
         write(title, 4, 0, width - 8)
-    if legend:
+    for number, row in enumerate(rows, start=bool(title)):
         left = 4
-        for name, color in _LEGEND:
-            left = write(name, left, bool(title), width, color) + 14
+        for name, color in row:
+            if legend is True:
+                left = write(name, left, number, width, color) + 14
+            else:
+                draw.rectangle((left, line * number + 5, left + _PATCH, line * number + 5 + _PATCH), color)
+                left = write(name, left + _PATCH + 5, number, width - left - _PATCH - 9) + 14
     left = 0
     for number, picture in enumerate(pictures):
         if captions:
-            write(captions[number], left + 4, bool(title) + legend, picture.shape[1] - 8)
+            write(captions[number], left + 4, bool(title) + len(rows), picture.shape[1] - 8)
         panel.paste(Image.fromarray(picture), (left, top))
         left += picture.shape[1] + gap
     return np.asarray(panel)
+
+
+def _legend_rows(
+    entries: Sequence[tuple[str, Color]], lengths: Sequence[float], width: int
+) -> list[list[tuple[str, Color]]]:
+    """Entries on lines that are at most ``width`` long, given the lengths of their names."""
+    rows: list[list[tuple[str, Color]]] = []
+    left = width + 1.0
+    for entry, length in zip(entries, lengths, strict=True):
+        needed = _PATCH + 5 + length + 14
+        if left + needed > width:
+            rows.append([])
+            left = 4.0
+        rows[-1].append(entry)
+        left += needed
+    return rows
 
 
 def contact_sheet(pictures: Sequence[np.ndarray], columns: int = 2) -> np.ndarray:

@@ -107,7 +107,7 @@ def test_protocol_of_mamba_mis_is_the_published_one():
     assert get("batch_size") * get("accumulation_steps") == 32
     assert (get("max_epochs"), get("learning_rate"), get("weight_decay"), get("clip_norm")) == (300, 1e-3, 0.01, 1.0)
     assert (parser["lr_scheduler#T_max"], parser["lr_scheduler#eta_min"]) == (50, 1e-5)
-    assert get("loss").loss.lambda_dice == get("loss").loss.lambda_ce == 1.0
+    assert get("loss").loss.plain.lambda_dice == get("loss").loss.plain.lambda_ce == 1.0
     assert isinstance(get("network_def"), torch.nn.Module)
 
 

@@ -13,12 +13,14 @@ from .bundle_runs import BUNDLES, CLASSIFIERS, every_bundle, leaves
 
 OWN = {
     "train.yaml": """imports bundle_root variant max_epochs batch_size learning_rate weight_decay clip_norm patience
+        load_image#keys load_image#channels load_volume#_target_ load_volume#keys load_volume#channels
         loss#_target_ tracker#experiment_name data_name datalists#_target_
         train#deterministic_transforms
         train#random_transforms train#preprocessing#transforms validate#preprocessing#transforms
         validate#dataloader#batch_size validate#early_stop#score_function validate#handlers initialize""",
     "evaluate.yaml": "datalists#require validate#preprocessing#transforms validate#dataset#data validate#handlers run",
-    "inference.yaml": """bundle_root dataset_dir output_dir load_image#keys preprocessing#transforms dataset#data
+    "inference.yaml": """bundle_root dataset_dir output_dir load_image#keys load_volume#_target_ load_volume#keys
+        load_volume#channels preprocessing#transforms dataset#data
         dataloader#batch_size postprocessing#transforms prediction#_target_ handlers initialize run finalize""",
     "multi_gpu_train.yaml": "train#dataloader#drop_last initialize",
 }

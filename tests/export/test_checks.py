@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from medssm_monai.bundle import ClassificationTask, FusionTask, SegmentationTask
+from medssm_monai.data.labels import LabelSet
 from medssm_monai.export.checks import agreement, compare, relative_error
 
 SEGMENTATION = SegmentationTask(threshold=0.5)
@@ -67,3 +68,22 @@ def test_compare_names_what_fails(change, failed):
     checks = compare([change(x) for x in expected], expected, SEGMENTATION)
     assert [check.name for check in checks if not check.passed] == failed
     assert "limit" in str(checks[0])
+
+
+def test_classes_that_exclude_each_other_are_compared_by_the_most_probable_one():
+    task = SegmentationTask(threshold=0.9, labels=LabelSet.of({"liver": 1, "spleen": 2}))
+    logits = torch.randn(2, 3, 4, 5, 6, generator=torch.Generator().manual_seed(0))
+    assert agreement(logits, logits + 3, task) == 1.0  # the same for every channel changes nothing
+    other = logits.clone()
+    other[0, :, 0, 0, 0] = other[0, :, 0, 0, 0].roll(1)
+    assert agreement(other, logits, task) == pytest.approx(1 - 1 / 240)
+    names = [check.name for check in compare([other], [logits], task)]
+    assert names == ["relative error", "mask agreement"]
+
+
+def test_regions_are_compared_channel_by_channel():
+    task = SegmentationTask(labels=LabelSet.of({"whole": [1, 2], "core": 2}))
+    logits = torch.full((1, 2, 4, 4, 4), 2.0)
+    other = logits.clone()
+    other[0, 1, :2] = -2
+    assert agreement(other, logits, task) == 0.75

@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from medssm_monai.data import ImageReadError
+from medssm_monai.export import export_bundle
 from medssm_monai.export.samples import in_batches, network_inputs
 from medssm_monai.export.source import open_source
 
+from ..bundle.volume_bundle import make_bundle
 from ..bundles.bundle_runs import CLINICAL_FMAMBA, MAMBA_MIS, MEDCONVMAMBA
 
 SMALL = {"network_args": {"base_dim": 6, "d_state": 2}, "image_size": [32, 32]}
@@ -77,3 +79,22 @@ def test_an_override_of_no_key_is_named():
 def test_an_unknown_bundle_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="no bundle"):
         open_source(tmp_path, untrained=True)
+
+
+def test_a_segmentation_of_volumes_is_tried_on_windows_of_its_size(tmp_path):
+    source = open_source(make_bundle(tmp_path / "organs"))
+    inputs, where = network_inputs(source, count=5)
+    assert (inputs.shape, where) == ((5, 2, 8, 8, 8), "smooth noise (synthetic)")
+    assert inputs.mean((2, 3, 4)).abs().max() < 1e-5
+    torch.testing.assert_close(inputs.std((2, 3, 4)), torch.ones(5, 2))
+    neighbors = (inputs[..., 1:] * inputs[..., :-1]).mean()
+    assert neighbors > 0.5  # structures, not noise of single voxels
+    torch.testing.assert_close(network_inputs(source, count=5)[0], inputs)
+
+
+def test_a_segmentation_of_volumes_is_exported(tmp_path):
+    report = export_bundle(make_bundle(tmp_path / "organs"), ["torchscript", "exported"], repeats=0)
+    assert report.passed
+    assert report.input_shape == [2, 8, 8, 8]
+    names = sorted(path.name for path in (tmp_path / "organs" / "models").iterdir())
+    assert {"model.ts", "model.pt2", "model_export.json"} <= set(names)

@@ -265,3 +265,16 @@ def test_a_picture_kept_for_later() -> None:
     )
     shown, shown_label, shown_pred = large.unpack()
     assert shown.shape == (320, 640, 3) and shown_label.all() and not shown_pred.any()
+
+
+def test_masks_of_classes_kept_for_later() -> None:
+    generator = np.random.default_rng(0)
+    label, pred = generator.random((2, 5, 40, 30)) > 0.5
+    _, shown_label, shown_pred = KeptPicture.pack(np.zeros((40, 30, 3), np.uint8), label, pred).unpack()
+    assert np.array_equal(shown_label, label) and np.array_equal(shown_pred, pred)
+    blocks = np.zeros((20, 700, 1400), bool)
+    blocks[3, 100:200, 100:900] = True
+    large = KeptPicture.pack(np.zeros((700, 1400, 3), np.uint8), blocks, ~blocks)
+    _, shown_label, shown_pred = large.unpack()
+    assert shown_label.shape == (20, 320, 640) and np.array_equal(shown_pred, ~shown_label)
+    assert shown_label.any(axis=(1, 2)).tolist() == [number == 3 for number in range(20)] and len(large.masks) < 20_000

@@ -49,6 +49,11 @@ handlers = [classified, table, fit]
 classifier = classify.evaluator([classify.items(logits, labels)[number] for number in shown], handlers)
 classifier.run()
 (folder / f"classes{rank}.json").write_text(json.dumps({k: float(v) for k, v in classifier.state.metrics.items()}))
+from tests.handlers import test_class_report as classes
+found = classes.items_of(classes.EXCLUSIVE, 3, count=5)
+few = found[:3] if rank == 0 else []  # the other rank has none of these
+for name, shown in (("volumes", found[rank::2] + found[:rank]), ("uneven", few)):
+    classes.evaluate(shown, folder / name, classes.EXCLUSIVE, metrics="surface", case_count=1)
 (folder / f"rank{rank}.json").write_text(json.dumps({"dice": engine.state.metrics["test_dice"], "losses": losses,
     "val_losses": [engine.state.metrics[name] for name in ("at_once", "by_batch")]}))
 dist.barrier()
@@ -102,6 +107,19 @@ def test_all_images_are_gathered_and_a_repeated_one_counts_once(folder) -> None:
         (case["kind"], os.path.basename(case["image"])) for case in single.summary["cases"]
     ]
     assert len(list((folder / "report" / "overlays").glob("*.png"))) == 3  # of both ranks
+
+
+def test_classes_of_volumes_are_gathered(folder, tmp_path) -> None:
+    from .test_class_report import EXCLUSIVE, evaluate, items_of
+
+    for name, count in (("volumes", 5), ("uneven", 3)):
+        single, _ = evaluate(items_of(EXCLUSIVE, 3, count), tmp_path / name, EXCLUSIVE, metrics="surface", case_count=1)
+        summary = json.loads((folder / name / "summary.json").read_text())
+        assert summary["images"] == count
+        for label, table in single.summary["classes"].items():
+            for metric in ("dice", "hd95", "volume_difference"):
+                assert summary["classes"][label][metric]["mean"] == pytest.approx(table[metric]["mean"]), metric
+        assert len(list((folder / name / "overlays").glob("*.png"))) == 3
 
 
 def test_the_loss_is_the_mean_over_both_and_one_process_writes(folder) -> None:

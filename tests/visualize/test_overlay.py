@@ -13,13 +13,13 @@ def color_mask(picture: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
     return (picture == np.array(color)).all(axis=-1)
 
 
-@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_to_rgb_keeps_values_in_range(channels: int) -> None:
     image = torch.rand(channels, 5, 7)
     picture = to_rgb(image)
     assert picture.shape == (5, 7, 3) and picture.dtype == np.uint8
     for channel in range(3):
-        source = image[channel if channels >= 3 else 0].numpy()
+        source = image[channel if channels == 3 else 0].numpy()
         assert np.abs(picture[..., channel] / 255.0 - source).max() <= 0.5 / 255 + 1e-6
 
 
@@ -78,6 +78,12 @@ def test_panel_and_sheet() -> None:
     assert captioned.shape[0] == 60 + 20 and (captioned[:20, :84] > 128).any() and (captioned[:20, 84:] > 128).any()
     with pytest.raises(ValueError, match="2 pictures need as many captions, got 1"):
         titled_panel([picture, picture], "title", captions=["MRI"])
+    named = titled_panel([picture], "", legend=[("liver", (230, 159, 0)), ("tumor", (0, 114, 178))])
+    lines = named.shape[0] - 60 - 2
+    assert lines == 2 * 18  # too narrow for both on one line
+    for color in ((230, 159, 0), (0, 114, 178)):
+        assert color_mask(named, color).sum() == 10 * 10
+    assert titled_panel([picture], "", legend=[]).shape[0] == 62
     sheet = contact_sheet([picture, picture, picture], columns=2)
     assert sheet.shape == (2 * 68 + 8, 2 * 88 + 8, 3)
     assert (sheet == 200).all(axis=-1).sum() == 3 * 60 * 80

@@ -145,7 +145,7 @@ def _class_line(row: dict[str, str]) -> str:
 
 def _mask_line(row: dict[str, str]) -> str:
     sure = f", confidence {float(row['confidence']):.3f}" if row.get("confidence") else ""
-    return f"{row['image']}: foreground {100 * float(row['share']):.1f} % of the image{sure}"
+    return f"{row['image']}: {row.get('class') or 'foreground'} {100 * float(row['share']):.1f} % of the image{sure}"
 
 
 def _flag(row: dict[str, str]) -> str:

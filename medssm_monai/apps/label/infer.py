@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from fastapi import HTTPException
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
@@ -18,11 +18,13 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from ...bundle import describe_weights
 from ...bundle.predictions import ClassificationPrediction, FusionPrediction, SegmentationPrediction
 from ...bundle.predictor import Predictor
+from ...bundle.tasks import SegmentationTask
 from ...data.readers.files import RASTER
 from ...utils.shown_names import shown_text
 from .audit import note
+from .channels import channel_files, channel_number
 from .errors import BAD_INPUT, NO_MODEL, NOT_FOUND, as_http_error
-from .formats import NRRD, image_kind, provide, split_name
+from .formats import NRRD, image_kind, is_volume, provide, split_name
 from .results import suffix_of, write_as
 from .served import ServedModel
 
@@ -48,11 +50,13 @@ class BundleInfer(InferTask):
     def info(self) -> dict[str, Any]:
         """Labels, dimension and weights as they are now."""
         predictor = self.model.predictor()
-        self.labels = {name: number for number, name in enumerate(predictor.task.class_names, start=self.first_label)}
+        self.labels = self.numbers(predictor)
         self.dimension = int(predictor.settings.get("spatial_dims", 2))
         return super().info()
 
-    first_label = 1  # 0 is the background
+    def numbers(self, predictor: Predictor) -> dict[str, int]:
+        """Classes, and the number that each has in results."""
+        return {name: number for number, name in enumerate(predictor.task.class_names)}
 
     def config(self) -> dict[str, Any]:
         weights = self.model.weights
@@ -89,8 +93,13 @@ class BundleInfer(InferTask):
             predictor.network  # noqa: B018  builds it, so that errors of the weights are told from those of the image
         return predictor
 
-    def takes(self, image_id: str) -> bool:
-        """Whether an image of the studies folder is one to ask this model about."""
+    def takes(self, image_id: str, file: Path) -> bool:
+        """Whether an image of the studies folder is one to ask this model about.
+
+        Args:
+            image_id: of the image.
+            file: where it lies.
+        """
         return True
 
     def source(self, request: Mapping[str, Any]) -> Any:
@@ -107,7 +116,11 @@ class BundleInfer(InferTask):
 
 
 class SegmentationInfer(BundleInfer):
-    """Masks: 8-bit PNG (0 and 255) for pictures, NIfTI with shape and affine of the image for NIfTI and DICOM.
+    """Masks: 8-bit PNG (0 and 255) for pictures, NIfTI with shape and affine of the image for NIfTI and DICOM. Several
+    classes: label maps, indexed PNG or NIfTI, with the number of each class that ``labels`` of :meth:`info` and
+    ``label_names`` of an answer say.
+
+    Channels that lie in files of their own end in ``_0000``, ``_0001``, ...; the image of a request is the first.
 
     Params of a request: ``threshold`` (default: the bundle's), ``result_extension`` (``.png`` for pictures, ``.nii``,
     ``.nii.gz``, ``.nrrd``: label numbers), ``result_dtype`` (``uint8``, ``uint16``), ``result_compress``.
@@ -119,13 +132,40 @@ class SegmentationInfer(BundleInfer):
     def answer(self, prediction: SegmentationPrediction, request: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         if request.get("threshold") is not None:
             prediction = replace(prediction, threshold=float(request["threshold"]))
-        mask = prediction.mask
-        return _saved(prediction, request, labels=True), {
-            "label_names": {name: 1 for name in prediction.class_names},
+        classes = dict(zip(prediction.labels.names, prediction.labels.written, strict=True))
+        answer: dict[str, Any] = {
+            "label_names": classes,
             "confidence": prediction.confidence,
             "threshold": prediction.threshold,
-            "foreground_share": float(mask.mean()),
+            "foreground_share": float(prediction.mask.mean()),
         }
+        if len(classes) > 1:
+            answer["confidences"] = prediction.confidences
+            answer["shares"] = {name: float(prediction.class_mask(name).mean()) for name in classes}
+        return _saved(prediction, request, labels=True), answer
+
+    def numbers(self, predictor: Predictor) -> dict[str, int]:
+        labels = cast(SegmentationTask, predictor.task).labels
+        return dict(zip(labels.names, labels.written, strict=True))
+
+    def takes(self, image_id: str, file: Path) -> bool:
+        """Volumes for a model of volumes, of channels in files of their own the first."""
+        predictor = self.model.predictor()
+        if int(predictor.settings.get("spatial_dims", 2)) != 3:
+            return True
+        try:
+            volume = is_volume(file)
+        except (OSError, ValueError):  # a damaged file, which the prediction names
+            return True
+        return volume and channel_number(image_id) in (None, 0)
+
+    def source(self, request: Mapping[str, Any]) -> str | tuple[str, ...]:
+        first = image_file(request.get("image"), "image")
+        channels = self.model.predictor().channel_files
+        if not channels:
+            return first
+        with as_http_error(BAD_INPUT, self.model.name):
+            return tuple(map(str, channel_files(Path(first), channels))) or first
 
 
 class ClassificationInfer(BundleInfer):
@@ -133,7 +173,6 @@ class ClassificationInfer(BundleInfer):
 
     type_of_task = InferType.CLASSIFICATION
     kind = "classification"
-    first_label = 0
 
     def answer(self, prediction: ClassificationPrediction, request: Mapping[str, Any]) -> tuple[None, dict[str, Any]]:
         scores = enumerate(prediction.by_class().items())
@@ -154,7 +193,7 @@ class FusionInfer(BundleInfer):
 
     kind = "fusion"
 
-    def takes(self, image_id: str) -> bool:
+    def takes(self, image_id: str, file: Path) -> bool:
         """Source A, by the ending of its id."""
         return image_id.endswith(self.model.sources[0])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from fastapi import HTTPException
@@ -45,7 +46,8 @@ class DropoutScoring(ScoringMethod):
         weights = self.task.model.weights
         stamp = weights.stat().st_mtime_ns if weights else 0
         key = score_key(self.task.model.name)
-        waiting = [image for image in datastore.get_unlabeled_images() if self.task.takes(image)]
+        files = {image: Path(datastore.get_image_uri(image)) for image in datastore.get_unlabeled_images()}
+        waiting = [image for image, file in files.items() if self.task.takes(image, file)]
         fresh = [image for image in waiting if datastore.get_image_info(image).get(f"{key}_weights") != stamp]
         limit = int(request.get("max_samples") or 0)
         samples, dropout = int(request.get("simulation_size", 8)), float(request.get("dropout", 0.1))

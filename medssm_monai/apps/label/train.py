@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from monai.bundle import ConfigParser
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
@@ -19,12 +19,15 @@ from monailabel.interfaces.tasks.train import TrainTask
 from ...bundle import publish_weights
 from ...bundle.config import command_word
 from ...bundle.settings_schema import SETTING_RULES, check_settings
+from ...bundle.tasks import SegmentationTask
 from ...bundle.weights import TRAINED
 from ...bundle.work_place import work_folder
+from ...data.labels import LabelSet
+from .channels import channel_name, channel_number, channel_stem
 from .formats import is_volume
 from .requests import plain_overrides
 from .served import ServedModel
-from .training_data import class_of, unusable, write_classes, write_masks, write_pairs
+from .training_data import class_of, unusable, write_classes, write_masks, write_pairs, write_volumes
 
 __all__ = ["BundleTrain"]
 
@@ -43,7 +46,8 @@ class BundleTrain(TrainTask):
     settings. Its best weights replace ``models/trained/model.pt`` of the bundle when it has ended well; the
     earlier ones are kept under a dated name. A training that fails changes nothing.
 
-    Labels: of a segmentation the masks saved as final; of a classification JSON files, ``{"class": NAME}``; of a fusion
+    Labels: of a segmentation the masks saved as final (several classes: label maps with the numbers that the inference
+    names); of a classification JSON files, ``{"class": NAME}``; of a fusion
     none, all complete pairs of the studies folder (of volumes in 3D) are used.
 
     Params of a request: ``max_epochs``, ``batch_size``, ``val_split`` (share of the images for validation),
@@ -79,7 +83,8 @@ class BundleTrain(TrainTask):
         wanted = {key: request.get(key, default) for key, default in CONFIG.items()}
         overrides = self.overrides(wanted["overrides"])
         run = self.runs / self.model.name / f"{time.strftime('%Y%m%d-%H%M%S')}_{os.getpid()}"
-        settings, left_out = self._data_settings(run / "saved_labels", datastore, float(wanted["val_split"]))
+        share = float(wanted["val_split"])
+        settings, left_out = self._data_settings(run / "saved_labels", datastore, share, overrides)
         weights = self.model.weights
         if weights is not None:
             kept = {k: v for k, v in self.model.predictor().settings.items() if k not in SET_BY_DATA}
@@ -99,7 +104,9 @@ class BundleTrain(TrainTask):
         """Settings of ``train.yaml`` that a request gives (:func:`~.requests.plain_overrides`)."""
         return plain_overrides(given, ConfigParser.load_config_file(str(self._train_config)))
 
-    def _data_settings(self, folder: Path, datastore: Datastore, share: float) -> tuple[dict[str, Any], dict[str, str]]:
+    def _data_settings(
+        self, folder: Path, datastore: Datastore, share: float, overrides: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, str]]:
         """Write the data folder; settings of the training that name it, and the labels that it leaves out, with the
         reason."""
         kind = self.model.predictor().task.kind
@@ -108,12 +115,18 @@ class BundleTrain(TrainTask):
             image: (Path(datastore.get_image_uri(image)), Path(datastore.get_label_uri(image, final)))
             for image in datastore.get_labeled_images()
         }
-        left_out = {} if kind == "fusion" else unusable(kind, {name: label for name, (_, label) in labeled.items()})
+        given = {**self.model.predictor().settings, **overrides}
+        volumes = int(given.get("spatial_dims", 2)) == 3
+        masks = {name: label for name, (_, label) in labeled.items()}
+        left_out = {} if kind == "fusion" else unusable(kind, masks, volumes)
         for name, reason in left_out.items():
             logger.warning("%s: the label of %s is left out: %s", self.model.name, name, reason)
         usable = {name: files for name, files in labeled.items() if name not in left_out}
         try:
-            settings = self._write(kind, folder, usable, datastore, share)
+            if kind == "segmentation":
+                settings = self._write_masks(folder, usable, datastore, share, overrides, volumes)
+            else:
+                settings = self._write(kind, folder, usable, datastore, share)
         except ValueError as error:
             if not left_out:
                 raise
@@ -124,8 +137,6 @@ class BundleTrain(TrainTask):
     def _write(
         self, kind: str, folder: Path, labeled: Mapping[str, tuple[Path, Path]], datastore: Datastore, share: float
     ) -> dict[str, Any]:
-        if kind == "segmentation":
-            return {"layout": "plain", "split_file": write_masks(folder, labeled, share)}
         if kind == "classification":
             named = {name: (image, class_of(label)) for name, (image, label) in labeled.items()}
             known = self.model.predictor().task.class_names if self.model.weights else ()
@@ -134,6 +145,41 @@ class BundleTrain(TrainTask):
         pairs = self._pairs(datastore)
         endings = self.model.sources
         return {"sources": list(endings), "split_file": write_pairs(folder, pairs, endings, share)}
+
+    def _write_masks(
+        self,
+        folder: Path,
+        labeled: Mapping[str, tuple[Path, Path]],
+        datastore: Datastore,
+        share: float,
+        overrides: Mapping[str, Any],
+        volumes: bool,
+    ) -> dict[str, Any]:
+        predictor = self.model.predictor()
+        labels = cast(SegmentationTask, predictor.task).labels
+        if isinstance(overrides.get("labels"), Mapping):
+            labels = LabelSet.of(overrides["labels"])
+        if not volumes:
+            return {"layout": "plain", "split_file": write_masks(folder, labeled, share, labels)}
+        count = int(overrides.get("in_channels", predictor.settings.get("in_channels", 1)))
+        channels = overrides.get("channel_names") or predictor.settings.get("channel_names") or map(str, range(count))
+        named = list(map(str, channels))
+        cases = {
+            channel_stem(name): (self._channels(name, image, named, datastore), mask)
+            for name, (image, mask) in labeled.items()
+        }
+        return {"layout": "nnunet", "split_file": write_volumes(folder, cases, share, labels, named)}
+
+    @staticmethod
+    def _channels(name: str, image: Path, channels: Sequence[str], datastore: Datastore) -> list[Path]:
+        """Files of a case's channels in the studies folder, by the ends of their ids."""
+        if len(channels) == 1 or channel_number(name) is None:
+            return [image]
+        known = set(datastore.list_images())
+        ids = [channel_name(name, number) for number in range(len(channels))]
+        if missing := [one for one in ids if one not in known]:
+            raise ValueError(f"{name}: no {', no '.join(missing)} among the images; a case needs all its channels.")
+        return [Path(datastore.get_image_uri(one)) for one in ids]
 
     def _pairs(self, datastore: Datastore) -> dict[str, tuple[Path, Path]]:
         """Complete pairs of the model's dimension in the studies folder, by their name without ending."""

@@ -51,22 +51,25 @@ def shown_mask(mask: np.ndarray) -> np.ndarray:
     return _resized(np.asarray(mask, dtype=np.float32)) >= 0.5
 
 
-def mask_over(picture: np.ndarray, mask: np.ndarray, opacity: float) -> np.ndarray:
-    """A mask in yellow on its image, with an outline that stays at any opacity.
+def mask_over(
+    picture: np.ndarray, mask: np.ndarray, opacity: float, color_of_mask: Sequence[int] = PREDICTION_COLOR
+) -> np.ndarray:
+    """A mask, yellow by default, on its image, with an outline that stays at any opacity.
 
     Args:
         picture: uint8 ``(H, W, 3)``.
         mask: ``(H, W)``, foreground where true.
         opacity: of the area, 0 to 1.
+        color_of_mask: red, green, blue.
     """
     from scipy.ndimage import binary_erosion
 
     inside = np.asarray(mask, dtype=bool)
     result = np.array(picture)
-    color = np.array(PREDICTION_COLOR, dtype=np.float32)
+    color = np.array(color_of_mask, dtype=np.float32)
     result[inside] = (result[inside] * np.float32(1 - opacity) + color * np.float32(opacity) + 0.5).astype(np.uint8)
     width = max(1, round(max(inside.shape) / 400))
-    result[inside & ~binary_erosion(inside, iterations=width)] = PREDICTION_COLOR
+    result[inside & ~binary_erosion(inside, iterations=width)] = color_of_mask
     return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from ...bundle.predictions import SegmentationPrediction
-from ...data.readers.files import RASTER, file_kind, file_stem
+from ...data.labels import BY_RULE, LabelSet
+from ...data.readers.files import NIFTI, RASTER, file_kind, file_stem
+from ...transforms.label_files import label_nifti
 from ...visualize import save_png
 from .files import Opened, kept, picture_of
 from .models import Model
@@ -62,27 +65,52 @@ class Segmented:
         """
         below = shown(self.picture)
         if layer == MASK:
-            return mask_over(below, shown_mask(self.prediction.probability >= threshold), opacity)
+            return _with_masks(below, self.at(threshold), opacity, shown_mask)
         if layer == PROBABILITY:
-            return map_over(below, shown_map(self.prediction.probability), opacity, 1.0)
+            return map_over(below, shown_map(self.prediction.foreground), opacity, 1.0)
         if self.unsure is None:
             raise ValueError('the uncertainty has not been computed yet; press "Compute uncertainty" first.')
         return map_over(below, shown_map(self.unsure), opacity, max(float(self.unsure.max()), SMALLEST_TOP))
 
     def save(self, threshold: float, opacity: float) -> list[Path]:
-        """Write mask (geometry of the file), probability, overlay at full size, and uncertainty where it is known."""
+        """Write mask or label map (geometry of the file), probability, overlay at full size, and uncertainty where it
+        is known."""
         target = self.folder / "files"
         target.mkdir(exist_ok=True)
         result, stem = self.at(threshold), file_stem(self.file)
         mask = result.save(target / f"{stem}_mask{_ending(self.file)}")
-        probability = result.save(target / f"{stem}_probability{_ending(self.file)}", probability=True)
         overlay = target / f"{stem}_overlay.png"
-        save_png(mask_over(self.picture, result.mask, opacity), overlay)
-        files = [mask, probability, overlay]
+        save_png(_with_masks(self.picture, result, opacity), overlay)
+        files = [mask, *_probabilities(result, target, stem, _ending(self.file)), overlay]
         if self.unsure is not None:
-            unsure = replace(self.prediction, probability=self.unsure)
+            one = LabelSet.of({"uncertainty": BY_RULE})  # one map, whatever the classes
+            unsure = replace(self.prediction, probability=self.unsure, labels=one)
             files.append(unsure.save(target / f"{stem}_uncertainty{_ending(self.file)}", probability=True))
         return files
+
+
+def _with_masks(
+    picture: np.ndarray,
+    result: SegmentationPrediction,
+    opacity: float,
+    resized: Callable[[np.ndarray], np.ndarray] = np.asarray,
+) -> np.ndarray:
+    """One class in yellow, several in their colors, a later one over those before it."""
+    if len(result.labels.names) == 1:
+        return mask_over(picture, resized(result.mask), opacity)
+    for name, color in zip(result.labels.names, result.labels.colors, strict=True):
+        picture = mask_over(picture, resized(result.class_mask(name)), opacity, color)
+    return picture
+
+
+def _probabilities(result: SegmentationPrediction, target: Path, stem: str, ending: str) -> list[Path]:
+    """One file, or one for each class of a picture."""
+    if ending != ".png" or len(result.probabilities) == 1:
+        return [result.save(target / f"{stem}_probability{ending}", probability=True)]
+    folder = target / f"{stem}_probabilities"
+    shutil.rmtree(folder, ignore_errors=True)
+    result.save(folder, probability=True)
+    return sorted(folder.glob("*.png"))
 
 
 def _ending(file: Path) -> str:
@@ -104,7 +132,10 @@ def segment(model: Model, opened: Opened, number: int, folder: Path) -> Segmente
         what :meth:`medssm_monai.bundle.Predictor.predict` raises.
     """
     if model.spatial_dims != 2:
-        raise ValueError(f"{model.label} segments volumes as a whole, which this page cannot show.")
+        raise ValueError(
+            f"{model.label} segments volumes as a whole, which this page cannot show; run medssm predict on the files, "
+            "and look at the result in 3D Slicer, or choose weights for pictures and slices."
+        )
     file = opened.plane(number, folder)
     prediction = model.predictor.predict(file)
     prediction = replace(prediction, probability=kept(prediction.probability, folder / "probability.npy"))
@@ -114,8 +145,8 @@ def segment(model: Model, opened: Opened, number: int, folder: Path) -> Segmente
 def segment_volume(
     found: Segmented, threshold: float, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Path:
-    """Predict every slice of a volume along its third axis; write the masks as one NIfTI file with the shape and affine
-    of the volume.
+    """Predict every slice of a volume along its third axis; write the masks, or label maps, as one NIfTI file with the
+    shape and affine of the volume.
 
     Args:
         found: the result of one of the slices.
@@ -133,12 +164,18 @@ def segment_volume(
     masks = []
     for number in range(1, opened.slices + 1):
         file = opened.plane(number, found.folder)
-        masks.append(replace(found.model.predictor.predict(file), threshold=float(threshold)).mask.T)  # (x, y)
+        result = replace(found.model.predictor.predict(file), threshold=float(threshold))
+        masks.append(result.label_map.T)  # (x, y)
         if file != found.file:
             file.unlink()
         progress(number, opened.slices)
     target = found.folder / f"{file_stem(opened.path)}_mask{_ending(opened.path)}"
     volume = np.stack(masks, axis=-1)
     image: Any = nibabel.load(opened.volume)
-    nibabel.save(nibabel.Nifti1Image(volume, image.affine), target)
+    labels = found.prediction.labels
+    if labels.by_rule:
+        nibabel.save(nibabel.Nifti1Image(volume, image.affine), target)
+    else:
+        meta = {"filename_or_obj": opened.volume, "file_kind": NIFTI, "file_size": volume.shape}
+        nibabel.save(label_nifti(volume[None], {**meta, "file_affine": image.affine}, labels), target)
     return target

@@ -21,17 +21,22 @@ OPACITY = 0.45
 
 def _facts(found: Segmented, layer: str, threshold: float) -> str:
     result = found.at(threshold)
-    mask, confidence = result.mask, result.confidence
-    height, width = mask.shape
-    area = int(mask.sum())
-    name = ", ".join(result.class_names)
+    confidence = result.confidence
+    height, width = result.mask.shape
+    areas = {name: int(result.class_mask(name).sum()) for name in result.labels.names}
+    pixels = height * width
     rows = {
         "Image": f"{found.opened.name}, {width} × {height} pixels",
-        f"Area of {name}": f"{100 * area / mask.size:.2f} % of the image ({area} of {mask.size} pixels)",
+        **{
+            f"Area of {name}": f"{100 * area / pixels:.2f} % of the image ({area} of {pixels} pixels)"
+            for name, area in areas.items()
+        },
         "Confidence": "no pixel reaches the threshold"
         if confidence is None
         else f"{confidence:.4f} (mean in the mask)",
     }
+    if result.labels.softmax:
+        rows["Threshold"] = "of no meaning here: the most probable class is shown"
     if found.unsure is not None:
         rows["Uncertainty"] = (
             f"{float(found.unsure.mean()):.5f}, mean of all pixels (epistemic, 8 samples with dropout)"
@@ -41,7 +46,9 @@ def _facts(found: Segmented, layer: str, threshold: float) -> str:
 
 def _legend(found: Segmented, layer: str) -> str:
     if layer == MASK:
-        return mask_legend(", ".join(found.prediction.class_names), PREDICTION_COLOR)
+        labels = found.prediction.labels
+        colors = labels.colors if len(labels.names) > 1 else [PREDICTION_COLOR]
+        return "".join(map(mask_legend, labels.names, colors))
     if layer == PROBABILITY:
         return color_legend("0", "1", "probability")
     top = 0.0 if found.unsure is None else float(found.unsure.max())

@@ -12,6 +12,7 @@ from PIL import Image
 
 from ..datalists.split_files import PARTS
 from .folder import generated_folder
+from .grid import ellipsoid_radius, waves, within
 
 __all__ = [
     "FUSION_DEMO_COUNTS",
@@ -25,33 +26,14 @@ __all__ = [
 Array = np.ndarray
 
 
-def _radius(grid: Array, center: Array, radii: Array) -> Array:
-    """Distance from a center in units of the radii: 1 on the ellipsoid. ``grid`` is ``(dims, *size)`` in [-1, 1]."""
-    shape = (-1,) + (1,) * (grid.ndim - 1)
-    return np.sqrt((((grid - center.reshape(shape)) / radii.reshape(shape)) ** 2).sum(axis=0))
-
-
-def _within(radius: Array, edge: float, softness: float) -> Array:
-    """1 inside, 0 outside, linear over ``softness`` around ``edge``."""
-    return np.clip(0.5 + (edge - radius) / softness, 0.0, 1.0)
-
-
-def _waves(rng: np.random.Generator, grid: Array, count: int, low: float, high: float) -> Array:
-    """Sum of plane waves of random direction, phase and frequency (periods per side), about in [-1, 1]."""
-    total = np.zeros(grid.shape[1:])
-    for _ in range(count):
-        direction = rng.normal(size=(grid.shape[0],))
-        direction *= np.pi * rng.uniform(low, high) / np.linalg.norm(direction)
-        total += np.cos(np.tensordot(direction, grid, axes=1) + rng.uniform(0.0, 2 * np.pi))
-    return total / np.sqrt(count)
-
-
 def _spots(rng: np.random.Generator, grid: Array, count: int, radius: tuple[float, float], soft: float) -> Array:
     """Share covered by ``count`` round spots inside the head."""
     covered = np.zeros(grid.shape[1:])
     for _ in range(count):
         center, size = rng.uniform(-0.4, 0.4, (grid.shape[0],)), rng.uniform(*radius)
-        covered = np.maximum(covered, _within(_radius(grid, center, np.full(grid.shape[0], size)), 1.0, soft / size))
+        covered = np.maximum(
+            covered, within(ellipsoid_radius(grid, center, np.full(grid.shape[0], size)), 1.0, soft / size)
+        )
     return covered
 
 
@@ -73,16 +55,18 @@ def render_pair(
     axes = [(np.arange(side) + 0.5) / side * 2.0 - 1.0 for side in size]
     grid = np.stack(np.meshgrid(*axes, indexing="ij"))  # (dims, *size)
     pixel = 2.0 / min(size)
-    head = _radius(grid, rng.uniform(-0.05, 0.05, dims), rng.uniform(0.72, 0.9, dims))
-    inside, shell = _within(head, 0.86, 2 * pixel), _within(head, 0.95, 2 * pixel)
-    scalp = _within(head, 1.02, 2 * pixel) - shell
+    head = ellipsoid_radius(grid, rng.uniform(-0.05, 0.05, dims), rng.uniform(0.72, 0.9, dims))
+    inside, shell = within(head, 0.86, 2 * pixel), within(head, 0.95, 2 * pixel)
+    scalp = within(head, 1.02, 2 * pixel) - shell
     bone = shell - inside
-    folds = np.tanh(2.0 * _waves(rng, grid, 8, 3.0, 8.0))
+    folds = np.tanh(2.0 * waves(rng, grid, 8, 3.0, 8.0))
     cavity = np.zeros(tuple(size))
     for side in (-1.0, 1.0):
         center = rng.uniform(-0.1, 0.1, dims)
         center[-1] = side * rng.uniform(0.14, 0.22)
-        cavity = np.maximum(cavity, _within(_radius(grid, center, rng.uniform(0.1, 0.25, dims)), 1.0, 8 * pixel))
+        cavity = np.maximum(
+            cavity, within(ellipsoid_radius(grid, center, rng.uniform(0.1, 0.25, dims)), 1.0, 8 * pixel)
+        )
     lesion = _spots(rng, grid, int(rng.integers(lesions[0], lesions[1] + 1)), (0.1, 0.2), 3 * pixel)
     dense = _spots(rng, grid, int(rng.integers(specks[0], specks[1] + 1)), (0.04, 0.09), 2 * pixel)
     a = (

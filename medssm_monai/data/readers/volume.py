@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -22,7 +23,7 @@ from .nifti import colors_last, full_range_of_values, nifti_facts
 from .npz import ARRAY, npz_sample, parse_npz_address
 from .series import dicom_series
 
-__all__ = ["check_volume", "is_volume", "read_volume"]
+__all__ = ["check_volume", "is_volume", "open_volume", "read_volume"]
 
 
 def _from_npz(file: Path, key: str, index: int) -> tuple[torch.Tensor, dict, float | None]:
@@ -42,21 +43,37 @@ def _from_array(source: np.ndarray | torch.Tensor) -> tuple[MetaTensor, float]:
 def _from_file(path: Path) -> tuple[MetaTensor, float | None]:
     """A NIfTI file or a DICOM series ``(C, X, Y, Z)``, and the value that stands for 1.0; its header is looked at
     first."""
+    volume = open_volume(path, _from_nifti)
+    return cast(MetaTensor, volume.to(torch.float32)), full_range_of_values(volume)
+
+
+def open_volume(path: Path, from_nifti: Callable[[Path], MetaTensor]) -> MetaTensor:
+    """A NIfTI file or a DICOM series ``(C, X, Y, Z)`` in the type of the file; its header is looked at first.
+
+    Args:
+        path: file, or the folder of a series.
+        from_nifti: reads a NIfTI file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        PermissionError: it may not be read.
+        ImageReadError: damaged, too large, no volume.
+        DatalistError: a folder that holds no DICOM series, or several.
+    """
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such volume; check the path or the datalist it comes from.")
     kind = None if path.is_dir() else file_kind(path)
     try:
         if path.is_dir():
             check_dicom_volume(path)
-            volume = _loaded(path, ITKReader(series_name=dicom_series(path)))
-        elif kind == NIFTI:
-            volume = _from_nifti(path)
-        elif kind == DICOM:
+            return _loaded(path, ITKReader(series_name=dicom_series(path)))
+        if kind == NIFTI:
+            return from_nifti(path)
+        if kind == DICOM:
             check_dicom_volume(path)
-            volume = _loaded(path, ITKReader())
-        else:
-            what = "a picture, not a volume" if kind == RASTER else "its suffix is no known image format"
-            raise ImageReadError(f"{path}: {what}; volumes are NIfTI files or DICOM series.")
+            return _loaded(path, ITKReader())
+        what = "a picture, not a volume" if kind == RASTER else "its suffix is no known image format"
+        raise ImageReadError(f"{path}: {what}; volumes are NIfTI files or DICOM series.")
     except (ImageReadError, DatalistError):
         raise
     except PermissionError as error:
@@ -64,7 +81,6 @@ def _from_file(path: Path) -> tuple[MetaTensor, float | None]:
     except Exception as error:  # every reader raises its own kinds for damaged files
         reason = str(error) if path.is_dir() else why_unreadable(path, error)
         raise ImageReadError(f"{path}: cannot be read as a volume: {reason}") from error
-    return cast(MetaTensor, volume.to(torch.float32)), full_range_of_values(volume)
 
 
 def _loaded(path: Path, reader: ImageReader) -> MetaTensor:

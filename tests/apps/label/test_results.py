@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from medssm_monai.apps.label.results import write_as
+from medssm_monai.data.labels import LabelSet
+from medssm_monai.transforms.label_files import label_picture
 
 MASK = np.zeros((20, 24), np.uint8)
 MASK[3:9, 5:17] = 1
@@ -47,6 +49,36 @@ def test_masks_of_slices_keep_their_geometry(tmp_path, slice_file, suffix):
         itk.array_from_matrix(found.GetDirection()), itk.array_from_matrix(before.GetDirection())
     )
     np.testing.assert_array_equal(itk.array_from_image(found)[0], MASK)
+
+
+CLASSES = LabelSet.of({"liver": 3, "spleen": 200, "stomach": 7})
+NUMBERS = np.array([0, 3, 7, 200], np.uint8)[np.random.default_rng(0).integers(0, 4, (20, 24))]
+
+
+@pytest.mark.parametrize("dtype", [None, "uint16"])
+@pytest.mark.parametrize("suffix", [".nrrd", ".nii.gz"])
+@pytest.mark.parametrize("source", ["indexed", "volume"])
+def test_label_maps_keep_their_numbers(tmp_path, suffix, dtype, source):
+    if source == "indexed":
+        made, (picture, text) = tmp_path / "made.png", label_picture(NUMBERS, CLASSES)
+        picture.save(made, pnginfo=text)
+    else:
+        made = tmp_path / "made.nii.gz"
+        nib.save(nib.Nifti1Image(np.stack([NUMBERS.T] * 3, axis=-1), AFFINE), made)
+    values = itk.array_from_image(itk.imread(str(write_as(made, tmp_path / f"x{suffix}", labels=True, dtype=dtype))))
+    assert (values.shape, values.dtype) == ((1 if source == "indexed" else 3, 20, 24), np.dtype(dtype or "uint8"))
+    np.testing.assert_array_equal(values[-1], NUMBERS)
+
+
+def test_large_label_numbers_need_a_type_that_holds_them(tmp_path):
+    labels, values = LabelSet.of({"cortex": 1035}), np.full((20, 24), 1035)
+    for name in "ab":
+        picture, text = label_picture(values, labels)
+        picture.save(tmp_path / f"{name}.png", pnginfo=text)
+    found = itk.array_from_image(itk.imread(str(write_as(tmp_path / "a.png", tmp_path / "a.nrrd", labels=True))))
+    np.testing.assert_array_equal(found[0], values)
+    with pytest.raises(ValueError, match="uint8 cannot hold the label 1035"):
+        write_as(tmp_path / "b.png", tmp_path / "b.nrrd", labels=True, dtype="uint8")
 
 
 def test_uncompressed_nrrd(tmp_path, picture):

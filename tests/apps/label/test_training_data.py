@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import json
 
+import itk
+import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
 
-from medssm_monai.apps.label.training_data import class_of, write_classes, write_masks, write_pairs
+from medssm_monai.apps.label.training_data import (
+    class_of,
+    unusable,
+    write_classes,
+    write_masks,
+    write_pairs,
+    write_volumes,
+)
 from medssm_monai.data import classification_datalists, fusion_datalists, segmentation_datalists
+from medssm_monai.data.labels import LabelSet
+from medssm_monai.transforms.label_files import label_picture
 
 
 @pytest.fixture
@@ -35,6 +46,78 @@ def test_masks_are_read_back_with_their_split(tmp_path, picture, count, share, v
     assert [item["name"] for item in lists["validation"]] == [names[i] for i in validation]
     assert len(lists["training"]) == count - len(validation)
     assert not lists["test"]
+
+
+CLASSES = LabelSet.of({"liver": 3, "spleen": [7, 9]})
+
+
+def test_label_maps_of_pictures_keep_their_numbers(tmp_path, picture):
+    """Indexed PNG, as the inference writes it, NIfTI and NRRD, as editors save it."""
+    values = np.array([0, 3, 7, 9], np.uint8)[np.random.default_rng(0).integers(0, 4, (20, 24))]
+    (tmp_path / "labels").mkdir()
+    map_of_classes, text = label_picture(np.where(values == 9, 7, values), CLASSES)
+    map_of_classes.save(tmp_path / "labels" / "a.png", pnginfo=text)
+    nib.save(nib.Nifti1Image(values.T[..., None], np.eye(4)), tmp_path / "labels" / "b.nii.gz")
+    itk.imwrite(itk.image_from_array(values[None]), str(tmp_path / "labels" / "c.nrrd"))
+    labeled = {
+        file.name[0]: (picture("studies", f"{file.name[0]}.png"), file) for file in (tmp_path / "labels").iterdir()
+    }
+    folder = tmp_path / "run" / "data"
+    split = write_masks(folder, labeled, 0.4, CLASSES)
+    assert json.loads((folder / "dataset.json").read_text())["labels"] == {
+        "background": 0,
+        "liver": 3,
+        "spleen": [7, 9],
+    }
+    assert sorted(sum(json.loads(split.read_text()).values(), [])) == ["a", "b", "c"]
+    for name, expected in {"a": np.where(values == 9, 7, values), "b": values, "c": values}.items():
+        np.testing.assert_array_equal(np.asarray(Image.open(folder / "masks" / f"{name}.png")), expected)
+
+
+def test_every_label_with_unknown_numbers_is_named(tmp_path, picture):
+    labeled = {name: (picture("studies", f"{name}.png"), tmp_path / f"{name}.png") for name in "abc"}
+    for name, value in {"a": 3, "b": 5, "c": 6}.items():
+        Image.fromarray(np.full((20, 24), value, np.uint8)).save(tmp_path / f"{name}.png")
+    with pytest.raises(ValueError, match=r"label of b: values 5 \(480 times\).*label of c: values 6 .*Correct these"):
+        write_masks(tmp_path / "run" / "data", labeled, 0.4, CLASSES)
+
+
+@pytest.mark.parametrize("form", ["files", "one file"])
+def test_volumes_are_laid_out_as_nnunet_has_them(tmp_path, form):
+    labeled, values, shape = {}, {}, (6, 5, 4)
+    for number, name in enumerate(["p1", "p2", "p3"]):
+        values[name] = np.random.default_rng(number).random((2, *shape), dtype=np.float32)
+        files = [tmp_path / f"{name}_0000.nii", tmp_path / f"{name}_0001.nrrd"]
+        nib.save(nib.Nifti1Image(values[name][0], np.diag([2, 3, 4, 1.0])), files[0])
+        itk.imwrite(itk.image_from_array(np.ascontiguousarray(values[name][1].T)), str(files[1]))
+        if form == "one file":
+            files = [tmp_path / f"{name}.nii.gz"]
+            nib.save(nib.Nifti1Image(np.moveaxis(values[name], 0, -1), np.diag([2, 3, 4, 1.0])), files[0])
+        label = np.array([0, 3, 9], np.int16)[np.random.default_rng(number).integers(0, 3, shape)]
+        nib.save(nib.Nifti1Image(label, np.diag([2, 3, 4, 1.0])), tmp_path / f"{name}_label.nii")
+        labeled[name] = (files, tmp_path / f"{name}_label.nii")
+    folder = tmp_path / "run" / "data"
+    split = json.loads(write_volumes(folder, labeled, 0.3, CLASSES, ["t1", "flair"]).read_text())
+    assert split == {"training": ["p1", "p2"], "validation": ["p3"]}
+    facts = json.loads((folder / "dataset.json").read_text())
+    assert facts["channel_names"] == {"0": "t1", "1": "flair"}
+    assert (facts["labels"], facts["file_ending"]) == ({"background": 0, "liver": 3, "spleen": [7, 9]}, ".nii.gz")
+    for name, channels in values.items():
+        for number, channel in enumerate(channels):
+            image = nib.load(folder / "imagesTr" / f"{name}_{number:04d}.nii.gz")
+            np.testing.assert_array_equal(image.get_fdata(dtype=np.float32), channel)
+        label = nib.load(folder / "labelsTr" / f"{name}.nii.gz")
+        np.testing.assert_array_equal(label.get_fdata(), nib.load(labeled[name][1]).get_fdata())
+        np.testing.assert_array_equal(label.affine, np.diag([2, 3, 4, 1]))
+    with pytest.raises(ValueError, match=r"expected \(X, Y, Z, 3\)|2 channels, expected 3: a, b, c"):
+        write_volumes(tmp_path / "other", labeled, 0.3, CLASSES, ["a", "b", "c"])
+
+
+def test_labels_of_pictures_are_not_for_a_model_of_volumes(tmp_path, picture):
+    nib.save(nib.Nifti1Image(np.zeros((4, 5, 6), np.uint8), np.eye(4)), tmp_path / "v.nii.gz")
+    labels = {"v": tmp_path / "v.nii.gz", "p": picture("labels", "p.png"), "j": tmp_path / "j.json"}
+    assert set(unusable("segmentation", labels, volumes=True)) == {"p", "j"}
+    assert set(unusable("segmentation", labels)) == {"j"}
 
 
 def test_classes_keep_the_order_of_the_weights(tmp_path, picture):

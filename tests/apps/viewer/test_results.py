@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import medssm_monai
@@ -13,6 +16,9 @@ from medssm_monai.apps.viewer.files import new_folder, open_file
 from medssm_monai.apps.viewer.fusion import fuse
 from medssm_monai.apps.viewer.models import find_models
 from medssm_monai.apps.viewer.segmentation import MASK, PROBABILITY, UNCERTAINTY, segment, segment_volume
+from medssm_monai.bundle import SegmentationTask
+from medssm_monai.data.labels import LabelSet
+from medssm_monai.transforms import LoadImage2D
 
 from .conftest import AFFINE
 
@@ -72,6 +78,54 @@ def test_a_picture_has_no_slices_to_segment(segmentation, photo, folder):
     found = segment(segmentation, open_file(photo, result), 1, result)
     with pytest.raises(ValueError, match="one picture, no volume"):
         segment_volume(found, 0.5)
+
+
+@pytest.fixture
+def classes():
+    """A model of three classes that go by the brightness of a pixel."""
+
+    def predict(file):
+        gray = LoadImage2D(channels=1)(file)
+        steps = torch.stack([(0.25 * n - gray[0]).abs() for n in range(4)])
+        return task.result({"probability": torch.softmax(-20 * steps, 0), "image": gray})
+
+    task = SegmentationTask(labels=LabelSet.of({"liver": 3, "spleen": 5, "stomach": 9}))
+    return SimpleNamespace(label="organs", spatial_dims=2, predictor=SimpleNamespace(predict=predict))
+
+
+def test_classes_are_drawn_and_written_in_their_colors(classes, folder, tmp_path):
+    levels = np.repeat(np.array([0, 64, 128, 191], np.uint8), 100)[None].repeat(400, 0)
+    Image.fromarray(levels).save(tmp_path / "steps.png")
+    result = new_folder()
+    found = segment(classes, open_file(tmp_path / "steps.png", result), 1, result)
+    drawn = found.drawn(MASK, 0.5, 1.0)
+    assert [tuple(drawn[200, column]) for column in (50, 150, 250, 350)] == [(0, 0, 0), *found.prediction.labels.colors]
+    files = {path.name: path for path in found.save(0.5, 0.4)}
+    names = ["background", "liver", "spleen", "stomach"]
+    assert set(files) == {"steps_mask.png", "steps_overlay.png", *(f"steps_{name}.png" for name in names)}
+    with Image.open(files["steps_mask.png"]) as saved:
+        np.testing.assert_array_equal(np.asarray(saved), np.repeat([0, 3, 5, 9], 100)[None].repeat(400, 0))
+    assert found.drawn(PROBABILITY, 0.5, 0.5).shape == drawn.shape
+    tab = pytest.importorskip("medssm_monai.apps.viewer.segmentation_tab", exc_type=ImportError)  # needs Gradio
+    legend = tab._facts(found, MASK, 0.5)
+    assert all(f"</span>{name}</div>" in legend and f"Area of {name}" in legend for name in names[1:])
+
+
+def test_every_slice_of_a_volume_is_in_its_label_map(classes, folder, volume):
+    result = new_folder()
+    found = segment(classes, open_file(volume, result), 3, result)
+    whole = nib.load(segment_volume(found, 0.5))
+    part = nib.load(found.save(0.5, 0.4)[0])
+    np.testing.assert_array_equal(whole.get_fdata()[:, :, 2:3], part.get_fdata())
+    assert set(np.unique(whole.get_fdata())) == {0, 3, 5, 9}
+    np.testing.assert_allclose(whole.affine, AFFINE)
+    assert b"stomach" in whole.header.extensions[0].get_content()
+
+
+def test_a_model_of_volumes_says_where_to_go(classes, folder, photo):
+    classes.spatial_dims = 3
+    with pytest.raises(ValueError, match="segments volumes as a whole.*medssm predict"):
+        segment(classes, open_file(photo, folder), 1, folder)
 
 
 def test_a_class_with_its_explanation_and_files(classification, photo, folder, tiny):
