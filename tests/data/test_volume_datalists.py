@@ -12,6 +12,7 @@ from PIL import Image
 
 from medssm_monai.data import (
     DatalistError,
+    LabelSet,
     classification_datalists,
     dataset_channels,
     dataset_labels,
@@ -20,6 +21,8 @@ from medssm_monai.data import (
     segmentation_datalists,
 )
 from medssm_monai.data.datalists.segmentation_layouts import detect_layout
+from medssm_monai.data.readers.channels import read_channels
+from medssm_monai.data.readers.label_indices import read_label_indices
 from medssm_monai.data.split import main as split_main
 
 from .builders import names, picture, save, save_pairs, truncate
@@ -393,6 +396,7 @@ def test_empty_parts_and_classes_that_no_label_has(tmp_path, caplog):
     [
         ((1,), "auto", True),
         ((255,), "auto", True),
+        ((2,), "auto", True),
         ((1, 2), "auto", False),
         ((1, 2), "nonzero", True),
         ((2,), [2], True),
@@ -408,6 +412,27 @@ def test_one_class_of_volumes_by_rule(tmp_path, values, foreground, fine):
         found, message = problems_of(tmp_path, foreground=foreground)
         assert {kind for kind, _ in found} == {"unclear mask"}
         assert "values 0, 1, 2" in message
+
+
+def test_one_class_of_volumes_has_one_value_in_all_masks(tmp_path):
+    for seed, name in enumerate(CASES):
+        save_volume(volume(seed), tmp_path / "images" / f"{name}.nii.gz")
+        save_volume(classes((255 if seed == 2 else 1,)), tmp_path / "masks" / f"{name}.nii.gz")
+    found, message = problems_of(tmp_path)
+    assert {kind for kind, _ in found} == {"labels of several values"}
+    assert "foreground 255)" in message
+    assert "foreground 1; and 6 more mask(s) like it" in message
+    assert lists_of(tmp_path, foreground="nonzero")
+
+
+def test_the_loaders_take_what_the_check_takes(tmp_path):
+    nnunet_folder(tmp_path, CASES)
+    labels = LabelSet.of(dataset_labels(tmp_path))
+    for item in every(lists_of(tmp_path)):
+        image = read_channels(item["image"], 2)
+        indices, affine = read_label_indices(item["label"], labels, 3)
+        assert image.shape[1:] == indices.shape[1:] == SHAPE
+        assert np.allclose(image.affine, affine)
 
 
 def test_masks_of_several_classes_in_pictures(tmp_path):

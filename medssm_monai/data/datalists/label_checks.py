@@ -20,9 +20,9 @@ from ...utils.text_files import printable
 from ..errors import ImageReadError, Problem
 from ..labels import LARGEST, LabelSet
 from ..readers.image import read_pixels
+from ..readers.label_indices import read_label_indices
 from ..readers.label_map import read_label_map
-from ..readers.mask import Foreground, MaskFacts, check_foreground, data_set_problems, read_mask
-from ..readers.pixels import Pixels
+from ..readers.mask import Foreground, MaskFacts, MaskValuesError, check_foreground, data_set_problems, read_mask
 from .checks import file_problem, tell, tell_turned
 from .segmentation_parts import image_files
 from .volume_checks import FileFacts, case_problems, look, wrong_kind
@@ -41,8 +41,9 @@ class _Finding:
     channels: int = 0  # 0: not known
     unplaced: list[str] = field(default_factory=list)
     turned: list[str] = field(default_factory=list)
-    mask: MaskFacts | None = None  # of one class by rule
-    values: set[int] | None = None  # of others; None: not looked at
+    mask: MaskFacts | None = None  # of one class by rule in pictures
+    values: set[int] | None = None  # of others, 0 and 1 of one class by rule; None: not looked at
+    label: int = 0  # the foreground's value in a volume of one class by rule; 0: none, or said
     largest: float = 0.0
 
 
@@ -85,7 +86,7 @@ def check_cases(
     every = [(item, f) for part, items in parts.items() for item, f in zip(items, found[part], strict=True)]
     problems += _channel_problems(every, channel_names, spatial_dims)
     masks = [(item["label"], finding.mask) for item, finding in every if finding.mask is not None]
-    problems += data_set_problems(masks)
+    problems += data_set_problems(masks) + _several_values(every)
     tell(masks)
     _warn(every, found.get("training", []), labels)
     return problems
@@ -132,8 +133,8 @@ def _label(
     if header is None:
         return None
     try:
-        if labels.by_rule:
-            pixels = read_pixels(path) if spatial_dims == 2 else _flat(path)
+        if labels.by_rule and spatial_dims == 2:
+            pixels = read_pixels(path)
             if not np.isfinite(pixels.values).all():
                 raise ImageReadError(f"{path}: NaN or infinite values; repair the file or leave it out")
             finding.mask = read_mask(pixels, foreground)
@@ -147,7 +148,9 @@ def _label(
         finding.problems.append(Problem("no label map", path, _short(error, path)))
         return header
     finding.values, finding.largest = _values(values), float(values.max())
-    if not finding.values <= set(labels.known):
+    if labels.by_rule:
+        _by_rule(values, path, labels, foreground, finding)
+    elif not finding.values <= set(labels.known):
         try:
             labels.to_indices(torch.from_numpy(values), path)
         except ValueError as error:
@@ -155,15 +158,33 @@ def _label(
     return header
 
 
+def _by_rule(values: np.ndarray, path: str, labels: LabelSet, foreground: Foreground, finding: _Finding) -> None:
+    """One class of a volume, as the loader of labels tells it."""
+    try:
+        indices, _ = read_label_indices(values, labels, 3, foreground)
+    except MaskValuesError as error:
+        finding.problems.append(Problem("unclear mask", path, str(error).partition(": ")[2].partition(";")[0]))
+        return
+    finding.label = int(values.max()) if foreground == "auto" and indices.any() else 0
+    finding.values = {0, 1} if indices.any() else {0}
+
+
+def _several_values(every: Sequence[tuple[Mapping[str, Any], _Finding]]) -> list[Problem]:
+    """Volumes of one class by rule, which is one value in some masks and another in others."""
+    paths: dict[int, list[str]] = {}
+    for item, finding in every:
+        if finding.label:
+            paths.setdefault(finding.label, []).append(item["label"])
+    if len(paths) < 2:
+        return []
+    more = {value: f"; and {len(own) - 1} more mask(s) like it" * (len(own) > 1) for value, own in paths.items()}
+    return [
+        Problem("labels of several values", own[0], f"foreground {value}{more[value]}") for value, own in paths.items()
+    ]
+
+
 def _short(error: Exception, path: str) -> str:
     return str(error).replace(f"{path}: ", "").rstrip(".")
-
-
-def _flat(path: str) -> Pixels:
-    """A volume by rule as one plane: its values are 0 and 1, or 0 and one label, whatever lies beside them."""
-    values, affine = read_label_map(path, 3)
-    plane = values.reshape(values.shape[0], -1, 1).astype(np.float32)
-    return Pixels(plane, None, None, False, affine, values.shape, affine)
 
 
 def _values(values: np.ndarray) -> set[int]:

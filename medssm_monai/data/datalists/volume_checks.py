@@ -26,6 +26,8 @@ __all__ = ["FileFacts", "case_problems", "look", "same_place", "wrong_kind"]
 nib, _ = optional_import("nibabel")
 SAME_PLACE = 1e-3
 """Largest difference of two affines, as a share of a voxel."""
+FLAT = 1e-6
+"""Volume of a voxel as a share of its sides' product, below which axes lie in one plane."""
 GZIP = b"\x1f\x8b"
 
 
@@ -114,6 +116,8 @@ def _picture(file: Path, full: bool) -> FileFacts:
 def _nifti(file: Path, full: bool) -> FileFacts:
     facts = nifti_facts(file)
     sides = facts.shape[:3]
+    if any(side > 1 for side in facts.shape[3:-1]):
+        raise ImageReadError(f"{file}: an array of shape {facts.shape}; expected (X, Y, Z) or (X, Y, Z, channels).")
     channels = 3 if facts.packed else int(np.prod(facts.shape[3:]))
     check_size(file, sides, 3, channels, facts.value_bytes)
     image = nib.load(file)
@@ -141,6 +145,7 @@ def _spacing(file: Path, affine: np.ndarray) -> tuple[str, bool]:
     unplaced = int(header["qform_code"]) <= 0 and int(header["sform_code"]) <= 0
     sizes = nib.affines.voxel_sizes(affine) if int(header["sform_code"]) > 0 else header["pixdim"][1:4]
     good = np.isfinite(affine).all() and np.isfinite(sizes).all() and (np.asarray(sizes) > 0).all()
+    good = good and abs(np.linalg.det(affine[:3, :3])) > FLAT * np.prod(nib.affines.voxel_sizes(affine))
     return "" if good else f"spacing {' x '.join(f'{size:g}' for size in sizes)}", unplaced
 
 
