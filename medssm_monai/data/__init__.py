@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .cache import cached_dataset
 from .datalists.classification import classification_datalists
 from .datalists.classification_split_rules import write_split
 from .datalists.dataset_json import dataset_channels, dataset_labels
@@ -59,6 +60,7 @@ __all__ = [
     "TolerantDataset",
     "TooLargeError",
     "WhenUsed",
+    "cached_dataset",
     "class_demo_sample",
     "classification_datalists",
     "dataset_channels",

@@ -24,7 +24,7 @@ class NormalizeChannels(Transform):
     """Bring the channels of ``(C, *spatial)`` to a like range, float32; the image itself is left as it is.
 
     ``ct`` clips to ``low`` and ``high``, subtracts ``mean`` and divides by ``std``, in the units of the file;
-    ``zscore`` takes mean and standard deviation of the channel's own voxels that are not 0, and those stay 0 (MONAI's
+    ``zscore`` takes mean and standard deviation of the channel's own voxels that are not 0; zeros stay 0 (MONAI's
     ``NormalizeIntensity(nonzero=True)``). A constant channel becomes 0.
 
     Args:
