@@ -116,7 +116,7 @@ def cached_dataset(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OSError(f"cache_dir {cache_dir} cannot be written ({error}); name a writable folder.") from error
-    logger.info("%s, %g GiB of memory are for them: kept on disk in %s", needed, cache_gib, shown_name(str(folder)))
+    logger.info("%s, %g GiB of memory are for them: kept on disk in %s", needed, cache_gib, folder)
     return DiskCache(data, compose, folder)
 
 
