@@ -135,7 +135,7 @@ def test_a_network_learns_four_classes(spatial_dims, tmp_path):
     case = ClassSet("learns", spatial_dims, FOUR)
     data = case.write(tmp_path / "data", count=16)
     settings = case.tiny | {
-        "max_epochs": 12,
+        "max_epochs": 30,
         "learning_rate": 0.005,
         "val_interval": 30,
         "warmup_epochs": 1,
