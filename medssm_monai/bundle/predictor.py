@@ -175,8 +175,8 @@ class Predictor:
             source: a file (whatever the bundle's loader reads), a NumPy array ``(H, W)`` or ``(H, W, C)``, a tensor
                 ``(C, H, W)`` (see :func:`~medssm_monai.data.readers.arrays.array_pixels`; volumes have one axis
                 more), or a list of such. A segmentation of volumes of several channels takes one file for each too, as
-                a tuple (a list is several images) or ``{"image": [...]}``. A fusion takes pairs: a tuple ``(a, b)``, a dict
-                with ``image_a`` and ``image_b``, or a list of such.
+                a tuple (a list is several images) or ``{"image": [...]}``. A fusion takes pairs: a tuple ``(a, b)``, a
+                dict with ``image_a`` and ``image_b``, or a list of such.
 
         Returns:
             :class:`SegmentationPrediction`, :class:`ClassificationPrediction` or :class:`FusionPrediction`; for a list
