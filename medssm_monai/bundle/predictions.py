@@ -131,7 +131,7 @@ class SegmentationPrediction(_Prediction):
 
         Raises:
             ValueError: a suffix that cannot hold this geometry, or the image itself; one file for the probabilities of
-                several classes of a picture; a volume that came as an array without a place of its own.
+                several classes of a picture.
         """
         by_value = not probability and not self.labels.by_rule
         values = torch.from_numpy(self.label_map[None] if by_value else np.asarray(self.probabilities))

@@ -160,13 +160,13 @@ class Predictor:
 
     @property
     def channel_files(self) -> tuple[str, ...]:
-        """Names of the channels that an image may have in files of their own (a tuple of files for :meth:`predict`);
-        none where an image is one file."""
+        """Names of the channels that a volume may have in files of their own (a tuple of files for :meth:`predict`);
+        none where an image is one file, as every picture is."""
         settings = self.settings
-        named, count = settings.get("channel_names") or (), int(settings.get("in_channels", 1))
-        if self.kind != SegmentationTask.kind or count == 1 or not (named or settings.get("spatial_dims") == 3):
+        count = int(settings.get("in_channels", 1))
+        if self.kind != SegmentationTask.kind or settings.get("spatial_dims") != 3 or count == 1:
             return ()
-        return tuple(map(str, named or range(count)))
+        return tuple(map(str, settings.get("channel_names") or range(count)))
 
     def predict(self, source: Image | Sequence[Any] | Mapping[str, Any]) -> Any:
         """Predict one image, or a list of them.
@@ -174,9 +174,9 @@ class Predictor:
         Args:
             source: a file (whatever the bundle's loader reads), a NumPy array ``(H, W)`` or ``(H, W, C)``, a tensor
                 ``(C, H, W)`` (see :func:`~medssm_monai.data.readers.arrays.array_pixels`; volumes have one axis
-                more), or a list of such. A segmentation of several channels takes one file for each too, as a tuple
-                (a list is several images) or ``{"image": [...]}``. A fusion takes pairs: a tuple ``(a, b)``, a dict
-                with ``image_a`` and ``image_b``, or a list of such.
+                more), or a list of such. A segmentation of volumes of several channels takes one file for each too, as
+                a tuple (a list is several images) or ``{"image": [...]}``. A fusion takes pairs: a tuple ``(a, b)``, a
+                dict with ``image_a`` and ``image_b``, or a list of such.
 
         Returns:
             :class:`SegmentationPrediction`, :class:`ClassificationPrediction` or :class:`FusionPrediction`; for a list

@@ -71,6 +71,14 @@ def test_wrong_channels_and_dimensions_are_named(predictor, case, tmp_path):
             predictor.predict(source)
 
 
+def test_pictures_are_one_file_whatever_the_names_of_their_channels(tmp_path, case):
+    root = make_bundle(tmp_path / "pictures", {"{spatial_dims: 3, in_channels: 2": "{spatial_dims: 2, in_channels: 2"})
+    predictor = medssm_monai.load(root, device="cpu")
+    assert predictor.channel_files == ()
+    with pytest.raises(ValueError, match="takes one image, got 2"):
+        predictor.predict(case)
+
+
 def test_dimensions_of_channels(case, tmp_path):
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "photo.png")
     assert dimensions_of(list(case)) == 3

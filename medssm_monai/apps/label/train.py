@@ -27,7 +27,7 @@ from .channels import channel_name, channel_number, channel_stem
 from .formats import is_volume
 from .requests import plain_overrides
 from .served import ServedModel
-from .training_data import class_of, unusable, write_classes, write_masks, write_pairs, write_volumes
+from .training_data import RGB, class_of, unusable, write_classes, write_masks, write_pairs, write_volumes
 
 __all__ = ["BundleTrain"]
 
@@ -159,11 +159,13 @@ class BundleTrain(TrainTask):
         labels = cast(SegmentationTask, predictor.task).labels
         if isinstance(overrides.get("labels"), Mapping):
             labels = LabelSet.of(overrides["labels"])
+        given = {"in_channels": 1, **predictor.settings, **overrides}
+        named = given.get("channel_names")
+        if not isinstance(named, Sequence) or isinstance(named, str):  # null, or auto
+            count = int(given["in_channels"])
+            named = RGB if count == len(RGB) and not volumes else [f"channel_{number}" for number in range(count)]
         if not volumes:
-            return {"layout": "plain", "split_file": write_masks(folder, labeled, share, labels)}
-        count = int(overrides.get("in_channels", predictor.settings.get("in_channels", 1)))
-        channels = overrides.get("channel_names") or predictor.settings.get("channel_names") or map(str, range(count))
-        named = list(map(str, channels))
+            return {"layout": "plain", "split_file": write_masks(folder, labeled, share, labels, named)}
         cases = {
             channel_stem(name): (self._channels(name, image, named, datastore), mask)
             for name, (image, mask) in labeled.items()

@@ -24,6 +24,7 @@ __all__ = ["class_of", "unusable", "write_classes", "write_masks", "write_pairs"
 nib, _ = optional_import("nibabel")
 
 PARTS = ("training", "validation")
+RGB = ("R", "G", "B")
 
 
 def class_of(label: Path) -> str:
@@ -87,7 +88,11 @@ def _write_split(folder: Path, parts: Mapping[str, Sequence[str]]) -> Path:
 
 
 def write_masks(
-    folder: Path, labeled: Mapping[str, tuple[Path, Path]], share: float, labels: LabelSet | None = None
+    folder: Path,
+    labeled: Mapping[str, tuple[Path, Path]],
+    share: float,
+    labels: LabelSet | None = None,
+    channels: Sequence[str] = RGB,
 ) -> Path:
     """``images/`` and ``masks/`` of labeled images; returns the split file.
 
@@ -100,6 +105,7 @@ def write_masks(
         labeled: image id to the files of image and mask.
         share: part of the images for validation.
         labels: the classes; None, or one class by rule, for masks.
+        channels: names of the channels, for ``dataset.json``.
 
     Raises:
         ValueError: fewer than two images, a mask whose values do not say what is foreground, values that no class has.
@@ -122,7 +128,7 @@ def write_masks(
         Image.fromarray(values).save(folder / "masks" / f"{name}.png")
     _raise_unknown(wrong)
     if classes is not None:
-        _write_facts(folder, {"labels": {BACKGROUND: 0, **classes.labels}})
+        _write_facts(folder, classes.labels, channels, len(labeled), ".png")
     return _write_split(folder, parts)
 
 
@@ -163,19 +169,18 @@ def write_volumes(
             wrong += _unknown(labels, read_label_map(saved, 3)[0], name)
     _raise_unknown(wrong)
     values = dict(zip(labels.names, labels.written, strict=True)) if labels.by_rule else labels.labels
-    _write_facts(
-        folder,
-        {
-            "channel_names": {str(number): name for number, name in enumerate(channels)},
-            "labels": {BACKGROUND: 0, **values},
-            "numTraining": len(labeled),
-            "file_ending": ".nii.gz",
-        },
-    )
+    _write_facts(folder, values, channels, len(labeled), ".nii.gz")
     return _write_split(folder, parts)
 
 
-def _write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
+def _write_facts(folder: Path, values: Mapping[str, Any], channels: Sequence[str], count: int, ending: str) -> None:
+    """``dataset.json`` as nnU-Net has it."""
+    facts = {
+        "channel_names": {str(number): name for number, name in enumerate(channels)},
+        "labels": {BACKGROUND: 0, **values},
+        "numTraining": count,
+        "file_ending": ending,
+    }
     (folder / "dataset.json").write_text(json.dumps(facts, indent=1), encoding="utf8")
 
 

@@ -64,7 +64,9 @@ def test_label_maps_of_pictures_keep_their_numbers(tmp_path, picture):
     }
     folder = tmp_path / "run" / "data"
     split = write_masks(folder, labeled, 0.4, CLASSES)
-    assert json.loads((folder / "dataset.json").read_text())["labels"] == {
+    facts = json.loads((folder / "dataset.json").read_text())
+    assert facts["channel_names"] == {"0": "R", "1": "G", "2": "B"}
+    assert facts["labels"] == {
         "background": 0,
         "liver": 3,
         "spleen": [7, 9],
