@@ -14,6 +14,7 @@ from monai.data import MetaTensor
 from monai.utils import CommonKeys
 
 from ..data.labels import LabelSet
+from ..data.readers.channels import files_of
 from ..data.readers.files import DICOM, NIFTI, file_stem
 from ..engines.batch_items import decollated, item_file, item_stage
 from ..utils import replace_file, writable_folder
@@ -118,7 +119,8 @@ class SegmentationTable:
         unit = pixel_area(meta) if flat else voxel_volume(affine)
         overlay = None
         if self.load is not None:
-            overlay = name_cell(_draw_classes(self.load, file, saved, masks, labels, affine))
+            source = files_of(meta, file)
+            overlay = name_cell(_draw_classes(self.load, source, saved, masks, labels, affine))
         for name, mask, channel in zip(labels.names, masks, probability[-len(masks) :].numpy(), strict=True):
             count = int(mask.sum())
             row: dict[str, Any] = {"image": name_cell(shown_name(file)), "mask": name_cell(saved)}
@@ -140,7 +142,7 @@ def _draw(load: Load, file: str, saved: Path, mask: np.ndarray) -> Path:
 
 
 def _draw_classes(
-    load: Load, file: str, saved: Path, masks: np.ndarray, labels: LabelSet, affine: np.ndarray | None
+    load: Load, file: str | list[str], saved: Path, masks: np.ndarray, labels: LabelSet, affine: np.ndarray | None
 ) -> Path:
     from ..visualize import (
         class_legend,

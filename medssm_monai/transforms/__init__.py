@@ -44,7 +44,7 @@ from .load import (
     LoadImage3DDict,
 )
 from .load_labels import LoadLabels, LoadLabelsD, LoadLabelsd, LoadLabelsDict
-from .load_volume import LoadVolume, LoadVolumeD, LoadVolumed, LoadVolumeDict
+from .load_volume import LoadImageVolume, LoadImageVolumeD, LoadImageVolumed, LoadImageVolumeDict
 from .meta import CopyMetaD, CopyMetad, CopyMetaDict
 from .normalize_channels import NormalizeChannels, NormalizeChannelsD, NormalizeChannelsd, NormalizeChannelsDict
 from .not_empty import not_empty
@@ -113,14 +113,14 @@ __all__ = [
     "LoadImage3DD",
     "LoadImage3DDict",
     "LoadImage3Dd",
+    "LoadImageVolume",
+    "LoadImageVolumeD",
+    "LoadImageVolumeDict",
+    "LoadImageVolumed",
     "LoadLabels",
     "LoadLabelsD",
     "LoadLabelsDict",
     "LoadLabelsd",
-    "LoadVolume",
-    "LoadVolumeD",
-    "LoadVolumeDict",
-    "LoadVolumed",
     "MatchPairD",
     "MatchPairDict",
     "MatchPaird",

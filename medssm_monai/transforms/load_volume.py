@@ -9,10 +9,10 @@ from monai.transforms import Transform
 from ..data.readers.channels import Source, read_channels
 from .each_key import EachKeyd
 
-__all__ = ["LoadVolume", "LoadVolumeD", "LoadVolumeDict", "LoadVolumed"]
+__all__ = ["LoadImageVolume", "LoadImageVolumeD", "LoadImageVolumeDict", "LoadImageVolumed"]
 
 
-class LoadVolume(Transform):
+class LoadImageVolume(Transform):
     """Load one volume ``(C, X, Y, Z)`` float32: a NIfTI file (its channels on the fourth axis), a list of files of one
     channel each, the folder of a DICOM series, or an array in memory.
 
@@ -39,17 +39,17 @@ class LoadVolume(Transform):
         return read_channels(filename, self.channels)
 
 
-class LoadVolumed(EachKeyd):
-    """Dictionary version of :class:`LoadVolume`.
+class LoadImageVolumed(EachKeyd):
+    """Dictionary version of :class:`LoadImageVolume`.
 
     Args:
         keys: entries that hold file names, lists of them, or arrays; each is replaced by the loaded volume.
-        channels: see :class:`LoadVolume`.
+        channels: see :class:`LoadImageVolume`.
         allow_missing_keys: pass over keys that are not there.
     """
 
     def __init__(self, keys: KeysCollection, channels: int | None = None, allow_missing_keys: bool = False) -> None:
-        super().__init__(keys, LoadVolume(channels), allow_missing_keys)
+        super().__init__(keys, LoadImageVolume(channels), allow_missing_keys)
 
 
-LoadVolumeD = LoadVolumeDict = LoadVolumed
+LoadImageVolumeD = LoadImageVolumeDict = LoadImageVolumed

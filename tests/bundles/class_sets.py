@@ -60,7 +60,10 @@ class ClassSet:
         """Settings of a quick training."""
         common = {"batch_size": 2, "max_epochs": 1, "device": "cpu"}
         if self.spatial_dims == 2:
-            return common | {"image_size": [32, 32], "network_args": {"base_dim": 8, "d_state": 4, "strides": [2, 2, 2, 2]}}
+            return common | {
+                "image_size": [32, 32],
+                "network_args": {"base_dim": 8, "d_state": 4, "strides": [2, 2, 2, 2]},
+            }
         arguments = {"base_dim": 8, "d_state": 4, "strides": [2, 2, 2, 2], "depths": [1, 1, 1, 1]}
         arguments["decoder_depths"] = [1, 1, 1, 1, 1]
         return common | {"image_size": [16, 16, 16], "network_args": arguments, "val_interval": 1}

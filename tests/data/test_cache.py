@@ -15,7 +15,7 @@ from monai.transforms import Compose, Invertd, Lambdad, Orientationd, RandFlipd,
 
 from medssm_monai.data import cached_dataset
 from medssm_monai.data.cache import DiskCache
-from medssm_monai.transforms import LoadVolumed, NormalizeChannelsd
+from medssm_monai.transforms import LoadImageVolumed, NormalizeChannelsd
 
 SHAPE = (8, 7, 6)
 BYTES = 8 * 7 * 6 * 4
@@ -34,7 +34,7 @@ def data(tmp_path):
 
 def steps(pixdim=(1.0, 1.0, 1.0), random=True):
     return [
-        LoadVolumed("image"),
+        LoadImageVolumed("image"),
         Orientationd("image", axcodes="RAS", labels=None),
         Spacingd("image", pixdim=pixdim),
         NormalizeChannelsd("image", [{"kind": "zscore"}]),
@@ -42,7 +42,7 @@ def steps(pixdim=(1.0, 1.0, 1.0), random=True):
     ]
 
 
-class Counting(LoadVolumed):
+class Counting(LoadImageVolumed):
     """Counts what it loads, outside of itself."""
 
     loaded: ClassVar[list[str]] = []

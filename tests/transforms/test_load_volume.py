@@ -1,4 +1,4 @@
-"""LoadVolumed: any number of channels, in the units and at the place of the file."""
+"""LoadImageVolumed: any number of channels, in the units and at the place of the file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from monai.transforms import Compose, Invertd, Orientationd, Spacingd
 
 from medssm_monai.data import DatalistError, ImageReadError, TooLargeError
 from medssm_monai.data.readers.channels import volume_header
-from medssm_monai.transforms import LoadVolume, LoadVolumed
+from medssm_monai.transforms import LoadImageVolume, LoadImageVolumed
 
 from ..data.builders import picture, save, truncate
 from ..data.test_series import save_series
@@ -38,7 +38,7 @@ def volume(path, shape=SHAPE, dtype=np.int16, affine=None, seed=0):
 
 def test_values_and_place_of_an_oblique_file(tmp_path):
     values = volume(tmp_path / "a.nii.gz", affine=oblique())
-    found = LoadVolume()(tmp_path / "a.nii.gz")
+    found = LoadImageVolume()(tmp_path / "a.nii.gz")
     assert isinstance(found, MetaTensor)
     assert found.dtype == torch.float32
     np.testing.assert_array_equal(found.numpy()[0], values)
@@ -57,14 +57,14 @@ def test_codes_of_both_affines(tmp_path, codes):
     image.set_qform(oblique(), codes[0])
     image.set_sform(oblique(), codes[1])
     nib.save(image, tmp_path / "a.nii")
-    found = LoadVolume()(str(tmp_path / "a.nii"))
+    found = LoadImageVolume()(str(tmp_path / "a.nii"))
     assert (found.meta["qform_code"], found.meta["sform_code"]) == codes
     np.testing.assert_allclose(found.affine.numpy(), oblique(), atol=1e-5)
 
 
 def test_channels_of_the_fourth_axis(tmp_path):
     values = volume(tmp_path / "a.nii.gz", (*SHAPE, 4))
-    found = LoadVolume(4)(tmp_path / "a.nii.gz")
+    found = LoadImageVolume(4)(tmp_path / "a.nii.gz")
     np.testing.assert_array_equal(found.numpy(), np.moveaxis(values, -1, 0))
     assert found.meta["file_shape"].tolist() == [*SHAPE, 4]
     assert found.meta["spatial_shape"].tolist() == list(SHAPE)
@@ -73,16 +73,18 @@ def test_channels_of_the_fourth_axis(tmp_path):
 @pytest.mark.parametrize("count", [3, 4])
 def test_eight_bits_on_the_fourth_axis_are_channels_and_lose_none(tmp_path, count):
     values = volume(tmp_path / "a.nii.gz", (*SHAPE, count), np.uint8)
-    np.testing.assert_array_equal(LoadVolume()(tmp_path / "a.nii.gz").numpy(), np.moveaxis(values, -1, 0))
+    np.testing.assert_array_equal(LoadImageVolume()(tmp_path / "a.nii.gz").numpy(), np.moveaxis(values, -1, 0))
 
 
 def test_the_standards_vectors_and_packed_colors(tmp_path):
     values = volume(tmp_path / "a.nii.gz", (*SHAPE, 1, 5))
-    np.testing.assert_array_equal(LoadVolume(5)(tmp_path / "a.nii.gz").numpy(), np.moveaxis(values[..., 0, :], -1, 0))
+    np.testing.assert_array_equal(
+        LoadImageVolume(5)(tmp_path / "a.nii.gz").numpy(), np.moveaxis(values[..., 0, :], -1, 0)
+    )
     colors = np.zeros(SHAPE, [("R", "u1"), ("G", "u1"), ("B", "u1")])
     colors["G"] = 7
     nib.save(nib.Nifti1Image(colors, np.eye(4)), tmp_path / "b.nii.gz")
-    assert LoadVolume(3)(tmp_path / "b.nii.gz").amax((1, 2, 3)).tolist() == [0, 7, 0]
+    assert LoadImageVolume(3)(tmp_path / "b.nii.gz").amax((1, 2, 3)).tolist() == [0, 7, 0]
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int16])
@@ -93,7 +95,7 @@ def test_slope_and_intercept_are_applied(tmp_path, dtype):
     content = bytearray((tmp_path / "a.nii").read_bytes())
     content[112:120] = np.array([0.5, -1024.0], "<f4").tobytes()  # scl_slope and scl_inter
     (tmp_path / "a.nii").write_bytes(content)
-    np.testing.assert_array_equal(LoadVolume()(tmp_path / "a.nii").numpy()[0], values * 0.5 - 1024)
+    np.testing.assert_array_equal(LoadImageVolume()(tmp_path / "a.nii").numpy()[0], values * 0.5 - 1024)
 
 
 def test_a_file_for_each_channel(tmp_path):
@@ -101,11 +103,11 @@ def test_a_file_for_each_channel(tmp_path):
     nearly = oblique()
     nearly[0, 3] += 5e-4  # below 1e-3 of the smallest side of a voxel, 0.8 mm
     stored = [volume(file, affine=nearly if n == 2 else oblique(), seed=n) for n, file in enumerate(files)]
-    found = LoadVolumed("image", channels=3)({"image": [str(file) for file in files], "name": "case"})
+    found = LoadImageVolumed("image", channels=3)({"image": [str(file) for file in files], "name": "case"})
     np.testing.assert_array_equal(found["image"].numpy(), np.stack(stored))
     assert found["image"].meta["filename_or_obj"] == str(files[0])
     assert found["image"].meta["file_shape"].tolist() == [*SHAPE, 0]
-    assert LoadVolume()([files[1]]).shape == (1, *SHAPE)
+    assert LoadImageVolume()([files[1]]).shape == (1, *SHAPE)
 
 
 def test_files_that_do_not_belong_together_are_named(tmp_path):
@@ -116,18 +118,18 @@ def test_files_that_do_not_belong_together_are_named(tmp_path):
     volume(tmp_path / "c.nii.gz", affine=moved)
     volume(tmp_path / "d.nii.gz", (*SHAPE, 2), affine=oblique())
     with pytest.raises(ImageReadError, match=r"b\.nii\.gz is \(7, 6, 4\)(.|\n)*affine of .*c\.nii\.gz is 0\.002 off"):
-        LoadVolume()([tmp_path / f"{name}.nii.gz" for name in "abc"])
+        LoadImageVolume()([tmp_path / f"{name}.nii.gz" for name in "abc"])
     with pytest.raises(ImageReadError, match=r"d\.nii\.gz holds 2 channels"):
-        LoadVolume()([tmp_path / "a.nii.gz", tmp_path / "d.nii.gz"])
+        LoadImageVolume()([tmp_path / "a.nii.gz", tmp_path / "d.nii.gz"])
     with pytest.raises(FileNotFoundError, match="none"):
-        LoadVolume()([tmp_path / "a.nii.gz", tmp_path / "none.nii.gz"])
+        LoadImageVolume()([tmp_path / "a.nii.gz", tmp_path / "none.nii.gz"])
     with pytest.raises(ValueError, match="empty list"):
-        LoadVolume()([])
+        LoadImageVolume()([])
 
 
 def test_a_dicom_series(tmp_path):
     folder = save_series(tmp_path / "series")
-    found = LoadVolume(1)(folder)
+    found = LoadImageVolume(1)(folder)
     np.testing.assert_array_equal(found.numpy()[0], series_values().transpose(2, 1, 0))
     assert (found.meta["file_kind"], found.meta["filename_or_obj"]) == ("dicom", str(folder))
     assert np.linalg.norm(found.affine.numpy()[:3, :3], axis=0).tolist() == [1, 1, 2]
@@ -135,20 +137,20 @@ def test_a_dicom_series(tmp_path):
     assert found.meta["file_size"].tolist() == [5, 6, 3]
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatalistError, match="no DICOM pictures"):
-        LoadVolume()(tmp_path / "empty")
+        LoadImageVolume()(tmp_path / "empty")
 
 
 def test_arrays_in_memory():
     values = np.random.default_rng(0).integers(-1000, 1000, (*SHAPE, 2)).astype(np.int16)
-    np.testing.assert_array_equal(LoadVolume(2)(values).numpy(), np.moveaxis(values, -1, 0))
-    assert LoadVolume(1)(values[..., 0]).shape == (1, *SHAPE)
+    np.testing.assert_array_equal(LoadImageVolume(2)(values).numpy(), np.moveaxis(values, -1, 0))
+    assert LoadImageVolume(1)(values[..., 0]).shape == (1, *SHAPE)
     tensor = MetaTensor(torch.zeros(2, *SHAPE, dtype=torch.int16), affine=torch.as_tensor(oblique()))
-    found = LoadVolume()(tensor)
+    found = LoadImageVolume()(tensor)
     assert found.shape == (2, *SHAPE)
     np.testing.assert_allclose(found.affine.numpy(), oblique())
     assert (found.meta["filename_or_obj"], found.meta["qform_code"]) == ("array", 0)
     with pytest.raises(ImageReadError, match="spatial_dims 2"):
-        LoadVolume()(np.zeros((4, 5), np.int16))
+        LoadImageVolume()(np.zeros((4, 5), np.int16))
 
 
 def test_pictures_and_slices_are_told(tmp_path):
@@ -157,19 +159,19 @@ def test_pictures_and_slices_are_told(tmp_path):
     volume(tmp_path / "flat.nii.gz", (7, 6))
     for name in ("photo.png", "slice.nii.gz", "flat.nii.gz"):
         with pytest.raises(ImageReadError, match=f"{name}(.|\n)*spatial_dims 2"):
-            LoadVolume()(tmp_path / name)
+            LoadImageVolume()(tmp_path / name)
 
 
 def test_other_numbers_of_channels(tmp_path):
     volume(tmp_path / "a.nii.gz", (*SHAPE, 2))
     with pytest.raises(ImageReadError, match=r"a\.nii\.gz: 2 channel\(s\), expected 4; .*channel_names"):
-        LoadVolume(4)(tmp_path / "a.nii.gz")
+        LoadImageVolume(4)(tmp_path / "a.nii.gz")
     volume(tmp_path / "b.nii.gz", (*SHAPE, 2, 3))
     with pytest.raises(ImageReadError, match=r"expected \(X, Y, Z\) or \(X, Y, Z, channels\)"):
-        LoadVolume()(tmp_path / "b.nii.gz")
+        LoadImageVolume()(tmp_path / "b.nii.gz")
     for wrong in (0, True, 1.5):
         with pytest.raises(ValueError, match="channels must be a whole number"):
-            LoadVolume(wrong)
+            LoadImageVolume(wrong)
 
 
 def test_values_that_are_none(tmp_path):
@@ -178,18 +180,18 @@ def test_values_that_are_none(tmp_path):
         values[0, 0, 0] = bad
         nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / "a.nii.gz")
         with pytest.raises(ValueError, match=r"a\.nii\.gz: NaN or infinite"), np.errstate(over="ignore"):
-            LoadVolume()(tmp_path / "a.nii.gz")
+            LoadImageVolume()(tmp_path / "a.nii.gz")
 
 
 def test_damaged_and_too_large_files(tmp_path, monkeypatch):
     volume(tmp_path / "a.nii.gz", (20, 20, 20))
     truncate(tmp_path / "a.nii.gz")
     with pytest.raises(ImageReadError, match=r"a\.nii\.gz: cannot be read as a volume"):
-        LoadVolume()(tmp_path / "a.nii.gz")
+        LoadImageVolume()(tmp_path / "a.nii.gz")
     volume(tmp_path / "b.nii.gz", (10, 10, 10, 4))
     monkeypatch.setenv("MEDSSM_MAX_PIXELS", "1000")  # 3000 voxels of one channel
     with pytest.raises(TooLargeError, match=r"4 channel\(s\)"):
-        LoadVolume()(tmp_path / "b.nii.gz")
+        LoadImageVolume()(tmp_path / "b.nii.gz")
 
 
 def test_a_voxel_size_of_zero(tmp_path):
@@ -199,7 +201,7 @@ def test_a_voxel_size_of_zero(tmp_path):
         content = bytearray((tmp_path / f"{name}.nii").read_bytes())
         content[280:328] = affine[:3].astype("<f4").tobytes()  # srow_x, srow_y, srow_z
         (tmp_path / f"{name}.nii").write_bytes(content)
-        for read in (LoadVolume(), volume_header):
+        for read in (LoadImageVolume(), volume_header):
             with pytest.raises(ImageReadError, match=f"{name}.nii: its header gives voxels of 1 x 1 x"):
                 read(tmp_path / f"{name}.nii")
 
@@ -225,7 +227,7 @@ def test_what_is_resampled_comes_back_on_the_file(tmp_path, axes):
     nib.save(ras.as_reoriented(turn), tmp_path / "a.nii.gz")
     prepare = Compose(
         [
-            LoadVolumed("image"),
+            LoadImageVolumed("image"),
             Orientationd("image", axcodes="RAS", labels=None),
             Spacingd("image", pixdim=(0.9, 0.9, 0.9), mode="bilinear"),
         ]

@@ -15,7 +15,7 @@ import torch
 from monai.transforms import Compose, Lambda, ScaleIntensity, Spacing
 
 from medssm_monai.data import LabelSet
-from medssm_monai.transforms import LoadImage2D, LoadLabels, LoadVolumed
+from medssm_monai.transforms import LoadImage2D, LoadImageVolumed, LoadLabels
 from medssm_monai.utils.object_digest import object_digest
 
 EQUAL = [
@@ -26,7 +26,7 @@ EQUAL = [
     lambda: Path("a") / "b",
     lambda: partial(np.add, 1),
     lambda: LabelSet.of({"a": 1, "b": [2, 3]}),
-    lambda: Compose([LoadVolumed("image"), Spacing((1, 1, 2)), ScaleIntensity()]),
+    lambda: Compose([LoadImageVolumed("image"), Spacing((1, 1, 2)), ScaleIntensity()]),
     lambda: LoadImage2D(),
     lambda: Lambda(lambda x: x + 1),
     lambda: threading.Lock(),

@@ -20,6 +20,7 @@ from .dataset_json import check_channel_names
 from .folder_names import IMAGE_FOLDERS
 from .fusion import match_sources
 from .inference_cases import channel_cases, listed_cases
+from .segmentation_parts import channel_files_of_pictures
 from .tables import is_table, listed_file, listed_images, read_table
 
 __all__ = ["image_datalist", "pair_datalist"]
@@ -100,7 +101,9 @@ def _items(cases: Cases, volumes: bool) -> list[dict[str, Any]]:
     problems = [item_problem(path, volumes) for files in cases.values() for path in files]
     raise_for([problem for problem in problems if problem is not None])
     found = {name: [str(path) for path in files] for name, files in cases.items()}
-    return [{"image": files if len(files) > 1 else files[0], "name": name} for name, files in found.items()]
+    items = [{"image": files if len(files) > 1 else files[0], "name": name} for name, files in found.items()]
+    raise_for([] if volumes else channel_files_of_pictures(items))
+    return items
 
 
 COLUMNS = ("image_a", "image_b")

@@ -23,7 +23,7 @@ from .dataset_json import ONE_CLASS, check_channel_names
 from .groups import add_groups
 from .label_checks import check_cases
 from .segmentation_layouts import LAYOUTS, detect_layout
-from .segmentation_parts import Parts, image_files
+from .segmentation_parts import Parts, channel_files_of_pictures, image_files
 from .split_files import PARTS, apply_split, read_split
 from .split_rules import FRACTIONS, SPLITS, check_fractions, draw_parts
 

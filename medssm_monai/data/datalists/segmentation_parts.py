@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from ..errors import Problem
 from ..readers.files import match_pairs, natural_key
 from .channel_files import Cases
 
-__all__ = ["Pairs", "Parts", "image_files"]
+__all__ = ["Pairs", "Parts", "channel_files_of_pictures", "image_files"]
 
 Pairs = list[dict[str, Any]]
 """Items ``image`` (a file, or a list of one per channel), ``label`` and ``name``."""
@@ -59,3 +59,11 @@ class Parts:
                 files = [str(file) for file in cases[name]]
                 image = files if len(files) > 1 else files[0]
                 getattr(self, part).append({"image": image, "label": str(labels[name]), "name": name})
+
+
+def channel_files_of_pictures(items: Iterable[Mapping[str, Any]]) -> list[Problem]:
+    """Pictures whose channels lie in files of their own: they are read as one file of gray or color."""
+    several = [item for item in items if len(image_files(item)) > 1]
+    return [
+        Problem("channels in several pictures", item["image"][0], f"{len(item['image'])} files") for item in several
+    ]

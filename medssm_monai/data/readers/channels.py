@@ -6,7 +6,8 @@ vectors on the fifth, packed colors in a voxel); or every channel has its own fi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,10 +25,11 @@ from .nifti import colors_last, nifti_facts
 from .npz import ARRAY
 from .volume import open_volume
 
-__all__ = ["Source", "read_channels", "volume_header", "voxel_size"]
+__all__ = ["Source", "files_of", "read_channels", "volume_header", "voxel_size"]
 
 nib, _ = optional_import("nibabel")
 Source = PathLike | Sequence[PathLike] | np.ndarray | torch.Tensor
+CHANNEL_FILES = "channel_files"
 TOLERANCE = 1e-3  # of a voxel, by which the affines of a volume's files may differ
 UNKNOWN, SCANNER, ALIGNED = 0, 1, 2  # of NIFTI_XFORM: what nibabel writes for a bare affine is (0, 2)
 HINT = "pictures and slices are segmented with spatial_dims 2"
@@ -36,6 +38,11 @@ HINT = "pictures and slices are segmented with spatial_dims 2"
 def voxel_size(affine: np.ndarray) -> np.ndarray:
     """Size of a voxel along each axis of the array, in mm."""
     return cast(np.ndarray, np.linalg.norm(np.asarray(affine, dtype=np.float64)[:3, :3], axis=0))
+
+
+def files_of(meta: Mapping[str, Any], file: str) -> str | list[str]:
+    """What a volume was loaded from, by its metadata: ``file``, or the files of its channels."""
+    return str(meta[CHANNEL_FILES]).split(os.pathsep) if CHANNEL_FILES in meta else file
 
 
 def read_channels(source: Source, channels: int | None = None) -> MetaTensor:
@@ -50,7 +57,8 @@ def read_channels(source: Source, channels: int | None = None) -> MetaTensor:
     Returns:
         the volume with the metadata ``filename_or_obj`` (the first file), ``affine`` and ``original_affine``,
         ``spatial_shape``, ``file_kind``, ``file_size`` ``(X, Y, Z)``, ``file_shape`` (four numbers: X, Y, Z, and the
-        channels of a file that holds several, else 0), ``file_affine``, ``qform_code`` and ``sform_code`` (of a NIfTI
+        channels of a file that holds several, else 0), ``file_affine``, ``channel_files`` (of a list, all of them, as
+        one text with the separator of paths), ``qform_code`` and ``sform_code`` (of a NIfTI
         file; 1, scanner, for DICOM; 0 and 2 for arrays).
 
     Raises:
@@ -97,7 +105,8 @@ def _from_list(files: Sequence[Path]) -> tuple[MetaTensor, str]:
             problems.append(f"the affine of {file} is {apart:.4g} off that of {files[0].name}")
     if problems:
         raise ImageReadError(f"{name}: {'; '.join(problems)}; resample the channels to the same voxels first.")
-    return MetaTensor(torch.cat([volume.as_tensor() for volume in volumes]), meta=first.meta), name
+    meta = {**first.meta, CHANNEL_FILES: os.pathsep.join(map(str, files))}
+    return MetaTensor(torch.cat([volume.as_tensor() for volume in volumes]), meta=meta), name
 
 
 def _from_path(path: Path) -> MetaTensor:
