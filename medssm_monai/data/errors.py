@@ -13,8 +13,8 @@ REMEDIES = {
     "no images": "expected PNG, JPEG, TIFF, BMP, GIF, WebP, NIfTI or DICOM files there; check dataset_dir and "
     "the layout",
     "dead links": "the data are not there; fetch them (git annex get, dvc pull) or fix the links",
-    "channels in several pictures": "a picture is one file, gray or color: merge the files of each into one RGB file, or "
-    "save them as NIfTI volumes for spatial_dims 3",
+    "channels in several pictures": "a picture is one file, gray or color: merge the files of each into one RGB "
+    "file, or save them as NIfTI volumes for spatial_dims 3",
     "no picture": "a DICOM object without pixels; leave it out",
     "several DICOM series": "keep one series in a folder, or list the folder of each series",
     "image without mask": "add the mask (same name, or with '_segmentation' at its end) or take the image out",

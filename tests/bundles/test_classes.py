@@ -135,11 +135,11 @@ def test_a_network_learns_four_classes(spatial_dims, tmp_path):
     case = ClassSet("learns", spatial_dims, FOUR)
     data = case.write(tmp_path / "data", count=16)
     settings = case.tiny | {
-        "max_epochs": 30,
+        "max_epochs": 20,
         "learning_rate": 0.005,
-        "val_interval": 30,
+        "val_interval": 20,
         "warmup_epochs": 1,
         "ema_decay": 0,
     }
     flow = MAMBA_MIS.run(case.overlays, tmp_path, dataset_dir=str(data), run_name="r", **settings)
-    assert flow.evaluator.state.metrics["val_mean_dice"] > 0.3
+    assert flow.evaluator.state.metrics["val_mean_dice"] > 0.2  # 0.03 to 0.06 at the start
