@@ -14,7 +14,7 @@ from medssm_monai.networks.blocks import SelectiveCore
 BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
 SMALL = {"mamba_mis": {"base_dim": 8}, "clinical_fmamba": {"depth": 1}, "medconvmamba": {"depth": 1}}
 ROWS = {
-    "mamba_mis": ["mamba_mis_s", "monai_unet", "scan identity"],
+    "mamba_mis": ["mamba_mis", "monai_unet", "scan identity"],
     "medconvmamba": ["medconvmamba_t", "monai_resnet18", "scan identity"],
     "medspectralnet": ["medspectralnet", "monai_resnet18"],
     "clinical_fmamba": ["clinical_fmamba_2d", "scan identity"],
