@@ -14,7 +14,7 @@ from monai.transforms import MapTransform, SaveImaged
 from monai.utils import optional_import
 
 from ..data.labels import LabelSet
-from ..data.readers.files import RASTER
+from ..data.readers.files import RASTER, file_stem
 from ..utils import replace_file
 from .label_files import file_names, label_nifti, label_picture, nifti_like, write_labels
 from .save import ResultWriter, as_array, eight_bit, nifti_slice
@@ -78,7 +78,11 @@ class SaveImage2D(ResultWriter):
         self._noted = False
 
     def __call__(
-        self, pred: torch.Tensor | np.ndarray, meta: Mapping[str, Any] | None = None, folder: str = ""
+        self,
+        pred: torch.Tensor | np.ndarray,
+        meta: Mapping[str, Any] | None = None,
+        folder: str = "",
+        name: str | None = None,
     ) -> Path:
         """Save ``pred``; returns the path written, of several files the first.
 
@@ -88,6 +92,8 @@ class SaveImage2D(ResultWriter):
             meta: metadata of the loaded image (:class:`~medssm_monai.transforms.LoadImage2D`); those of ``pred`` when
                 None.
             folder: subfolder of ``output_dir``, such as the name of a test set.
+            name: file name without ending, such as that of a case whose channels have files of their own; default the
+                stem of the input.
         """
         meta = pred.meta if meta is None and isinstance(pred, MetaTensor) else meta or {}
         needed = ["filename_or_obj", "file_size", "file_kind", "file_shape"]
@@ -98,6 +104,9 @@ class SaveImage2D(ResultWriter):
         source = str(meta["filename_or_obj"])
         values = self._values(as_array(pred), tuple(int(size) for size in meta["file_size"]), source)
         suffix = ".nii" if source.lower().endswith(".nii") else ".nii.gz"
+        file, stem = Path(source), file_stem(Path(source))
+        if name is not None and name != stem:
+            source = str(file.with_name(name + file.name.removeprefix(stem)))
         if meta["file_kind"] == RASTER:
             return self._picture(values, source, folder)
         target = self._target(source, suffix, folder)
@@ -182,6 +191,7 @@ class SaveImage2Dd(SaveImaged):
         output_dir, threshold, labels: see :class:`SaveImage2D`.
         ref_key: the loaded image whose metadata give name and geometry; where it is missing, those of the result.
         folder_key: entry naming a subfolder, such as the test set of the PraNet layout; no subfolder without it.
+        name_key: entry naming the file, as datalists do; the stem of the input without it.
         saved_key: entry that receives the path written.
         allow_missing_keys: pass over keys that are not there.
     """
@@ -196,19 +206,21 @@ class SaveImage2Dd(SaveImaged):
         saved_key: str = "saved_to",
         allow_missing_keys: bool = False,
         labels: LabelSet | None = None,
+        name_key: str = "name",
     ) -> None:
         MapTransform.__init__(self, keys, allow_missing_keys)
         if len(self.keys) != 1:
             raise ValueError(f"one key per SaveImage2Dd (the file has the input's name), got {self.keys}.")
         self.save = SaveImage2D(output_dir, threshold, labels)
-        self.ref_key, self.folder_key, self.saved_key = ref_key, folder_key, saved_key
+        self.ref_key, self.folder_key, self.name_key, self.saved_key = ref_key, folder_key, name_key, saved_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result = dict(data)
         reference = result.get(self.ref_key)
         meta = reference.meta if isinstance(reference, MetaTensor) else None
         for key in self.key_iterator(result):
-            path = self.save(result[key], meta, str(result.get(self.folder_key, "")))
+            folder, name = str(result.get(self.folder_key, "")), result.get(self.name_key)
+            path = self.save(result[key], meta, folder, str(name) if name else None)
             result[self.saved_key] = str(path)
         return result
 

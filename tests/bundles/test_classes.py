@@ -61,9 +61,9 @@ def test_evaluation_scores_every_class_against_a_hand_count(case, trained, tmp_p
     for number in range(6):
         raw = case.sample(number)[1]
         if case.spatial_dims == 2:
-            found = np.asarray(Image.open(tmp_path / "masks" / f"case_{number:02d}_0000.png"))
+            found = np.asarray(Image.open(tmp_path / "masks" / f"case_{number:02d}.png"))
         else:
-            found = np.asarray(nib.load(next((tmp_path / "masks").glob(f"case_{number:02d}*.nii.gz"))).dataobj)
+            found = np.asarray(nib.load(tmp_path / "masks" / f"case_{number:02d}.nii.gz").dataobj)
         assert found.shape == raw.shape and set(np.unique(found)) <= {0, *known.written, 255}
         if known.overlapping:
             continue  # a label map shows the topmost region alone
@@ -92,7 +92,7 @@ def test_inference_writes_label_maps_in_the_geometry_of_the_file(case, trained, 
     options = {"ckpt_path": str(trained / "models" / "model.pt"), "device": "cpu", "save_overlay": True, **sizes}
     MAMBA_MIS.run(("inference.yaml",), tmp_path / "out", "infer", dataset_dir=str(tmp_path / "in"), **options)
     known = LabelSet.of(case.labels)
-    (written,) = [path for path in (tmp_path / "out").glob(f"new*{case.ending}")]
+    written = tmp_path / "out" / f"new{case.ending}"
     if case.spatial_dims == 2:
         with Image.open(written) as mask:
             assert mask.mode == "P" and mask.size == case.size[::-1]
@@ -120,7 +120,7 @@ def test_python_gives_what_the_files_hold(case, trained, tmp_path):
     known = LabelSet.of(case.labels)
     assert prediction.probabilities.shape == (known.out_channels, *case.size)
     saved = prediction.save(tmp_path / f"again{case.ending}")
-    (first,) = (tmp_path / "out").glob(f"new*{case.ending}")
+    first = tmp_path / "out" / f"new{case.ending}"
     read = (
         (lambda path: np.asarray(Image.open(path))) if case.spatial_dims == 2 else lambda path: nib.load(path).dataobj
     )
@@ -129,17 +129,11 @@ def test_python_gives_what_the_files_hold(case, trained, tmp_path):
     assert all(prediction.class_mask(name).shape == case.size for name in known.names)
 
 
-@pytest.mark.parametrize("spatial_dims", [2, 3])
-def test_a_network_learns_four_classes(spatial_dims, tmp_path):
-    """A few epochs on blocks of four gray values bring every class above what one class everywhere would reach."""
-    case = ClassSet("learns", spatial_dims, FOUR)
+@pytest.mark.integration
+def test_a_network_learns_four_classes_of_volumes(tmp_path):
+    """Twenty epochs on blocks of four gray values: a mean Dice far above that of the untrained network, 0.03 to 0.06."""
+    case = ClassSet("learns", 3, FOUR)
     data = case.write(tmp_path / "data", count=16)
-    settings = case.tiny | {
-        "max_epochs": 20,
-        "learning_rate": 0.005,
-        "val_interval": 20,
-        "warmup_epochs": 1,
-        "ema_decay": 0,
-    }
-    flow = MAMBA_MIS.run(case.overlays, tmp_path, dataset_dir=str(data), run_name="r", **settings)
-    assert flow.evaluator.state.metrics["val_mean_dice"] > 0.2  # 0.03 to 0.06 at the start
+    often = {"max_epochs": 20, "val_interval": 20, "warmup_epochs": 1, "learning_rate": 0.005, "ema_decay": 0}
+    flow = MAMBA_MIS.run(case.overlays, tmp_path, dataset_dir=str(data), run_name="r", **case.tiny | often)
+    assert flow.evaluator.state.metrics["val_mean_dice"] > 0.3
