@@ -123,7 +123,7 @@ def segmentation_datalists(
             recognize it.
         split_file: JSON of names per part (:func:`~medssm_monai.data.read_split`); replaces the layout's own split.
         split: how a folder without parts of its own (``"plain"``) is split: ``"auto"``, ``"random"`` or ``"by_name"``
-            (:func:`~.split_rules.draw_parts`).
+            (:func:`~.split_rules.draw_parts`). Of volumes ``"auto"`` is ``"random"``.
         fractions: shares of training, validation and test there.
         seed: of the draw.
         group_column: column of a table whose equal values (a patient, a video) must stay in one part.
@@ -180,7 +180,8 @@ def segmentation_datalists(
     if split_file is not None:
         parts = _split_parts(parts, split_file)
     elif not parts.rule and parts.training:
-        parts = _drawn(parts, split, fractions, seed, printable(shown_name(root)))
+        rule = "random" if spatial_dims == 3 and split == "auto" else split  # numbered volumes are patients, no frames
+        parts = _drawn(parts, rule, fractions, seed, printable(shown_name(root)))
     lists: Datalists = {part: getattr(parts, part) for part in PARTS}
     problems = _without_orphans(parts) + torn_groups(lists)
     problems += [Problem("empty part", part, str(root)) for part in require if not lists[part]]
