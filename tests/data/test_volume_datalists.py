@@ -17,6 +17,7 @@ from medssm_monai.data import (
     dataset_channels,
     dataset_labels,
     dataset_name,
+    image_datalist,
     is_demo,
     segmentation_datalists,
 )
@@ -482,21 +483,14 @@ def test_a_picture_that_viewers_turn_is_told(tmp_path, caplog):
     assert "EXIF orientation of 2 image(s)" in caplog.text
 
 
-def test_channel_files_of_pictures(tmp_path):
-    for seed, name in enumerate(CASES):
+def test_channel_files_of_pictures_are_refused(tmp_path):
+    for name in CASES:
         for channel in ("t1", "t2"):
-            gray = picture(seed=seed)[..., 0]
-            save(np.repeat(gray[..., None], 3, axis=2) if seed else gray, tmp_path / "images" / f"{name}_{channel}.png")
+            save(picture()[..., 0], tmp_path / "images" / f"{name}_{channel}.png")
         save(classes(shape=(12, 16)), tmp_path / "masks" / f"{name}.png")
     options = {"labels": {"a": 1, "b": 2}, "channel_names": ["t1", "t2"]}
-    assert len(every(lists_of(tmp_path, 2, **options))) == len(CASES)
-    save(picture(), tmp_path / "images" / "casea_t2.png")
-    save(picture(9, 9)[..., 0], tmp_path / "images" / "caseb_t2.png")
     found, message = problems_of(tmp_path, spatial_dims=2, **options)
-    assert found == {
-        ("unequal channels", "casea_t2.png"),
-        ("unequal channels", "casea_t1.png"),
-        ("unequal sizes", "caseb_t1.png"),
-    }
-    assert "several channels in a file that should hold one" in message
-    assert problems_of(tmp_path, spatial_dims=2, check="header", **options)[0] == {("unequal sizes", "caseb_t1.png")}
+    assert found == {("channels in several pictures", f"{name}_t1.png") for name in CASES}
+    assert "merge the files of each into one RGB file" in message
+    with pytest.raises(DatalistError, match="channels in several pictures"):
+        image_datalist(tmp_path / "images", 2, ["t1", "t2"])

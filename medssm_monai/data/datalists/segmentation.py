@@ -185,10 +185,11 @@ def segmentation_datalists(
     lists: Datalists = {part: getattr(parts, part) for part in PARTS}
     problems = _without_orphans(parts) + torn_groups(lists)
     problems += [Problem("empty part", part, str(root)) for part in require if not lists[part]]
-    if spatial_dims == 2:
-        problems += channel_files_of_pictures(pair for pairs in lists.values() for pair in pairs)
+    every = [pair for pairs in lists.values() for pair in pairs]
+    several = channel_files_of_pictures(every) if spatial_dims == 2 else []
+    problems += several
     level = "full" if check is True else check
-    if level and spatial_dims == 2 and label_set.by_rule and names is None and not problems:
+    if level and spatial_dims == 2 and label_set.by_rule and names is None and not several:
         problems += check_pairs(lists, level, foreground)
     elif level:
         problems += check_cases(lists, label_set, spatial_dims, names, level, foreground)
