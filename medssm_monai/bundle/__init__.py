@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .archive_check import verify_archive
     from .autocast_inferer import AutocastInferer
     from .image_fit import require_fitting_images
+    from .label_fit import labels_for_data
     from .network import build_network
     from .predictions import ClassificationPrediction, FusionPrediction, SegmentationPrediction
     from .predictor import Predictor, load
@@ -50,6 +51,7 @@ __all__ = [
     "end_on_signals",
     "find_bundle",
     "find_bundle_root",
+    "labels_for_data",
     "list_bundles",
     "load",
     "load_teacher",
@@ -84,6 +86,7 @@ _LATER = {
     "archive_check": ("verify_archive",),
     "autocast_inferer": ("AutocastInferer",),
     "image_fit": ("require_fitting_images",),
+    "label_fit": ("labels_for_data",),
     "network": ("build_network",),
     "predictions": ("ClassificationPrediction", "FusionPrediction", "SegmentationPrediction"),
     "predictor": ("Predictor", "load"),

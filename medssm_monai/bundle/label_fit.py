@@ -1,0 +1,71 @@
+"""Whether the classes that weights were trained for are those of the data, and of a training that starts from them."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ..data.datalists.dataset_json import ONE_CLASS, dataset_labels
+from ..data.labels import LabelSet
+from .settings import saved_settings
+from .weights import weights_hint
+
+__all__ = ["labels_for_data", "warn_of_other_labels"]
+
+logger = logging.getLogger(__name__)
+
+
+def labels_for_data(
+    labels: Mapping[str, Any], dataset_dir: str | os.PathLike[str], spatial_dims: int, ckpt_path: str | os.PathLike[str]
+) -> dict[str, Any]:
+    """The labels of weights, compared with those that a data set states; for its evaluation.
+
+    Args:
+        labels: what the weights were trained for.
+        dataset_dir: folder, whose ``dataset.json`` is read where it has one, or the word for a demo set.
+        spatial_dims: 2 or 3, of the demo set.
+        ckpt_path: the weights, for the message.
+
+    Returns:
+        ``labels``.
+
+    Raises:
+        ValueError: other names or values, or several classes for weights of one class by rule.
+        FileNotFoundError, DatalistError: no such folder, a broken ``dataset.json``.
+    """
+    ours, theirs = LabelSet.of(labels), LabelSet.of(dataset_labels(dataset_dir, "auto", spatial_dims))
+    unsaid = theirs.by_rule or (ours.by_rule and len(theirs.names) == 1)
+    if not unsaid and _meaning(ours) != _meaning(theirs):
+        raise ValueError(
+            f"the data have the classes {theirs.described}; {os.fspath(ckpt_path)} was trained for {ours.described}. "
+            "Give the data or the checkpoint that belong together; the same classes under other names or values go, in "
+            f"the order of the checkpoint, into --labels. {weights_hint(ckpt_path)}"
+        )
+    return dict(labels)
+
+
+def warn_of_other_labels(settings: Mapping[str, Any], ckpt_path: str | os.PathLike[str] | None) -> None:
+    """Say it when a training starts from weights of other classes.
+
+    Args:
+        settings: of the training.
+        ckpt_path: weights to start from; None, weights without a settings file, and settings that name no ``labels``
+            pass. Weights of earlier versions, whose settings name none, are of one class.
+    """
+    saved = None if ckpt_path is None else saved_settings(ckpt_path)
+    if ckpt_path is None or saved is None or "labels" not in settings:
+        return
+    ours, theirs = LabelSet.of(settings["labels"]), LabelSet.of(saved.get("labels", ONE_CLASS))
+    if ours.channel_names != theirs.channel_names and max(ours.out_channels, theirs.out_channels) > 1:
+        last = "as it is" if ours.out_channels == theirs.out_channels else "afresh"
+        logger.warning(
+            "%s was trained for the classes %s, this training is for %s: the last layer starts %s",
+            *(os.fspath(ckpt_path), theirs.described, ours.described, last),
+        )
+
+
+def _meaning(labels: LabelSet) -> dict[str, list[int]]:
+    """Values of each class, in any order."""
+    return {name: sorted(values) for name, values in zip(labels.names, labels.values, strict=True)}
