@@ -245,8 +245,8 @@ def require_same_use(settings: Mapping[str, Any], ckpt_path: str | os.PathLike |
     dims, own = saved.get("spatial_dims", EARLIER_DIMS), settings.get("spatial_dims", EARLIER_DIMS)
     if dims != own:
         raise ValueError(
-            f"{os.fspath(ckpt_path)}: its weights are for spatial_dims {dims}, this training has {own}. Name weights of "
-            "the same dimensions in --init_from, or leave it out."
+            f"{os.fspath(ckpt_path)}: its weights are for spatial_dims {dims}, this training has {own}. Name weights "
+            "of the same dimensions in --init_from, or leave it out."
         )
     theirs = {key: saved.get(key, earlier) for key, earlier in EARLIER_USE.items() if key in settings}
     if any(_each(settings[key]) != _each(value) for key, value in theirs.items()):

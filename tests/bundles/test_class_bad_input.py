@@ -203,7 +203,7 @@ def test_inference_of_the_other_dimensions(case, prepared, tmp_path):
 def test_a_mixed_folder_is_done_as_far_as_it_fits(case, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
-    drawn, mask = VOLUMES.sample(0)
+    drawn = VOLUMES.sample(0)[0]
     nib.save(nib.Nifti1Image(drawn[0].astype(np.int16), AFFINE), folder / "volume.nii.gz")
     nib.save(nib.Nifti1Image(drawn[0, :, :, :1].astype(np.int16), AFFINE), folder / "slice.nii.gz")
     Image.fromarray(PICTURES.sample(0)[0][0].astype(np.uint8)).save(folder / "picture.png")
