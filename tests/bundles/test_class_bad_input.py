@@ -4,7 +4,9 @@ right result."""
 from __future__ import annotations
 
 import csv
+import gzip
 import json
+import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -28,8 +30,6 @@ ONE_VOLUME = ClassSet("one class", 3, ONE)
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     """Folder of a set of three cases, written once; tests take copies."""
-    import shutil
-
     kept: dict[str, Path] = {}
 
     def copy(case: ClassSet, target: Path) -> Path:
@@ -283,8 +283,6 @@ def test_channels_that_do_not_lie_on_each_other(prepared, tmp_path, change, mess
 
 def _header(path: Path, **fields) -> None:
     """Overwrite fields of a NIfTI header as they lie in the file; nibabel would repair some."""
-    import gzip
-
     block = bytearray(gzip.decompress(path.read_bytes()))
     header = np.frombuffer(block[:348], dtype=nib.Nifti1Header.template_dtype).copy()
     for name, value in fields.items():
@@ -448,7 +446,7 @@ def test_forms_of_masks_mean_the_same(case, kind, prepared, tmp_path):
     for name in ("plain", "other"):
         evaluate(case, ckpt, data, tmp_path / name)
         summaries.append(json.loads((tmp_path / name / "all" / "summary.json").read_text())["classes"])
-        for path in (data / "labelsTr").iterdir():
+        for path in (data / "labelsTr").iterdir() if name == "plain" else ():
             _mask_of_type(path, kind)
     assert summaries[0] == summaries[1]
 
@@ -599,10 +597,8 @@ def test_weights_of_other_classes_to_start_from_are_warned_of(prepared, tmp_path
     ckpt = weights(PICTURES, tmp_path / "weights", **({"labels": labels} if labels else {}))
     flow = MAMBA_MIS.workflow(("train.yaml",), tmp_path / "o", dataset_dir=str(data), init_from=ckpt, **PICTURES.tiny)
     start, saved = flow.network_def.state_dict(), torch.load(ckpt, weights_only=True)
-    equal = {
-        name: start[name].shape == value.shape and torch.equal(start[name], value) for name, value in saved.items()
-    }
-    assert all(equal[name] for name in equal if not name.startswith("head.")) or labels == {"a": 1}
+    changed = [name for name, value in saved.items() if not torch.equal(start[name], value)]
+    assert bool(changed) == (last == "afresh") and all(name.startswith("head") for name in changed)
     warned = [record.getMessage() for record in caplog.records if "the last layer starts" in record.getMessage()]
     assert len(warned) == bool(last)
     if last:
@@ -626,3 +622,173 @@ def test_a_teacher_of_the_same_classes(prepared, tmp_path):
     options = {"dataset_dir": str(data), "teacher": ckpt, "teacher_overlay": False, **PICTURES.tiny}
     MAMBA_MIS.run(("train.yaml", "distil.yaml"), tmp_path / "out", run_name="run", **options)
     assert json.loads((tmp_path / "out" / "models" / "model.json").read_text())["teacher"].startswith("mamba_mis_s")
+
+
+# ---- options ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("overlays", [("train.yaml",), ("train.yaml", "volume.yaml")], ids=["pictures", "volumes"])
+def test_the_demo_set_of_structures(overlays, tmp_path):
+    case = PICTURES if len(overlays) == 1 else VOLUMES
+    demo = {"dataset_dir": "demo_structures", "datalists#demo_counts": [3, 1, 1]}
+    MAMBA_MIS.run(overlays, tmp_path, **demo, run_name="run", **case.tiny)
+    settings = json.loads((tmp_path / "models" / "model.json").read_text())
+    assert len(settings["labels"]) > 1 and settings["trained_on"] == "demo_structures"
+    ckpt = str(tmp_path / "models" / "model.pt")
+    MAMBA_MIS.run((*overlays, "evaluate.yaml"), tmp_path, **demo, device="cpu", ckpt_path=ckpt, run_name="scores")
+    assert set(json.loads((tmp_path / "scores/summary.json").read_text())["classes"]) == set(settings["labels"])
+
+
+def _history(run: Path) -> list[dict[str, str]]:
+    with open(run / "history.csv", newline="") as stream:
+        return [{key: cell for key, cell in row.items() if key != "seconds"} for row in csv.DictReader(stream)]
+
+
+def test_volumes_kept_on_disk_are_trained_alike(prepared, tmp_path):
+    data = prepared(VOLUMES, tmp_path / "data")
+    cache = {"cache_dir": str(tmp_path / "cache")}
+    train(VOLUMES, data, tmp_path / "memory", max_epochs=2, **cache)
+    assert not (tmp_path / "cache").exists()
+    for name in ("disk", "again"):
+        train(VOLUMES, data, tmp_path / name, max_epochs=2, cache_gib=0, **cache)
+        assert _history(tmp_path / name / "run") == _history(tmp_path / "memory" / "run")
+        assert len(list((tmp_path / "cache").iterdir())) == 2  # of training and validation
+    train(VOLUMES, data, tmp_path / "other", cache_gib=0, spacing=[2.0, 2.0, 2.0], **cache)
+    assert len(list((tmp_path / "cache").iterdir())) == 4
+
+
+@pytest.mark.parametrize("cache_gib", [4.0, 0], ids=["memory", "disk"])
+def test_a_resumed_training_of_volumes_is_the_uninterrupted_one(prepared, tmp_path, cache_gib):
+    data = prepared(TWO_CHANNELS, tmp_path / "data")
+    options = {"max_epochs": 2, "cache_gib": cache_gib, "cache_dir": str(tmp_path / "cache"), "learning_rate": 0.02}
+    train(TWO_CHANNELS, data, tmp_path / "out", **options)
+    straight = tmp_path / "out" / "run"
+    options |= {"run_name": "resumed", "resume_from": str(straight / "checkpoint_epoch=1.pt")}
+    train(TWO_CHANNELS, data, tmp_path / "out", **options)
+    resumed = tmp_path / "out" / "resumed"
+    assert _history(resumed) == _history(straight)
+    last = [torch.load(run / "checkpoint_epoch=2.pt", weights_only=True) for run in (resumed, straight)]
+    for part in ("model", "average", "optimizer"):
+        torch.testing.assert_close(last[0][part], last[1][part], rtol=0, atol=0)
+    assert (resumed / "model.pt").read_bytes() == (straight / "model.pt").read_bytes()
+
+
+def probabilities(ckpt: str, source, **options) -> np.ndarray:
+    return medssm_monai.load(MAMBA_MIS.folder, ckpt_path=ckpt, device="cpu", **options).predict(source).probabilities
+
+
+@pytest.mark.parametrize("case", [PICTURES, TWO_CHANNELS], ids=str)
+def test_half_precision_is_near(case, prepared, tmp_path):
+    data, ckpt = prepared(case, tmp_path / "data"), weights(case, tmp_path / "weights")
+    files = tuple(image(data, 0, number) for number in range(case.channels))
+    source = files if len(files) > 1 else files[0]
+    full, half = (probabilities(ckpt, source, precision=name) for name in ("float32", "bfloat16"))
+    assert half.dtype == np.float32
+    assert 0 < np.abs(full - half).max() < 0.05
+    train(case, data, tmp_path / "out", precision="bfloat16")
+
+
+def test_flips_of_volumes_are_averaged_in_the_axes_that_are_named(tmp_path):
+    """Averaged over both flips of two axes, a mirrored volume gives the mirrored result."""
+    ckpt, drawn = weights(ONE_VOLUME, tmp_path / "w"), ONE_VOLUME.sample(1)[0][0].astype(np.float32)[:32, :16, :16]
+    flips = {"tta": [[0], [1], [0, 1]]}
+    plain, mirrored = (probabilities(ckpt, np.ascontiguousarray(v), **flips) for v in (drawn, drawn[::-1]))
+    np.testing.assert_allclose(mirrored[:, ::-1], plain, atol=1e-4)
+    assert np.abs(probabilities(ckpt, drawn) - plain).max() > 1e-4
+
+
+@pytest.mark.parametrize("flips", [[[4]], [[-5]], [0], "x"], ids=str)
+def test_flips_of_axes_that_are_none(flips, tmp_path):
+    ckpt, drawn = weights(ONE_VOLUME, tmp_path / "w"), ONE_VOLUME.sample(1)[0][0].astype(np.float32)
+    with pytest.raises(ValueError, match="flip|tta|axes"):
+        probabilities(ckpt, drawn, tta=flips)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_thresholds_of_regions(dims, tmp_path):
+    case = ClassSet("regions", dims, REGIONS)
+    ckpt = weights(case, tmp_path / "weights")
+    files = case.write_image(tmp_path / "in", "new", case.sample(0)[0])
+    found = probabilities(ckpt, files[0])
+    cut = float(np.median(found))
+    for name, threshold in (("cut", cut), ("half", 0.5)):
+        infer(ckpt, tmp_path / "in", tmp_path / name, threshold=threshold)
+        (path,) = (tmp_path / name).glob(f"new*{case.ending}")
+        written = np.asarray(nib.load(path).dataobj) if dims == 3 else np.asarray(Image.open(path))
+        expected = np.zeros(written.shape)
+        for channel, value in zip(found, (1, 2, 3), strict=True):  # a later region lies over earlier ones
+            expected[channel >= threshold] = value
+        np.testing.assert_array_equal(written, expected)
+    assert len(np.unique(found >= cut)) == 2
+
+
+@pytest.mark.parametrize("threshold", [2.0, -0.1, "half", True])
+def test_thresholds_that_are_none(threshold, tmp_path):
+    ckpt = weights(PICTURES, tmp_path / "weights")
+    PICTURES.write_image(tmp_path / "in", "new", PICTURES.sample(0)[0])
+    with failing((ValueError, TypeError), "threshold"):
+        infer(ckpt, tmp_path / "in", tmp_path / "out", threshold=threshold)
+
+
+@pytest.mark.parametrize("labels", [FOUR, REGIONS, ONE], ids=["classes", "regions", "one"])
+@pytest.mark.parametrize("dims", [2, 3])
+def test_probabilities_in_place_of_label_maps(dims, labels, tmp_path):
+    case = ClassSet("probabilities", dims, labels)
+    ckpt = weights(case, tmp_path / "weights")
+    files = case.write_image(tmp_path / "in", "new", case.sample(0)[0])
+    expected = probabilities(ckpt, files[0])
+    infer(ckpt, tmp_path / "in", tmp_path / "out", threshold=False, save_overlay=True)
+    written = sorted((tmp_path / "out").glob(f"*{case.ending}"))
+    if dims == 3:
+        (path,) = written
+        values = np.asarray(nib.load(path).dataobj)
+        values = np.moveaxis(values, -1, 0) if values.ndim == 4 else values[None]
+        np.testing.assert_allclose(values, expected, atol=1e-6)
+        np.testing.assert_allclose(nib.load(path).affine, AFFINE, atol=1e-5)
+    else:
+        assert len(written) == len(expected)
+        by_class = [np.asarray(Image.open(path)) for path in written]
+        for channel in expected:
+            assert any(np.abs(values / 255 - channel).max() < 0.01 for values in by_class)
+
+
+@pytest.mark.parametrize(
+    "corruption",
+    [{"kind": "noise", "strength": 0.2}, {"kind": "blur", "strength": 2.0}, {"kind": "brightness", "strength": 0.3}]
+    + [{"kind": "missing", "strength": 2}],
+    ids=lambda corruption: corruption["kind"],
+)
+def test_corrupted_volumes(prepared, tmp_path, corruption):
+    data, ckpt = prepared(TWO_CHANNELS, tmp_path / "data"), weights(TWO_CHANNELS, tmp_path / "weights")
+    evaluate(TWO_CHANNELS, ckpt, data, tmp_path / "clean", part="test")
+    evaluate(TWO_CHANNELS, ckpt, data, tmp_path / "spoilt", part="test", corruption=corruption)
+    found = [json.loads((tmp_path / run / "all/summary.json").read_text())["classes"] for run in ("clean", "spoilt")]
+    assert found[0].keys() == found[1].keys() and found[0] != found[1]
+
+
+def test_volumes_are_not_compressed_as_jpeg(prepared, tmp_path):
+    data, ckpt = prepared(TWO_CHANNELS, tmp_path / "data"), weights(TWO_CHANNELS, tmp_path / "weights")
+    with failing(ValueError, "jpeg"):
+        evaluate(TWO_CHANNELS, ckpt, data, tmp_path / "out", corruption={"kind": "jpeg", "strength": 20})
+
+
+@pytest.mark.parametrize("spacing", [[1, 1], [0, 1, 1], "fine"], ids=str)
+def test_spacings_of_an_inference_that_are_none(tmp_path, spacing):
+    ckpt = weights(ONE_VOLUME, tmp_path / "weights")
+    ONE_VOLUME.write_image(tmp_path / "in", "new", ONE_VOLUME.sample(0)[0])
+    with failing(ValueError, "spacing must be"):
+        infer(ckpt, tmp_path / "in", tmp_path / "out", spacing=spacing)
+
+
+def test_one_class_of_ct_by_rule(tmp_path):
+    """``foreground`` decides which voxels the range of CT is measured in."""
+    data = tmp_path / "data"
+    for number in range(5):
+        drawn, mask = VOLUMES.sample(number)
+        for name, array in (("images", drawn[0].astype(np.float32)), ("masks", mask)):
+            (data / name).mkdir(parents=True, exist_ok=True)
+            nib.save(nib.Nifti1Image(array, AFFINE), data / name / f"case_{number}.nii.gz")
+    train(VOLUMES, data, tmp_path / "out", channel_names=["CT"], foreground="nonzero")
+    settings = json.loads((tmp_path / "out/models/model.json").read_text())
+    assert settings["labels"] == {"lesion": "foreground"} and settings["intensity"][0]["kind"] == "ct"
+    assert 60 < settings["intensity"][0]["mean"] < 200  # blocks have 60 to 180, the background 40
