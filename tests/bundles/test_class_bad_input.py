@@ -154,6 +154,7 @@ def test_settings_of_pictures(prepared, tmp_path, options, message):
         ({"spacing": [1, 1]}, "spacing must be"),
         ({"spacing": [1, 0, 1]}, "spacing must be"),
         ({"spacing": "coarse"}, "spacing must be"),
+        ({"spacing": 1.5}, "spacing must be"),
         ({"intensity": [{"kind": "zscore"}] * 2}, "intensity"),
         ({"intensity": [{"kind": "mri"}]}, "intensity.*zscore.*mri"),
         ({"intensity": "ct"}, "intensity must be"),
@@ -633,7 +634,7 @@ def test_the_demo_set_of_structures(overlays, tmp_path):
     demo = {"dataset_dir": "demo_structures", "datalists#demo_counts": [3, 1, 1]}
     MAMBA_MIS.run(overlays, tmp_path, **demo, run_name="run", **case.tiny)
     settings = json.loads((tmp_path / "models" / "model.json").read_text())
-    assert len(settings["labels"]) > 1 and settings["trained_on"] == "demo_structures"
+    assert len(settings["labels"]) > 1 and settings["trained_on"] == "demo"
     ckpt = str(tmp_path / "models" / "model.pt")
     MAMBA_MIS.run((*overlays, "evaluate.yaml"), tmp_path, **demo, device="cpu", ckpt_path=ckpt, run_name="scores")
     assert set(json.loads((tmp_path / "scores/summary.json").read_text())["classes"]) == set(settings["labels"])
@@ -647,14 +648,22 @@ def _history(run: Path) -> list[dict[str, str]]:
 def test_volumes_kept_on_disk_are_trained_alike(prepared, tmp_path):
     data = prepared(VOLUMES, tmp_path / "data")
     cache = {"cache_dir": str(tmp_path / "cache")}
-    train(VOLUMES, data, tmp_path / "memory", max_epochs=2, **cache)
+    train(VOLUMES, data, tmp_path / "memory", **cache)
     assert not (tmp_path / "cache").exists()
     for name in ("disk", "again"):
-        train(VOLUMES, data, tmp_path / name, max_epochs=2, cache_gib=0, **cache)
+        train(VOLUMES, data, tmp_path / name, cache_gib=0, **cache)
         assert _history(tmp_path / name / "run") == _history(tmp_path / "memory" / "run")
         assert len(list((tmp_path / "cache").iterdir())) == 2  # of training and validation
-    train(VOLUMES, data, tmp_path / "other", cache_gib=0, spacing=[2.0, 2.0, 2.0], **cache)
+
+
+def test_volumes_kept_on_disk_with_other_settings_are_not_used(prepared, tmp_path):
+    data = prepared(VOLUMES, tmp_path / "data")
+    cache = {"cache_dir": str(tmp_path / "cache"), "cache_gib": 0}
+    train(VOLUMES, data, tmp_path / "disk", **cache)
+    train(VOLUMES, data, tmp_path / "other", spacing=[2.0, 2.0, 2.0], **cache)
+    train(VOLUMES, data, tmp_path / "memory", spacing=[2.0, 2.0, 2.0])
     assert len(list((tmp_path / "cache").iterdir())) == 4
+    assert _history(tmp_path / "other" / "run") == _history(tmp_path / "memory" / "run")
 
 
 @pytest.mark.parametrize("cache_gib", [4.0, 0], ids=["memory", "disk"])
@@ -725,9 +734,11 @@ def test_thresholds_of_regions(dims, tmp_path):
 @pytest.mark.parametrize("threshold", [2.0, -0.1, "half", True])
 def test_thresholds_that_are_none(threshold, tmp_path):
     ckpt = weights(PICTURES, tmp_path / "weights")
-    PICTURES.write_image(tmp_path / "in", "new", PICTURES.sample(0)[0])
-    with failing((ValueError, TypeError), "threshold"):
+    files = PICTURES.write_image(tmp_path / "in", "new", PICTURES.sample(0)[0])
+    with failing(ValueError, "threshold"):
         infer(ckpt, tmp_path / "in", tmp_path / "out", threshold=threshold)
+    with pytest.raises(ValueError, match="threshold"):
+        probabilities(ckpt, files[0], threshold=threshold)
 
 
 @pytest.mark.parametrize("labels", [FOUR, REGIONS, ONE], ids=["classes", "regions", "one"])
@@ -768,11 +779,11 @@ def test_corrupted_volumes(prepared, tmp_path, corruption):
 
 def test_volumes_are_not_compressed_as_jpeg(prepared, tmp_path):
     data, ckpt = prepared(TWO_CHANNELS, tmp_path / "data"), weights(TWO_CHANNELS, tmp_path / "weights")
-    with failing(ValueError, "jpeg"):
+    with failing(ValueError, "JPEG takes images.*volumes"):
         evaluate(TWO_CHANNELS, ckpt, data, tmp_path / "out", corruption={"kind": "jpeg", "strength": 20})
 
 
-@pytest.mark.parametrize("spacing", [[1, 1], [0, 1, 1], "fine"], ids=str)
+@pytest.mark.parametrize("spacing", [[1, 1], [0, 1, 1], "fine", 1.5, ["1", 1, 1]], ids=str)
 def test_spacings_of_an_inference_that_are_none(tmp_path, spacing):
     ckpt = weights(ONE_VOLUME, tmp_path / "weights")
     ONE_VOLUME.write_image(tmp_path / "in", "new", ONE_VOLUME.sample(0)[0])
