@@ -12,38 +12,39 @@ from ..data.labels import LabelSet
 from .settings import saved_settings
 from .weights import weights_hint
 
-__all__ = ["labels_for_data", "warn_of_other_labels"]
+__all__ = ["require_labels_of_data", "warn_of_other_labels"]
 
 logger = logging.getLogger(__name__)
 
 
-def labels_for_data(
-    labels: Mapping[str, Any], dataset_dir: str | os.PathLike[str], spatial_dims: int, ckpt_path: str | os.PathLike[str]
-) -> dict[str, Any]:
-    """The labels of weights, compared with those that a data set states; for its evaluation.
+def require_labels_of_data(
+    labels: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    dataset_dir: str | os.PathLike[str],
+    ckpt_path: str | os.PathLike[str],
+) -> None:
+    """Compare the labels of weights with those that a data set states, for its evaluation.
 
     Args:
-        labels: what the weights were trained for.
+        labels: that the evaluation takes; others than those of the weights are a user's word for the data, and pass.
+        settings: of the weights, with ``labels`` and ``spatial_dims``.
         dataset_dir: folder, whose ``dataset.json`` is read where it has one, or the word for a demo set.
-        spatial_dims: 2 or 3, of the demo set.
         ckpt_path: the weights, for the message.
-
-    Returns:
-        ``labels``.
 
     Raises:
         ValueError: other names or values, or several classes for weights of one class by rule.
         FileNotFoundError, DatalistError: no such folder, a broken ``dataset.json``.
     """
-    ours, theirs = LabelSet.of(labels), LabelSet.of(dataset_labels(dataset_dir, "auto", spatial_dims))
+    ours = LabelSet.of(settings["labels"])
+    theirs = LabelSet.of(dataset_labels(dataset_dir, "auto", settings["spatial_dims"]))
     unsaid = theirs.by_rule or (ours.by_rule and len(theirs.names) == 1)
-    if not unsaid and _meaning(ours) != _meaning(theirs):
-        raise ValueError(
-            f"the data have the classes {theirs.described}; {os.fspath(ckpt_path)} was trained for {ours.described}. "
-            "Give the data or the checkpoint that belong together; the same classes under other names or values go, in "
-            f"the order of the checkpoint, into --labels. {weights_hint(ckpt_path)}"
-        )
-    return dict(labels)
+    if unsaid or labels != settings["labels"] or _meaning(ours) == _meaning(theirs):
+        return
+    raise ValueError(
+        f"the data have the classes {theirs.described}; {os.fspath(ckpt_path)} was trained for {ours.described}. Give "
+        "the data or the checkpoint that belong together; the same classes under other names or values go, in the order "
+        f"of the checkpoint, into --labels. {weights_hint(ckpt_path)}"
+    )
 
 
 def warn_of_other_labels(settings: Mapping[str, Any], ckpt_path: str | os.PathLike[str] | None) -> None:
