@@ -42,8 +42,8 @@ def require_labels_of_data(
         return
     raise ValueError(
         f"the data have the classes {theirs.described}; {os.fspath(ckpt_path)} was trained for {ours.described}. Give "
-        "the data or the checkpoint that belong together; the same classes under other names or values go, in the order "
-        f"of the checkpoint, into --labels. {weights_hint(ckpt_path)}"
+        "the data or the checkpoint that belong together; the same classes under other names or values go, in the "
+        f"order of the checkpoint, into --labels. {weights_hint(ckpt_path)}"
     )
 
 
