@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .archive_check import verify_archive
     from .autocast_inferer import AutocastInferer
     from .image_fit import require_fitting_images
+    from .label_fit import require_labels_of_data
     from .network import build_network
     from .predictions import ClassificationPrediction, FusionPrediction, SegmentationPrediction
     from .predictor import Predictor, load
@@ -64,6 +65,7 @@ __all__ = [
     "require_fitting_images",
     "require_fitting_weights",
     "require_known_keys",
+    "require_labels_of_data",
     "require_same_classes",
     "require_weights",
     "show_root_cause",
@@ -84,6 +86,7 @@ _LATER = {
     "archive_check": ("verify_archive",),
     "autocast_inferer": ("AutocastInferer",),
     "image_fit": ("require_fitting_images",),
+    "label_fit": ("require_labels_of_data",),
     "network": ("build_network",),
     "predictions": ("ClassificationPrediction", "FusionPrediction", "SegmentationPrediction"),
     "predictor": ("Predictor", "load"),

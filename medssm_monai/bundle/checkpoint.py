@@ -224,6 +224,9 @@ def start_from(network: nn.Module, ckpt_path: str | os.PathLike | None) -> nn.Mo
 EARLIER_USE = {"mean": 0.0, "std": 1.0, "output": "image"}
 """How weights were trained whose settings do not say how images were normalized, or what the output means."""
 
+EARLIER_DIMS = 2
+"""``spatial_dims`` of settings that do not name them."""
+
 
 def require_same_use(settings: Mapping[str, Any], ckpt_path: str | os.PathLike | None) -> None:
     """Compare how a training uses its network with how the weights that it starts from were used: the normalization of
@@ -234,11 +237,17 @@ def require_same_use(settings: Mapping[str, Any], ckpt_path: str | os.PathLike |
         ckpt_path: weights to start from; None, and weights without a settings file, pass.
 
     Raises:
-        ValueError: another value, naming both and what to pass.
+        ValueError: another value, or other ``spatial_dims``, naming both and what to pass.
     """
     saved = None if ckpt_path is None else saved_settings(ckpt_path)
     if ckpt_path is None or saved is None:
         return
+    dims, own = saved.get("spatial_dims", EARLIER_DIMS), settings.get("spatial_dims", EARLIER_DIMS)
+    if dims != own:
+        raise ValueError(
+            f"{os.fspath(ckpt_path)}: its weights are for spatial_dims {dims}, this training has {own}. Name weights "
+            "of the same dimensions in --init_from, or leave it out."
+        )
     theirs = {key: saved.get(key, earlier) for key, earlier in EARLIER_USE.items() if key in settings}
     if any(_each(settings[key]) != _each(value) for key, value in theirs.items()):
         wanted = " ".join(f"--{key} {str(value).replace(' ', '')!r}" for key, value in theirs.items())

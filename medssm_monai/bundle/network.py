@@ -11,6 +11,7 @@ import torch.nn as nn
 from ..registry import get_network
 from .argument_rules import settings_arguments
 from .checkpoint import require_same_use, start_from
+from .label_fit import warn_of_other_labels
 
 __all__ = ["build_network"]
 
@@ -34,7 +35,8 @@ def build_network(
         arguments: of the network, by their own names, such as ``num_classes`` or ``pretrained_path``.
 
     Raises:
-        ValueError: unknown network, one argument given twice, or weights that were used otherwise.
+        ValueError: unknown network, one argument given twice, or weights that were used otherwise. Weights of other
+            classes are warned of.
         TypeError: an argument that the network does not take.
         FileNotFoundError: no such weights.
 
@@ -48,4 +50,5 @@ def build_network(
     if twice:
         raise ValueError(f"{variant}: {', '.join(twice)} have settings of their own; leave them out of network_args.")
     require_same_use(settings, init_from)
+    warn_of_other_labels(settings, init_from)
     return start_from(get_network(variant, **given, **further, **arguments), init_from)

@@ -88,7 +88,9 @@ def _require_same(path: str | os.PathLike[str], own: Mapping[str, Any], settings
 
 
 def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, (list, tuple)) else value
+    if isinstance(value, Mapping):  # of labels the order counts, which is that of the channels
+        return [(key, _plain(one)) for key, one in value.items()]
+    return [_plain(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 def _build(configs: Sequence[str | os.PathLike[str]], settings: Mapping[str, Any]) -> torch.nn.Module:

@@ -35,7 +35,7 @@ from .readers.limits import TooLargeError
 from .readers.mask import MaskValuesError
 from .root import dataset_name, is_demo
 from .tolerant import TolerantDataset, keep_items
-from .volume_plan import plan_volumes
+from .volume_plan import given_spacing, plan_volumes
 from .when_used import WhenUsed
 
 __all__ = [
@@ -69,6 +69,7 @@ __all__ = [
     "demo_sample",
     "fusion_datalists",
     "fusion_demo_sample",
+    "given_spacing",
     "image_datalist",
     "is_demo",
     "keep_items",

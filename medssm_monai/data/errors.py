@@ -39,6 +39,8 @@ REMEDIES = {
     "or gray PNG, NIfTI)",
     "unknown labels": "name the values with labels ('{liver: 1, tumor: 2}', also as ignore), or in dataset.json, or "
     "correct the file",
+    "nothing labeled": "the file holds the value of 'ignore' alone: nothing to learn or to score; leave the case out",
+    "NaN or infinite values": "repair the file or leave it out",
     "two files with one name": "names without suffix must be unique in a folder; rename or remove one",
     "unreadable file": "each line says why; where it gives no other remedy, copy or export the file again",
     "too large": "make the image smaller or cut it into tiles, or raise the limit with MEDSSM_MAX_PIXELS",

@@ -22,7 +22,7 @@ from .readers.channels import read_channels, volume_header, voxel_size
 from .readers.label_indices import read_label_indices
 from .readers.mask import Foreground
 
-__all__ = ["INTENSITY_KINDS", "check_intensity", "plan_volumes"]
+__all__ = ["INTENSITY_KINDS", "check_intensity", "given_spacing", "plan_volumes"]
 
 nib, _ = optional_import("nibabel")
 logger = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ def plan_volumes(
     ]
     if AUTO in (spacing, intensity):
         logger.info("plan of spacing and intensities by %d of %d training items", len(chosen), len(data))
-    planned = _median_spacing(chosen) if spacing == AUTO else _given_spacing(spacing)
+    planned = _median_spacing(chosen) if spacing == AUTO else given_spacing(spacing)
     if not isinstance(intensity, str):
         return {"spacing": planned, "intensity": check_intensity(intensity, len(channel_names or intensity))}
     if intensity != AUTO:
@@ -132,11 +132,17 @@ def plan_volumes(
     return {"spacing": planned, "intensity": _intensities(chosen, labels, list(names), foreground)}
 
 
-def _given_spacing(spacing: str | Sequence[float] | None) -> list[float] | None:
+def given_spacing(spacing: str | Sequence[float] | None) -> list[float] | None:
+    """A voxel size as it is given, ``[x, y, z]`` in mm or None (as stored), checked.
+
+    Raises:
+        ValueError: anything else.
+    """
     if spacing is None:
         return None
-    steps = [] if isinstance(spacing, str) else [step for step in spacing if isinstance(step, (int, float))]
-    if len(steps) != 3 or len(spacing) != 3 or not all(0 < step < np.inf for step in steps):
+    steps = list(spacing) if isinstance(spacing, Sequence) and not isinstance(spacing, str) else []
+    numbers = all(isinstance(step, (int, float)) and not isinstance(step, bool) for step in steps)
+    if len(steps) != 3 or not numbers or not all(0 < step < np.inf for step in steps):
         raise ValueError(f"spacing must be 'auto', None (as stored) or three sizes [x, y, z] in mm, got {spacing!r}.")
     return [float(step) for step in steps]
 

@@ -62,6 +62,13 @@ class EncodeLabels(_OfLabels):
         return img if self.labels.by_rule else self.labels.to_target(img)
 
 
+def _checked(threshold: float) -> float:
+    number = isinstance(threshold, (int, float)) and not isinstance(threshold, bool)
+    if not number or not 0 < threshold <= 1:
+        raise ValueError(f"threshold must be a number in (0, 1], 0.5, or False for probabilities, got {threshold!r}.")
+    return float(threshold)
+
+
 class ClassMasks(_OfLabels):
     """Each class alone, ``(K, *spatial)`` float32 in {0, 1}.
 
@@ -72,14 +79,14 @@ class ClassMasks(_OfLabels):
         threshold: probability from which a class holds, where classes do not exclude each other.
 
     Raises:
-        ValueError: another word.
+        ValueError: another word, a threshold outside (0, 1].
     """
 
     def __init__(self, labels: Labels, of: str = "prediction", threshold: float = 0.5) -> None:
         super().__init__(labels)
         if of not in ("prediction", "target"):
             raise ValueError(f"of must be 'prediction' or 'target', got {of!r}.")
-        self.of, self.threshold = of, threshold
+        self.of, self.threshold = of, _checked(threshold)
 
     def _made(self, img: torch.Tensor) -> torch.Tensor:
         masks = self.labels.masks(img, self.threshold) if self.of == "prediction" else self.labels.target_masks(img)
@@ -92,11 +99,14 @@ class LabelMap(_OfLabels):
     Args:
         labels: names and values of the classes.
         threshold: probability from which a class holds, where classes do not exclude each other.
+
+    Raises:
+        ValueError: a threshold outside (0, 1].
     """
 
     def __init__(self, labels: Labels, threshold: float = 0.5) -> None:
         super().__init__(labels)
-        self.threshold = threshold
+        self.threshold = _checked(threshold)
 
     def _made(self, img: torch.Tensor) -> torch.Tensor:
         found = self.labels.label_map(self.labels.masks(img, self.threshold))

@@ -8,7 +8,7 @@ from .files import DiskFullError, file_sha256, keep_previous, replace_file, requ
 from .kept_memory import keep_freed_memory
 from .precision import chosen_precision
 from .process import prepare_process
-from .sizes import per_axis
+from .sizes import per_axis, require_axes
 from .waiting_threads import sleep_while_waiting
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "per_axis",
     "prepare_process",
     "replace_file",
+    "require_axes",
     "require_device",
     "require_file",
     "root_cause",

@@ -56,8 +56,8 @@ def check_cases(
     foreground: Foreground = "auto",
 ) -> list[Problem]:
     """Problems of all items of all parts: unreadable files, pictures among volumes and the other way round, NaN, other
-    numbers of channels, unequal shapes and places, no spacing, values that ``labels`` do not name, parts whose labels
-    are all empty. Classes that no training label has are warned of.
+    numbers of channels, unequal shapes and places, no spacing, values that ``labels`` do not name, labels of which
+    nothing is labeled, parts whose labels are all empty. Classes that no training label has are warned of.
 
     Args:
         parts: part name to items with ``"image"`` (a file or a list of them) and ``"label"``.
@@ -155,6 +155,8 @@ def _label(
             labels.to_indices(torch.from_numpy(values), path)
         except ValueError as error:
             finding.problems.append(Problem("unknown labels", path, _short(error, path)))
+    elif finding.values == {labels.ignore}:
+        finding.problems.append(Problem("nothing labeled", path))
     return header
 
 
