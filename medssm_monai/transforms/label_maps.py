@@ -25,6 +25,9 @@ __all__ = [
     "EncodeLabelsD",
     "EncodeLabelsDict",
     "EncodeLabelsd",
+    "FillBackgroundD",
+    "FillBackgroundDict",
+    "FillBackgroundd",
     "LabelMap",
     "LabelMapD",
     "LabelMapDict",
@@ -173,7 +176,34 @@ class LabelMapd(EachKeyd):
         super().__init__(keys, LabelMap(labels, threshold), allow_missing_keys)
 
 
+class FillBackgroundd(MapTransform):
+    """Give the background what the classes leave, where they exclude each other.
+
+    Inverting a crop puts zeros into every channel around it, and inverting a resampling blends these into its border.
+    There all is background; without this the probabilities would not add up to 1. The tensor itself is changed: a copy
+    of many channels of a large volume would take gigabytes. Predictions of other classes stay as they are.
+
+    Args:
+        keys: probabilities ``(out_channels, *spatial)`` after the inversion.
+        labels: names and values of the classes.
+        allow_missing_keys: pass over keys that are not there.
+    """
+
+    def __init__(self, keys: KeysCollection, labels: Labels, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.labels = labels if isinstance(labels, LabelSet) else LabelSet.of(labels)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        result = dict(data)
+        if self.labels.softmax:
+            for key in self.key_iterator(result):
+                values = result[key].as_tensor() if isinstance(result[key], MetaTensor) else result[key]
+                torch.maximum(values[0], 1 - values[1:].sum(0), out=values[0])
+        return result
+
+
 EncodeLabelsD = EncodeLabelsDict = EncodeLabelsd
 ClassMasksD = ClassMasksDict = ClassMasksd
 LabelMapD = LabelMapDict = LabelMapd
 DropUnlabeledD = DropUnlabeledDict = DropUnlabeledd
+FillBackgroundD = FillBackgroundDict = FillBackgroundd
