@@ -155,6 +155,8 @@ def _label(
             labels.to_indices(torch.from_numpy(values), path)
         except ValueError as error:
             finding.problems.append(Problem("unknown labels", path, _short(error, path)))
+    elif finding.values == {labels.ignore}:
+        finding.problems.append(Problem("nothing labeled", path, f"every value is {labels.ignore} (ignore)"))
     return header
 
 
