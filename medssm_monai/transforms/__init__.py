@@ -66,6 +66,7 @@ from .save_segmentation import (
     SaveSegmentationd,
     SaveSegmentationDict,
 )
+from .share_items import ShareItemsD, ShareItemsd, ShareItemsDict
 from .split_pair import SplitPairD, SplitPaird, SplitPairDict
 from .temperature import TemperatureScaleD, TemperatureScaled, TemperatureScaleDict
 from .unit_range import ToUnitRange, ToUnitRangeD, ToUnitRanged, ToUnitRangeDict
@@ -159,6 +160,9 @@ __all__ = [
     "SaveSegmentationD",
     "SaveSegmentationDict",
     "SaveSegmentationd",
+    "ShareItemsD",
+    "ShareItemsDict",
+    "ShareItemsd",
     "SplitPairD",
     "SplitPairDict",
     "SplitPaird",

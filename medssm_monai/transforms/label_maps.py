@@ -66,7 +66,7 @@ class EncodeLabels(_OfLabels):
 
 
 class ClassMasks(_OfLabels):
-    """Each class alone, ``(K, *spatial)`` float32 in {0, 1}.
+    """Each class alone, ``(K, *spatial)`` uint8 in {0, 1}.
 
     Args:
         labels: names and values of the classes.
@@ -86,7 +86,7 @@ class ClassMasks(_OfLabels):
 
     def _made(self, img: torch.Tensor) -> torch.Tensor:
         masks = self.labels.masks(img, self.threshold) if self.of == "prediction" else self.labels.target_masks(img)
-        return masks.to(torch.float32)
+        return masks.to(torch.uint8)
 
 
 class LabelMap(_OfLabels):

@@ -31,7 +31,7 @@ def test_targets_masks_and_maps(names, expected):
     assert torch.equal(torch.as_tensor(item["label"]), torch.tensor(expected, dtype=torch.float32)[:, :, [0, 1, 2, 3]])
     assert item["label"].meta["filename_or_obj"] == "m.nii.gz" and len(item["label"].applied_operations) == 1
     masks = ClassMasksd("label", known, of="target")(item)["label"]
-    assert masks.shape[0] == 2 and masks.dtype == torch.float32
+    assert masks.shape[0] == 2 and masks.dtype == torch.uint8
     probability = torch.nn.functional.one_hot(item["label"][0].as_tensor().long(), 3).movedim(-1, 0).float()
     given = MetaTensor(probability if known.softmax else item["label"], meta=item["label"].meta)
     assert torch.equal(ClassMasksd("pred", names)({"pred": given})["pred"], masks)
