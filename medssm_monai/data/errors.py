@@ -39,8 +39,10 @@ REMEDIES = {
     "or gray PNG, NIfTI)",
     "unknown labels": "name the values with labels ('{liver: 1, tumor: 2}', also as ignore), or in dataset.json, or "
     "correct the file",
-    "nothing labeled": "the file holds the value of 'ignore' alone: nothing to learn or to score; leave the case out",
     "NaN or infinite values": "repair the file or leave it out",
+    "nothing labeled": "such a case neither trains nor scores anything; label some of it, or take it out",
+    "name that no file can have": "results are called by the names; leave out slashes, backslashes, : * ? < > | and "
+    "quotes, line breaks, and a dot at the beginning or end",
     "two files with one name": "names without suffix must be unique in a folder; rename or remove one",
     "unreadable file": "each line says why; where it gives no other remedy, copy or export the file again",
     "too large": "make the image smaller or cut it into tiles, or raise the limit with MEDSSM_MAX_PIXELS",

@@ -7,6 +7,7 @@ values that a mask has there. The network's channels, its targets, and the files
 from __future__ import annotations
 
 import colorsys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ BACKGROUND, IGNORE = "background", "ignore"
 LARGEST = 65535
 MOST_CLASSES = 255
 SHOWN = 6
+PIECE = 2**18  # elements
 # Okabe and Ito, "Color Universal Design" (2008), without black; brightest contrasts on gray images first.
 COLORS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167))
 Color = tuple[int, int, int]
@@ -183,18 +185,25 @@ class LabelSet:
         Raises:
             ValueError: values that are not known, with their counts.
         """
-        flat = torch.as_tensor(values)
-        whole = flat.to(torch.int64)
-        table = torch.full((LARGEST + 1,), IGNORED, dtype=torch.int64)
+        given = torch.as_tensor(values)
+        table = torch.full((LARGEST + 2,), IGNORED, dtype=torch.int64)  # the last: what no mask may hold
         table[list(self.known)] = torch.arange(len(self.known))
-        places = table[whole.clamp(0, LARGEST)].masked_fill_((whole != flat) | (whole < 0) | (whole > LARGEST), IGNORED)
-        unknown, counts = torch.unique(flat[places == IGNORED], return_counts=True)
-        if len(unknown):
-            pairs = list(zip(unknown.tolist(), counts.tolist(), strict=True))
+        places = torch.empty(given.numel(), dtype=torch.int64)
+        others: Counter[float] = Counter()
+        # in pieces: a whole volume would lie in memory several times, 8 bytes for each voxel
+        for piece, found in zip(given.reshape(-1).split(PIECE), places.split(PIECE), strict=True):
+            whole = piece.to(torch.int64)
+            whole = whole.masked_fill((whole != piece) | (whole < 0) | (whole > LARGEST), LARGEST + 1)
+            found.copy_(table[whole])
+            missing, counts = torch.unique(piece[found == IGNORED], return_counts=True)
+            others.update(dict(zip(missing.tolist(), counts.tolist(), strict=True)))
+        unknown = sorted(others)
+        if unknown:
+            pairs = [(value, others[value]) for value in unknown]
             shown = ", ".join(f"{value:g} ({count} times)" for value, count in pairs[:SHOWN])
             more = f" and {len(pairs) - SHOWN} more" if len(pairs) > SHOWN else ""
             raise ValueError(f"{name}: values {shown}{more}, which labels do not name; known are {self.described}.")
-        return places
+        return places.reshape(given.shape)
 
     @property
     def described(self) -> str:

@@ -28,6 +28,9 @@ from .label_maps import (
     EncodeLabelsD,
     EncodeLabelsd,
     EncodeLabelsDict,
+    FillBackgroundD,
+    FillBackgroundd,
+    FillBackgroundDict,
     LabelMap,
     LabelMapD,
     LabelMapd,
@@ -63,6 +66,7 @@ from .save_segmentation import (
     SaveSegmentationd,
     SaveSegmentationDict,
 )
+from .share_items import ShareItemsD, ShareItemsd, ShareItemsDict
 from .split_pair import SplitPairD, SplitPaird, SplitPairDict
 from .temperature import TemperatureScaleD, TemperatureScaled, TemperatureScaleDict
 from .unit_range import ToUnitRange, ToUnitRangeD, ToUnitRanged, ToUnitRangeDict
@@ -94,6 +98,9 @@ __all__ = [
     "ExtractLuminanceD",
     "ExtractLuminanceDict",
     "ExtractLuminanced",
+    "FillBackgroundD",
+    "FillBackgroundDict",
+    "FillBackgroundd",
     "FlagUnlikeTrainingD",
     "FlagUnlikeTrainingDict",
     "FlagUnlikeTrainingd",
@@ -153,6 +160,9 @@ __all__ = [
     "SaveSegmentationD",
     "SaveSegmentationDict",
     "SaveSegmentationd",
+    "ShareItemsD",
+    "ShareItemsDict",
+    "ShareItemsd",
     "SplitPairD",
     "SplitPairDict",
     "SplitPaird",

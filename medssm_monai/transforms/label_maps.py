@@ -25,6 +25,9 @@ __all__ = [
     "EncodeLabelsD",
     "EncodeLabelsDict",
     "EncodeLabelsd",
+    "FillBackgroundD",
+    "FillBackgroundDict",
+    "FillBackgroundd",
     "LabelMap",
     "LabelMapD",
     "LabelMapDict",
@@ -70,7 +73,7 @@ def _checked(threshold: float) -> float:
 
 
 class ClassMasks(_OfLabels):
-    """Each class alone, ``(K, *spatial)`` float32 in {0, 1}.
+    """Each class alone, ``(K, *spatial)`` uint8 in {0, 1}.
 
     Args:
         labels: names and values of the classes.
@@ -90,7 +93,7 @@ class ClassMasks(_OfLabels):
 
     def _made(self, img: torch.Tensor) -> torch.Tensor:
         masks = self.labels.masks(img, self.threshold) if self.of == "prediction" else self.labels.target_masks(img)
-        return masks.to(torch.float32)
+        return masks.to(torch.uint8)
 
 
 class LabelMap(_OfLabels):
@@ -183,7 +186,34 @@ class LabelMapd(EachKeyd):
         super().__init__(keys, LabelMap(labels, threshold), allow_missing_keys)
 
 
+class FillBackgroundd(MapTransform):
+    """Give the background what the classes leave, where they exclude each other.
+
+    Inverting a crop puts zeros into every channel around it, and inverting a resampling blends these into its border.
+    There all is background; without this the probabilities would not add up to 1. The tensor itself is changed: a copy
+    of many channels of a large volume would take gigabytes. Predictions of other classes stay as they are.
+
+    Args:
+        keys: probabilities ``(out_channels, *spatial)`` after the inversion.
+        labels: names and values of the classes.
+        allow_missing_keys: pass over keys that are not there.
+    """
+
+    def __init__(self, keys: KeysCollection, labels: Labels, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.labels = labels if isinstance(labels, LabelSet) else LabelSet.of(labels)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        result = dict(data)
+        if self.labels.softmax:
+            for key in self.key_iterator(result):
+                values = result[key].as_tensor() if isinstance(result[key], MetaTensor) else result[key]
+                torch.maximum(values[0], 1 - values[1:].sum(0), out=values[0])
+        return result
+
+
 EncodeLabelsD = EncodeLabelsDict = EncodeLabelsd
 ClassMasksD = ClassMasksDict = ClassMasksd
 LabelMapD = LabelMapDict = LabelMapd
 DropUnlabeledD = DropUnlabeledDict = DropUnlabeledd
+FillBackgroundD = FillBackgroundDict = FillBackgroundd

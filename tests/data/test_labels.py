@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from medssm_monai.data import LabelSet
+from medssm_monai.data import labels as module
 from medssm_monai.data.labels import IGNORED
 
 LESION = {"lesion": "foreground"}
@@ -97,3 +98,12 @@ def test_colors_are_as_many_as_classes_and_differ():
     for wrong in ([], [[1, 2]], [[1, 2, 300]], ["red"]):
         with pytest.raises(ValueError, match="label_colors needs"):
             LabelSet.of({"a": 1}, wrong)
+
+
+def test_a_mask_is_looked_at_in_pieces(monkeypatch):
+    monkeypatch.setattr(module, "PIECE", 3)
+    known = LabelSet.of({"a": [1, 3]})
+    values = torch.tensor([[[0, 1, 3, 3], [1, 0, 0, 3]]])
+    assert known.to_indices(values.movedim(1, 2)).tolist() == [[[0, 1], [1, 0], [2, 0], [2, 2]]]
+    with pytest.raises(ValueError, match=r"values 2 \(2 times\), 9 \(3 times\), which"):
+        known.to_indices(torch.tensor([2, 9, 9, 0, 9, 1, 2]))

@@ -465,7 +465,10 @@ def test_values_that_nobody_has_labeled_are_known(tmp_path):
     for name in CASES:
         save_volume(classes((1, 2, 3)), tmp_path / "labelsTr" / f"{name}.nii.gz")
     assert {kind for kind, _ in problems_of(tmp_path)[0]} == {"unknown labels"}
-    assert lists_of(tmp_path, labels={"PZ": 1, "TZ": 2, "ignore": 3})
+    labels = {"PZ": 1, "TZ": 2, "ignore": 3}
+    assert lists_of(tmp_path, labels=labels)
+    save_volume(np.full((6, 5, 4), 3, np.uint8), tmp_path / "labelsTr" / "caseb.nii.gz")
+    assert problems_of(tmp_path, labels=labels)[0] == {("nothing labeled", "caseb.nii.gz")}
 
 
 def test_a_picture_that_viewers_turn_is_told(tmp_path, caplog):

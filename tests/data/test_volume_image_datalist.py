@@ -129,6 +129,8 @@ def test_tables(numbered):
         ("t1,flair\na_0000.nii.gz,b.nii.gz", "file not found"),
         ("t1,flair\na_0000.nii.gz,a_0001.nii.gz\na_0000.nii.gz,a_0001.nii.gz", "two files with one name"),
         ("t1,flair", "no image below the header"),
+        ("t1,flair,name\na_0000.nii.gz,a_0001.nii.gz,../a", r"name that no file can have(.|\n)*row 2(.|\n)*\.\./a"),
+        ("t1,flair,name\na_0000.nii.gz,a_0001.nii.gz,a:b", "name that no file can have"),
     ],
 )
 def test_broken_tables(numbered, text, message):

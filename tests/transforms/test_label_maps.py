@@ -8,7 +8,7 @@ from monai.data import MetaTensor
 from monai.transforms import Flip
 
 from medssm_monai.data import LabelSet
-from medssm_monai.transforms import ClassMasksd, EncodeLabelsd, LabelMapd
+from medssm_monai.transforms import ClassMasksd, EncodeLabelsd, FillBackgroundd, LabelMapd
 
 ORGANS = {"liver": 1, "tumor": [4, 2]}
 REGIONS = {"whole": [1, 2], "core": 2}
@@ -31,7 +31,7 @@ def test_targets_masks_and_maps(names, expected):
     assert torch.equal(torch.as_tensor(item["label"]), torch.tensor(expected, dtype=torch.float32)[:, :, [0, 1, 2, 3]])
     assert item["label"].meta["filename_or_obj"] == "m.nii.gz" and len(item["label"].applied_operations) == 1
     masks = ClassMasksd("label", known, of="target")(item)["label"]
-    assert masks.shape[0] == 2 and masks.dtype == torch.float32
+    assert masks.shape[0] == 2 and masks.dtype == torch.uint8
     probability = torch.nn.functional.one_hot(item["label"][0].as_tensor().long(), 3).movedim(-1, 0).float()
     given = MetaTensor(probability if known.softmax else item["label"], meta=item["label"].meta)
     assert torch.equal(ClassMasksd("pred", names)({"pred": given})["pred"], masks)
@@ -48,3 +48,13 @@ def test_one_class_by_rule_passes_as_it_is():
 def test_of_is_one_of_two_words():
     with pytest.raises(ValueError, match="'prediction' or 'target'"):
         ClassMasksd("pred", ORGANS, of="label")
+
+
+def test_the_background_has_what_the_classes_leave():
+    values = torch.tensor([[0.5, 0.0, 0.1], [0.25, 0.0, 0.3], [0.25, 0.0, 0.2]])[:, None]
+    given = MetaTensor(values.clone(), meta={"filename_or_obj": "m.nii.gz"})
+    found = FillBackgroundd("pred", ORGANS)({"pred": given})["pred"]
+    assert torch.allclose(found[0], torch.tensor([[0.5, 1.0, 0.5]])) and torch.equal(found[1:], given[1:])
+    assert LabelMapd("pred", ORGANS)({"pred": found})["pred"].tolist() == [[[0, 0, 0]]]
+    regions = values[:2].clone()
+    assert torch.equal(FillBackgroundd("pred", REGIONS)({"pred": regions})["pred"], values[:2])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from monai.data import DataLoader, Dataset, MetaTensor, decollate_batch
 from monai.transforms import Compose, Invertd, Orientationd, Spacingd
 
 from medssm_monai.data import DatalistError, ImageReadError, TooLargeError
-from medssm_monai.data.readers.channels import volume_header
+from medssm_monai.data.readers.channels import files_of, volume_header
 from medssm_monai.transforms import LoadImageVolume, LoadImageVolumed
 
 from ..data.builders import picture, save, truncate
@@ -243,3 +245,13 @@ def test_what_is_resampled_comes_back_on_the_file(tmp_path, axes):
     assert back.shape[1:] == stored.shape
     found, truth = back.numpy()[0] > 0.5, stored.get_fdata() > 0.5
     assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.93
+
+
+def test_the_files_of_channels_are_known_whatever_they_are_called(tmp_path):
+    folder = tmp_path / f'a{os.pathsep}b, "c'.replace('"', "" if os.name == "nt" else '"')
+    folder.mkdir()
+    for number in range(2):
+        volume(folder / f"v_{number:04d}.nii.gz")
+    files = [str(folder / f"v_{number:04d}.nii.gz") for number in range(2)]
+    assert files_of(LoadImageVolume(2)(files).meta, "none") == files
+    assert files_of(LoadImageVolume(1)(files[0]).meta, files[0]) == files[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from .tables import Table, listed_file
 __all__ = ["channel_cases", "listed_cases"]
 
 FOLDERS = (*IMAGE_FOLDERS, "imagesTs")
+NO_FILE_NAME = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]|^\.|[. ]$')
+"""Names that a result could not have, under any system."""
 
 
 def channel_cases(root: Path, channel_names: Sequence[str] | None, volumes: bool) -> Cases | None:
@@ -74,7 +77,7 @@ def listed_cases(table: Table, channel_names: Sequence[str]) -> Cases | None:
     """Images of a table with a column for each channel; None where it has none of them.
 
     Raises:
-        DatalistError: columns or cells that are missing, two rows of one name.
+        DatalistError: columns or cells that are missing, two rows of one name, names that no file can have.
     """
     columns = {name: table.column([name]) for name in channel_names}
     if all(column is None for column in columns.values()):
@@ -97,8 +100,11 @@ def listed_cases(table: Table, channel_names: Sequence[str]) -> Cases | None:
         files = [listed_file(cell, table) for cell in cells.values()]
         stem = file_stem(files[0])
         told = channel_of(stem, channel_names)
-        name = row[named] if named is not None and named < len(row) and row[named] else told[0] if told else stem
-        if name in cases:
+        given = row[named] if named is not None and named < len(row) else ""
+        name = given or (told[0] if told else stem)
+        if NO_FILE_NAME.search(given):
+            problems.append(Problem("name that no file can have", f"{table.path}, row {number}", repr(given)))
+        elif name in cases:
             problems.append(Problem("two files with one name", str(files[0]), f"row {number}, also {cases[name][0]}"))
         else:
             cases[name] = files

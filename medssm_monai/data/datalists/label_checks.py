@@ -156,7 +156,7 @@ def _label(
         except ValueError as error:
             finding.problems.append(Problem("unknown labels", path, _short(error, path)))
     elif finding.values == {labels.ignore}:
-        finding.problems.append(Problem("nothing labeled", path))
+        finding.problems.append(Problem("nothing labeled", path, f"every value is {labels.ignore} (ignore)"))
     return header
 
 

@@ -6,7 +6,7 @@ vectors on the fifth, packed colors in a voxel); or every channel has its own fi
 
 from __future__ import annotations
 
-import os
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -42,7 +42,7 @@ def voxel_size(affine: np.ndarray) -> np.ndarray:
 
 def files_of(meta: Mapping[str, Any], file: str) -> str | list[str]:
     """What a volume was loaded from, by its metadata: ``file``, or the files of its channels."""
-    return str(meta[CHANNEL_FILES]).split(os.pathsep) if CHANNEL_FILES in meta else file
+    return json.loads(meta[CHANNEL_FILES]) if CHANNEL_FILES in meta else file
 
 
 def read_channels(source: Source, channels: int | None = None) -> MetaTensor:
@@ -58,7 +58,7 @@ def read_channels(source: Source, channels: int | None = None) -> MetaTensor:
         the volume with the metadata ``filename_or_obj`` (the first file), ``affine`` and ``original_affine``,
         ``spatial_shape``, ``file_kind``, ``file_size`` ``(X, Y, Z)``, ``file_shape`` (four numbers: X, Y, Z, and the
         channels of a file that holds several, else 0), ``file_affine``, ``channel_files`` (of a list, all of them, as
-        one text with the separator of paths), ``qform_code`` and ``sform_code`` (of a NIfTI
+        one text in JSON), ``qform_code`` and ``sform_code`` (of a NIfTI
         file; 1, scanner, for DICOM; 0 and 2 for arrays).
 
     Raises:
@@ -105,7 +105,7 @@ def _from_list(files: Sequence[Path]) -> tuple[MetaTensor, str]:
             problems.append(f"the affine of {file} is {apart:.4g} off that of {files[0].name}")
     if problems:
         raise ImageReadError(f"{name}: {'; '.join(problems)}; resample the channels to the same voxels first.")
-    meta = {**first.meta, CHANNEL_FILES: os.pathsep.join(map(str, files))}
+    meta = {**first.meta, CHANNEL_FILES: json.dumps([str(file) for file in files])}
     return MetaTensor(torch.cat([volume.as_tensor() for volume in volumes]), meta=meta), name
 
 
