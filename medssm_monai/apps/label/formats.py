@@ -8,15 +8,17 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import itk
+from monai.utils import optional_import
 
 from ...data.readers import volume
-from ...data.readers.files import NOT_IMAGES, SUFFIXES, file_kind, natural_key
+from ...data.readers.files import NIFTI, NOT_IMAGES, SUFFIXES, file_kind, natural_key
 from ...data.readers.limits import check_size
 
 __all__ = [
     "CLASS_SUFFIX",
     "IMAGE_SUFFIXES",
     "NRRD",
+    "channels_held",
     "check_nrrd",
     "image_kind",
     "image_names",
@@ -26,6 +28,8 @@ __all__ = [
     "provide",
     "split_name",
 ]
+
+nib, _ = optional_import("nibabel")
 
 NRRD = "nrrd"
 NRRD_SUFFIXES = (".seg.nrrd", ".nrrd")
@@ -94,6 +98,22 @@ def is_volume(path: Path) -> bool:
         return volume.is_volume(path)
     header = _header(path)
     return sum(header.GetDimensions(axis) > 1 for axis in range(header.GetNumberOfDimensions())) >= 3
+
+
+def channels_held(path: Path) -> int | None:
+    """Channels that the header of a NIfTI or NRRD volume tells, 1 where there is no axis for them; None for other
+    files, and for damaged ones, which their readers name."""
+    kind = image_kind(path)
+    try:
+        if kind == NIFTI:
+            shape = nib.load(path).shape
+            return {3: 1, 4: shape[-1]}.get(len(shape))
+        if kind == NRRD:
+            header = _header(path)
+            return header.GetDimensions(3) if header.GetNumberOfDimensions() == 4 else header.GetNumberOfComponents()
+    except (OSError, ValueError, nib.filebasedimages.ImageFileError):
+        return None
+    return None
 
 
 def _header(path: Path) -> itk.ImageIOBase:

@@ -27,7 +27,7 @@ from .channels import channel_name, channel_number, channel_stem
 from .formats import is_volume
 from .requests import plain_overrides
 from .served import ServedModel
-from .training_data import RGB, class_of, unusable, write_classes, write_masks, write_pairs, write_volumes
+from .training_data import RGB, class_of, other_channels, unusable, write_classes, write_masks, write_pairs, write_volumes
 
 __all__ = ["BundleTrain"]
 
@@ -119,6 +119,10 @@ class BundleTrain(TrainTask):
         volumes = int(given.get("spatial_dims", 2)) == 3
         masks = {name: label for name, (_, label) in labeled.items()}
         left_out = {} if kind == "fusion" else unusable(kind, masks, volumes)
+        if kind == "segmentation" and volumes:
+            count = len(self._channel_names(overrides, volumes))
+            one_file = {name: image for name, (image, _) in labeled.items() if count == 1 or channel_number(name) is None}
+            left_out = {**other_channels(one_file, count), **left_out}
         for name, reason in left_out.items():
             logger.warning("%s: the label of %s is left out: %s", self.model.name, name, reason)
         usable = {name: files for name, files in labeled.items() if name not in left_out}
@@ -159,11 +163,7 @@ class BundleTrain(TrainTask):
         labels = cast(SegmentationTask, predictor.task).labels
         if isinstance(overrides.get("labels"), Mapping):
             labels = LabelSet.of(overrides["labels"])
-        given = {"in_channels": 1, **predictor.settings, **overrides}
-        named = given.get("channel_names")
-        if not isinstance(named, Sequence) or isinstance(named, str):  # null, or auto
-            count = int(given["in_channels"])
-            named = RGB if count == len(RGB) and not volumes else [f"channel_{number}" for number in range(count)]
+        named = self._channel_names(overrides, volumes)
         if not volumes:
             return {"layout": "plain", "split_file": write_masks(folder, labeled, share, labels, named)}
         cases = {
@@ -171,6 +171,14 @@ class BundleTrain(TrainTask):
             for name, (image, mask) in labeled.items()
         }
         return {"layout": "nnunet", "split_file": write_volumes(folder, cases, share, labels, named)}
+
+    def _channel_names(self, overrides: Mapping[str, Any], volumes: bool) -> Sequence[str]:
+        given = {"in_channels": 1, **self.model.predictor().settings, **overrides}
+        named = given.get("channel_names")
+        if isinstance(named, Sequence) and not isinstance(named, str):
+            return named
+        count = int(given["in_channels"])  # null, or auto
+        return RGB if count == len(RGB) and not volumes else [f"channel_{number}" for number in range(count)]
 
     @staticmethod
     def _channels(name: str, image: Path, channels: Sequence[str], datastore: Datastore) -> list[Path]:

@@ -16,10 +16,10 @@ from ...data.labels import BACKGROUND, LabelSet
 from ...data.readers.files import natural_key
 from ...data.readers.label_map import read_label_map
 from ...transforms import LoadImage2D
-from .formats import CLASS_SUFFIX, IMAGE_SUFFIXES, image_kind, is_volume, provide
+from .formats import CLASS_SUFFIX, IMAGE_SUFFIXES, channels_held, image_kind, is_volume, provide
 from .requests import config_text
 
-__all__ = ["class_of", "unusable", "write_classes", "write_masks", "write_pairs", "write_volumes"]
+__all__ = ["class_of", "other_channels", "unusable", "write_classes", "write_masks", "write_pairs", "write_volumes"]
 
 nib, _ = optional_import("nibabel")
 
@@ -66,7 +66,29 @@ def unusable(kind: str, labels: Mapping[str, Path], volumes: bool = False) -> di
             reasons[name] = f"{label.suffix or 'a file without suffix'} is no mask; masks are {known}"
         elif kind == "segmentation" and volumes and not is_volume(label):
             reasons[name] = "the label of a picture; the model takes volumes"
+        elif kind == "segmentation" and not volumes and _surely_volume(label):
+            reasons[name] = "the label of a volume; the model takes pictures and slices"
     return reasons
+
+
+def _surely_volume(label: Path) -> bool:
+    try:
+        return is_volume(label)
+    except (OSError, ValueError):  # a damaged one, which its reader names
+        return False
+
+
+def other_channels(images: Mapping[str, Path], count: int) -> dict[str, str]:
+    """Volumes that hold another number of channels than a model takes, with the reason; a file that does not say how
+    many is not among them.
+
+    Args:
+        images: image id to the file that holds all its channels.
+        count: channels of the model.
+    """
+    held = {name: channels_held(file) for name, file in images.items()}
+    wrong = {name: found for name, found in held.items() if found not in (None, count)}
+    return {name: f"an image of {found} channel(s); the model takes {count}" for name, found in wrong.items()}
 
 
 def _split(names: Sequence[str], share: float, what: str) -> dict[str, list[str]]:

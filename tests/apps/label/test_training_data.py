@@ -12,6 +12,7 @@ from PIL import Image
 
 from medssm_monai.apps.label.training_data import (
     class_of,
+    other_channels,
     unusable,
     write_classes,
     write_masks,
@@ -115,11 +116,27 @@ def test_volumes_are_laid_out_as_nnunet_has_them(tmp_path, form):
         write_volumes(tmp_path / "other", labeled, 0.3, CLASSES, ["a", "b", "c"])
 
 
-def test_labels_of_pictures_are_not_for_a_model_of_volumes(tmp_path, picture):
+def test_labels_of_pictures_are_not_for_a_model_of_volumes_nor_the_reverse(tmp_path, picture):
     nib.save(nib.Nifti1Image(np.zeros((4, 5, 6), np.uint8), np.eye(4)), tmp_path / "v.nii.gz")
+    nib.save(nib.Nifti1Image(np.zeros((4, 5, 1), np.uint8), np.eye(4)), tmp_path / "s.nii.gz")
+    (tmp_path / "d.nii.gz").write_bytes(b"damaged")
     labels = {"v": tmp_path / "v.nii.gz", "p": picture("labels", "p.png"), "j": tmp_path / "j.json"}
-    assert set(unusable("segmentation", labels, volumes=True)) == {"p", "j"}
-    assert set(unusable("segmentation", labels)) == {"j"}
+    slices = {"s": tmp_path / "s.nii.gz"}
+    assert set(unusable("segmentation", {**labels, **slices}, volumes=True)) == {"p", "j", "s"}
+    damaged = {"d": tmp_path / "d.nii.gz"}  # its reader names it
+    assert set(unusable("segmentation", {**labels, **slices, **damaged})) == {"v", "j"}
+
+
+def test_volumes_of_other_channels_are_for_another_model(tmp_path):
+    nib.save(nib.Nifti1Image(np.zeros((4, 5, 6, 2), np.uint8), np.eye(4)), tmp_path / "two.nii")
+    nib.save(nib.Nifti1Image(np.zeros((4, 5, 6), np.uint8), np.eye(4)), tmp_path / "one.nii.gz")
+    itk.imwrite(itk.image_from_array(np.zeros((6, 5, 4), np.uint8)), str(tmp_path / "one.nrrd"))
+    itk.imwrite(itk.image_from_array(np.zeros((6, 5, 4, 2), np.uint8), is_vector=True), str(tmp_path / "two.nrrd"))
+    (tmp_path / "damaged.nii.gz").write_bytes(b"damaged")
+    images = {path.name: path for path in tmp_path.iterdir()}
+    found = other_channels(images, 2)
+    assert found == dict.fromkeys(["one.nii.gz", "one.nrrd"], "an image of 1 channel(s); the model takes 2")
+    assert set(other_channels(images, 1)) == {"two.nii", "two.nrrd"}
 
 
 def test_classes_keep_the_order_of_the_weights(tmp_path, picture):

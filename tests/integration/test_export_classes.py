@@ -1,0 +1,79 @@
+"""Exports of networks of several classes, in pictures and volumes, by the program that a user runs.
+
+Small networks, trained for one epoch; needs the extra ``onnx``.
+"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+import medssm_monai
+from medssm_monai.data import LabelSet
+from medssm_monai.export import FORMATS
+from medssm_monai.export.onnx_file import require
+
+from ..bundles.bundle_runs import MAMBA_MIS, REPOSITORY, program
+from ..bundles.class_sets import FOUR, REGIONS, ClassSet
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+
+CASES = (
+    ClassSet("four classes 2D", 2, FOUR),
+    ClassSet("four classes 3D", 3, FOUR),
+    ClassSet("regions 3D", 3, REGIONS, channels=2),
+)
+
+
+@pytest.fixture(scope="module", params=CASES, ids=str)
+def case(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def exported(case, tmp_path_factory):
+    """Folder of the weights, with the exported files beside them."""
+    require()  # without the extra ``onnx`` this is an error that says how to install it
+    out = tmp_path_factory.mktemp("export")
+    settings = case.tiny | {"ema_decay": 0, "learning_rate": 0.01}
+    MAMBA_MIS.run(case.overlays, out, dataset_dir=str(case.write(out / "data")), run_name="first", **settings)
+    models = out / "models"
+    words = ["-m", "medssm_monai.export", str(REPOSITORY / "bundles" / "mamba_mis")]
+    words += ["--ckpt_path", str(models / "model.pt"), "--output_dir", str(models), "--samples", "3", "--repeats", "0"]
+    done = program(words, out, OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    print(done.stdout)
+    return models
+
+
+def test_every_file_is_blessed_with_its_classes(case, exported):
+    report = json.loads((exported / "model_export.json").read_text())
+    channels = 3 if case.spatial_dims == 2 else case.channels
+    assert report["passed"] and report["input_shape"] == [channels, *case.tiny["image_size"]]
+    assert {one["format"] for one in report["formats"]} == set(FORMATS)
+    for one in report["formats"]:
+        names = {check["name"] for check in one["checks"]}
+        assert "relative error" in names and len(names) > 2  # and that what it decides is the same
+    for name, one in FORMATS.items():
+        carried = one.read_extra(exported / f"model{one.suffix}", ["model_settings.json"])
+        settings = json.loads(carried["model_settings.json"])
+        assert LabelSet.of(settings["labels"]) == LabelSet.of(case.labels), name
+        assert settings["spatial_dims"] == case.spatial_dims
+
+
+def test_runtimes_decide_as_pytorch_on_other_inputs(case, exported):
+    """A batch size and inputs that the exporter did not compare."""
+    labels = LabelSet.of(case.labels)
+    network = medssm_monai.load(MAMBA_MIS.folder, ckpt_path=exported / "model.pt", device="cpu").network
+    channels = 3 if case.spatial_dims == 2 else case.channels
+    x = torch.randn(4, channels, *case.tiny["image_size"], generator=torch.Generator().manual_seed(7))
+    with torch.no_grad():
+        truth = network(x)
+        assert truth.shape == (4, labels.out_channels, *case.tiny["image_size"])
+        for name, one in FORMATS.items():
+            result = torch.as_tensor(one.load(exported / f"model{one.suffix}")(x))
+            assert (result - truth).abs().max() <= 1e-4 * truth.abs().max(), name
+            if labels.softmax:
+                assert (result.argmax(1) == truth.argmax(1)).float().mean() >= 0.999, name
