@@ -142,4 +142,4 @@ def test_a_network_learns_four_classes(spatial_dims, tmp_path):
         "ema_decay": 0,
     }
     flow = MAMBA_MIS.run(case.overlays, tmp_path, dataset_dir=str(data), run_name="r", **settings)
-    assert flow.evaluator.state.metrics["val_mean_dice"] > 0.2  # 0.03 to 0.06 at the start
+    assert flow.evaluator.state.metrics["val_mean_dice"] > 0.12  # 0.03 to 0.06 at the start
