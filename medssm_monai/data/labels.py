@@ -109,7 +109,7 @@ class LabelSet:
             raise ValueError(f"{problem}; got {labels!r}.")
         classes = {name: value for name, value in labels.items() if name not in (BACKGROUND, IGNORE)}
         by_rule = BY_RULE in classes.values()
-        values = tuple(() if by_rule else tuple(_listed(value)) for value in classes.values())
+        values = tuple(() if by_rule else tuple(dict.fromkeys(_listed(value))) for value in classes.values())
         ignore = _listed(labels[IGNORE])[0] if IGNORE in labels else None
         return cls(tuple(classes), values, ignore, _checked_colors(colors, list(classes)))
 

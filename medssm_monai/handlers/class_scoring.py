@@ -92,9 +92,9 @@ class ClassScorer:
                 f"pred has {len(pred)} channels and label {len(target)}; {self.labels.described} needs "
                 f"{self.labels.out_channels} ({', '.join(self.labels.channel_names)}) and {channels}."
             )
-        if not torch.isfinite(pred).all():
+        low, high = map(float, torch.aminmax(pred))  # NaN where any is
+        if not np.isfinite([low, high]).all():
             raise ValueError("pred holds values that are not finite; check the weights and the images.")
-        low, high = float(pred.min()), float(pred.max())
         if low < 0.0 or high > 1.0:
             last = "softmax" if self.labels.softmax else "sigmoid"
             raise ValueError(f"pred must lie in [0, 1], got [{low:.4g}, {high:.4g}]; apply the {last} to logits first.")

@@ -107,3 +107,8 @@ def test_a_mask_is_looked_at_in_pieces(monkeypatch):
     assert known.to_indices(values.movedim(1, 2)).tolist() == [[[0, 1], [1, 0], [2, 0], [2, 2]]]
     with pytest.raises(ValueError, match=r"values 2 \(2 times\), 9 \(3 times\), which"):
         known.to_indices(torch.tensor([2, 9, 9, 0, 9, 1, 2]))
+
+
+def test_a_value_that_is_named_twice_makes_no_regions():
+    found = LabelSet.of({"a": [1, 1, 4], "b": 2})
+    assert found.softmax and found.out_channels == 3 and found.labels == {"a": [1, 4], "b": 2}
