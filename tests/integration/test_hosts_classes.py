@@ -109,7 +109,8 @@ def test_weights_of_volumes_are_packed_and_verified(case, trained, tmp_path):
     shutil.copytree(MAMBA_MIS.folder, copied, ignore=shutil.ignore_patterns("eval", "trained"))
     weights = trained / "models" / "model.pt"
     channels = LabelSet.of(case.labels).out_channels
-    with pytest.raises(ValueError, match=f"describes another network.*dimensions of the image 2, not 3, classes 1, not {channels}"):
+    differs = f"describes another network.*dimensions of the image 2, not 3, classes 1, not {channels}"
+    with pytest.raises(ValueError, match=differs):
         pack_bundle(copied, tmp_path / "out", ckpt_path=weights)
     _describe(copied / "configs" / "metadata.json", case)
     archive = pack_bundle(copied, tmp_path / "out", ckpt_path=weights)
