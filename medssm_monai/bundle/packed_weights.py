@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from ..data.labels import LabelSet
 from ..utils.files import file_sha256
 from .checkpoint import require_flat_weights
 from .predictor import load
@@ -59,12 +60,13 @@ def require_described(root: Path, weights: Path) -> None:
     settings = read_model_settings(weights, root / "configs" / "settings.yaml")
     given = json.loads((root / METADATA).read_text(encoding="utf8")).get("network_data_format") or {}
     image, pred = given.get("inputs", {}).get("image", {}), given.get("outputs", {}).get("pred", {})
-    classes = settings.get("class_names")
+    names, labels = settings.get("class_names"), settings.get("labels")
+    classes = LabelSet.of(labels).out_channels if labels else len(names) if names else None
     channels = settings.get("in_channels", sum(settings.get("channels") or ()) or None)
     pairs: dict[str, tuple[Any, Any]] = {
         "channels of the image": (image.get("num_channels"), channels),
         "dimensions of the image": (len(image.get("spatial_shape") or ()) or None, settings.get("spatial_dims")),
-        "classes": (pred.get("num_channels"), len(classes) if classes else None),
+        "classes": (pred.get("num_channels"), classes),
     }
     wrong = {what: pair for what, pair in pairs.items() if None not in pair and pair[0] != pair[1]}
     if wrong:

@@ -162,7 +162,7 @@ def test_a_file_that_is_no_archive(tmp_path):
 
 
 def test_a_file_beyond_the_limit_is_not_read(archive, monkeypatch):
-    monkeypatch.setattr(archive_check, "LARGEST_FILE", 20_000)
+    monkeypatch.setattr(archive_check, "LARGEST_FILE", 30_000)
     (said,) = problems(archive)
     assert said.startswith("  models/model.pt has more than the")
 

@@ -25,6 +25,7 @@ CASES = (
     ClassSet("four classes 3D", 3, FOUR),
     ClassSet("regions 3D", 3, REGIONS, channels=2),
 )
+SMALL = {"base_dim": 8, "d_state": 4, "strides": [2, 2, 2, 2], "depths": [1, 1, 1, 1], "decoder_depths": [1, 1, 1, 1, 1]}
 
 
 @pytest.fixture(scope="module", params=CASES, ids=str)
@@ -37,7 +38,7 @@ def exported(case, tmp_path_factory):
     """Folder of the weights, with the exported files beside them."""
     require()  # without the extra ``onnx`` this is an error that says how to install it
     out = tmp_path_factory.mktemp("export")
-    settings = case.tiny | {"ema_decay": 0, "learning_rate": 0.01}
+    settings = case.tiny | {"ema_decay": 0, "learning_rate": 0.01, "network_args": SMALL}
     MAMBA_MIS.run(case.overlays, out, dataset_dir=str(case.write(out / "data")), run_name="first", **settings)
     models = out / "models"
     words = ["-m", "medssm_monai.export", str(REPOSITORY / "bundles" / "mamba_mis")]

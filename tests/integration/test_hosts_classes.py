@@ -27,6 +27,14 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 ORGANS = ClassSet("four classes 3D", 3, FOUR)
 CHANNELS = ClassSet("regions 3D", 3, REGIONS, channels=2)
+FEDERATED = {  # what the settings beside weights would say, and a site's own data must not
+    "variant": "mamba_mis_3d_s",
+    "spatial_dims": 3,
+    "in_channels": 1,
+    "labels": FOUR,
+    "spacing": [1.0, 1.2, 2.0],
+    "intensity": [{"kind": "zscore"}],
+}
 VOLUMES = (*ORGANS.overlays, "multi_gpu_train.yaml")
 
 
@@ -100,7 +108,9 @@ def test_weights_of_volumes_are_packed_and_verified(case, trained, tmp_path):
     copied = tmp_path / "copies" / "mamba_mis"
     shutil.copytree(MAMBA_MIS.folder, copied, ignore=shutil.ignore_patterns("eval", "trained"))
     weights = trained / "models" / "model.pt"
-    with pytest.raises(ValueError, match="describes another network.*dimensions of the image 2, not 3"):
+    channels = LabelSet.of(case.labels).out_channels
+    differs = f"describes another network.*dimensions of the image 2, not 3, classes 1, not {channels}"
+    with pytest.raises(ValueError, match=differs):
         pack_bundle(copied, tmp_path / "out", ckpt_path=weights)
     _describe(copied / "configs" / "metadata.json", case)
     archive = pack_bundle(copied, tmp_path / "out", ckpt_path=weights)
@@ -127,6 +137,7 @@ def test_two_sites_of_a_federation_train_on_volumes(tmp_path, monkeypatch):
     data = ORGANS.write(tmp_path / "data")
     shared = {**ORGANS.tiny, "dataset_dir": str(data), "output_dir": f"$'{(tmp_path / 'out').as_posix()}'"}
     del shared["max_epochs"]
+    shared |= FEDERATED
 
     def site(seed):
         made = MonaiAlgo(
@@ -158,7 +169,7 @@ def test_two_processes_train_on_volumes(tmp_path):
     words = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "monai.bundle", "run"]
     words += ["training", "--config_file", str(configs), "--output_dir", f"$'{(tmp_path / 'out').as_posix()}'"]
     words += ["--ckpt_dir", str(tmp_path / "models"), "--run_name", "both"]
-    options = {**ORGANS.tiny, "dataset_dir": str(ORGANS.write(tmp_path / "data"))}
+    options = {**ORGANS.tiny, "dataset_dir": str(ORGANS.write(tmp_path / "data", count=14))}  # two to validate
     words += [word for key, value in options.items() for word in (f"--{key}", str(value))]
     done = program(words, REPOSITORY, OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stdout + done.stderr

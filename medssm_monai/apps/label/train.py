@@ -27,7 +27,16 @@ from .channels import channel_name, channel_number, channel_stem
 from .formats import is_volume
 from .requests import plain_overrides
 from .served import ServedModel
-from .training_data import RGB, class_of, other_channels, unusable, write_classes, write_masks, write_pairs, write_volumes
+from .training_data import (
+    RGB,
+    class_of,
+    other_channels,
+    unusable,
+    write_classes,
+    write_masks,
+    write_pairs,
+    write_volumes,
+)
 
 __all__ = ["BundleTrain"]
 
@@ -121,7 +130,9 @@ class BundleTrain(TrainTask):
         left_out = {} if kind == "fusion" else unusable(kind, masks, volumes)
         if kind == "segmentation" and volumes:
             count = len(self._channel_names(overrides, volumes))
-            one_file = {name: image for name, (image, _) in labeled.items() if count == 1 or channel_number(name) is None}
+            one_file = {
+                name: image for name, (image, _) in labeled.items() if count == 1 or channel_number(name) is None
+            }
             left_out = {**other_channels(one_file, count), **left_out}
         for name, reason in left_out.items():
             logger.warning("%s: the label of %s is left out: %s", self.model.name, name, reason)
