@@ -25,7 +25,13 @@ CASES = (
     ClassSet("four classes 3D", 3, FOUR),
     ClassSet("regions 3D", 3, REGIONS, channels=2),
 )
-SMALL = {"base_dim": 8, "d_state": 4, "strides": [2, 2, 2, 2], "depths": [1, 1, 1, 1], "decoder_depths": [1, 1, 1, 1, 1]}
+SMALL = {
+    "base_dim": 8,
+    "d_state": 4,
+    "strides": [2, 2, 2, 2],
+    "depths": [1, 1, 1, 1],
+    "decoder_depths": [1, 1, 1, 1, 1],
+}
 
 
 @pytest.fixture(scope="module", params=CASES, ids=str)
