@@ -22,7 +22,6 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 CASES = (
     ClassSet("four classes 2D", 2, FOUR),
-    ClassSet("four classes 3D", 3, FOUR),
     ClassSet("regions 3D", 3, REGIONS, channels=2),
 )
 SMALL = {
