@@ -72,7 +72,7 @@ def files(folder: Path) -> Iterator[Path]:
 
 
 def opened(path: Path) -> Any:
-    """A file as pydicom reads it, with a transfer syntax where it states none, and one frame where it states nonsense."""
+    """A file as pydicom reads it, with a transfer syntax where it states none, and no number of frames that is none."""
     import pydicom
     from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
@@ -196,7 +196,9 @@ def result(row: Row) -> str:
     """As the table says it."""
     if row.result == "right":
         return "pixels right"
-    return {"error": "error", "wrong": "WRONG", "unchecked": "read, unchecked"}[row.result] + f": {row.note}"
+    return {"error": "error", "wrong": "WRONG", "unchecked": "read, unchecked"}[
+        row.result
+    ] + f": {row.note.replace('|', '/').replace('<', '&lt;')}"
 
 
 def page(found: list[Row]) -> str:
@@ -212,7 +214,7 @@ def page(found: list[Row]) -> str:
     ]
     for row in found:
         apart = "" if row.difference is None else f"{row.difference:.3g}"
-        lines.append(f"| {row.file} | {row.what} | {row.syntax} | {result(row)} | {apart} |".replace("<", "&lt;"))
+        lines.append(f"| {row.file} | {row.what} | {row.syntax} | {result(row)} | {apart} |")
     return "\n".join(lines) + "\n"
 
 

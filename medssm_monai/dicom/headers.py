@@ -39,15 +39,31 @@ KEPT = (  # of the other groups
     *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows", "Columns"),
     *("PixelSpacing", "PixelAspectRatio", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
     *("PixelSpacingCalibrationType", "BurnedInAnnotation", "RescaleIntercept", "RescaleSlope", "RescaleType"),
-    *("WindowCenter", "WindowWidth", "LossyImageCompression", "LossyImageCompressionRatio", "RecognizableVisualFeatures"),
+    *(
+        "WindowCenter",
+        "WindowWidth",
+        "LossyImageCompression",
+        "LossyImageCompressionRatio",
+        "RecognizableVisualFeatures",
+    ),
     *("LossyImageCompressionMethod", "FrameIncrementPointer", "NumberOfTemporalPositions", "Units", "NumberOfSlices"),
     *("SliceLocation", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 )
 LEFT_OUT = (  # long, and about other objects
-    *("ReferencedImageSequence", "SourceImageSequence", "ReferencedInstanceSequence", "ReferencedPerformedProcedureSequence"),
+    *(
+        "ReferencedImageSequence",
+        "SourceImageSequence",
+        "ReferencedInstanceSequence",
+        "ReferencedPerformedProcedureSequence",
+    ),
     *("ContentSequence", "ReferencedSeriesSequence", "StudiesContainingOtherReferencedInstancesSequence"),
 )
-PIXELS = {b"\xe0\x7f\x10\0": "little", b"\xe0\x7f\x08\0": "little", b"\xe0\x7f\x09\0": "little", b"\x7f\xe0\0\x10": "big"}
+PIXELS = {
+    b"\xe0\x7f\x10\0": "little",
+    b"\xe0\x7f\x08\0": "little",
+    b"\xe0\x7f\x09\0": "little",
+    b"\x7f\xe0\0\x10": "big",
+}
 LONG_FORM = (b"OB", b"OW", b"OF", b"OD", b"UN")
 OLD_STARTS = (b"\x08\0", b"\0\x08", b"\x02\0")  # a file without the mark begins with group 8 (or 2)
 PIXEL_DATA, UNDEFINED = 0x7FE00010, 0xFFFFFFFF

@@ -156,7 +156,9 @@ def _of_slices(members: list[Instance]) -> tuple[list[Series], list[SetAside]]:
             what = ", ".join(filter(None, (where, what)))
             series.append(_series([slices[member] for member in who], what, stack.affine, dims=3))
         for who, why in found.left:
-            left += [SetAside(slices[member].path, f"makes no volume with {len(who)} slice(s): {why}") for member in who]
+            left += [
+                SetAside(slices[member].path, f"makes no volume with {len(who)} slice(s): {why}") for member in who
+            ]
     return series, left
 
 

@@ -232,8 +232,8 @@ def test_a_window_that_is_not_there_or_unknown(tmp_path):
 
 
 def test_values_told_by_a_table_are_refused(tmp_path):
-    item = b"\xfe\xff\x00\xe0" + (16).to_bytes(4, "little") + b"\x28\0\x04\x30LO\x02\0HU" + b"\x28\0\x06\x30US"[:6]
-    path = save_dicom(tmp_path / "lut.dcm", EIGHT, extra={0x00283000: ("SQ", item + b"\0" * 0)})
+    item = b"\xfe\xff\x00\xe0\x0a\0\0\0" + b"\x28\0\x03\x30LO\x02\0HU" + b"\xfe\xff\xdd\xe0\0\0\0\0"
+    path = save_dicom(tmp_path / "lut.dcm", EIGHT, extra={0x00283000: ("SQ", item)})
     with pytest.raises(ImageReadError, match=r"lut.dcm: .*Modality LUT"):
         read(path)
 
@@ -250,6 +250,14 @@ def test_frames_by_their_address(tmp_path):
     for address, words in ((f"{path}/frames/3", r"holds 3 frame\(s\)"), (f"{one}/frames/1", r"holds 1 frame\(s\)")):
         with pytest.raises(ImageReadError, match=words):
             read(address)
+
+
+@pytest.mark.parametrize(("photometric", "samples"), [("RGB", 1), ("YBR_FULL", 1), ("MONOCHROME2", 3)])
+def test_colors_that_do_not_fit_the_samples(tmp_path, photometric, samples):
+    stored = np.zeros((4, 4, 3), np.uint8) if samples == 3 else np.zeros((4, 4), np.uint8)
+    path = save_dicom(tmp_path / "x.dcm", stored, photometric, planar=0 if samples == 3 else None)
+    with pytest.raises(ImageReadError, match=rf"x.dcm: its header is damaged \({photometric} of {samples} sample"):
+        read(path)
 
 
 def test_a_number_of_frames_that_is_none(tmp_path):

@@ -51,9 +51,9 @@ def read_channels(source: Source, channels: int | None = None) -> MetaTensor:
 
     Args:
         source: a NIfTI file, the folder of a DICOM series, its sorted files (``series.source`` of
-            :func:`medssm_monai.dicom.find_series`), an enhanced multi-frame DICOM file, a list of such (one for each channel, all on the same
-            voxels), or an array in memory: NumPy's ``(X, Y, Z)`` or ``(X, Y, Z, C)``, a tensor ``(X, Y, Z)`` or
-            ``(C, X, Y, Z)``, whose affine is that of the MetaTensor, else the identity.
+            :func:`medssm_monai.dicom.find_series`), an enhanced multi-frame DICOM file, a list of such (one for each
+            channel, all on the same voxels), or an array in memory: NumPy's ``(X, Y, Z)`` or ``(X, Y, Z, C)``, a tensor
+            ``(X, Y, Z)`` or ``(C, X, Y, Z)``, whose affine is that of the MetaTensor, else the identity.
         channels: how many there must be; None takes any number.
 
     Returns:

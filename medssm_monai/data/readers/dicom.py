@@ -55,6 +55,7 @@ PIXEL_DATA = b"\xe0\x7f\x10\x00"  # (7FE0,0010), little endian
 PHOTOMETRIC, BITS_ALLOCATED, BITS_STORED, SIGNED = "0028|0004", "0028|0100", "0028|0101", "0028|0103"
 SAMPLES = "0028|0002"
 POSITION, ORIENTATION, SPACING = "0020|0032", "0020|0037", "0028|0030"
+ONE_SAMPLE = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
 FRAME_COUNT = "0028|0008"
 WORD = 16  # bits
 BY_SLOPE = "export it with slope and intercept"
@@ -182,9 +183,7 @@ def read_dicom(path: Path, window: Literal["file"] | None = None) -> tuple[np.nd
         raise DicomError(CUT_OFF)
     if states_table(path):
         raise DicomError("its values are told by a table (Modality LUT Sequence), which is not applied; " + BY_SLOPE)
-    frames = _stated(header, FRAME_COUNT)
-    if frames is not None and not frames.isdecimal():
-        raise DicomError(f"its header is damaged (Number of Frames is {frames!r}); copy or export it again")
+    _check_stated(path, header)
     bits = int(_number({BITS_ALLOCATED: _stated(header, BITS_ALLOCATED)}, BITS_ALLOCATED, 8))
     if bits != WORD and words_swapped(path):
         raise DicomError(f"{bits}-bit pixels in big-endian words, which ITK may read wrongly; export it little endian")
@@ -205,7 +204,7 @@ def _decoded(path: Path, header: Any) -> tuple[np.ndarray, dict[str, Any]]:
     try:
         array, meta = reader.get_data(reader.read(str(path)))
     except Exception as error:  # itk's kinds: RuntimeError, TemplateTypeError
-        raise DicomError(_undecoded(path, header, error)) from error
+        raise DicomError(_undecoded(header, error)) from error
     return np.asarray(array), meta
 
 
@@ -229,6 +228,23 @@ def frame_address(path: Path) -> tuple[Path, int] | None:
     return file, int(path.name)
 
 
+def _check_stated(path: Path, header: Any) -> None:
+    """Refuse what GDCM would read in a way of its own.
+
+    Raises:
+        DicomError: an encoding that is not decoded, a number of frames that is none, colors that fit no samples.
+    """
+    syntax = transfer_syntax(path)
+    if syntax is not None and syntax not in DECODED:
+        raise DicomError(f"its pixels are stored in a way that is not decoded ({syntax}); export it uncompressed")
+    frames = _stated(header, FRAME_COUNT)
+    if frames is not None and not frames.isdecimal():
+        raise DicomError(f"its header is damaged (Number of Frames is {frames!r}); copy or export it again")
+    photometric, samples = _stated(header, PHOTOMETRIC), _stated(header, SAMPLES)
+    if photometric is not None and samples is not None and samples != ("1" if photometric in ONE_SAMPLE else "3"):
+        raise DicomError(f"its header is damaged ({photometric} of {samples} sample(s) a pixel); export it again")
+
+
 def _stated(header: Any, tag: str) -> str | None:
     """Text of a tag; None where the file lacks it."""
     tags = header.GetMetaDataDictionary()
@@ -239,12 +255,9 @@ def _signed_bytes(header: Any) -> bool:
     return header.GetComponentTypeAsString(header.GetComponentType()) == "char" and header.GetNumberOfComponents() == 1
 
 
-def _undecoded(path: Path, header: Any, error: Exception) -> str:
+def _undecoded(header: Any, error: Exception) -> str:
     tags = header.GetMetaDataDictionary()
     stated = {key: str(tags[key]).strip() for key in (PHOTOMETRIC, BITS_ALLOCATED, BITS_STORED) if tags.HasKey(key)}
-    syntax = transfer_syntax(path)
-    if syntax is not None and syntax not in DECODED:
-        return f"its pixels are stored in a way that is not decoded (transfer syntax {syntax}); export it uncompressed"
     allocated, stored = stated.get(BITS_ALLOCATED, "?"), stated.get(BITS_STORED, "?")
     kind = f"{stated.get(PHOTOMETRIC, '?')}, {stored} of {allocated} bits"
     reason = re.sub(r"ITK ERROR: \w+\(\w+\): ", "", str(error)).strip().splitlines()

@@ -38,8 +38,10 @@ def in_window(values: np.ndarray, meta: Mapping[str, Any]) -> np.ndarray:
         shown = 1 / (1 + np.exp(-4 * (values - center) / width))
     elif function == "LINEAR_EXACT":
         shown = (values - center) / width + 0.5
+    elif function == "LINEAR" and width == 1:
+        shown = (values > center - 0.5).astype(np.float64)
     elif function == "LINEAR":
-        shown = (values - (center - 0.5)) / (width - 1) + 0.5 if width > 1 else values > center - 0.5
+        shown = (values - (center - 0.5)) / (width - 1) + 0.5
     else:
         raise ValueError(f"has a window of an unknown kind ({function})")
     return np.clip(shown, 0, 1).astype(np.float32)

@@ -61,7 +61,9 @@ def read_slices(source: SeriesFiles) -> MetaTensor:
     """
     missing = [file for file in source.files if not file.is_file()]
     if missing:
-        raise FileNotFoundError(f"{missing[0]}: no such file; {len(missing)} of {len(source.files)} slices are not there.")
+        raise FileNotFoundError(
+            f"{missing[0]}: no such file; {len(missing)} of {len(source.files)} slices are not there."
+        )
     check_dicom_volume(source.files)
     planes = [plane for file in source.files for plane in _planes(file, source.frames)]
     odd = [file for file, plane in zip(source.files, planes, strict=False) if plane.shape != planes[0].shape]

@@ -87,8 +87,8 @@ def stack_planes(planes: Sequence[Plane]) -> Stack:
     if np.abs(along - even).max() > OFF * usual:
         number = int(np.argmax(steps))
         raise StackError(
-            f"slices are {steps.min():.4g} to {steps.max():.4g} mm apart (the widest gap is between slices {number + 1} "
-            f"and {number + 2} of {len(along)}); a slice is missing, or the gaps are uneven"
+            f"slices are {steps.min():.4g} to {steps.max():.4g} mm apart (the widest gap is between slices "
+            f"{number + 1} and {number + 2} of {len(along)}); a slice is missing, or the gaps are uneven"
         )
     beside = step - (step @ first.normal) * first.normal
     if np.linalg.norm(beside) > SHEAR * usual:

@@ -132,8 +132,9 @@ def read_volume(
 
     Args:
         path: NIfTI file, DICOM series folder or its sorted files (:class:`~.series_files.SeriesFiles`), an enhanced
-            multi-frame DICOM file (sorted by its functional groups, with pydicom), the address of an image in an ``.npz`` file, or an array in memory
-            (:func:`~.arrays.array_pixels`), whose affine is that of the MetaTensor, else the identity.
+            multi-frame DICOM file (sorted by its functional groups, with pydicom), the address of an image in an
+            ``.npz`` file, or an array in memory (:func:`~.arrays.array_pixels`), whose affine is that of the
+            MetaTensor, else the identity.
         channels: 1 (luma), 3 (gray repeated) or None (as in the file).
         scale: to [0, 1], as :mod:`.intensity` says for each kind of file (a constant volume without
             a range of its own becomes 0).
