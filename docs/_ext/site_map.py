@@ -26,6 +26,7 @@ ROOMS = (
     "export",
     "visualize",
     "reports",
+    "dicom",
     "experiments",
     "utils",
 )

@@ -11,7 +11,21 @@ from pathlib import Path
 
 from .limits import TooLargeError, check_size, max_pixels
 
-__all__ = ["MARK", "UNCOMPRESSED", "check_streams", "is_dicom", "object_without_pixels", "transfer_syntax"]
+__all__ = [
+    "DECODED",
+    "DEFLATED",
+    "MARK",
+    "PREAMBLE",
+    "UNCOMPRESSED",
+    "check_streams",
+    "is_dicom",
+    "kind_without_pixels",
+    "object_without_pixels",
+    "sop_class",
+    "states_table",
+    "transfer_syntax",
+    "words_swapped",
+]
 
 MARK = b"DICM"
 PREAMBLE = 128
@@ -69,21 +83,41 @@ def transfer_syntax(path: Path) -> str | None:
     return _meta(path, TRANSFER_SYNTAX)
 
 
+def sop_class(path: Path) -> str | None:
+    """Identifier of the class of a DICOM object; None where the file's meta header does not say it."""
+    return _meta(path, SOP_CLASS)
+
+
 def object_without_pixels(path: Path) -> str | None:
     """What a DICOM file is that holds no picture, such as ``"structured report"``; None for one that may hold one."""
     if path.name.upper() == "DICOMDIR":
         return WITHOUT_PIXELS["1.2.840.10008.1.3.10"]
-    uid = _meta(path, SOP_CLASS) or ""
+    return kind_without_pixels(_meta(path, SOP_CLASS) or "")
+
+
+def kind_without_pixels(uid: str) -> str | None:
+    """The same by the identifier of a class of objects."""
     families = (what for known, what in WITHOUT_PIXELS.items() if known.endswith(".") and uid.startswith(known))
     return WITHOUT_PIXELS.get(uid) or next(families, None)
 
 
 UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
-DEFLATED = "1.2.840.10008.1.2.1.99"
+DEFLATED, RLE = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.5"
+DECODED = (  # by GDCM: also JPEG (baseline, extended, spectral, progressive, lossless), JPEG-LS, JPEG 2000
+    *UNCOMPRESSED,
+    *(DEFLATED, RLE),
+    *(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 53, 55, 57, 70, 80, 81, 90, 91)),
+)
 ENCAPSULATED = "1.2.840.10008.1.2.4."  # JPEG, JPEG-LS, JPEG 2000
 JPEG_2000 = re.compile(rb"\xff\x4f\xff\x51", re.DOTALL)  # start of a codestream, and its sizes
 JPEG = re.compile(rb"\xff\xd8\xff", re.DOTALL)  # start of a picture of JPEG and JPEG-LS
 FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # markers of a segment with the sizes
+BIG_ENDIAN, BIG_ENDIAN_WORDS = UNCOMPRESSED[2], b"\x7f\xe0\0\x10OW"
+TABLE = re.compile(  # Modality LUT Sequence and its first item, in both byte orders
+    rb"\x28\0\0\x30(?:SQ\0\0)?.{4}\xfe\xff\0\xe0|\0\x28\x30\0(?:SQ\0\0)?.{4}\xff\xfe\xe0\0", re.DOTALL
+)
+TABLE_TAGS = (b"\x28\0\0\x30", b"\0\x28\x30\0")
+PIXELS = re.compile(rb"\xe0\x7f\x10\0(?:O[BW]\0\0)|\x7f\xe0\0\x10(?:O[BW]\0\0)", re.DOTALL)
 COLORS = 3
 DEFLATED_BYTES = 6  # for each pixel of the limit
 GROUPS, BLOCK, HEAD = 132, 1 << 20, 1 << 21
@@ -107,6 +141,37 @@ def check_streams(path: Path) -> None:
                 raise TooLargeError(f"{path}: deflated, without a meta header that says so; save it undeflated.")
             for sides in _pictures(content):
                 check_size(path, sides)
+
+
+def states_table(path: Path) -> bool:
+    """Whether the header of a file tells its values by a table (Modality LUT) rather than by slope and intercept."""
+    if path.stat().st_size == 0:
+        return False
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        if transfer_syntax(path) == DEFLATED:
+            return TABLE.search(_inflated_head(content)) is not None
+        first = min((at for at in map(content.find, TABLE_TAGS) if at >= 0), default=-1)  # faster than a pattern
+        if first < 0:
+            return False
+        pixels = PIXELS.search(content)
+        return TABLE.search(content, first, pixels.start() if pixels else len(content)) is not None
+
+
+def words_swapped(path: Path) -> bool:
+    """Whether the pixels of a file lie in big-endian words (OW), which may hold two values of eight bits each."""
+    if transfer_syntax(path) != BIG_ENDIAN:
+        return False
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(BIG_ENDIAN_WORDS) >= 0
+
+
+def _inflated_head(content: mmap.mmap) -> bytes:
+    """Start of a deflated data set."""
+    start = GROUPS + 12 + struct.unpack("<I", content[GROUPS + 8 : GROUPS + 12])[0]
+    try:
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(content[start:], HEAD)
+    except zlib.error:
+        return b""  # said by the reader
 
 
 def _pictures(content: mmap.mmap) -> Iterator[tuple[int, ...]]:
