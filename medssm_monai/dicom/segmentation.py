@@ -1,0 +1,195 @@
+"""Segmentations as DICOM SEG objects: one segment for each class, on the pixels of the images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ..bundle.predictions import SegmentationPrediction
+from .codes import Coded, SegmentCode, segment_codes
+from .deidentify import Deidentifier
+from .facts import ModelFacts
+from .libraries import require_highdicom
+from .planes import planes_of, to_planes
+from .sources import instance_of, source_header, source_headers
+from .writing import contributing, equipment, new_series, save_object
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+    from .studies import Series
+
+__all__ = ["write"]
+
+SERIES_NUMBER = 9701
+LONGEST_LABEL = 64  # characters: VR LO
+
+
+def write(
+    series: Series,
+    prediction: SegmentationPrediction,
+    output_dir: str | os.PathLike[str],
+    about: ModelFacts,
+    *,
+    segments: Mapping[str, Any] | None = None,
+    fractional: bool = False,
+    others: Sequence[Series] = (),
+    frame: int | None = None,
+    deidentify: Deidentifier | None = None,
+) -> list[Path]:
+    """Write one SEG object.
+
+    Pictures without a place in space (photographs, endoscopy, projections) get a segmentation without a frame of
+    reference too, of the same rows and columns; viewers lay it over the picture that it refers to.
+
+    Args:
+        series: of the volume or the picture; where a volume has its channels in several series, the first of them.
+        prediction: what was predicted for it.
+        output_dir: folder of the file.
+        about: the model.
+        segments: codes of the classes (:func:`~.codes.segment_codes`).
+        fractional: probabilities in steps of 1/255 instead of masks.
+        others: further series that the network saw.
+        frame: of a picture of several frames the one that was predicted, from 1.
+        deidentify: takes the patient out.
+
+    Returns:
+        the file.
+
+    Raises:
+        ImportError: highdicom is not installed.
+        ValueError: a prediction that does not lie on the pixels of the series, or wrong ``segments``.
+    """
+    highdicom = require_highdicom()
+    codes = segment_codes(prediction.labels.names, segments)
+    values = _values(prediction, fractional)  # (*spatial, K)
+    headers, frames = _placed(series, prediction, values, frame, deidentify)
+    further = [header for other in others for header in source_headers(other.instances, deidentify)]
+    content = {"content_label": "SEGMENTATION", "content_description": about.series("segmentation")}
+    made = highdicom.seg.Segmentation(
+        source_images=headers,
+        pixel_array=frames,
+        segmentation_type="FRACTIONAL" if fractional else "BINARY",
+        segment_descriptions=[
+            _description(number, name, codes[name], color, about)
+            for number, (name, color) in enumerate(
+                zip(prediction.labels.names, prediction.labels.colors, strict=True), start=1
+            )
+        ],
+        further_source_images=further or None,
+        contributing_equipment=contributing(about),
+        **new_series(SERIES_NUMBER),
+        **equipment(about, "segmentation"),
+        **content,
+    )
+    if "FrameOfReferenceUID" not in made:
+        made.PatientOrientation = headers[0].get("PatientOrientation")
+    if frame is not None:
+        _name_frame(made, frame)
+    return [save_object(made, output_dir, "seg", deidentify)]
+
+
+def _values(prediction: SegmentationPrediction, fractional: bool) -> np.ndarray:
+    """``(*spatial, K)``: uint8 masks, or float32 probabilities, of the classes."""
+    labels, probabilities = prediction.labels, np.asarray(prediction.probabilities, dtype=np.float32)
+    if fractional:
+        return np.moveaxis(probabilities[int(labels.softmax) :], 0, -1).clip(0, 1)
+    masks = labels.masks(torch.from_numpy(probabilities), prediction.threshold)
+    return np.moveaxis(masks.numpy().astype(np.uint8), 0, -1)
+
+
+def _placed(
+    series: Series,
+    prediction: SegmentationPrediction,
+    values: np.ndarray,
+    frame: int | None,
+    deidentify: Deidentifier | None,
+) -> tuple[list[Dataset], np.ndarray]:
+    """Headers of the source, and ``(frames, rows, columns, K)`` on its pixels."""
+    if values.ndim == 4:
+        if series.affine is None:
+            raise ValueError("a volume cannot be written to a series of pictures; give the series it was read from.")
+        headers = source_headers(series.instances, deidentify)
+        return headers, to_planes(values, _affine(series, prediction), planes_of(headers))
+    instance = instance_of(series, prediction.source)
+    header = source_header(instance.header, deidentify)
+    size = int(header.Rows), int(header.Columns)
+    if values.shape[:2] != size:
+        raise ValueError(
+            f"a prediction of {values.shape[0]} x {values.shape[1]} pixels does not fit its picture of "
+            f"{size[0]} x {size[1]}; predict the picture itself."
+        )
+    if instance.frames > 1:
+        if frame is None or not 1 <= frame <= instance.frames:
+            raise ValueError(
+                f"the picture has {instance.frames} frames; say which one was predicted with frame, from 1."
+            )
+        _make_single(header)
+    elif frame not in (None, 1):
+        raise ValueError(f"frame {frame} of a picture that has one.")
+    return [header], values[None]
+
+
+def _affine(series: Series, prediction: SegmentationPrediction) -> np.ndarray:
+    """Of the array that was predicted; of the series, where the prediction does not know it."""
+    known = "file_affine" in prediction.meta or "affine" in prediction.meta
+    return prediction.affine if known else np.asarray(series.affine)
+
+
+def _make_single(header: Dataset) -> None:
+    """Of a picture of several frames the header as if it had one, without a place in space."""
+    header.NumberOfFrames = 1
+    for keyword in (
+        *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "FrameOfReferenceUID"),
+        *("PositionReferenceIndicator", "ImagePositionPatient", "ImageOrientationPatient"),
+    ):
+        if keyword in header:
+            delattr(header, keyword)
+
+
+def _name_frame(made: Dataset, frame: int) -> None:
+    """Let references to the source name its frame."""
+    for group in made.PerFrameFunctionalGroupsSequence:
+        for derivation in group.get("DerivationImageSequence", []):
+            for item in derivation.SourceImageSequence:
+                item.ReferencedFrameNumber = frame
+
+
+def _description(number: int, name: str, code: SegmentCode, color: Sequence[int], about: ModelFacts) -> Any:
+    from highdicom.color import CIELabColor
+    from highdicom.content import AlgorithmIdentificationSequence
+    from highdicom.seg import SegmentDescription
+    from pydicom.sr.codedict import codes
+
+    algorithm = AlgorithmIdentificationSequence(
+        name=about.name[:64],
+        family=codes.DCM.ArtificialIntelligence,
+        version=about.bundle_version[:64],
+        source=about.software[0],
+        parameters={"weights": about.weights_sha256, "use": about.use},
+    )
+    described = SegmentDescription(
+        segment_number=number,
+        segment_label=name[:LONGEST_LABEL],
+        segmented_property_category=_concept(code.category),
+        segmented_property_type=_concept(code.type),
+        algorithm_type="AUTOMATIC",
+        algorithm_identification=algorithm,
+        anatomic_regions=None if code.anatomy is None else [_concept(code.anatomy)],
+        display_color=CIELabColor.from_rgb(*color),
+    )
+    if code.side is not None:
+        kind = described.SegmentedPropertyTypeCodeSequence[0]
+        kind.SegmentedPropertyTypeModifierCodeSequence = [_concept(code.side)]
+    return described
+
+
+def _concept(code: Coded) -> Any:
+    from highdicom.sr import CodedConcept
+
+    return CodedConcept(*code)

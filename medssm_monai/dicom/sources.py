@@ -1,0 +1,143 @@
+"""What objects take from the images that they are about: patient, study, place and references, and nothing else."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .deidentify import Deidentifier
+
+if TYPE_CHECKING:
+    from pydicom import DataElement, Dataset
+
+    from .studies import Instance, Series
+
+__all__ = ["instance_of", "source_header", "source_headers"]
+
+logger = logging.getLogger(__name__)
+REQUIRED = (  # may be empty, must be there (type 2)
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID"),
+    *("AccessionNumber", "ReferringPhysicianName"),
+)
+PATIENT_AND_STUDY = (
+    *("IssuerOfPatientID", "PatientIdentityRemoved", "DeidentificationMethod"),
+    *("StudyInstanceUID", "StudyDescription", "PatientAge", "PatientSize", "PatientWeight"),
+)
+IMAGE = (
+    *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "InstanceNumber", "NumberOfFrames"),
+    *("Rows", "Columns", "PixelSpacing", "SliceThickness", "SpacingBetweenSlices", "FrameOfReferenceUID"),
+    *("PositionReferenceIndicator", "ImagePositionPatient", "ImageOrientationPatient", "PatientOrientation"),
+    *("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod", "BurnedInAnnotation"),
+    *("Manufacturer", "ManufacturerModelName", "BodyPartExamined", "Laterality", "ImageLaterality", "PatientPosition"),
+)
+GROUPS = {  # of functional groups: where a frame lies
+    "PlanePositionSequence": ("ImagePositionPatient",),
+    "PlaneOrientationSequence": ("ImageOrientationPatient",),
+    "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness", "SpacingBetweenSlices"),
+}
+FUNCTIONAL = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+SEXES = ("M", "F", "O")
+
+
+def source_headers(
+    instances: Iterable[Instance], deidentify: Deidentifier | None = None, extra: Sequence[str] = ()
+) -> list[Dataset]:
+    """:func:`source_header` of each instance."""
+    return [source_header(instance.header, deidentify, extra) for instance in instances]
+
+
+def source_header(header: Dataset, deidentify: Deidentifier | None = None, extra: Sequence[str] = ()) -> Dataset:
+    """A header that holds what may be copied into results, texts in UTF-8.
+
+    Args:
+        header: of an image.
+        deidentify: takes the patient out of it.
+        extra: further keywords to keep.
+
+    Values that break the rules of their kind are left out, with a warning that does not repeat them.
+    """
+    from pydicom import Dataset
+
+    found = Dataset()
+    _copy(header, found, (*REQUIRED, *PATIENT_AND_STUDY, *IMAGE, *extra))
+    for keyword in FUNCTIONAL:
+        if keyword in header:
+            setattr(found, keyword, [_place(item) for item in header[keyword].value])
+    for keyword in REQUIRED:
+        if keyword not in found or found[keyword].value is None:
+            setattr(found, keyword, "")
+    if found.PatientSex not in SEXES:
+        found.PatientSex = ""
+    found.SpecificCharacterSet = "ISO_IR 192"
+    if deidentify is not None:
+        deidentify.header(found)
+    return found
+
+
+def _place(group: Dataset) -> Dataset:
+    from pydicom import Dataset
+
+    found = Dataset()
+    for name, keywords in GROUPS.items():
+        if name in group and len(group[name].value):
+            item = Dataset()
+            _copy(group[name].value[0], item, keywords)
+            setattr(found, name, [item])
+    return found
+
+
+def _copy(header: Dataset, found: Dataset, keywords: Iterable[str]) -> None:
+    wrong = []
+    for keyword in keywords:
+        if keyword in header:
+            element = header[keyword]
+            try:
+                setattr(found, keyword, _checked(element))
+            except (ValueError, TypeError, OverflowError):
+                wrong.append(keyword)
+    if wrong:
+        logger.warning("an image has values that DICOM does not allow; they are left out: %s", ", ".join(wrong))
+
+
+def _checked(element: DataElement) -> Any:
+    from pydicom.config import RAISE
+    from pydicom.valuerep import DS, validate_value
+
+    value = element.value
+    if value is None or element.is_empty:
+        return None
+    several = element.VM > 1
+    values = list(value) if several else [value]
+    if element.VR == "DS":
+        values = [DS(float(one), auto_format=True) for one in values]
+    elif element.VR == "IS":
+        values = [int(one) for one in values]
+    else:
+        values = [str(one) if element.VR == "PN" else one for one in values]
+        for one in values:
+            validate_value(element.VR, one, RAISE)
+    return values if several else values[0]
+
+
+def instance_of(series: Series, source: str) -> Instance:
+    """The instance that a prediction of one picture belongs to.
+
+    Args:
+        series: of pictures.
+        source: file that was predicted.
+
+    Raises:
+        ValueError: no file of the series.
+    """
+    if len(series.instances) == 1:
+        return series.instances[0]
+    wanted = Path(source).resolve()
+    for instance in series.instances:
+        if Path(instance.path).resolve() == wanted:
+            return instance
+    raise ValueError(
+        f"the prediction is of no picture of its series, which has {len(series.instances)}; predict one of its files, "
+        "or give the series that the file belongs to."
+    )
