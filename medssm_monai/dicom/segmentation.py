@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["write"]
 
 SERIES_NUMBER = 9701
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 LONGEST_LABEL = 64  # characters: VR LO
 
 
@@ -68,7 +69,7 @@ def write(
     highdicom = require_highdicom()
     codes = segment_codes(prediction.labels.names, segments)
     values = _values(prediction, fractional)  # (*spatial, K)
-    headers, frames = _placed(series, prediction, values, frame, deidentify)
+    headers, frames, picture = _placed(series, prediction, values, frame, deidentify)
     further = [header for other in others for header in source_headers(other.instances, deidentify)]
     content = {"content_label": "SEGMENTATION", "content_description": about.series("segmentation")}
     made = highdicom.seg.Segmentation(
@@ -87,10 +88,8 @@ def write(
         **equipment(about, "segmentation"),
         **content,
     )
-    if "FrameOfReferenceUID" not in made:
-        made.PatientOrientation = headers[0].get("PatientOrientation")
-    if frame is not None:
-        _name_frame(made, frame)
+    if picture is not None:
+        _refer_to(made, picture, frame if int(picture.get("NumberOfFrames") or 1) > 1 else None)
     return [save_object(made, output_dir, "seg", deidentify)]
 
 
@@ -109,13 +108,14 @@ def _placed(
     values: np.ndarray,
     frame: int | None,
     deidentify: Deidentifier | None,
-) -> tuple[list[Dataset], np.ndarray]:
-    """Headers of the source, and ``(frames, rows, columns, K)`` on its pixels."""
+) -> tuple[list[Dataset], np.ndarray, Dataset | None]:
+    """Headers of the source, ``(frames, rows, columns, K)`` on its pixels, and the header of a picture that has no
+    place in space as it is."""
     if values.ndim == 4:
         if series.affine is None:
             raise ValueError("a volume cannot be written to a series of pictures; give the series it was read from.")
         headers = source_headers(series.instances, deidentify)
-        return headers, to_planes(values, _affine(series, prediction), planes_of(headers))
+        return headers, to_planes(values, _affine(series, prediction), planes_of(headers)), None
     instance = instance_of(series, prediction.source)
     header = source_header(instance.header, deidentify)
     size = int(header.Rows), int(header.Columns)
@@ -129,10 +129,13 @@ def _placed(
             raise ValueError(
                 f"the picture has {instance.frames} frames; say which one was predicted with frame, from 1."
             )
-        _make_single(header)
     elif frame not in (None, 1):
         raise ValueError(f"frame {frame} of a picture that has one.")
-    return [header], values[None]
+    if instance.frames == 1 and _is_placed(header):
+        return [header], values[None], None
+    picture = source_header(instance.header, deidentify)
+    _without_place(header)
+    return [header], values[None], picture
 
 
 def _affine(series: Series, prediction: SegmentationPrediction) -> np.ndarray:
@@ -141,23 +144,35 @@ def _affine(series: Series, prediction: SegmentationPrediction) -> np.ndarray:
     return prediction.affine if known else np.asarray(series.affine)
 
 
-def _make_single(header: Dataset) -> None:
-    """Of a picture of several frames the header as if it had one, without a place in space."""
-    header.NumberOfFrames = 1
+def _is_placed(header: Dataset) -> bool:
+    """Whether a picture says where in space it lies."""
+    groups = [*header.get("SharedFunctionalGroupsSequence", []), *header.get("PerFrameFunctionalGroupsSequence", [])]
+    placed = "ImagePositionPatient" in header or any("PlanePositionSequence" in group for group in groups)
+    return "FrameOfReferenceUID" in header and placed
+
+
+def _without_place(header: Dataset) -> None:
+    """Let a header say that it is one picture somewhere; of a class that every library knows."""
+    header.SOPClassUID = SECONDARY_CAPTURE
     for keyword in (
-        *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "FrameOfReferenceUID"),
-        *("PositionReferenceIndicator", "ImagePositionPatient", "ImageOrientationPatient"),
+        *("NumberOfFrames", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+        *("FrameOfReferenceUID", "PositionReferenceIndicator", "ImagePositionPatient", "ImageOrientationPatient"),
     ):
         if keyword in header:
             delattr(header, keyword)
 
 
-def _name_frame(made: Dataset, frame: int) -> None:
-    """Let references to the source name its frame."""
-    for group in made.PerFrameFunctionalGroupsSequence:
-        for derivation in group.get("DerivationImageSequence", []):
-            for item in derivation.SourceImageSequence:
-                item.ReferencedFrameNumber = frame
+def _refer_to(made: Dataset, picture: Dataset, frame: int | None) -> None:
+    """Let a segmentation without a place name the class of its picture, the frame, and which side is which."""
+    made.PatientOrientation = picture.get("PatientOrientation")
+    for item in made.iterall():
+        if item.keyword == "ReferencedSOPClassUID" and item.value == SECONDARY_CAPTURE:
+            item.value = picture.SOPClassUID
+    if frame is not None:
+        for group in made.PerFrameFunctionalGroupsSequence:
+            for derivation in group.DerivationImageSequence:
+                for source in derivation.SourceImageSequence:
+                    source.ReferencedFrameNumber = frame
 
 
 def _description(number: int, name: str, code: SegmentCode, color: Sequence[int], about: ModelFacts) -> Any:

@@ -68,6 +68,10 @@ def source_header(header: Dataset, deidentify: Deidentifier | None = None, extra
     for keyword in REQUIRED:
         if keyword not in found or found[keyword].value is None:
             setattr(found, keyword, "")
+    if "PixelSpacing" in found and not min(found.PixelSpacing or [0]) > 0:
+        del found.PixelSpacing
+    if "ImagePositionPatient" in found and "SliceThickness" not in found:
+        found.SliceThickness = found.get("SpacingBetweenSlices")
     if found.PatientSex not in SEXES:
         found.PatientSex = ""
     found.SpecificCharacterSet = "ISO_IR 192"
