@@ -1,9 +1,26 @@
-"""Results as DICOM objects: segmentations, derived images, key pictures and structured reports (extra ``dicom``)."""
+"""DICOM studies: what a folder of files holds, sorted into series; and results as DICOM objects: segmentations, derived
+images, key pictures and structured reports. Needs the extra ``dicom`` (pydicom, highdicom).
+"""
 
 from __future__ import annotations
 
 from .codes import SegmentCode, segment_codes
 from .deidentify import Deidentifier
 from .facts import ModelFacts, model_facts
+from .spacing import PixelSize, pixel_size
+from .studies import Found, Instance, Series, SetAside, find_series
 
-__all__ = ["Deidentifier", "ModelFacts", "SegmentCode", "model_facts", "segment_codes"]
+__all__ = [
+    "Deidentifier",
+    "Found",
+    "Instance",
+    "ModelFacts",
+    "PixelSize",
+    "SegmentCode",
+    "Series",
+    "SetAside",
+    "find_series",
+    "model_facts",
+    "pixel_size",
+    "segment_codes",
+]

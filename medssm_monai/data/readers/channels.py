@@ -23,12 +23,13 @@ from .files import DICOM, NIFTI, RASTER, file_kind
 from .limits import check_size
 from .nifti import colors_last, nifti_facts
 from .npz import ARRAY
+from .series_files import SeriesFiles
 from .volume import open_volume
 
-__all__ = ["Source", "files_of", "read_channels", "volume_header", "voxel_size"]
+__all__ = ["SeriesFiles", "Source", "files_of", "read_channels", "volume_header", "voxel_size"]
 
 nib, _ = optional_import("nibabel")
-Source = PathLike | Sequence[PathLike] | np.ndarray | torch.Tensor
+Source = PathLike | Sequence[PathLike] | SeriesFiles | np.ndarray | torch.Tensor
 CHANNEL_FILES = "channel_files"
 TOLERANCE = 1e-3  # of a voxel, by which the affines of a volume's files may differ
 UNKNOWN, SCANNER, ALIGNED = 0, 1, 2  # of NIFTI_XFORM: what nibabel writes for a bare affine is (0, 2)

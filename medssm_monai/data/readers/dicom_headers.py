@@ -11,7 +11,17 @@ from pathlib import Path
 
 from .limits import TooLargeError, check_size, max_pixels
 
-__all__ = ["MARK", "UNCOMPRESSED", "check_streams", "is_dicom", "object_without_pixels", "transfer_syntax"]
+__all__ = [
+    "DECODED",
+    "DEFLATED",
+    "MARK",
+    "PREAMBLE",
+    "UNCOMPRESSED",
+    "check_streams",
+    "is_dicom",
+    "object_without_pixels",
+    "transfer_syntax",
+]
 
 MARK = b"DICM"
 PREAMBLE = 128
@@ -79,7 +89,12 @@ def object_without_pixels(path: Path) -> str | None:
 
 
 UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
-DEFLATED = "1.2.840.10008.1.2.1.99"
+DEFLATED, RLE = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.5"
+DECODED = (  # by GDCM: also JPEG (baseline, extended, spectral, progressive, lossless), JPEG-LS, JPEG 2000
+    *UNCOMPRESSED,
+    *(DEFLATED, RLE),
+    *(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 53, 55, 57, 70, 80, 81, 90, 91)),
+)
 ENCAPSULATED = "1.2.840.10008.1.2.4."  # JPEG, JPEG-LS, JPEG 2000
 JPEG_2000 = re.compile(rb"\xff\x4f\xff\x51", re.DOTALL)  # start of a codestream, and its sizes
 JPEG = re.compile(rb"\xff\xd8\xff", re.DOTALL)  # start of a picture of JPEG and JPEG-LS

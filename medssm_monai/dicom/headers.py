@@ -1,0 +1,133 @@
+"""Headers of DICOM files, without their pixels: what is needed to sort instances and to write results about them."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from monai.utils import optional_import
+
+from ..data.errors import ImageReadError
+from ..data.readers.dicom import CUT_OFF
+from ..data.readers.dicom_headers import (
+    DEFLATED,
+    MARK,
+    PREAMBLE,
+    check_streams,
+    object_without_pixels,
+    transfer_syntax,
+)
+
+if TYPE_CHECKING:
+    from typing import Literal
+
+    from pydicom import Dataset
+
+__all__ = ["HeaderError", "read_header", "require_pydicom"]
+
+GROUPS = (0x0008, 0x0010, 0x0012, 0x0020, 0x0032, 0x0040)  # patient, study, trial, relations, procedure: kept whole
+KEPT = (  # of the other groups
+    *("BodyPartExamined", "ContrastBolusAgent", "SliceThickness", "SpacingBetweenSlices", "EchoTime", "EchoNumbers"),
+    *("InversionTime", "TriggerTime", "NominalScannedPixelSpacing", "GantryDetectorTilt", "ImagerPixelSpacing"),
+    *("ProtocolName", "DeviceSerialNumber", "SoftwareVersions", "PatientPosition", "ViewPosition", "ScanOptions"),
+    *("DiffusionBValue", "SequenceOfUltrasoundRegions", "EstimatedRadiographicMagnificationFactor", "SequenceName"),
+    *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows", "Columns"),
+    *("PixelSpacing", "PixelAspectRatio", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
+    *("PixelSpacingCalibrationType", "BurnedInAnnotation", "RescaleIntercept", "RescaleSlope", "RescaleType"),
+    *("WindowCenter", "WindowWidth", "LossyImageCompression", "LossyImageCompressionRatio", "RecognizableVisualFeatures"),
+    *("LossyImageCompressionMethod", "FrameIncrementPointer", "NumberOfTemporalPositions", "Units", "NumberOfSlices"),
+    *("SliceLocation", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+)
+LEFT_OUT = (  # long, and about other objects
+    *("ReferencedImageSequence", "SourceImageSequence", "ReferencedInstanceSequence", "ReferencedPerformedProcedureSequence"),
+    *("ContentSequence", "ReferencedSeriesSequence", "StudiesContainingOtherReferencedInstancesSequence"),
+)
+PIXELS = {b"\xe0\x7f\x10\0": "little", b"\xe0\x7f\x08\0": "little", b"\xe0\x7f\x09\0": "little", b"\x7f\xe0\0\x10": "big"}
+LONG_FORM = (b"OB", b"OW", b"OF", b"OD", b"UN")
+OLD_STARTS = (b"\x08\0", b"\0\x08", b"\x02\0")  # a file without the mark begins with group 8 (or 2)
+PIXEL_DATA, UNDEFINED = 0x7FE00010, 0xFFFFFFFF
+NO_PIXELS = "holds no pixels: it is another kind of DICOM object, or ends before them"
+
+
+class HeaderError(ValueError):
+    """A file that is no DICOM image; the message says why, without the file's name."""
+
+
+def require_pydicom() -> Any:
+    """The module pydicom.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    pydicom, there = optional_import("pydicom")
+    if not there:
+        raise ImportError('DICOM studies need pydicom; install it with: pip install "medssm-monai[dicom]"')
+    return pydicom
+
+
+@cache
+def _kept() -> list[int]:
+    from pydicom.datadict import DicomDictionary, tag_for_keyword
+
+    tags = {tag for tag in DicomDictionary if tag >> 16 in GROUPS}
+    tags |= {int(tag_for_keyword(keyword) or 0) for keyword in KEPT}
+    return sorted(tags - {int(tag_for_keyword(keyword) or 0) for keyword in LEFT_OUT} - {0})
+
+
+def read_header(path: Path) -> Dataset:
+    """Elements of a DICOM image that tell what and where it is (``file_meta`` with them); no private ones, no pixels.
+
+    Raises:
+        HeaderError: empty, no DICOM file, damaged, without pixels, or with fewer than its header says.
+        PermissionError: it may not be read.
+    """
+    pydicom = require_pydicom()
+    with path.open("rb") as file:
+        start = file.read(PREAMBLE + len(MARK))
+        if not start:
+            raise HeaderError("the file is empty; copy or export it again")
+        marked = start[PREAMBLE:] == MARK
+        if not marked and start[:2] not in OLD_STARTS:
+            raise HeaderError("no DICOM file")
+        what = object_without_pixels(path)
+        if what is not None:
+            raise HeaderError(f"holds no pixels: a DICOM {what}")
+        file.seek(0)
+        deflated = transfer_syntax(path) == DEFLATED
+        tags = [*_kept(), PIXEL_DATA] if deflated else _kept()
+        try:
+            if deflated:
+                check_streams(path)
+            with pydicom.config.disable_value_validation():
+                header = pydicom.dcmread(file, stop_before_pixels=not deflated, force=not marked, specific_tags=tags)
+            if deflated:
+                problem = None if header.pop(PIXEL_DATA, None) is not None else NO_PIXELS
+            else:
+                problem = _pixel_problem(header, file, path.stat().st_size)
+        except ImageReadError as error:  # too large
+            raise HeaderError(str(error).removeprefix(f"{path}: ")) from error
+        except Exception as error:  # pydicom raises many kinds for damaged files
+            reason = str(error).strip().splitlines()
+            said = f"{type(error).__name__}: {reason[0] if reason else 'no reason given'}"
+            raise HeaderError(f"its header is damaged ({said}); copy or export it again") from error
+    if problem is not None:
+        raise HeaderError(problem)
+    return header
+
+
+def _pixel_problem(header: Dataset, file: BinaryIO, size: int) -> str | None:
+    """What is wrong with the pixels, at whose element the file stands, as far as lengths tell."""
+    head = file.read(12)
+    order = PIXELS.get(head[:4])
+    if order is None or "Rows" not in header or "Columns" not in header:
+        return NO_PIXELS
+    length = int.from_bytes(head[8:12] if head[4:6] in LONG_FORM else head[4:8], cast("Literal['little']", order))
+    if length == UNDEFINED:
+        return None
+    end = file.tell() - (0 if head[4:6] in LONG_FORM else 4) + length
+    samples, bits = int(header.get("SamplesPerPixel") or 1), int(header.get("BitsAllocated") or 8)
+    photometric = str(header.get("PhotometricInterpretation", ""))
+    pixels = int(header.Rows) * int(header.Columns) * int(header.get("NumberOfFrames") or 1)
+    whole = 0 if "42" in photometric else pixels * samples * bits // 8  # 4:2:2, 4:2:0
+    return CUT_OFF if end > size or length < whole else None
