@@ -16,13 +16,13 @@ from .deidentify import Deidentifier
 from .facts import ModelFacts
 from .libraries import require_highdicom
 from .planes import planes_of, to_planes
-from .sources import instance_of, source_header, source_headers
+from .sources import picture_of, share_groups, source_header, source_headers
 from .writing import contributing, equipment, new_series, save_object
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-    from .studies import Series
+    from .series import Series
 
 __all__ = ["write"]
 
@@ -40,7 +40,6 @@ def write(
     segments: Mapping[str, Any] | None = None,
     fractional: bool = False,
     others: Sequence[Series] = (),
-    frame: int | None = None,
     deidentify: Deidentifier | None = None,
 ) -> list[Path]:
     """Write one SEG object.
@@ -56,7 +55,6 @@ def write(
         segments: codes of the classes (:func:`~.codes.segment_codes`).
         fractional: probabilities in steps of 1/255 instead of masks.
         others: further series that the network saw.
-        frame: of a picture of several frames the one that was predicted, from 1.
         deidentify: takes the patient out.
 
     Returns:
@@ -69,7 +67,7 @@ def write(
     highdicom = require_highdicom()
     codes = segment_codes(prediction.labels.names, segments)
     values = _values(prediction, fractional)  # (*spatial, K)
-    headers, frames, picture = _placed(series, prediction, values, frame, deidentify)
+    headers, frames, picture = _placed(series, prediction, values, deidentify)
     further = [header for other in others for header in source_headers(other.instances, deidentify)]
     content = {"content_label": "SEGMENTATION", "content_description": about.series("segmentation")}
     made = highdicom.seg.Segmentation(
@@ -89,7 +87,7 @@ def write(
         **content,
     )
     if picture is not None:
-        _refer_to(made, picture, frame if int(picture.get("NumberOfFrames") or 1) > 1 else None)
+        _refer_to(made, picture, picture_of(series, prediction.source)[1])
     return [save_object(made, output_dir, "seg", deidentify)]
 
 
@@ -106,7 +104,6 @@ def _placed(
     series: Series,
     prediction: SegmentationPrediction,
     values: np.ndarray,
-    frame: int | None,
     deidentify: Deidentifier | None,
 ) -> tuple[list[Dataset], np.ndarray, Dataset | None]:
     """Headers of the source, ``(frames, rows, columns, K)`` on its pixels, and the header of a picture that has no
@@ -114,9 +111,8 @@ def _placed(
     if values.ndim == 4:
         if series.affine is None:
             raise ValueError("a volume cannot be written to a series of pictures; give the series it was read from.")
-        headers = source_headers(series.instances, deidentify)
-        return headers, to_planes(values, _affine(series, prediction), planes_of(headers)), None
-    instance = instance_of(series, prediction.source)
+        return *_placed_volume(series, prediction, values, deidentify), None
+    instance, frame = picture_of(series, prediction.source)
     header = source_header(instance.header, deidentify)
     size = int(header.Rows), int(header.Columns)
     if values.shape[:2] != size:
@@ -124,18 +120,27 @@ def _placed(
             f"a prediction of {values.shape[0]} x {values.shape[1]} pixels does not fit its picture of "
             f"{size[0]} x {size[1]}; predict the picture itself."
         )
-    if instance.frames > 1:
-        if frame is None or not 1 <= frame <= instance.frames:
-            raise ValueError(
-                f"the picture has {instance.frames} frames; say which one was predicted with frame, from 1."
-            )
-    elif frame not in (None, 1):
-        raise ValueError(f"frame {frame} of a picture that has one.")
-    if instance.frames == 1 and _is_placed(header):
+    if frame is None and _is_placed(header):
         return [header], values[None], None
     picture = source_header(instance.header, deidentify)
     _without_place(header)
     return [header], values[None], picture
+
+
+def _placed_volume(
+    series: Series, prediction: SegmentationPrediction, values: np.ndarray, deidentify: Deidentifier | None
+) -> tuple[list[Dataset], np.ndarray]:
+    """Headers of the source, and ``(frames, rows, columns, K)``: all frames of an instance that has several, with
+    nothing in those that are no part of the volume."""
+    headers = source_headers(series.instances, deidentify)
+    if series.frames is None:
+        return headers, to_planes(values, _affine(series, prediction), planes_of(headers))
+    share_groups(headers[0], series.frames)
+    planes = planes_of(headers)
+    cut = to_planes(values, _affine(series, prediction), [planes[frame] for frame in series.frames])
+    whole = np.zeros((len(planes), *cut.shape[1:]), dtype=cut.dtype)
+    whole[list(series.frames)] = cut
+    return headers, whole
 
 
 def _affine(series: Series, prediction: SegmentationPrediction) -> np.ndarray:

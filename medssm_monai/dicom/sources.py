@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,9 @@ from .deidentify import Deidentifier
 if TYPE_CHECKING:
     from pydicom import DataElement, Dataset
 
-    from .studies import Instance, Series
+    from .series import Instance, Series
 
-__all__ = ["instance_of", "source_header", "source_headers"]
+__all__ = ["picture_of", "share_groups", "source_header", "source_headers"]
 
 logger = logging.getLogger(__name__)
 REQUIRED = (  # may be empty, must be there (type 2)
@@ -39,6 +40,7 @@ GROUPS = {  # of functional groups: where a frame lies
 }
 FUNCTIONAL = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 SEXES = ("M", "F", "O")
+FRAME_ADDRESS = re.compile(r"(.+)/frames/(\d+)")
 
 
 def source_headers(
@@ -125,23 +127,49 @@ def _checked(element: DataElement) -> Any:
     return values if several else values[0]
 
 
-def instance_of(series: Series, source: str) -> Instance:
-    """The instance that a prediction of one picture belongs to.
+def share_groups(header: Dataset, frames: Sequence[int]) -> None:
+    """Move what the frames of a volume have in common, as many makers repeat it in each frame, to the shared groups.
+
+    Args:
+        header: of an image of several frames.
+        frames: those of the volume, from 0.
+    """
+    shared = (header.get("SharedFunctionalGroupsSequence") or [None])[0]
+    groups = header.get("PerFrameFunctionalGroupsSequence")
+    if shared is None or not groups:
+        return
+    for name in ("PlaneOrientationSequence", "PixelMeasuresSequence"):
+        own = [groups[frame][name].value[0] for frame in frames if name in groups[frame]]
+        if name not in shared and len(own) == len(frames):
+            setattr(shared, name, [own[0]])
+
+
+def picture_of(series: Series, source: str) -> tuple[Instance, int | None]:
+    """The instance that a prediction of one picture belongs to, and the frame of one that has several, from 1.
 
     Args:
         series: of pictures.
-        source: file that was predicted.
+        source: file that was predicted, or the address of a frame (``cine.dcm/frames/3``, from 0).
 
     Raises:
-        ValueError: no file of the series.
+        ValueError: no picture of the series.
     """
-    if len(series.instances) == 1:
-        return series.instances[0]
-    wanted = Path(source).resolve()
-    for instance in series.instances:
-        if Path(instance.path).resolve() == wanted:
-            return instance
-    raise ValueError(
-        f"the prediction is of no picture of its series, which has {len(series.instances)}; predict one of its files, "
-        "or give the series that the file belongs to."
-    )
+    address = FRAME_ADDRESS.fullmatch(str(source))
+    wanted = Path(address[1] if address else source).resolve()
+    found = [instance for instance in series.instances if Path(instance.path).resolve() == wanted]
+    if not found and len(series.instances) == 1:
+        found = list(series.instances)
+    if not found:
+        raise ValueError(
+            f"the prediction is of no picture of its series, which has {len(series.instances)}; predict one of its "
+            "files, or give the series that the file belongs to."
+        )
+    if found[0].frames == 1:
+        return found[0], None
+    frame = int(address[2]) + 1 if address else 0
+    if not 1 <= frame <= found[0].frames:
+        raise ValueError(
+            f"the picture has {found[0].frames} frames, and the prediction does not say of which it is; predict "
+            "FILE/frames/NUMBER, from 0."
+        )
+    return found[0], frame

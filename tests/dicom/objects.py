@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from medssm_monai.dicom import ModelFacts
+from medssm_monai.dicom import ModelFacts, Series, find_series
 
 FACTS = ModelFacts("mamba_mis", "0.1.0", "0.1.0", "ab" * 32, "polyps in colonoscopy frames")
 CLASSES = {
@@ -25,46 +24,17 @@ CLASSES = {
 }
 
 
-@dataclass(frozen=True)
-class Instance:
-    path: Path
-    header: Any
-    frames: int = 1
-
-
-@dataclass(frozen=True)
-class Series:
-    study_uid: str
-    series_uid: str
-    modality: str
-    description: str
-    instances: tuple[Instance, ...]
-    spatial_dims: int
-    affine: np.ndarray | None
-
-    @property
-    def files(self) -> list[Path]:
-        return [instance.path for instance in self.instances]
-
-
 def require_libraries() -> None:
     """Skip a module where pydicom or highdicom is missing."""
     for library in ("pydicom", "highdicom"):
         pytest.importorskip(library, reason=f'{library} is not installed; pip install "medssm-monai[dicom]"')
 
 
-def series_of(paths: list[Path], spatial_dims: int, affine: np.ndarray | None = None) -> Series:
-    """A series of files as they are, in the order given."""
-    import pydicom
-
-    headers = [pydicom.dcmread(path, stop_before_pixels=True, force=True) for path in paths]
-    instances = tuple(
-        Instance(path, header, int(header.get("NumberOfFrames", 1) or 1))
-        for path, header in zip(paths, headers, strict=True)
-    )
-    first = headers[0]
-    uids = str(first.StudyInstanceUID), str(first.SeriesInstanceUID)
-    return Series(*uids, str(first.get("Modality", "")), "", instances, spatial_dims, affine)
+def series_of(place: Path) -> Series:
+    """The one series of a folder or a file."""
+    found = find_series(place)
+    assert len(found.series) == 1 and not found.set_aside
+    return found.series[0]
 
 
 def image(kind: str, pixels: np.ndarray, number: int = 1, study: str = "", series: str = "", **more: Any) -> Any:
@@ -159,29 +129,31 @@ def slices(
     return paths
 
 
-def frames(folder: Path, orientation: np.ndarray, size: tuple[int, int, int] = (4, 10, 7)) -> Path:
-    """The same as one Enhanced MR image; the frames run against the normal."""
+def frames(folder: Path, orientation: np.ndarray, size: tuple[int, int, int] = (4, 10, 7), stacks: int = 1) -> Path:
+    """The same as one Enhanced MR image; the frames run against the normal; further stacks are of a later time."""
     from pydicom import Dataset
     from pydicom.uid import generate_uid
 
-    values = np.arange(1, 1 + int(np.prod(size)), dtype=np.uint16).reshape(size)
+    values = np.arange(1, 1 + stacks * int(np.prod(size)), dtype=np.uint16).reshape(stacks * size[0], *size[1:])
     normal = np.cross(orientation[0], orientation[1])
     shared, groups = Dataset(), []
     measures, placed = Dataset(), Dataset()
     measures.PixelSpacing, measures.SliceThickness = ["0.8", "1.25"], "2"
     placed.ImageOrientationPatient = [f"{v:.8f}" for v in orientation.ravel()]
     shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [placed]
-    for number in range(size[0]):
+    for number in range(len(values)):
+        stack, place = divmod(number, size[0])
         group, position, content = Dataset(), Dataset(), Dataset()
-        position.ImagePositionPatient = [f"{v:.6f}" for v in np.array([3, 2, 1]) - normal * 2.0 * number]
-        content.StackID, content.InStackPositionNumber, content.FrameComments = "1", number + 1, "frame of nobody"
-        content.DimensionIndexValues = [1, number + 1]
+        position.ImagePositionPatient = [f"{v:.6f}" for v in np.array([3, 2, 1]) - normal * 2.0 * place]
+        content.TemporalPositionIndex = stack + 1
+        content.StackID, content.InStackPositionNumber, content.FrameComments = "1", place + 1, "frame of nobody"
+        content.DimensionIndexValues = [1, place + 1]
         group.PlanePositionSequence, group.FrameContentSequence = [position], [content]
         groups.append(group)
     made = image(
         "EMR",
         values,
-        NumberOfFrames=size[0],
+        NumberOfFrames=len(values),
         FrameOfReferenceUID=generate_uid(),
         PositionReferenceIndicator="",
         SharedFunctionalGroupsSequence=[shared],

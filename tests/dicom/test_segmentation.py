@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from medssm_monai.bundle.predictions import SegmentationPrediction
 from medssm_monai.data.labels import LabelSet
 from medssm_monai.data.readers.channels import read_channels
-from medssm_monai.dicom import Deidentifier
+from medssm_monai.dicom import Deidentifier, find_series
 from medssm_monai.dicom.segmentation import write
 
 from .objects import FACTS, frames, image, problems, require_libraries, save, series_of, slices, turned
@@ -57,8 +58,8 @@ def read_back(path, sources, labels):
 @pytest.mark.parametrize("orientation", [AXIAL, SAGITTAL, FLIPPED, turned(20)])
 def test_each_voxel_goes_back_to_its_pixel(orientation, reverse, kind, tmp_path):
     paths = slices(tmp_path / "in", orientation, kind, reverse=reverse)
-    volume = read_channels(tmp_path / "in")
-    series = series_of(paths, 3, volume.meta["file_affine"])
+    series = series_of(tmp_path / "in")
+    volume = read_channels(series.source)
     if kind == "CT":
         volume = volume + 1024
     (path,) = write(series, predicted(volume), tmp_path / "out", FACTS)
@@ -74,8 +75,8 @@ def test_each_voxel_goes_back_to_its_pixel(orientation, reverse, kind, tmp_path)
 
 def test_frames_of_one_file(tmp_path):
     path = frames(tmp_path / "in", turned(10))
-    volume = read_channels(path)
-    series = series_of([path], 3, volume.meta["file_affine"])
+    series = series_of(path)
+    volume = read_channels(series.source)
     (made,) = write(series, predicted(volume, REGIONS), tmp_path / "out", FACTS)
     source = pydicom.dcmread(path)
     masks, _ = read_back(made, [source], REGIONS)
@@ -91,8 +92,8 @@ def test_real_series(real_data, tmp_path):
     if not folder.is_dir():
         pytest.skip(f"no {folder.name} among the real image sets")
     paths = sorted(folder.glob("*.dcm"))
-    volume = read_channels(folder)
-    series = series_of(paths, 3, volume.meta["file_affine"])
+    series = series_of(folder)
+    volume = read_channels(series.source)
     labels = LabelSet.of({"gray matter": 1, "white matter": 2, "csf": 3})
     prediction = predicted(volume, labels)
     (path,) = write(series, prediction, tmp_path, FACTS)
@@ -107,11 +108,11 @@ def test_real_series(real_data, tmp_path):
 
 def test_probabilities(tmp_path):
     paths = slices(tmp_path / "in", AXIAL)
-    volume = read_channels(tmp_path / "in")
+    series = series_of(tmp_path / "in")
+    volume = read_channels(series.source)
     labels = LabelSet.of({"lesion": "foreground"})
     probability = (volume.numpy()[0] / float(volume.max())).astype(np.float32)
     prediction = SegmentationPrediction("folder", volume.meta, probability, 0.5, ("lesion",), labels=labels)
-    series = series_of(paths, 3, volume.meta["file_affine"])
     (path,) = write(series, prediction, tmp_path / "out", FACTS, fractional=True)
     sources = [pydicom.dcmread(one) for one in paths]
     got, made = read_back(path, sources, labels)
@@ -123,9 +124,10 @@ def test_probabilities(tmp_path):
 
 def test_nothing_found_is_an_object_too(tmp_path):
     paths = slices(tmp_path / "in", AXIAL)
-    volume = read_channels(tmp_path / "in")
+    series = series_of(tmp_path / "in")
+    volume = read_channels(series.source)
     prediction = SegmentationPrediction("folder", volume.meta, np.zeros(volume.shape[1:], np.float32), 0.5, ("lesion",))
-    (path,) = write(series_of(paths, 3, volume.meta["file_affine"]), prediction, tmp_path / "out", FACTS)
+    (path,) = write(series, prediction, tmp_path / "out", FACTS)
     masks, _ = read_back(path, [pydicom.dcmread(one) for one in paths], prediction.labels)
     assert masks.shape[:3] == (5, 12, 9) and not masks.any()
     assert problems(path) == []
@@ -147,7 +149,7 @@ def test_pictures_without_a_place(kind, tmp_path):
     shape = (14, 11) if kind == "DX" else (14, 11, 3)
     path = save(image(kind, np.zeros(shape, np.uint8)), tmp_path / "in" / "one.dcm")
     prediction = picture_prediction(path)
-    (made,) = write(series_of([path], 2), prediction, tmp_path / "out", FACTS)
+    (made,) = write(series_of(path), prediction, tmp_path / "out", FACTS)
     found = highdicom.seg.segread(made)
     np.testing.assert_array_equal(found.pixel_array.reshape(14, 11), prediction.mask)
     source = pydicom.dcmread(path)
@@ -161,20 +163,36 @@ def test_pictures_without_a_place(kind, tmp_path):
 def test_one_frame_of_a_film(tmp_path):
     pixels = np.zeros((3, 14, 11), np.uint8)
     path = save(image("USM", pixels, NumberOfFrames=3), tmp_path / "in" / "film.dcm")
-    prediction = picture_prediction(path)
-    series = series_of([path], 2)
-    with pytest.raises(ValueError, match="3 frames; say which one"):
-        write(series, prediction, tmp_path / "out", FACTS)
-    (made,) = write(series, prediction, tmp_path / "out", FACTS, frame=2)
+    series = series_of(path)
+    with pytest.raises(ValueError, match="3 frames, and the prediction does not say"):
+        write(series, picture_prediction(path), tmp_path / "out", FACTS)
+    (made,) = write(series, picture_prediction(series.pictures[1]), tmp_path / "out", FACTS)
     found = pydicom.dcmread(made)
     refer = found.PerFrameFunctionalGroupsSequence[0].DerivationImageSequence[0].SourceImageSequence[0]
     assert refer.ReferencedFrameNumber == 2
+    assert refer.ReferencedSOPClassUID == series.instances[0].header.SOPClassUID
     assert problems(made) == []
+
+
+def test_stacks_of_one_file(tmp_path):
+    path = frames(tmp_path / "in", AXIAL, stacks=2)
+    found = find_series(path)
+    assert len(found.series) == 2
+    for number, series in enumerate(found.series):
+        volume = read_channels(series.source)
+        (made,) = write(series, predicted(volume), tmp_path / "out", FACTS)
+        source = pydicom.dcmread(path)
+        masks, _ = read_back(made, [source], ORGANS)
+        wanted = classes_of(source.pixel_array)
+        wanted[[n for n in range(8) if n // 4 != number]] = 0
+        for place in range(3):
+            np.testing.assert_array_equal(masks[..., place], wanted == place + 1)
+        assert problems(made) == []
 
 
 def test_one_slice_keeps_its_place(tmp_path):
     paths = slices(tmp_path / "in", turned(15), size=(1, 14, 11))
-    (made,) = write(series_of(paths, 2), picture_prediction(paths[0]), tmp_path / "out", FACTS)
+    (made,) = write(series_of(paths[0]), picture_prediction(paths[0]), tmp_path / "out", FACTS)
     found, source = pydicom.dcmread(made), pydicom.dcmread(paths[0])
     assert found.FrameOfReferenceUID == source.FrameOfReferenceUID
     placed = found.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence[0]
@@ -184,7 +202,7 @@ def test_one_slice_keeps_its_place(tmp_path):
 
 def test_only_the_modules_of_patient_and_study_are_copied(tmp_path):
     path = dermoscopy(tmp_path)
-    (made,) = write(series_of([path], 2), picture_prediction(path), tmp_path / "out", FACTS)
+    (made,) = write(series_of(path), picture_prediction(path), tmp_path / "out", FACTS)
     found, source = pydicom.dcmread(made), pydicom.dcmread(path)
     for keyword in ("PatientName", "PatientID", "PatientBirthDate", "StudyInstanceUID", "AccessionNumber", "StudyDate"):
         assert found[keyword].value == source[keyword].value
@@ -199,7 +217,7 @@ def test_only_the_modules_of_patient_and_study_are_copied(tmp_path):
 
 def test_settings_name_codes(tmp_path, caplog):
     path = dermoscopy(tmp_path)
-    series, prediction = series_of([path], 2), picture_prediction(path, names=("mole of ours",))
+    series, prediction = series_of(path), picture_prediction(path, names=("mole of ours",))
     with caplog.at_level(logging.WARNING):
         (made,) = write(series, prediction, tmp_path / "out", FACTS)
     assert "no code is known for the class 'mole of ours'" in caplog.text
@@ -221,8 +239,9 @@ def test_settings_name_codes(tmp_path, caplog):
 
 def test_a_side_is_a_modifier(tmp_path):
     paths = slices(tmp_path / "in", AXIAL)
-    volume = read_channels(tmp_path / "in")
-    (path,) = write(series_of(paths, 3, volume.meta["file_affine"]), predicted(volume), tmp_path / "out", FACTS)
+    series = series_of(tmp_path / "in")
+    volume = read_channels(series.source)
+    (path,) = write(series, predicted(volume), tmp_path / "out", FACTS)
     kidney = pydicom.dcmread(path).SegmentSequence[1].SegmentedPropertyTypeCodeSequence[0]
     assert kidney.CodeMeaning == "Kidney"
     assert kidney.SegmentedPropertyTypeModifierCodeSequence[0].CodeMeaning == "Left"
@@ -233,26 +252,29 @@ def test_a_side_is_a_modifier(tmp_path):
 
 def test_other_geometry_is_refused(tmp_path):
     paths = slices(tmp_path / "in", AXIAL)
-    volume = read_channels(tmp_path / "in")
+    series = series_of(tmp_path / "in")
+    volume = read_channels(series.source)
     prediction = predicted(volume)
-    moved = volume.meta["file_affine"].copy()
+    moved = series.affine.copy()
     moved[0, 3] += 3
-    series = series_of(paths, 3, moved)
-    other = SegmentationPrediction("f", {"file_affine": moved}, prediction.probability, 0.5, ORGANS.names, labels=ORGANS)
+    other = SegmentationPrediction(
+        "f", {"file_affine": moved}, prediction.probability, 0.5, ORGANS.names, labels=ORGANS
+    )
     with pytest.raises(ValueError, match="image 1 of the series does not lie in the volume: its pixels lie 2.40 voxels"):
         write(series, other, tmp_path / "out", FACTS)
+    fewer = replace(series, instances=series.instances[:4])
     with pytest.raises(ValueError, match="5 slices does not fit the 4 images"):
-        write(series_of(paths[:4], 3, moved), prediction, tmp_path / "out", FACTS)
+        write(fewer, prediction, tmp_path / "out", FACTS)
     path = dermoscopy(tmp_path / "b")
     with pytest.raises(ValueError, match="9 x 9 pixels does not fit its picture of 14 x 11"):
-        write(series_of([path], 2), picture_prediction(path, (9, 9)), tmp_path / "out", FACTS)
+        write(series_of(path), picture_prediction(path, (9, 9)), tmp_path / "out", FACTS)
     assert not (tmp_path / "out").exists()
 
 
 def test_without_the_patient(tmp_path):
     paths = slices(tmp_path / "in", AXIAL)
-    volume = read_channels(tmp_path / "in")
-    series = series_of(paths, 3, volume.meta["file_affine"])
+    series = series_of(tmp_path / "in")
+    volume = read_channels(series.source)
     hidden = Deidentifier(b"0123456789abcdef")
     (path,) = write(series, predicted(volume), tmp_path / "out", FACTS, deidentify=hidden)
     found, source = pydicom.dcmread(path), pydicom.dcmread(paths[0])
