@@ -15,7 +15,7 @@ from ..data.readers.dicom_headers import (
     MARK,
     PREAMBLE,
     check_streams,
-    object_without_pixels,
+    kind_without_pixels,
     transfer_syntax,
 )
 
@@ -90,9 +90,6 @@ def read_header(path: Path) -> Dataset:
         marked = start[PREAMBLE:] == MARK
         if not marked and start[:2] not in OLD_STARTS:
             raise HeaderError("no DICOM file")
-        what = object_without_pixels(path)
-        if what is not None:
-            raise HeaderError(f"holds no pixels: a DICOM {what}")
         file.seek(0)
         deflated = transfer_syntax(path) == DEFLATED
         tags = [*_kept(), PIXEL_DATA] if deflated else _kept()
@@ -101,6 +98,7 @@ def read_header(path: Path) -> Dataset:
                 check_streams(path)
             with pydicom.config.disable_value_validation():
                 header = pydicom.dcmread(file, stop_before_pixels=not deflated, force=not marked, specific_tags=tags)
+                _drop_damaged(header)
             if deflated:
                 problem = None if header.pop(PIXEL_DATA, None) is not None else NO_PIXELS
             else:
@@ -111,9 +109,21 @@ def read_header(path: Path) -> Dataset:
             reason = str(error).strip().splitlines()
             said = f"{type(error).__name__}: {reason[0] if reason else 'no reason given'}"
             raise HeaderError(f"its header is damaged ({said}); copy or export it again") from error
+    what = kind_without_pixels(str(header.get("SOPClassUID", "")))
+    if what is not None:
+        raise HeaderError(f"holds no pixels: a DICOM {what}")
     if problem is not None:
         raise HeaderError(problem)
     return header
+
+
+def _drop_damaged(header: Dataset) -> None:
+    """Leave out elements whose values are none of their kind; what is needed of them is missed where it is used."""
+    for tag in list(header.keys()):
+        try:
+            header[tag]
+        except Exception:  # pydicom raises many kinds for damaged values
+            del header[tag]
 
 
 def _pixel_problem(header: Dataset, file: BinaryIO, size: int) -> str | None:

@@ -2,7 +2,8 @@
 
 ITK (GDCM) applies rescale slope and intercept, palettes, planar configuration and YCbCr itself. Whether it also turns
 MONOCHROME1 (small values are bright) into MONOCHROME2 depends on its version, and the tag stays MONOCHROME1 either way;
-so it is asked once, with a file of two pixels. Windows (VOI LUT) are not applied by either.
+so it is asked once, with a file of two pixels. Windows (VOI LUT) are applied by neither: a network's transforms go by
+the range of the file, and a window is a choice of the eye; :func:`read_dicom` applies the one of the file when asked.
 """
 
 from __future__ import annotations
@@ -11,25 +12,47 @@ import math
 import struct
 import tempfile
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from monai.data import ITKReader
 from monai.utils import optional_import
 
 from ..errors import ImageReadError
-from .dicom_headers import MARK, UNCOMPRESSED, check_streams, object_without_pixels, transfer_syntax
+from .dicom_headers import (
+    DECODED,
+    MARK,
+    UNCOMPRESSED,
+    check_streams,
+    object_without_pixels,
+    states_table,
+    transfer_syntax,
+)
+from .dicom_window import in_window
 from .limits import check_size
 
-__all__ = ["DicomError", "check_dicom_volume", "displayed", "full_range_of", "read_dicom", "reader_inverts"]
+__all__ = [
+    "CUT_OFF",
+    "DicomError",
+    "check_dicom_volume",
+    "displayed",
+    "frame_address",
+    "full_range_of",
+    "measured",
+    "read_dicom",
+    "read_frames",
+    "reader_inverts",
+]
 
 itk, _ = optional_import("itk")
 PIXEL_DATA = b"\xe0\x7f\x10\x00"  # (7FE0,0010), little endian
 PHOTOMETRIC, BITS_ALLOCATED, BITS_STORED, SIGNED = "0028|0004", "0028|0100", "0028|0101", "0028|0103"
 SAMPLES = "0028|0002"
+BY_SLOPE = "export it with slope and intercept"
 CUT_OFF = "the file is truncated or damaged (fewer pixels than its header says); copy or export it again"
+FRAMES = "frames"
 INTERCEPT, SLOPE = "0028|1052", "0028|1053"
 
 
@@ -81,6 +104,22 @@ def displayed(values: np.ndarray, meta: Mapping[str, Any], inverted_by_reader: b
     """
     if str(meta.get(PHOTOMETRIC, "")).strip() != "MONOCHROME1" or inverted_by_reader:
         return values
+    return _turned(values, meta)
+
+
+def measured(values: np.ndarray, meta: Mapping[str, Any], inverted_by_reader: bool) -> np.ndarray:
+    """Values as measured (Hounsfield units, counts), whatever the way to display them: what :func:`displayed` turns
+    over, and a reader may have turned over, is turned back.
+
+    Args:
+        values, meta, inverted_by_reader: as there.
+    """
+    if str(meta.get(PHOTOMETRIC, "")).strip() != "MONOCHROME1" or not inverted_by_reader:
+        return values
+    return _turned(values, meta)
+
+
+def _turned(values: np.ndarray, meta: Mapping[str, Any]) -> np.ndarray:
     bits = int(_number(meta, BITS_STORED, 8))
     lowest_and_highest = -1 if _number(meta, SIGNED, 0) else 2**bits - 1  # their sum
     slope, intercept = _number(meta, SLOPE, 1), _number(meta, INTERCEPT, 0)
@@ -109,34 +148,82 @@ def _no_image(path: Path) -> str:
     return "holds no pixels: it is another kind of DICOM object, or ends before them; leave it out or copy it again"
 
 
-def read_dicom(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
+def read_dicom(path: Path, window: Literal["file"] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
     """Array (x, y, ...[, color]) and tags, as MONAI's ``ITKReader`` gives them, of a file that is looked at first.
+
+    Args:
+        path: the file.
+        window: ``"file"`` gives gray values in [0, 1] by the (first) window of the file, large is bright; None those
+            of the file.
 
     Raises:
         TooLargeError: above the limit of pixels; nothing is decoded.
-        DicomError: no DICOM file, no pixels in it, truncated, or bits that ITK cannot decode.
+        DicomError: no DICOM file, no pixels in it, truncated, values told by a table (Modality LUT), bits that ITK
+            cannot decode; or a window is asked of a file without one.
+        ValueError: another ``window``.
     """
+    if window not in (None, "file"):
+        raise ValueError(f"window must be 'file' or None, got {window!r}.")
     header = _opened(path)
     if header is None:
         raise DicomError(_no_image(path))
-    check_size(path, [side for axis, side in enumerate(_sides(header)) if axis < 2 or side > 1][::-1])
+    sides = _sides(header)
+    if len(sides) > 2 and sides[2] > 1:
+        check_size(path, sides[::-1], 3, value_bytes=header.GetComponentSize())
+    check_size(path, sides[1::-1])
     if _is_cut_off(path, header):
         raise DicomError(CUT_OFF)
+    if states_table(path):
+        raise DicomError("its values are told by a table (Modality LUT Sequence), which is not applied; " + BY_SLOPE)
+    array, meta = _decoded(path, header)
+    if window is None:
+        return array, meta
+    try:
+        shown = in_window(measured(array, meta, reader_inverts()), meta)
+    except ValueError as error:
+        raise DicomError(f"{error}; read it without window") from error
+    return (1 - shown if str(meta.get(PHOTOMETRIC, "")).strip() == "MONOCHROME1" else shown), meta
+
+
+def _decoded(path: Path, header: Any) -> tuple[np.ndarray, dict[str, Any]]:
     reader = ITKReader(pixel_type=itk.SS) if _signed_bytes(header) else ITKReader()
     try:
         array, meta = reader.get_data(reader.read(str(path)))
     except Exception as error:  # itk's kinds: RuntimeError, TemplateTypeError
-        raise DicomError(_undecoded(header, error)) from error
+        raise DicomError(_undecoded(path, header, error)) from error
     return np.asarray(array), meta
+
+
+def read_frames(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
+    """What :func:`read_dicom` gives of a file of several frames, which are asked for one by one: the last file read
+    stays in memory."""
+    facts = path.stat()
+    return _last_frames(path, facts.st_mtime_ns, facts.st_size)
+
+
+@lru_cache(maxsize=1)
+def _last_frames(path: Path, _changed: int, _size: int) -> tuple[np.ndarray, dict[str, Any]]:
+    return read_dicom(path)
+
+
+def frame_address(path: Path) -> tuple[Path, int] | None:
+    """File and frame (from 0) of an address such as ``cine.dcm/frames/3``; None for any other path."""
+    file = path.parent.parent
+    if path.parent.name != FRAMES or not path.name.isdecimal() or not file.is_file():
+        return None
+    return file, int(path.name)
 
 
 def _signed_bytes(header: Any) -> bool:
     return header.GetComponentTypeAsString(header.GetComponentType()) == "char" and header.GetNumberOfComponents() == 1
 
 
-def _undecoded(header: Any, error: Exception) -> str:
+def _undecoded(path: Path, header: Any, error: Exception) -> str:
     tags = header.GetMetaDataDictionary()
     stated = {key: str(tags[key]).strip() for key in (PHOTOMETRIC, BITS_ALLOCATED, BITS_STORED) if tags.HasKey(key)}
+    syntax = transfer_syntax(path)
+    if syntax is not None and syntax not in DECODED:
+        return f"its pixels are stored in a way that is not decoded (transfer syntax {syntax}); export it uncompressed"
     allocated, stored = stated.get(BITS_ALLOCATED, "?"), stated.get(BITS_STORED, "?")
     kind = f"{stated.get(PHOTOMETRIC, '?')}, {stored} of {allocated} bits"
     reason = str(error).strip().splitlines()

@@ -19,7 +19,9 @@ __all__ = [
     "UNCOMPRESSED",
     "check_streams",
     "is_dicom",
+    "kind_without_pixels",
     "object_without_pixels",
+    "states_table",
     "transfer_syntax",
 ]
 
@@ -83,7 +85,11 @@ def object_without_pixels(path: Path) -> str | None:
     """What a DICOM file is that holds no picture, such as ``"structured report"``; None for one that may hold one."""
     if path.name.upper() == "DICOMDIR":
         return WITHOUT_PIXELS["1.2.840.10008.1.3.10"]
-    uid = _meta(path, SOP_CLASS) or ""
+    return kind_without_pixels(_meta(path, SOP_CLASS) or "")
+
+
+def kind_without_pixels(uid: str) -> str | None:
+    """The same by the identifier of a class of objects."""
     families = (what for known, what in WITHOUT_PIXELS.items() if known.endswith(".") and uid.startswith(known))
     return WITHOUT_PIXELS.get(uid) or next(families, None)
 
@@ -99,6 +105,10 @@ ENCAPSULATED = "1.2.840.10008.1.2.4."  # JPEG, JPEG-LS, JPEG 2000
 JPEG_2000 = re.compile(rb"\xff\x4f\xff\x51", re.DOTALL)  # start of a codestream, and its sizes
 JPEG = re.compile(rb"\xff\xd8\xff", re.DOTALL)  # start of a picture of JPEG and JPEG-LS
 FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # markers of a segment with the sizes
+TABLE = re.compile(  # Modality LUT Sequence and its first item, in both byte orders
+    rb"\x28\0\0\x30(?:SQ\0\0)?.{4}\xfe\xff\0\xe0|\0\x28\x30\0(?:SQ\0\0)?.{4}\xff\xfe\xe0\0", re.DOTALL
+)
+PIXELS = re.compile(rb"\xe0\x7f\x10\0(?:O[BW]\0\0)|\x7f\xe0\0\x10(?:O[BW]\0\0)", re.DOTALL)
 COLORS = 3
 DEFLATED_BYTES = 6  # for each pixel of the limit
 GROUPS, BLOCK, HEAD = 132, 1 << 20, 1 << 21
@@ -122,6 +132,26 @@ def check_streams(path: Path) -> None:
                 raise TooLargeError(f"{path}: deflated, without a meta header that says so; save it undeflated.")
             for sides in _pictures(content):
                 check_size(path, sides)
+
+
+def states_table(path: Path) -> bool:
+    """Whether the header of a file tells its values by a table (Modality LUT) rather than by slope and intercept."""
+    if path.stat().st_size == 0:
+        return False
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        if transfer_syntax(path) == DEFLATED:
+            return TABLE.search(_inflated_head(content)) is not None
+        pixels = PIXELS.search(content)
+        return TABLE.search(content, 0, pixels.start() if pixels else len(content)) is not None
+
+
+def _inflated_head(content: mmap.mmap) -> bytes:
+    """Start of a deflated data set."""
+    start = GROUPS + 12 + struct.unpack("<I", content[GROUPS + 8 : GROUPS + 12])[0]
+    try:
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(content[start:], HEAD)
+    except zlib.error:
+        return b""  # said by the reader
 
 
 def _pictures(content: mmap.mmap) -> Iterator[tuple[int, ...]]:

@@ -17,7 +17,7 @@ from monai.utils import ensure_tuple
 from PIL import UnidentifiedImageError
 
 from ..errors import ImageReadError
-from .dicom import DicomError, displayed, full_range_of, read_dicom, reader_inverts
+from .dicom import DicomError, displayed, frame_address, full_range_of, read_dicom, read_frames, reader_inverts
 from .files import DICOM, NIFTI, RASTER, file_kind
 from .intensity import EIGHT_BITS, SIXTEEN_BITS, IntensityRange, declared_range, range_metadata, to_unit_range
 from .limits import check_size, open_raster
@@ -110,6 +110,20 @@ def _read_colors(path: Path) -> tuple[np.ndarray, dict]:
     return array[..., :3] if color else array[..., None], meta
 
 
+def _read_frame(file: Path, frame: int) -> Pixels:
+    """One frame of a DICOM file."""
+    array, meta = read_frames(file)
+    frames = 1 if len(meta["spatial_shape"]) < 3 else array.shape[2]
+    if frame >= frames:
+        raise ImageReadError(f"{file}/frames/{frame}: the file holds {frames} frame(s), the first is 0.")
+    plane = array[:, :, frame] if len(meta["spatial_shape"]) > 2 else array
+    plane = plane[..., :3] if plane.ndim > 2 else plane[..., None]
+    values = displayed(_planar(plane.swapaxes(0, 1)), meta, reader_inverts())
+    full_range = full_range_of(array, meta, values.shape[-1] > 1)
+    affine = np.asarray(meta["affine"], dtype=np.float64)
+    return Pixels(values, full_range, DICOM, False, affine[:, [1, 0, 2, 3]], plane.shape[:2], affine)
+
+
 def _read_medical(path: Path, kind: str | None) -> Pixels:
     array, meta = _read_nifti(path) if kind == NIFTI else _read_colors(path)
     color, shape = array.shape[-1] > 1, array.shape[:-1]
@@ -135,7 +149,8 @@ def _read_array(file: Path, key: str, index: int) -> Pixels:
 
 
 def read_pixels(path: PathLike) -> Pixels:
-    """Decode one file completely (a truncated file is noticed), or one image of an ``.npz`` file by its address.
+    """Decode one file completely (a truncated file is noticed), one image of an ``.npz`` file by its address, or one
+    frame of a DICOM file (``cine.dcm/frames/3``).
 
     Raster files (PNG, JPEG, TIFF, BMP) are taken as stored: an EXIF orientation tag is *not* applied, because masks
     are drawn on, and written back in, the stored pixel matrix. 16-bit color PNGs are decoded at 8 bits (Pillow has no
@@ -153,10 +168,14 @@ def read_pixels(path: PathLike) -> Pixels:
     address = parse_npz_address(path)
     if address is not None:
         return _read_array(*address)
-    if not path.is_file():
+    frame = frame_address(path)
+    if frame is None and not path.is_file():
         raise FileNotFoundError(f"{path}: no such image file; check the path or the datalist it comes from.")
     kind = file_kind(path)
     try:
+        if frame is not None:
+            path = frame[0]
+            return _read_frame(*frame)
         return _read_raster(path) if kind == RASTER else _read_medical(path, kind)
     except ImageReadError:
         raise
@@ -253,7 +272,10 @@ class Reader2D(ImageReader):
     def verify_suffix(self, filename: PathLike) -> bool:  # type: ignore[override]
         """True for the suffixes this reader knows, and for addresses of images in ``.npz`` files."""
         names = ensure_tuple(filename)
-        return all(file_kind(Path(name)) is not None or parse_npz_address(name) is not None for name in names)
+        return all(
+            file_kind(Path(name)) is not None or parse_npz_address(name) is not None or frame_address(Path(name))
+            for name in names
+        )
 
     def read(self, data: PathLike, **kwargs: object) -> tuple[Path, Pixels]:  # type: ignore[override]
         """Decode the single file ``data``; see :func:`read_pixels` for the errors raised."""
