@@ -170,7 +170,7 @@ def _slice(
     made._add_contributing_equipment(contributing(about), header)
     made.FrameOfReferenceUID, made.PositionReferenceIndicator = frame_of_reference, ""
     made.ImageType = ["DERIVED", "SECONDARY", "AXIAL" if kind == CT else "OTHER"]
-    made.AcquisitionNumber = None
+    made.AcquisitionNumber, made.Laterality = None, header.get("Laterality")
     made.PatientPosition = header.get("PatientPosition") or None
     made.ImagePositionPatient = [DS(float(v), auto_format=True) for v in plane.position]
     steps = [np.linalg.norm(step) for step in (plane.along_column, plane.along_row)]

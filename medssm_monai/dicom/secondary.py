@@ -84,6 +84,7 @@ def secondary_capture(
     )
     made.copy_patient_and_study_information(first)
     made.PatientOrientation = first.get("PatientOrientation") if same_pixels else None
+    made.Laterality = first.get("Laterality")
     made.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
     made.ConversionType = "WSD"
     made.DerivationDescription = f"{what} by {about.name}; {about.use}; weights {about.weights_sha256}"[:1024]

@@ -86,6 +86,8 @@ def write(
         **equipment(about, "segmentation"),
         **content,
     )
+    if series.frames is not None and picture is None:
+        _name_frames(made, series.frames)
     if picture is not None:
         _refer_to(made, picture, picture_of(series, prediction.source)[1])
     return [save_object(made, output_dir, "seg", deidentify)]
@@ -130,17 +132,26 @@ def _placed(
 def _placed_volume(
     series: Series, prediction: SegmentationPrediction, values: np.ndarray, deidentify: Deidentifier | None
 ) -> tuple[list[Dataset], np.ndarray]:
-    """Headers of the source, and ``(frames, rows, columns, K)``: all frames of an instance that has several, with
-    nothing in those that are no part of the volume."""
+    """Headers of the source, and ``(frames, rows, columns, K)``; of an instance that has several frames the header as
+    if it had those of the volume alone."""
     headers = source_headers(series.instances, deidentify)
     if series.frames is None:
         return headers, to_planes(values, _affine(series, prediction), planes_of(headers))
     share_groups(headers[0], series.frames)
-    planes = planes_of(headers)
-    cut = to_planes(values, _affine(series, prediction), [planes[frame] for frame in series.frames])
-    whole = np.zeros((len(planes), *cut.shape[1:]), dtype=cut.dtype)
-    whole[list(series.frames)] = cut
-    return headers, whole
+    groups = headers[0].PerFrameFunctionalGroupsSequence
+    headers[0].PerFrameFunctionalGroupsSequence = [groups[frame] for frame in series.frames]
+    headers[0].NumberOfFrames = len(series.frames)
+    return headers, to_planes(values, _affine(series, prediction), planes_of(headers))
+
+
+def _name_frames(made: Dataset, frames: Sequence[int]) -> None:
+    """Let references to frames of a volume (from 1) name those (from 0) of the instance."""
+    groups = made.PerFrameFunctionalGroupsSequence
+    derivations = [item for group in groups for item in group.get("DerivationImageSequence", [])]
+    sources = {id(source): source for item in derivations for source in item.SourceImageSequence}  # shared by segments
+    for source in sources.values():
+        if "ReferencedFrameNumber" in source:
+            source.ReferencedFrameNumber = frames[int(source.ReferencedFrameNumber) - 1] + 1
 
 
 def _affine(series: Series, prediction: SegmentationPrediction) -> np.ndarray:

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from monai.data import MetaTensor
 
 from medssm_monai.dicom import ModelFacts, Series, find_series
 
@@ -33,8 +35,18 @@ def require_libraries() -> None:
 def series_of(place: Path) -> Series:
     """The one series of a folder or a file."""
     found = find_series(place)
-    assert len(found.series) == 1 and not found.set_aside
+    assert len(found.series) == 1
     return found.series[0]
+
+
+def volume_of(series: Series) -> MetaTensor:
+    """A volume as :class:`~medssm_monai.data.readers.series_files.SeriesFiles` describes it, by pydicom's pixels."""
+    import pydicom
+
+    pixels = np.concatenate([np.atleast_3d(pydicom.dcmread(file).pixel_array.T).T for file in series.files])
+    chosen = pixels if series.frames is None else pixels[list(series.frames)]
+    affine = np.asarray(series.affine, dtype=np.float64)
+    return MetaTensor(torch.from_numpy(chosen.T[None].astype(np.float32)), meta={"file_affine": affine})
 
 
 def image(kind: str, pixels: np.ndarray, number: int = 1, study: str = "", series: str = "", **more: Any) -> Any:

@@ -12,9 +12,10 @@ from medssm_monai.bundle.predictions import SegmentationPrediction
 from medssm_monai.data.labels import LabelSet
 from medssm_monai.data.readers.channels import read_channels
 from medssm_monai.dicom import Deidentifier, find_series
+from medssm_monai.dicom.planes import planes_of, to_planes
 from medssm_monai.dicom.segmentation import write
 
-from .objects import FACTS, frames, image, problems, require_libraries, save, series_of, slices, turned
+from .objects import FACTS, frames, image, problems, require_libraries, save, series_of, slices, turned, volume_of
 
 require_libraries()
 import highdicom  # noqa: E402
@@ -59,7 +60,7 @@ def read_back(path, sources, labels):
 def test_each_voxel_goes_back_to_its_pixel(orientation, reverse, kind, tmp_path):
     paths = slices(tmp_path / "in", orientation, kind, reverse=reverse)
     series = series_of(tmp_path / "in")
-    volume = read_channels(series.source)
+    volume = read_channels(tmp_path / "in")  # in ITK's order
     if kind == "CT":
         volume = volume + 1024
     (path,) = write(series, predicted(volume), tmp_path / "out", FACTS)
@@ -76,7 +77,7 @@ def test_each_voxel_goes_back_to_its_pixel(orientation, reverse, kind, tmp_path)
 def test_frames_of_one_file(tmp_path):
     path = frames(tmp_path / "in", turned(10))
     series = series_of(path)
-    volume = read_channels(series.source)
+    volume = volume_of(series)
     (made,) = write(series, predicted(volume, REGIONS), tmp_path / "out", FACTS)
     source = pydicom.dcmread(path)
     masks, _ = read_back(made, [source], REGIONS)
@@ -93,7 +94,7 @@ def test_real_series(real_data, tmp_path):
         pytest.skip(f"no {folder.name} among the real image sets")
     paths = sorted(folder.glob("*.dcm"))
     series = series_of(folder)
-    volume = read_channels(series.source)
+    volume = read_channels(folder)
     labels = LabelSet.of({"gray matter": 1, "white matter": 2, "csf": 3})
     prediction = predicted(volume, labels)
     (path,) = write(series, prediction, tmp_path, FACTS)
@@ -109,7 +110,7 @@ def test_real_series(real_data, tmp_path):
 def test_probabilities(tmp_path):
     paths = slices(tmp_path / "in", AXIAL)
     series = series_of(tmp_path / "in")
-    volume = read_channels(series.source)
+    volume = volume_of(series)
     labels = LabelSet.of({"lesion": "foreground"})
     probability = (volume.numpy()[0] / float(volume.max())).astype(np.float32)
     prediction = SegmentationPrediction("folder", volume.meta, probability, 0.5, ("lesion",), labels=labels)
@@ -125,7 +126,7 @@ def test_probabilities(tmp_path):
 def test_nothing_found_is_an_object_too(tmp_path):
     paths = slices(tmp_path / "in", AXIAL)
     series = series_of(tmp_path / "in")
-    volume = read_channels(series.source)
+    volume = volume_of(series)
     prediction = SegmentationPrediction("folder", volume.meta, np.zeros(volume.shape[1:], np.float32), 0.5, ("lesion",))
     (path,) = write(series, prediction, tmp_path / "out", FACTS)
     masks, _ = read_back(path, [pydicom.dcmread(one) for one in paths], prediction.labels)
@@ -179,7 +180,7 @@ def test_stacks_of_one_file(tmp_path):
     found = find_series(path)
     assert len(found.series) == 2
     for number, series in enumerate(found.series):
-        volume = read_channels(series.source)
+        volume = volume_of(series)
         (made,) = write(series, predicted(volume), tmp_path / "out", FACTS)
         source = pydicom.dcmread(path)
         masks, _ = read_back(made, [source], ORGANS)
@@ -240,7 +241,7 @@ def test_settings_name_codes(tmp_path, caplog):
 def test_a_side_is_a_modifier(tmp_path):
     paths = slices(tmp_path / "in", AXIAL)
     series = series_of(tmp_path / "in")
-    volume = read_channels(series.source)
+    volume = volume_of(series)
     (path,) = write(series, predicted(volume), tmp_path / "out", FACTS)
     kidney = pydicom.dcmread(path).SegmentSequence[1].SegmentedPropertyTypeCodeSequence[0]
     assert kidney.CodeMeaning == "Kidney"
@@ -253,7 +254,7 @@ def test_a_side_is_a_modifier(tmp_path):
 def test_other_geometry_is_refused(tmp_path):
     paths = slices(tmp_path / "in", AXIAL)
     series = series_of(tmp_path / "in")
-    volume = read_channels(series.source)
+    volume = volume_of(series)
     prediction = predicted(volume)
     moved = series.affine.copy()
     moved[0, 3] += 3
@@ -274,7 +275,7 @@ def test_other_geometry_is_refused(tmp_path):
 def test_without_the_patient(tmp_path):
     paths = slices(tmp_path / "in", AXIAL)
     series = series_of(tmp_path / "in")
-    volume = read_channels(series.source)
+    volume = volume_of(series)
     hidden = Deidentifier(b"0123456789abcdef")
     (path,) = write(series, predicted(volume), tmp_path / "out", FACTS, deidentify=hidden)
     found, source = pydicom.dcmread(path), pydicom.dcmread(paths[0])
@@ -288,6 +289,22 @@ def test_without_the_patient(tmp_path):
     refers = {e.value for e in found.iterall() if e.keyword == "ReferencedSOPInstanceUID"}
     assert {hidden.uid(one.header.SOPInstanceUID) for one in series.instances} <= refers
     assert problems(path) == []
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1), (1, 2, 0), (2, 1, 0)])
+@pytest.mark.parametrize("flips", [(), (0,), (1, 2), (0, 1, 2)])
+def test_any_order_of_axes_gives_the_same_planes(axes, flips, tmp_path):
+    slices(tmp_path / "in", turned(25))
+    series = series_of(tmp_path / "in")
+    volume = volume_of(series)
+    wanted = volume.numpy()[0].transpose(2, 1, 0)
+    array, affine = volume.numpy()[0].transpose(axes), series.affine[:, [*axes, 3]].copy()
+    for axis in flips:
+        affine[:, 3] += affine[:, axis] * (array.shape[axis] - 1)
+        affine[:, axis] *= -1
+        array = np.flip(array, axis)
+    headers = [instance.header for instance in series.instances]
+    np.testing.assert_array_equal(to_planes(array, affine, planes_of(headers)), wanted)
 
 
 def test_a_name_of_no_class_in_a_long_series_name():
