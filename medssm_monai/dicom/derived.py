@@ -70,30 +70,29 @@ def write(
     found = _slices(series, prediction, deidentify) if volume else [_picture(series, prediction, deidentify)]
     if deidentify is not None:
         require_clean_pixels([header for header, _, _, _ in found] + further)
-    uid, frame_uid = new_uid(), {}
+    series_uid, description = new_uid(), _description(1 + len(others), about)
+    frame_of_reference = found[0][0].get("FrameOfReferenceUID") or new_uid()
     made = []
     for number, (header, frame, plane, values) in enumerate(found, start=1):
-        sources = [header, *further]
         frames = [] if frame is None else [frame]
-        stored = _stored(values)
-        kind = SINGLE.get(str(header.SOPClassUID))
+        stored, kind = _stored(values), SINGLE.get(str(header.SOPClassUID))
         if kind is None or plane is None or stored.ndim == 3:
             one = secondary_capture(
-                *(stored, [header], about, "fused image", SERIES_NUMBER, frames, number, uid),
+                *(stored, [header], about, "fused image", SERIES_NUMBER, frames, number, series_uid),
                 same_pixels=True,
             )
             if stored.ndim == 2:
                 _rescale(one)
         else:
-            frame_uid.setdefault("uid", header.get("FrameOfReferenceUID") or new_uid())
-            one = _slice(header, plane, stored, kind, about, uid, number, frame_uid["uid"])
+            one = _slice(header, plane, stored, kind, about, series_uid, number, frame_of_reference)
         one.SourceImageSequence = [reference(header, frames), *map(reference, further)]
-        one.DerivationDescription = (
-            f"fusion of {1 + len(others)} series by {about.name}; {about.use}; weights {about.weights_sha256}"[:1024]
-        )
+        one.DerivationDescription = description
         made.append(save_object(one, output_dir, "fused", deidentify))
-        del sources
     return made
+
+
+def _description(count: int, about: ModelFacts) -> str:
+    return f"fusion of {count} series by {about.name}; {about.use}; weights {about.weights_sha256}"[:1024]
 
 
 Found = tuple["Dataset", int | None, Plane | None, np.ndarray]

@@ -65,6 +65,12 @@ def write(
         require_clean_pixels(headers)
     size = (int(headers[0].Rows), int(headers[0].Columns))
     made = secondary_capture(
-        picture, headers, about, what, SERIES_NUMBER, frames, same_pixels=source is not None and picture.shape[:2] == size
+        picture,
+        headers,
+        about,
+        what,
+        SERIES_NUMBER,
+        frames,
+        same_pixels=source is not None and picture.shape[:2] == size,
     )
     return [save_object(made, output_dir, "picture", deidentify)]

@@ -243,13 +243,14 @@ def _measured(
         if len(headers) > 1 or group.concept == VOLUME:
             of_series = sr.SourceSeriesForSegmentation(referenced_series_instance_uid=headers[0].SeriesInstanceUID)
             referenced = sr.ReferencedSegment(
-                seg.SOPClassUID, seg.SOPInstanceUID, group.segment, numbers, source_series=of_series
+                seg.SOPClassUID, seg.SOPInstanceUID, group.segment, source_series=of_series
             )
             return sr.VolumetricROIMeasurementsAndQualitativeEvaluations(referenced_segment=referenced, **facts)
         of_image = sr.SourceImageForSegmentation(headers[0].SOPClassUID, headers[0].SOPInstanceUID, frames)
         planar = sr.ReferencedSegmentationFrame(
             seg.SOPClassUID, seg.SOPInstanceUID, numbers[0], group.segment, source_image=of_image
         )
+        del planar[0].ReferencedSOPSequence[0].ReferencedSegmentNumber  # a frame is of one segment (PS3.3 C.17.3)
         return sr.PlanarROIMeasurementsAndQualitativeEvaluations(referenced_segment=planar, **facts)
     if isinstance(prediction, ClassificationPrediction) and group.name == prediction.class_name:
         facts["qualitative_evaluations"] = [

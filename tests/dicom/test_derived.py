@@ -112,7 +112,11 @@ def test_names_burned_in_are_not_written_without_the_patient(tmp_path):
         key_picture.write(series, pixels, tmp_path / "out", FACTS, what="x", source=str(path), deidentify=hidden)
     with pytest.raises(ValueError, match="burned in annotation"):
         derived.write(
-            series, FusionPrediction(str(path), {}, pixels / np.float32(255)), tmp_path / "out", FACTS, deidentify=hidden
+            series,
+            FusionPrediction(str(path), {}, pixels / np.float32(255)),
+            tmp_path / "out",
+            FACTS,
+            deidentify=hidden,
         )
     series, path, pixels = color(tmp_path / "b")
     (made,) = key_picture.write(series, pixels, tmp_path / "out", FACTS, what="x", source=str(path), deidentify=hidden)

@@ -239,7 +239,7 @@ def test_settings_name_codes(tmp_path, caplog):
 
 
 def test_a_side_is_a_modifier(tmp_path):
-    paths = slices(tmp_path / "in", AXIAL)
+    slices(tmp_path / "in", AXIAL)
     series = series_of(tmp_path / "in")
     volume = volume_of(series)
     (path,) = write(series, predicted(volume), tmp_path / "out", FACTS)
@@ -252,7 +252,7 @@ def test_a_side_is_a_modifier(tmp_path):
 
 
 def test_other_geometry_is_refused(tmp_path):
-    paths = slices(tmp_path / "in", AXIAL)
+    slices(tmp_path / "in", AXIAL)
     series = series_of(tmp_path / "in")
     volume = volume_of(series)
     prediction = predicted(volume)
@@ -261,7 +261,9 @@ def test_other_geometry_is_refused(tmp_path):
     other = SegmentationPrediction(
         "f", {"file_affine": moved}, prediction.probability, 0.5, ORGANS.names, labels=ORGANS
     )
-    with pytest.raises(ValueError, match="image 1 of the series does not lie in the volume: its pixels lie 2.40 voxels"):
+    with pytest.raises(
+        ValueError, match="image 1 of the series does not lie in the volume: its pixels lie 2.40 voxels"
+    ):
         write(series, other, tmp_path / "out", FACTS)
     fewer = replace(series, instances=series.instances[:4])
     with pytest.raises(ValueError, match="5 slices does not fit the 4 images"):
