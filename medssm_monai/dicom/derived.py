@@ -13,7 +13,7 @@ from ..bundle.predictions import FusionPrediction
 from .deidentify import Deidentifier
 from .facts import ModelFacts
 from .libraries import require_highdicom
-from .planes import Plane, planes_of, to_planes
+from .planes import Plane, array_affine, planes_of, to_planes
 from .secondary import require_clean_pixels, secondary_capture
 from .sources import picture_of, share_groups, source_header, source_headers
 from .writing import contributing, equipment, new_uid, reference, save_object
@@ -105,8 +105,7 @@ def _slices(series: Series, prediction: FusionPrediction, deidentify: Deidentifi
         share_groups(headers[0], series.frames)
     planes = planes_of(headers)
     chosen = list(series.frames) if series.frames is not None else list(range(len(planes)))
-    known = "file_affine" in prediction.meta or "affine" in prediction.meta
-    affine = prediction.affine if known else np.asarray(series.affine)
+    affine = array_affine(series, prediction)
     cut = to_planes(prediction.image, affine, [planes[number] for number in chosen])
     if series.frames is None:
         return [(headers[n], None, planes[n], cut[n]) for n in chosen]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ..bundle.predictor import Predictor
 from ..bundle.version import METADATA, read_version
 from ..bundle.weights import require_weights
 from ..data.fingerprint import NOT_RECORDED
 from ..utils.files import file_sha256
 from ..utils.versions import OURS, package_versions
+
+if TYPE_CHECKING:
+    from ..bundle.predictor import Predictor
 
 __all__ = ["MANUFACTURER", "NOT_FOR_DIAGNOSIS", "ModelFacts", "model_facts"]
 

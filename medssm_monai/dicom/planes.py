@@ -11,7 +11,10 @@ import numpy as np
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["Plane", "planes_of", "to_planes"]
+    from ..bundle.predictions import FusionPrediction, SegmentationPrediction
+    from .series import Series
+
+__all__ = ["Plane", "array_affine", "planes_of", "to_planes"]
 
 IN_PLANE, ACROSS = 0.25, 0.49  # of a voxel, that a plane may lie beside those of the array
 TO_RAS = np.diag([-1.0, -1.0, 1.0])
@@ -32,6 +35,12 @@ class Plane:
     along_row: np.ndarray
     along_column: np.ndarray
     size: tuple[int, int]
+
+
+def array_affine(series: Series, prediction: FusionPrediction | SegmentationPrediction) -> np.ndarray:
+    """``(4, 4)`` of the volume that was predicted; that of the series, where the prediction does not know it."""
+    known = "file_affine" in prediction.meta or "affine" in prediction.meta
+    return prediction.affine if known else np.asarray(series.affine, dtype=np.float64)
 
 
 def planes_of(headers: Sequence[Dataset]) -> list[Plane]:

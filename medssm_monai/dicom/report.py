@@ -20,7 +20,9 @@ from .codes import Coded, segment_codes
 from .deidentify import Deidentifier
 from .facts import MANUFACTURER, ModelFacts
 from .libraries import require_highdicom
+from .planes import array_affine
 from .sources import picture_of, source_header, source_headers
+from .spacing import pixel_size
 from .writing import contributing, equipment, new_series, new_uid, save_object
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ MM2 = ("mm2", "UCUM", "square millimeter")
 ML = ("ml", "UCUM", "milliliter")
 PIXELS = ("{pixels}", "UCUM", "pixels")
 NO_UNITS = ("1", "UCUM", "no units")
+NOT_IN_THE_BODY = ("ImagerPixelSpacing", "NominalScannedPixelSpacing")  # of a detector, or a film
 VOLUME, AREA = ("118565006", "SCT", "Volume"), ("42798000", "SCT", "Area")
 PROBABILITY = ("122157", "DCM", "Probability")
 
@@ -91,7 +94,7 @@ def write(
     if isinstance(prediction, ClassificationPrediction):
         groups = _of_classification(prediction, segments)
     else:
-        groups = _of_segmentation(prediction, headers, segments)
+        groups = _of_segmentation(series, prediction, segments)
     seg = None if segmentation is None else _segmentation(segmentation, headers[0])
     made = _report(headers, frame, prediction, groups, seg, about)
     path = save_object(made, output_dir, "report", deidentify)
@@ -129,18 +132,18 @@ def _of_classification(prediction: ClassificationPrediction, segments: Mapping[s
 
 
 def _of_segmentation(
-    prediction: SegmentationPrediction, headers: Sequence[Dataset], segments: Mapping[str, Any] | None
+    series: Series, prediction: SegmentationPrediction, segments: Mapping[str, Any] | None
 ) -> list[_Group]:
     labels, codes = prediction.labels, segment_codes(prediction.labels.names, segments)
     masks = labels.masks(torch.from_numpy(np.asarray(prediction.probabilities)), prediction.threshold)
     counts = [int(mask.sum()) for mask in masks]
-    spacing = headers[0].get("PixelSpacing")
+    concept, unit, size = AREA, PIXELS, 1.0
     if masks.ndim == 4:
-        concept, unit, size = VOLUME, ML, float(voxel_size(prediction.affine).prod()) / MM3_OF_ML
-    elif spacing is not None:
-        concept, unit, size = AREA, MM2, float(spacing[0]) * float(spacing[1])
+        concept, unit, size = VOLUME, ML, float(voxel_size(array_affine(series, prediction)).prod()) / MM3_OF_ML
     else:
-        concept, unit, size = AREA, PIXELS, 1.0
+        stated = pixel_size(picture_of(series, prediction.source)[0].header)
+        if stated is not None and stated.source not in NOT_IN_THE_BODY:
+            unit, size = MM2, stated.mm[0] * stated.mm[1]
     return [
         _Group(name, codes[name].type, codes[name].category, concept, count * size, unit, number)
         for number, (name, count) in enumerate(zip(labels.names, counts, strict=True), start=1)

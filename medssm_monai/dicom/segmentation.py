@@ -15,7 +15,7 @@ from .codes import Coded, SegmentCode, segment_codes
 from .deidentify import Deidentifier
 from .facts import ModelFacts
 from .libraries import require_highdicom
-from .planes import planes_of, to_planes
+from .planes import array_affine, planes_of, to_planes
 from .sources import picture_of, share_groups, source_header, source_headers
 from .writing import contributing, equipment, new_series, save_object
 
@@ -136,12 +136,12 @@ def _placed_volume(
     if it had those of the volume alone."""
     headers = source_headers(series.instances, deidentify)
     if series.frames is None:
-        return headers, to_planes(values, _affine(series, prediction), planes_of(headers))
+        return headers, to_planes(values, array_affine(series, prediction), planes_of(headers))
     share_groups(headers[0], series.frames)
     groups = headers[0].PerFrameFunctionalGroupsSequence
     headers[0].PerFrameFunctionalGroupsSequence = [groups[frame] for frame in series.frames]
     headers[0].NumberOfFrames = len(series.frames)
-    return headers, to_planes(values, _affine(series, prediction), planes_of(headers))
+    return headers, to_planes(values, array_affine(series, prediction), planes_of(headers))
 
 
 def _name_frames(made: Dataset, frames: Sequence[int]) -> None:
@@ -152,12 +152,6 @@ def _name_frames(made: Dataset, frames: Sequence[int]) -> None:
     for source in sources.values():
         if "ReferencedFrameNumber" in source:
             source.ReferencedFrameNumber = frames[int(source.ReferencedFrameNumber) - 1] + 1
-
-
-def _affine(series: Series, prediction: SegmentationPrediction) -> np.ndarray:
-    """Of the array that was predicted; of the series, where the prediction does not know it."""
-    known = "file_affine" in prediction.meta or "affine" in prediction.meta
-    return prediction.affine if known else np.asarray(series.affine)
 
 
 def _is_placed(header: Dataset) -> bool:

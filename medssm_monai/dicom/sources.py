@@ -38,6 +38,7 @@ GROUPS = {  # of functional groups: where a frame lies
     "PlaneOrientationSequence": ("ImageOrientationPatient",),
     "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness", "SpacingBetweenSlices"),
 }
+METHOD_CODES = "DeidentificationMethodCodeSequence"
 FUNCTIONAL = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 SEXES = ("M", "F", "O")
 FRAME_ADDRESS = re.compile(r"(.+)/frames/(\d+)")
@@ -64,6 +65,8 @@ def source_header(header: Dataset, deidentify: Deidentifier | None = None, extra
 
     found = Dataset()
     _copy(header, found, (*REQUIRED, *PATIENT_AND_STUDY, *IMAGE, *extra))
+    if METHOD_CODES in header:
+        setattr(found, METHOD_CODES, [_code(item) for item in header[METHOD_CODES].value])
     for keyword in FUNCTIONAL:
         if keyword in header:
             setattr(found, keyword, [_place(item) for item in header[keyword].value])
@@ -79,6 +82,14 @@ def source_header(header: Dataset, deidentify: Deidentifier | None = None, extra
     found.SpecificCharacterSet = "ISO_IR 192"
     if deidentify is not None:
         deidentify.header(found)
+    return found
+
+
+def _code(item: Dataset) -> Dataset:
+    from pydicom import Dataset
+
+    found = Dataset()
+    _copy(item, found, ("CodeValue", "CodingSchemeDesignator", "CodeMeaning"))
     return found
 
 
