@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from .series import Instance, Series
 
-__all__ = ["picture_of", "share_groups", "source_header", "source_headers"]
+__all__ = ["NAMES", "picture_of", "share_groups", "source_header", "source_headers"]
 
 logger = logging.getLogger(__name__)
 REQUIRED = (  # may be empty, must be there (type 2)
@@ -40,39 +40,60 @@ GROUPS = {  # of functional groups: where a frame lies
 }
 METHOD_CODES = "DeidentificationMethodCodeSequence"
 FUNCTIONAL = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+NAMES = ("PatientName", "ReferringPhysicianName")
 SEXES = ("M", "F", "O")
 FRAME_ADDRESS = re.compile(r"(.+)/frames/(\d+)")
 
 
-def source_headers(
-    instances: Iterable[Instance], deidentify: Deidentifier | None = None, extra: Sequence[str] = ()
-) -> list[Dataset]:
+def source_headers(instances: Iterable[Instance], deidentify: Deidentifier | None = None) -> list[Dataset]:
     """:func:`source_header` of each instance."""
-    return [source_header(instance.header, deidentify, extra) for instance in instances]
+    found = [_header(instance.header, deidentify) for instance in instances]
+    _warn({keyword for _, wrong in found for keyword in wrong})
+    return [header for header, _ in found]
 
 
-def source_header(header: Dataset, deidentify: Deidentifier | None = None, extra: Sequence[str] = ()) -> Dataset:
+def source_header(header: Dataset, deidentify: Deidentifier | None = None) -> Dataset:
     """A header that holds what may be copied into results, texts in UTF-8.
+
+    Values that break the rules of their kind are left out, with a warning that does not repeat them.
 
     Args:
         header: of an image.
         deidentify: takes the patient out of it.
-        extra: further keywords to keep.
-
-    Values that break the rules of their kind are left out, with a warning that does not repeat them.
     """
+    found, wrong = _header(header, deidentify)
+    _warn(wrong)
+    return found
+
+
+def _warn(wrong: set[str]) -> None:
+    if wrong:
+        logger.warning(
+            "the images have values that DICOM does not allow; results are written without them: %s",
+            ", ".join(sorted(wrong)),
+        )
+
+
+def _header(header: Dataset, deidentify: Deidentifier | None) -> tuple[Dataset, set[str]]:
+    """The header, and keywords of what was left out."""
     from pydicom import Dataset
+    from pydicom.config import disable_value_validation
 
     found = Dataset()
-    _copy(header, found, (*REQUIRED, *PATIENT_AND_STUDY, *IMAGE, *extra))
-    if METHOD_CODES in header:
-        setattr(found, METHOD_CODES, [_code(item) for item in header[METHOD_CODES].value])
-    for keyword in FUNCTIONAL:
-        if keyword in header:
-            setattr(found, keyword, [_place(item) for item in header[keyword].value])
+    with disable_value_validation():  # its warnings repeat the values
+        wrong = _copy(header, found, (*REQUIRED, *PATIENT_AND_STUDY, *IMAGE))
+        if METHOD_CODES in header:
+            setattr(found, METHOD_CODES, [_code(item) for item in header[METHOD_CODES].value])
+        for keyword in FUNCTIONAL:
+            if keyword in header:
+                setattr(found, keyword, [_place(item) for item in header[keyword].value])
     for keyword in REQUIRED:
         if keyword not in found or found[keyword].value is None:
             setattr(found, keyword, "")
+    for keyword in NAMES:
+        name = str(found[keyword].value)
+        if name and "^" not in name:
+            setattr(found, keyword, f"{name}^")  # else highdicom warns, and repeats the name
     if "PixelSpacing" in found and not min(found.PixelSpacing or [0]) > 0:
         del found.PixelSpacing
     if "ImagePositionPatient" in found and "SliceThickness" not in found:
@@ -82,7 +103,7 @@ def source_header(header: Dataset, deidentify: Deidentifier | None = None, extra
     found.SpecificCharacterSet = "ISO_IR 192"
     if deidentify is not None:
         deidentify.header(found)
-    return found
+    return found, wrong
 
 
 def _code(item: Dataset) -> Dataset:
@@ -105,17 +126,16 @@ def _place(group: Dataset) -> Dataset:
     return found
 
 
-def _copy(header: Dataset, found: Dataset, keywords: Iterable[str]) -> None:
-    wrong = []
+def _copy(header: Dataset, found: Dataset, keywords: Iterable[str]) -> set[str]:
+    """Copy what is right; the keywords of what is not."""
+    wrong = set()
     for keyword in keywords:
         if keyword in header:
-            element = header[keyword]
             try:
-                setattr(found, keyword, _checked(element))
+                setattr(found, keyword, _checked(header[keyword]))
             except (ValueError, TypeError, OverflowError):
-                wrong.append(keyword)
-    if wrong:
-        logger.warning("an image has values that DICOM does not allow; they are left out: %s", ", ".join(wrong))
+                wrong.add(keyword)
+    return wrong
 
 
 def _checked(element: DataElement) -> Any:

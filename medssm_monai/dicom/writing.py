@@ -11,6 +11,7 @@ from ..utils.files import replace_file, writable_folder
 from .deidentify import Deidentifier
 from .facts import MANUFACTURER, ModelFacts
 from .libraries import require_highdicom
+from .sources import NAMES
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -86,6 +87,9 @@ def save_object(made: Dataset, folder: str | os.PathLike[str], kind: str, deiden
         PermissionError: the folder cannot be written into.
         DiskFullError: it does not fit.
     """
+    for keyword in NAMES:
+        if keyword in made:
+            setattr(made, keyword, str(made[keyword].value).rstrip("^"))  # empty parts at the end mean nothing
     if deidentify is not None:
         deidentify.finish(made)
     writable_folder(folder)

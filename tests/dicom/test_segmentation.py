@@ -216,6 +216,19 @@ def test_only_the_modules_of_patient_and_study_are_copied(tmp_path):
     assert found.PatientName.family_name == "Müller"
 
 
+def test_no_name_in_logs_and_warnings(tmp_path, caplog, recwarn):
+    more = {"PatientName": "Onlyname", "ReferringPhysicianName": "Wholename", "PatientID": "ID" * 40}
+    with pydicom.config.disable_value_validation():
+        path = dermoscopy(tmp_path, PatientAge="old", **more)
+    with caplog.at_level(logging.DEBUG):
+        (made,) = write(series_of(path), picture_prediction(path), tmp_path / "out", FACTS)
+    said = caplog.text + "".join(str(one.message) for one in recwarn)
+    assert "without them: PatientAge, PatientID" in said
+    assert not any(text in said for text in ("Onlyname", "Wholename", "IDID", "Müller", "ACC-99"))
+    found = pydicom.dcmread(made)
+    assert (found.PatientName, found.PatientID) == ("Onlyname", "") and "PatientAge" not in found
+
+
 def test_settings_name_codes(tmp_path, caplog):
     path = dermoscopy(tmp_path)
     series, prediction = series_of(path), picture_prediction(path, names=("mole of ours",))
