@@ -12,7 +12,7 @@ import numpy as np
 from ..data.readers.dicom_headers import DECODED
 from ..data.readers.files import natural_key
 from ..data.readers.functional_groups import frame_planes, frame_traits
-from ..data.readers.split_stacks import like_planes, split_stacks
+from ..data.readers.split_stacks import FRAME_TRAITS, like_planes, split_stacks
 from ..data.readers.stacks import Plane, plane_affine
 from .headers import HeaderError, require_pydicom
 from .series import Instance, Series, SetAside
@@ -35,10 +35,6 @@ NO_SOURCE = {  # with pixels, but no picture that a network starts from
 TRAITS = (  # what tells stacks of one series apart, the one tried first in front
     *("EchoTime", "EchoNumbers", "TemporalPositionIdentifier", "DiffusionBValue", "ImageType", "AcquisitionNumber"),
     *("TriggerTime", "InversionTime", "ReconstructionDiameter", "AcquisitionTime", "SeriesTime"),
-)
-FRAME_TRAITS = (
-    *("StackID", "EffectiveEchoTime", "DiffusionBValue", "DiffusionGradientOrientation", "TemporalPositionIndex"),
-    *("NominalCardiacTriggerDelayTime", "FrameType", "FrameAcquisitionNumber"),
 )
 
 

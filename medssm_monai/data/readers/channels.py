@@ -29,7 +29,7 @@ from .volume import open_volume
 __all__ = ["SeriesFiles", "Source", "files_of", "read_channels", "volume_header", "voxel_size"]
 
 nib, _ = optional_import("nibabel")
-Source = PathLike | Sequence[PathLike] | SeriesFiles | np.ndarray | torch.Tensor
+Source = PathLike | SeriesFiles | Sequence[PathLike | SeriesFiles] | np.ndarray | torch.Tensor
 CHANNEL_FILES = "channel_files"
 TOLERANCE = 1e-3  # of a voxel, by which the affines of a volume's files may differ
 UNKNOWN, SCANNER, ALIGNED = 0, 1, 2  # of NIFTI_XFORM: what nibabel writes for a bare affine is (0, 2)
@@ -50,7 +50,8 @@ def read_channels(source: Source, channels: int | None = None) -> MetaTensor:
     """One volume ``(C, X, Y, Z)`` float32 in the units of its file (a slope of the header is applied), axes as stored.
 
     Args:
-        source: a NIfTI file, the folder of a DICOM series, a list of such (one for each channel, all on the same
+        source: a NIfTI file, the folder of a DICOM series, its sorted files (``series.source`` of
+            :func:`medssm_monai.dicom.find_series`), an enhanced multi-frame DICOM file, a list of such (one for each channel, all on the same
             voxels), or an array in memory: NumPy's ``(X, Y, Z)`` or ``(X, Y, Z, C)``, a tensor ``(X, Y, Z)`` or
             ``(C, X, Y, Z)``, whose affine is that of the MetaTensor, else the identity.
         channels: how many there must be; None takes any number.
@@ -72,10 +73,12 @@ def read_channels(source: Source, channels: int | None = None) -> MetaTensor:
     """
     if is_array(source):
         volume, name = _from_array(source), array_name(source)
+    elif isinstance(source, SeriesFiles):
+        volume, name = _from_path(source), str(source)
     elif isinstance(source, (str, Path)) or not isinstance(source, Sequence):
         volume, name = _from_path(Path(cast(PathLike, source))), str(source)
     else:
-        volume, name = _from_list([Path(file) for file in source])
+        volume, name = _from_list([file if isinstance(file, SeriesFiles) else Path(file) for file in source])
     if channels is not None and volume.shape[0] != channels:
         raise ImageReadError(
             f"{name}: {volume.shape[0]} channel(s), expected {channels}; give each volume a file of {channels} "
@@ -85,7 +88,7 @@ def read_channels(source: Source, channels: int | None = None) -> MetaTensor:
     return volume
 
 
-def _from_list(files: Sequence[Path]) -> tuple[MetaTensor, str]:
+def _from_list(files: Sequence[Path | SeriesFiles]) -> tuple[MetaTensor, str]:
     """Files of one channel each, one upon the other; and how messages call them."""
     if not files:
         raise ValueError("a volume is an empty list of files; name one file, or one for each channel.")
@@ -94,6 +97,7 @@ def _from_list(files: Sequence[Path]) -> tuple[MetaTensor, str]:
         return first, str(files[0])
     volumes = [first, *map(_from_path, files[1:])]
     name = f"{files[0]} and {len(files) - 1} more"
+    first_name = files[0].name if isinstance(files[0], Path) else str(files[0])
     step = float(voxel_size(first.meta["file_affine"]).min())
     problems = []
     for file, volume in zip(files, volumes, strict=True):
@@ -101,23 +105,23 @@ def _from_list(files: Sequence[Path]) -> tuple[MetaTensor, str]:
             problems.append(f"{file} holds {volume.shape[0]} channels, where a list has one file for each")
         apart = float(np.abs(volume.meta["file_affine"] - first.meta["file_affine"]).max())
         if volume.shape[1:] != first.shape[1:]:
-            problems.append(f"{file} is {tuple(volume.shape[1:])}, {files[0].name} {tuple(first.shape[1:])}")
+            problems.append(f"{file} is {tuple(volume.shape[1:])}, {first_name} {tuple(first.shape[1:])}")
         elif apart > TOLERANCE * step:
-            problems.append(f"the affine of {file} is {apart:.4g} off that of {files[0].name}")
+            problems.append(f"the affine of {file} is {apart:.4g} off that of {first_name}")
     if problems:
         raise ImageReadError(f"{name}: {'; '.join(problems)}; resample the channels to the same voxels first.")
     meta = {**first.meta, CHANNEL_FILES: os.pathsep.join(map(str, files))}
     return MetaTensor(torch.cat([volume.as_tensor() for volume in volumes]), meta=meta), name
 
 
-def _from_path(path: Path) -> MetaTensor:
-    if path.is_file() and file_kind(path) == RASTER:
+def _from_path(path: Path | SeriesFiles) -> MetaTensor:
+    if isinstance(path, Path) and path.is_file() and file_kind(path) == RASTER:
         raise ImageReadError(f"{path}: a picture, not a volume; {HINT}.")
     found = open_volume(path, _from_nifti)
     values = found.as_tensor().to(torch.float32).contiguous()
     affine = np.asarray(found.meta["affine"], dtype=np.float64)
     facts = {key: found.meta.get(key, SCANNER) for key in ("qform_code", "sform_code")}
-    kind = DICOM if path.is_dir() else file_kind(path)
+    kind = DICOM if isinstance(path, SeriesFiles) or path.is_dir() else file_kind(path)
     return _checked(values, affine, {"filename_or_obj": str(path), "file_kind": kind, **facts}, str(path))
 
 

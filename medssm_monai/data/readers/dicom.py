@@ -9,9 +9,10 @@ the range of the file, and a window is a choice of the eye; :func:`read_dicom` a
 from __future__ import annotations
 
 import math
+import re
 import struct
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +30,7 @@ from .dicom_headers import (
     object_without_pixels,
     states_table,
     transfer_syntax,
+    words_swapped,
 )
 from .dicom_window import in_window
 from .limits import check_size
@@ -50,6 +52,8 @@ itk, _ = optional_import("itk")
 PIXEL_DATA = b"\xe0\x7f\x10\x00"  # (7FE0,0010), little endian
 PHOTOMETRIC, BITS_ALLOCATED, BITS_STORED, SIGNED = "0028|0004", "0028|0100", "0028|0101", "0028|0103"
 SAMPLES = "0028|0002"
+FRAME_COUNT = "0028|0008"
+WORD = 16  # bits
 BY_SLOPE = "export it with slope and intercept"
 CUT_OFF = "the file is truncated or damaged (fewer pixels than its header says); copy or export it again"
 FRAMES = "frames"
@@ -175,7 +179,15 @@ def read_dicom(path: Path, window: Literal["file"] | None = None) -> tuple[np.nd
         raise DicomError(CUT_OFF)
     if states_table(path):
         raise DicomError("its values are told by a table (Modality LUT Sequence), which is not applied; " + BY_SLOPE)
+    frames = _stated(header, FRAME_COUNT)
+    if frames is not None and not frames.isdecimal():
+        raise DicomError(f"its header is damaged (Number of Frames is {frames!r}); copy or export it again")
+    bits = int(_number({BITS_ALLOCATED: _stated(header, BITS_ALLOCATED)}, BITS_ALLOCATED, 8))
+    if bits != WORD and words_swapped(path):
+        raise DicomError(f"{bits}-bit pixels in big-endian words, which ITK may read wrongly; export it little endian")
     array, meta = _decoded(path, header)
+    if bits == 1:
+        array = (array > 0).astype(np.uint8)  # GDCM gives 255 for 1
     if window is None:
         return array, meta
     try:
@@ -214,6 +226,12 @@ def frame_address(path: Path) -> tuple[Path, int] | None:
     return file, int(path.name)
 
 
+def _stated(header: Any, tag: str) -> str | None:
+    """Text of a tag; None where the file lacks it."""
+    tags = header.GetMetaDataDictionary()
+    return str(tags[tag]).strip() or None if tags.HasKey(tag) else None
+
+
 def _signed_bytes(header: Any) -> bool:
     return header.GetComponentTypeAsString(header.GetComponentType()) == "char" and header.GetNumberOfComponents() == 1
 
@@ -226,7 +244,7 @@ def _undecoded(path: Path, header: Any, error: Exception) -> str:
         return f"its pixels are stored in a way that is not decoded (transfer syntax {syntax}); export it uncompressed"
     allocated, stored = stated.get(BITS_ALLOCATED, "?"), stated.get(BITS_STORED, "?")
     kind = f"{stated.get(PHOTOMETRIC, '?')}, {stored} of {allocated} bits"
-    reason = str(error).strip().splitlines()
+    reason = re.sub(r"ITK ERROR: \w+\(\w+\): ", "", str(error)).strip().splitlines()
     if type(error).__name__ == "TemplateTypeError" or "logic behavior" in str(error):
         return f"ITK cannot decode pixels stored so ({kind}); export it with 8 or 16 bits, gray or 8-bit color"
     return f"cannot be decoded ({kind}; {reason[-1] if reason else type(error).__name__}); copy or export it again"
@@ -237,13 +255,18 @@ def _opened(path: Path) -> Any:
 
     Raises:
         TooLargeError: a compressed picture inside is above the limit.
+        DicomError: GDCM does not understand the header.
     """
     check_streams(path)
     header = itk.GDCMImageIO.New()
-    if not header.CanReadFile(str(path)):
-        return None
-    header.SetFileName(str(path))
-    header.ReadImageInformation()
+    try:
+        if not header.CanReadFile(str(path)):
+            return None
+        header.SetFileName(str(path))
+        header.ReadImageInformation()
+    except RuntimeError as error:
+        said = next((line.strip() for line in str(error).splitlines()[::-1] if line.strip()), "no reason given")
+        raise DicomError(f"GDCM does not understand its header ({said}); export it again") from error
     return header
 
 
@@ -262,23 +285,26 @@ def _is_cut_off(path: Path, header: Any) -> bool:
     return path.stat().st_size < bits // 8
 
 
-def check_dicom_volume(path: Path) -> None:
-    """Look at the headers of a volume, one file or a folder of slices, before anything is decoded; files that are no
-    DICOM images are passed over.
+def check_dicom_volume(path: Path | Sequence[Path]) -> None:
+    """Look at the headers of a volume, one file, a list of slices or a folder of them, before anything is decoded;
+    files of a folder that are no DICOM images are passed over.
 
     Raises:
         TooLargeError: all pixels together are above the limit of voxels.
         ImageReadError: a file with fewer pixels than its header says.
     """
-    folder = path.is_dir()
+    if not isinstance(path, Path):
+        name, files = path[0], list(path)
+    else:
+        name, files = path, sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
     total, largest = 0, (0, 0)
-    for file in sorted(file for file in path.iterdir() if file.is_file()) if folder else [path]:
+    for file in files:
         header = _opened(file)
         if header is None:
             continue
         sides = _sides(header)
         total += math.prod(sides[2:])
         largest = max(largest, (sides[0], sides[1]), key=math.prod)
-        check_size(path, (*largest, total), 3, header.GetNumberOfComponents(), header.GetComponentSize())
+        check_size(name, (*largest, total), 3, header.GetNumberOfComponents(), header.GetComponentSize())
         if _is_cut_off(file, header):
             raise ImageReadError(f"{file}: {CUT_OFF}.")

@@ -21,8 +21,10 @@ __all__ = [
     "is_dicom",
     "kind_without_pixels",
     "object_without_pixels",
+    "sop_class",
     "states_table",
     "transfer_syntax",
+    "words_swapped",
 ]
 
 MARK = b"DICM"
@@ -81,6 +83,11 @@ def transfer_syntax(path: Path) -> str | None:
     return _meta(path, TRANSFER_SYNTAX)
 
 
+def sop_class(path: Path) -> str | None:
+    """Identifier of the class of a DICOM object; None where the file's meta header does not say it."""
+    return _meta(path, SOP_CLASS)
+
+
 def object_without_pixels(path: Path) -> str | None:
     """What a DICOM file is that holds no picture, such as ``"structured report"``; None for one that may hold one."""
     if path.name.upper() == "DICOMDIR":
@@ -105,6 +112,7 @@ ENCAPSULATED = "1.2.840.10008.1.2.4."  # JPEG, JPEG-LS, JPEG 2000
 JPEG_2000 = re.compile(rb"\xff\x4f\xff\x51", re.DOTALL)  # start of a codestream, and its sizes
 JPEG = re.compile(rb"\xff\xd8\xff", re.DOTALL)  # start of a picture of JPEG and JPEG-LS
 FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # markers of a segment with the sizes
+BIG_ENDIAN, BIG_ENDIAN_WORDS = UNCOMPRESSED[2], b"\x7f\xe0\0\x10OW"
 TABLE = re.compile(  # Modality LUT Sequence and its first item, in both byte orders
     rb"\x28\0\0\x30(?:SQ\0\0)?.{4}\xfe\xff\0\xe0|\0\x28\x30\0(?:SQ\0\0)?.{4}\xff\xfe\xe0\0", re.DOTALL
 )
@@ -143,6 +151,14 @@ def states_table(path: Path) -> bool:
             return TABLE.search(_inflated_head(content)) is not None
         pixels = PIXELS.search(content)
         return TABLE.search(content, 0, pixels.start() if pixels else len(content)) is not None
+
+
+def words_swapped(path: Path) -> bool:
+    """Whether the pixels of a file lie in big-endian words (OW), which may hold two values of eight bits each."""
+    if transfer_syntax(path) != BIG_ENDIAN:
+        return False
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(BIG_ENDIAN_WORDS) >= 0
 
 
 def _inflated_head(content: mmap.mmap) -> bytes:

@@ -10,8 +10,12 @@ import numpy as np
 
 from .stacks import OFF, Plane, Stack, StackError, stack_planes
 
-__all__ = ["SplitStacks", "like_planes", "split_stacks"]
+__all__ = ["FRAME_TRAITS", "SplitStacks", "like_planes", "split_stacks"]
 
+FRAME_TRAITS = (  # of frames, the one tried first in front
+    *("StackID", "EffectiveEchoTime", "DiffusionBValue", "DiffusionGradientOrientation", "TemporalPositionIndex"),
+    *("NominalCardiacTriggerDelayTime", "FrameType", "FrameAcquisitionNumber"),
+)
 TURNED = 2e-3  # by which a direction cosine of slices of one stack may differ
 APART = "order of the instances"
 

@@ -22,6 +22,7 @@ from .limits import check_size
 from .nifti import colors_last, full_range_of_values, nifti_facts
 from .npz import ARRAY, npz_sample, parse_npz_address
 from .series import dicom_series
+from .series_files import SeriesFiles, enhanced_file, is_enhanced, read_slices
 
 __all__ = ["check_volume", "is_volume", "open_volume", "read_volume"]
 
@@ -40,18 +41,18 @@ def _from_array(source: np.ndarray | torch.Tensor) -> tuple[MetaTensor, float]:
     return MetaTensor(torch.from_numpy(values), affine=affine, meta=meta), full_range
 
 
-def _from_file(path: Path) -> tuple[MetaTensor, float | None]:
+def _from_file(path: Path | SeriesFiles) -> tuple[MetaTensor, float | None]:
     """A NIfTI file or a DICOM series ``(C, X, Y, Z)``, and the value that stands for 1.0; its header is looked at
     first."""
     volume = open_volume(path, _from_nifti)
     return cast(MetaTensor, volume.to(torch.float32)), full_range_of_values(volume)
 
 
-def open_volume(path: Path, from_nifti: Callable[[Path], MetaTensor]) -> MetaTensor:
+def open_volume(path: Path | SeriesFiles, from_nifti: Callable[[Path], MetaTensor]) -> MetaTensor:
     """A NIfTI file or a DICOM series ``(C, X, Y, Z)`` in the type of the file; its header is looked at first.
 
     Args:
-        path: file, or the folder of a series.
+        path: file, the folder of a series, or its sorted files.
         from_nifti: reads a NIfTI file.
 
     Raises:
@@ -60,6 +61,8 @@ def open_volume(path: Path, from_nifti: Callable[[Path], MetaTensor]) -> MetaTen
         ImageReadError: damaged, too large, no volume.
         DatalistError: a folder that holds no DICOM series, or several.
     """
+    if isinstance(path, SeriesFiles):
+        return read_slices(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such volume; check the path or the datalist it comes from.")
     kind = None if path.is_dir() else file_kind(path)
@@ -69,6 +72,8 @@ def open_volume(path: Path, from_nifti: Callable[[Path], MetaTensor]) -> MetaTen
             return _loaded(path, ITKReader(series_name=dicom_series(path)))
         if kind == NIFTI:
             return from_nifti(path)
+        if kind == DICOM and is_enhanced(path):
+            return read_slices(enhanced_file(path))
         if kind == DICOM:
             check_dicom_volume(path)
             return _loaded(path, ITKReader())
@@ -101,7 +106,7 @@ def _from_nifti(path: Path) -> MetaTensor:
 
 
 def read_volume(
-    path: PathLike | np.ndarray | torch.Tensor,
+    path: PathLike | SeriesFiles | np.ndarray | torch.Tensor,
     channels: int | None = 1,
     scale: bool = True,
     intensity: IntensityRange | None = None,
@@ -109,7 +114,8 @@ def read_volume(
     """One volume ``(C, X, Y, Z)`` float32; axes as stored.
 
     Args:
-        path: NIfTI file, DICOM series folder, the address of an image in an ``.npz`` file, or an array in memory
+        path: NIfTI file, DICOM series folder or its sorted files (:class:`~.series_files.SeriesFiles`), an enhanced
+            multi-frame DICOM file (sorted by its functional groups, with pydicom), the address of an image in an ``.npz`` file, or an array in memory
             (:func:`~.arrays.array_pixels`), whose affine is that of the MetaTensor, else the identity.
         channels: 1 (luma), 3 (gray repeated) or None (as in the file).
         scale: to [0, 1], as :mod:`.intensity` says for each kind of file (a constant volume without
@@ -127,6 +133,8 @@ def read_volume(
     full_range: float | None
     if is_array(path):
         (volume, full_range), path = _from_array(path), array_name(path)
+    elif isinstance(path, SeriesFiles):
+        volume, full_range = _from_file(path)
     elif (address := parse_npz_address(path)) is not None:
         values, meta, full_range = _from_npz(*address)
         volume = MetaTensor(values, meta=meta)
