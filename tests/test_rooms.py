@@ -24,7 +24,7 @@ FLOORS = [
         "visualize",
         "reports",
     ),
-    *("bundle", "dicom", "engines", "handlers", "export", "experiments", "apps", "__main__"),
+    *("bundle", "engines", "handlers", "export", "experiments", "dicom", "apps", "__main__"),
 ]
 """From the ground up: a room imports only those before it. The package's face, with ``load``, is the roof."""
 

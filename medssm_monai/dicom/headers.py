@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -75,6 +79,23 @@ def _kept() -> list[int]:
     return sorted(tags - {int(tag_for_keyword(keyword) or 0) for keyword in LEFT_OUT} - {0})
 
 
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without pydicom's warnings of each slightly broken value, which may hold what patients are called."""
+    logger = logging.getLogger("pydicom")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logger.addFilter(_nothing)
+        try:
+            yield
+        finally:
+            logger.removeFilter(_nothing)
+
+
+def _nothing(_record: logging.LogRecord) -> bool:
+    return False
+
+
 def read_header(path: Path) -> Dataset:
     """Elements of a DICOM image that tell what and where it is (``file_meta`` with them); no private ones, no pixels.
 
@@ -96,7 +117,7 @@ def read_header(path: Path) -> Dataset:
         try:
             if deflated:
                 check_streams(path)
-            with pydicom.config.disable_value_validation():
+            with pydicom.config.disable_value_validation(), _silent():
                 header = pydicom.dcmread(file, stop_before_pixels=not deflated, force=not marked, specific_tags=tags)
                 _drop_damaged(header)
             if deflated:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from medssm_monai.data import ImageReadError, Reader2D
-from medssm_monai.data.readers.dicom import displayed, reader_inverts
+from medssm_monai.data.readers.dicom import DicomError, displayed, read_dicom, reader_inverts
 from medssm_monai.transforms import LoadImage2D
 
 from .dicom_files import save_dicom
@@ -198,3 +198,61 @@ def test_other_faults_are_told_apart(tmp_path):
     }.items():
         with pytest.raises(ImageReadError, match=rf"{name}.dcm: .*{words}"):
             read(tmp_path / f"{name}.dcm")
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME2", "MONOCHROME1"])
+@pytest.mark.parametrize(
+    ("function", "shown"),
+    [(None, [0, 0, 10.5 / 49, 1]), ("LINEAR_EXACT", [0, 0, 10 / 50, 1]), ("SIGMOID", None)],
+)
+def test_the_window_of_a_file_where_it_is_asked_for(tmp_path, photometric, function, shown):
+    """Center 100, width 50, of measured values 2 x - 1024: 0, 74, 85 and 4095 (PS3.3 C.11.2.1.2 and .3)."""
+    measured = np.array([-1024.0, 74.0, 85.0, 200.0])
+    stored = np.tile(((measured + 1024) / 2).astype(np.uint16), (2, 1))
+    measured = 2.0 * stored[0] - 1024
+    if shown is None:
+        shown = 1 / (1 + np.exp(-4 * (measured - 100) / 50))
+    elif function is None:
+        shown = np.clip((measured - 99.5) / 49 + 0.5, 0, 1)
+    else:
+        shown = np.clip((measured - 100) / 50 + 0.5, 0, 1)
+    extra = {**RESCALE, **WINDOW, **({0x00281056: ("CS", function)} if function else {})}
+    path = save_dicom(tmp_path / "w.dcm", stored, photometric, 12, extra=extra)
+    values, _ = read_dicom(path, window="file")
+    expected = shown if photometric == "MONOCHROME2" else 1 - shown
+    np.testing.assert_allclose(values[..., 0].T if values.ndim == 3 else values.T, [expected] * 2, atol=1e-6)
+
+
+def test_a_window_that_is_not_there_or_unknown(tmp_path):
+    path = save_dicom(tmp_path / "n.dcm", EIGHT)
+    with pytest.raises(DicomError, match="states no window"):
+        read_dicom(path, window="file")
+    with pytest.raises(ValueError, match="window must be 'file' or None"):
+        read_dicom(path, window="brain")
+
+
+def test_values_told_by_a_table_are_refused(tmp_path):
+    item = b"\xfe\xff\x00\xe0" + (16).to_bytes(4, "little") + b"\x28\0\x04\x30LO\x02\0HU" + b"\x28\0\x06\x30US"[:6]
+    path = save_dicom(tmp_path / "lut.dcm", EIGHT, extra={0x00283000: ("SQ", item + b"\0" * 0)})
+    with pytest.raises(ImageReadError, match=r"lut.dcm: .*Modality LUT"):
+        read(path)
+
+
+def test_frames_by_their_address(tmp_path):
+    stored = np.arange(3 * 4 * 5, dtype=np.uint8).reshape(3, 4, 5)
+    path = save_dicom(tmp_path / "cine.dcm", stored, frames=3)
+    for number, frame in enumerate(stored):
+        loaded = LoadImage2D(channels=1, scale=False)(f"{path}/frames/{number}")
+        np.testing.assert_array_equal(loaded[0], frame)
+        assert loaded.meta["spatial_shape"].tolist() == [4, 5]
+    one = save_dicom(tmp_path / "one.dcm", stored[0])
+    np.testing.assert_array_equal(read(f"{one}/frames/0")[0], stored[0])
+    for address, words in ((f"{path}/frames/3", r"holds 3 frame\(s\)"), (f"{one}/frames/1", r"holds 1 frame\(s\)")):
+        with pytest.raises(ImageReadError, match=words):
+            read(address)
+
+
+def test_a_number_of_frames_that_is_none(tmp_path):
+    path = save_dicom(tmp_path / "bad.dcm", EIGHT, extra={0x00280008: ("IS", "1A")})
+    with pytest.raises(ImageReadError, match=r"bad.dcm: its header is damaged \(Number of Frames is '1A'\)"):
+        read(path)

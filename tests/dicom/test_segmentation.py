@@ -77,7 +77,7 @@ def test_each_voxel_goes_back_to_its_pixel(orientation, reverse, kind, tmp_path)
 def test_frames_of_one_file(tmp_path):
     path = frames(tmp_path / "in", turned(10))
     series = series_of(path)
-    volume = volume_of(series)
+    volume = read_channels(series.source)
     (made,) = write(series, predicted(volume, REGIONS), tmp_path / "out", FACTS)
     source = pydicom.dcmread(path)
     masks, _ = read_back(made, [source], REGIONS)
@@ -94,7 +94,7 @@ def test_real_series(real_data, tmp_path):
         pytest.skip(f"no {folder.name} among the real image sets")
     paths = sorted(folder.glob("*.dcm"))
     series = series_of(folder)
-    volume = read_channels(folder)
+    volume = read_channels(series.source)
     labels = LabelSet.of({"gray matter": 1, "white matter": 2, "csf": 3})
     prediction = predicted(volume, labels)
     (path,) = write(series, prediction, tmp_path, FACTS)
@@ -180,7 +180,7 @@ def test_stacks_of_one_file(tmp_path):
     found = find_series(path)
     assert len(found.series) == 2
     for number, series in enumerate(found.series):
-        volume = volume_of(series)
+        volume = read_channels(series.source)
         (made,) = write(series, predicted(volume), tmp_path / "out", FACTS)
         source = pydicom.dcmread(path)
         masks, _ = read_back(made, [source], ORGANS)

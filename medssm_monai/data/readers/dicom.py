@@ -34,6 +34,7 @@ from .dicom_headers import (
 )
 from .dicom_window import in_window
 from .limits import check_size
+from .stacks import Plane
 
 __all__ = [
     "CUT_OFF",
@@ -46,12 +47,14 @@ __all__ = [
     "read_dicom",
     "read_frames",
     "reader_inverts",
+    "slice_plane",
 ]
 
 itk, _ = optional_import("itk")
 PIXEL_DATA = b"\xe0\x7f\x10\x00"  # (7FE0,0010), little endian
 PHOTOMETRIC, BITS_ALLOCATED, BITS_STORED, SIGNED = "0028|0004", "0028|0100", "0028|0101", "0028|0103"
 SAMPLES = "0028|0002"
+POSITION, ORIENTATION, SPACING = "0020|0032", "0020|0037", "0028|0030"
 FRAME_COUNT = "0028|0008"
 WORD = 16  # bits
 BY_SLOPE = "export it with slope and intercept"
@@ -285,6 +288,23 @@ def _is_cut_off(path: Path, header: Any) -> bool:
     return path.stat().st_size < bits // 8
 
 
+def slice_plane(path: Path) -> Plane | None:
+    """Where a slice lies, by the header of its file; None where it does not say so."""
+    header = _opened(path)
+    if header is None:
+        return None
+    found = []
+    for tag, count in ((POSITION, 3), (ORIENTATION, 6), (SPACING, 2)):
+        try:
+            values = tuple(float(part) for part in (_stated(header, tag) or "").split("\\"))
+        except ValueError:
+            return None
+        if len(values) != count:
+            return None
+        found.append(values)
+    return Plane(*found)
+
+
 def check_dicom_volume(path: Path | Sequence[Path]) -> None:
     """Look at the headers of a volume, one file, a list of slices or a folder of them, before anything is decoded;
     files of a folder that are no DICOM images are passed over.
@@ -299,7 +319,10 @@ def check_dicom_volume(path: Path | Sequence[Path]) -> None:
         name, files = path, sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
     total, largest = 0, (0, 0)
     for file in files:
-        header = _opened(file)
+        try:
+            header = _opened(file)
+        except DicomError as error:
+            raise ImageReadError(f"{file}: {error}.") from error
         if header is None:
             continue
         sides = _sides(header)

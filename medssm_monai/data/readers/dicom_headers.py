@@ -116,6 +116,7 @@ BIG_ENDIAN, BIG_ENDIAN_WORDS = UNCOMPRESSED[2], b"\x7f\xe0\0\x10OW"
 TABLE = re.compile(  # Modality LUT Sequence and its first item, in both byte orders
     rb"\x28\0\0\x30(?:SQ\0\0)?.{4}\xfe\xff\0\xe0|\0\x28\x30\0(?:SQ\0\0)?.{4}\xff\xfe\xe0\0", re.DOTALL
 )
+TABLE_TAGS = (b"\x28\0\0\x30", b"\0\x28\x30\0")
 PIXELS = re.compile(rb"\xe0\x7f\x10\0(?:O[BW]\0\0)|\x7f\xe0\0\x10(?:O[BW]\0\0)", re.DOTALL)
 COLORS = 3
 DEFLATED_BYTES = 6  # for each pixel of the limit
@@ -149,8 +150,11 @@ def states_table(path: Path) -> bool:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         if transfer_syntax(path) == DEFLATED:
             return TABLE.search(_inflated_head(content)) is not None
+        first = min((at for at in map(content.find, TABLE_TAGS) if at >= 0), default=-1)  # faster than a pattern
+        if first < 0:
+            return False
         pixels = PIXELS.search(content)
-        return TABLE.search(content, 0, pixels.start() if pixels else len(content)) is not None
+        return TABLE.search(content, first, pixels.start() if pixels else len(content)) is not None
 
 
 def words_swapped(path: Path) -> bool:

@@ -10,7 +10,7 @@ from ..errors import DatalistError, Problem
 from .dicom_headers import object_without_pixels
 from .files import DICOM, file_kind, list_images, natural_key
 
-__all__ = ["dicom_series", "holds_series", "item_problem", "list_items"]
+__all__ = ["dicom_series", "holds_series", "item_problem", "list_items", "series_files"]
 
 itk, _ = optional_import("itk")
 
@@ -24,6 +24,24 @@ def holds_series(folder: Path) -> bool:
 def dicom_series(folder: Path) -> str:
     """Identifier of the one series of pictures in a folder, for the ``series_name`` of MONAI's ``ITKReader``.
 
+    Raises:
+        DatalistError: as :func:`series_files`.
+    """
+    return next(iter(_one_series(folder)))
+
+
+def series_files(folder: Path) -> list[Path]:
+    """Files of the one series of pictures in a folder, along the normal of its slices.
+
+    Raises:
+        DatalistError: no series, or more than one: each with its number of files and one of them.
+    """
+    return next(iter(_one_series(folder).values()))
+
+
+def _one_series(folder: Path) -> dict[str, list[Path]]:
+    """Identifier and files of the one series of pictures in a folder.
+
     Reports, presentation states and the like beside the slices do not count.
 
     Raises:
@@ -33,17 +51,17 @@ def dicom_series(folder: Path) -> str:
     names.SetUseSeriesDetails(True)
     names.AddSeriesRestriction("0008|0021")
     names.SetDirectory(str(folder))
-    found = {}
+    found: dict[str, list[Path]] = {}
     for uid in names.GetSeriesUIDs():
-        pictures = [file for file in names.GetFileNames(uid) if object_without_pixels(Path(file)) is None]
+        pictures = [file for file in map(Path, names.GetFileNames(uid)) if object_without_pixels(file) is None]
         if pictures:
             found[uid] = pictures
     if not found:
         raise DatalistError([Problem("no images", str(folder), "no DICOM pictures in the folder")])
     if len(found) > 1:
-        counts = ", ".join(f"{len(files)} file(s) with {Path(files[0]).name}" for files in found.values())
+        counts = ", ".join(f"{len(files)} file(s) with {files[0].name}" for files in found.values())
         raise DatalistError([Problem("several DICOM series", str(folder), f"{len(found)} series: {counts}")])
-    return next(iter(found))
+    return found
 
 
 def _single_slice(file: Path) -> bool:

@@ -14,15 +14,16 @@ from monai.transforms import LoadImage
 
 from ..errors import DatalistError, ImageReadError
 from .arrays import ARRAY_NAME, array_name, array_pixels, is_array
-from .dicom import check_dicom_volume
+from .dicom import check_dicom_volume, slice_plane
 from .files import DICOM, NIFTI, RASTER, file_kind
 from .image import to_channels, why_unreadable
 from .intensity import IntensityRange, range_metadata, to_unit_range
 from .limits import check_size
 from .nifti import colors_last, full_range_of_values, nifti_facts
 from .npz import ARRAY, npz_sample, parse_npz_address
-from .series import dicom_series
+from .series import dicom_series, series_files
 from .series_files import SeriesFiles, enhanced_file, is_enhanced, read_slices
+from .stacks import StackError, stack_planes
 
 __all__ = ["check_volume", "is_volume", "open_volume", "read_volume"]
 
@@ -68,8 +69,7 @@ def open_volume(path: Path | SeriesFiles, from_nifti: Callable[[Path], MetaTenso
     kind = None if path.is_dir() else file_kind(path)
     try:
         if path.is_dir():
-            check_dicom_volume(path)
-            return _loaded(path, ITKReader(series_name=dicom_series(path)))
+            return _from_folder(path)
         if kind == NIFTI:
             return from_nifti(path)
         if kind == DICOM and is_enhanced(path):
@@ -86,6 +86,23 @@ def open_volume(path: Path | SeriesFiles, from_nifti: Callable[[Path], MetaTenso
     except Exception as error:  # every reader raises its own kinds for damaged files
         reason = str(error) if path.is_dir() else why_unreadable(path, error)
         raise ImageReadError(f"{path}: cannot be read as a volume: {reason}") from error
+
+
+def _from_folder(folder: Path) -> MetaTensor:
+    """A series; its slices are placed by their headers where all of them say where they lie."""
+    files = series_files(folder)
+    planes = [slice_plane(file) for file in files]
+    placed = [plane for plane in planes if plane is not None]
+    if len(files) < 2 or len(placed) < len(files):
+        check_dicom_volume(folder)
+        return _loaded(folder, ITKReader(series_name=dicom_series(folder)))
+    try:
+        stack = stack_planes(placed)
+    except StackError as error:
+        raise ImageReadError(f"{folder}: {error}; complete the series, or name what makes a volume.") from error
+    volume = read_slices(SeriesFiles(tuple(files[number] for number in stack.order), stack.affine))
+    volume.meta["filename_or_obj"] = str(folder)
+    return volume
 
 
 def _loaded(path: Path, reader: ImageReader) -> MetaTensor:
