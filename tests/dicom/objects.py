@@ -106,6 +106,7 @@ def slices(
     size: tuple[int, int, int] = (5, 12, 9),
     reverse: bool = False,
     spacing: tuple[float, float, float] = (3.0, 0.8, 1.25),
+    study: str = "",
 ) -> list[Path]:
     """A series of single-frame slices with values from 1, all different; files named against or along the normal.
 
@@ -116,7 +117,7 @@ def slices(
     """
     from pydicom.uid import generate_uid
 
-    study, series, frame_of_reference = generate_uid(), generate_uid(), generate_uid()
+    study, series, frame_of_reference = study or generate_uid(), generate_uid(), generate_uid()
     normal = np.cross(orientation[0], orientation[1])
     values = np.arange(1, 1 + int(np.prod(size)), dtype=np.uint16).reshape(size)
     paths = []
