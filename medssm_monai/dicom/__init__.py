@@ -1,8 +1,26 @@
-"""DICOM studies: what a folder of files holds, sorted into series. Needs the extra ``dicom`` (pydicom, highdicom)."""
+"""DICOM studies: what a folder of files holds, sorted into series; and results as DICOM objects: segmentations, derived
+images, key pictures and structured reports. Needs the extra ``dicom`` (pydicom, highdicom).
+"""
 
 from __future__ import annotations
 
+from .codes import SegmentCode, segment_codes
+from .deidentify import Deidentifier
+from .facts import ModelFacts, model_facts
 from .spacing import PixelSize, pixel_size
 from .studies import Found, Instance, Series, SetAside, find_series
 
-__all__ = ["Found", "Instance", "PixelSize", "Series", "SetAside", "find_series", "pixel_size"]
+__all__ = [
+    "Deidentifier",
+    "Found",
+    "Instance",
+    "ModelFacts",
+    "PixelSize",
+    "SegmentCode",
+    "Series",
+    "SetAside",
+    "find_series",
+    "model_facts",
+    "pixel_size",
+    "segment_codes",
+]
