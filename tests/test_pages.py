@@ -114,7 +114,10 @@ def test_links_lead_somewhere(page):
 @pytest.mark.parametrize("name", BUNDLES)
 def test_the_page_of_a_bundle_names_configs_that_exist(name):
     text = (ROOT / "bundles" / name / "docs" / "README.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"`([\w/]+\.(?:yaml|json))`", text)) - {"model.json"}  # of a training
+    named = set(re.findall(r"`([\w/]+\.(?:yaml|json))`", text)) - {
+        "model.json",
+        "dataset.json",
+    }  # of a training, of a data set
     there = {path.name for path in (ROOT / "bundles" / name / "configs").iterdir()} | {
         "summary.json",
         "model_export.json",

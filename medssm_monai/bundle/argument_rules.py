@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from ..data.labels import LabelSet
-
 __all__ = [
     "ARGUMENT_RULES",
     "MOST_PARAMETERS",
@@ -188,10 +186,15 @@ LARGE = 4
 USUAL_SIZE = {2: 256, 3: 64}
 """Sides of the images for networks that take them by the number of dimensions."""
 OWN = ("spatial_dims", "in_channels", "patch_size", "image_size", "class_names", "labels", "output")
-COUNTED: dict[str, Callable[[Any], int]] = {
-    "class_names": len,
-    "labels": lambda labels: LabelSet.of(labels).out_channels,
-}
+
+
+def _channels(labels: Mapping[str, Any]) -> int:
+    from ..data.labels import LabelSet  # only here: commands that stop early need no MONAI
+
+    return LabelSet.of(labels).out_channels
+
+
+COUNTED: dict[str, Callable[[Any], int]] = {"class_names": len, "labels": _channels}
 """Settings of which an argument is a number."""
 
 

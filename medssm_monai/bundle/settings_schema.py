@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..data.labels import wrong_labels
 from .argument_rules import (
     Rule,
     either,
@@ -33,6 +32,8 @@ SIZES = ("image_size", "roi_size")
 
 
 def _named(value: Any) -> bool:
+    from ..data.labels import wrong_labels  # only here: commands that stop early need no MONAI
+
     return wrong_labels(value) is None and all(text().fits(name) for name in value)
 
 

@@ -58,7 +58,7 @@ class ClassSet:
     @property
     def tiny(self) -> dict[str, Any]:
         """Settings of a quick training."""
-        common = {"batch_size": 2, "max_epochs": 1, "device": "cpu"}
+        common = {"batch_size": 2, "max_epochs": 1, "device": "cpu", "split": "by_name"}
         if self.spatial_dims == 2:
             return common | {
                 "image_size": [32, 32],

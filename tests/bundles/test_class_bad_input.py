@@ -77,7 +77,8 @@ def infer(ckpt: str, source: Path, out: Path, **more):
 
 
 def evaluate(case: ClassSet, ckpt: str, data: Path, out: Path, **more):
-    options = {"dataset_dir": str(data), "ckpt_path": ckpt, "part": "all", "run_name": "all", "device": "cpu", **more}
+    options = {"dataset_dir": str(data), "ckpt_path": ckpt, "part": "all", "run_name": "all", "device": "cpu"}
+    options |= {"split": "by_name", **more}
     return MAMBA_MIS.run((*case.overlays, "evaluate.yaml"), out, **options)
 
 
@@ -393,10 +394,10 @@ def test_cases_that_nobody_has_labeled_at_all(dims, tmp_path):
     data = case.write(tmp_path / "data", count=5)
     for number in (0, 2):
         rewrite(label(data, number), lambda values: np.full_like(values, 3))
-    with failing(DatalistError, "nothing labeled.*leave the case out.*case_00.*case_02"):
+    with failing(DatalistError, "nothing labeled.*take it out.*case_00.*case_02"):
         train(case, data, tmp_path / "out")
     ckpt = weights(case, tmp_path / "weights")
-    with failing(DatalistError, "nothing labeled.*leave the case out.*case_00.*case_02"):
+    with failing(DatalistError, "nothing labeled.*take it out.*case_00.*case_02"):
         evaluate(case, ckpt, data, tmp_path / "scores")
 
 
