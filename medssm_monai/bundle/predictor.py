@@ -20,6 +20,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from ..data.fingerprint import NOT_RECORDED, flag_reasons
 from ..data.readers.arrays import is_array
+from ..data.readers.series_files import SeriesFiles
 from ..transforms.unlike_training import UNLIKE_TRAINING
 from ..utils import prepare_process, unwrapped
 from .checkpoint import load_weights
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Predictor", "load"]
 
 logger = logging.getLogger(__name__)
-Image = str | os.PathLike | np.ndarray | torch.Tensor
+Image = str | os.PathLike | SeriesFiles | np.ndarray | torch.Tensor
 Task = SegmentationTask | ClassificationTask | FusionTask
 Result = TypeVar("Result")
 
@@ -173,10 +174,11 @@ class Predictor:
 
         Args:
             source: a file (whatever the bundle's loader reads), a NumPy array ``(H, W)`` or ``(H, W, C)``, a tensor
-                ``(C, H, W)`` (see :func:`~medssm_monai.data.readers.arrays.array_pixels`; volumes have one axis
-                more), or a list of such. A segmentation of volumes of several channels takes one file for each too, as
-                a tuple (a list is several images) or ``{"image": [...]}``. A fusion takes pairs: a tuple ``(a, b)``, a
-                dict with ``image_a`` and ``image_b``, or a list of such.
+                ``(C, H, W)`` (see :func:`~medssm_monai.data.readers.arrays.array_pixels`; volumes have one axis more),
+                the source of a sorted DICOM series (:attr:`medssm_monai.dicom.Series.source`), or a list of such. A
+                segmentation of volumes of several channels takes one file for each too, as a tuple (a list is several
+                images) or ``{"image": [...]}``. A fusion takes pairs: a tuple ``(a, b)``, a dict with ``image_a`` and
+                ``image_b``, or a list of such.
 
         Returns:
             :class:`SegmentationPrediction`, :class:`ClassificationPrediction` or :class:`FusionPrediction`; for a list
@@ -381,7 +383,7 @@ class Predictor:
 
 
 def _checked(image: Any) -> Any:
-    if is_array(image):
+    if is_array(image) or isinstance(image, SeriesFiles):
         return image
     if not isinstance(image, (str, os.PathLike)):
         raise ValueError(f"an image is a file name, an array or a tensor, got {type(image).__name__}.")

@@ -10,6 +10,8 @@ import medssm_monai
 from medssm_monai.dicom import key_picture, model_facts, report, segmentation
 
 from ..bundle.tiny_bundles import MAMBA_MIS, MEDCONVMAMBA, copy_bundle
+from ..bundles.bundle_runs import MAMBA_MIS as MAMBA_MIS_RUNS
+from ..bundles.class_sets import ONE, ClassSet
 from .objects import image, problems, require_libraries, save, series_of, slices, turned, volume_of
 
 require_libraries()
@@ -62,3 +64,19 @@ def test_channels_of_other_series_are_referred_to(tmp_path):
     text = str(pydicom.dcmread(seg).ReferencedSeriesSequence)
     assert all(one.header.SOPInstanceUID in text for series in (first, second) for one in series.instances)
     assert problems(seg) == []
+
+
+def test_a_segmentation_of_a_sorted_series(tmp_path):
+    """A network of volumes takes the slices in the order of their places, whatever their names are."""
+    case = ClassSet("one class", 3, ONE)
+    data = case.write(tmp_path / "data", count=4)
+    MAMBA_MIS_RUNS.run(case.overlays, tmp_path / "out", dataset_dir=str(data), run_name="r", **case.tiny)
+    slices(tmp_path / "a", turned(10))
+    series = series_of(tmp_path / "a")
+    predictor = medssm_monai.load(
+        MAMBA_MIS_RUNS.folder, ckpt_path=tmp_path / "out" / "models" / "model.pt", device="cpu"
+    )
+    prediction = predictor.predict(series.source)
+    assert prediction.label_map.shape == tuple(volume_of(series).shape[-3:])
+    (seg,) = segmentation.write(series, prediction, tmp_path / "seg", model_facts(predictor))
+    assert pydicom.dcmread(seg).pixel_array.sum() == prediction.mask.sum() > 0 and problems(seg) == []
