@@ -242,8 +242,8 @@ def require_same_use(settings: Mapping[str, Any], ckpt_path: str | os.PathLike |
     saved = None if ckpt_path is None else saved_settings(ckpt_path)
     if ckpt_path is None or saved is None:
         return
-    dims, own = saved.get("spatial_dims", EARLIER_DIMS), settings.get("spatial_dims", EARLIER_DIMS)
-    if dims != own:
+    dims, own = saved.get("spatial_dims", EARLIER_DIMS), settings.get("spatial_dims")
+    if own is not None and dims != own:
         raise ValueError(
             f"{os.fspath(ckpt_path)}: its weights are for spatial_dims {dims}, this training has {own}. Name weights "
             "of the same dimensions in --init_from, or leave it out."

@@ -10,6 +10,7 @@ import torch
 
 from medssm_monai import get_network
 from medssm_monai.bundle import build_network, read_model_settings, write_model_settings
+from medssm_monai.bundle.checkpoint import require_same_use
 
 SETTINGS = {
     "mamba_mis_s": ({"in_channels": 1, "image_size": [32, 32]}, {}, {"in_channels": 1, "img_size": [32, 32]}),
@@ -138,3 +139,10 @@ def test_with_another_bundle_root_it_is_the_file_beside_the_config(tmp_path, mon
     monkeypatch.setattr(sys, "argv", ["monai.bundle", "run", "--config_file", str(configs / "inference.yaml")])
     elsewhere = tmp_path / "elsewhere" / "configs" / "settings.yaml"
     assert read_model_settings(tmp_path / "model.pt", elsewhere) == {"variant": "mamba_mis_s"}
+
+
+def test_dimensions_of_weights_are_compared_where_a_training_names_its_own(tmp_path):
+    (tmp_path / "model.json").write_text('{"spatial_dims": 3, "output": "blend"}')
+    require_same_use({"output": "blend", "network_args": {}}, tmp_path / "model.pt")  # a fusion's variant says it
+    with pytest.raises(ValueError, match="its weights are for spatial_dims 3, this training has 2"):
+        require_same_use({"output": "blend", "spatial_dims": 2}, tmp_path / "model.pt")
