@@ -28,6 +28,7 @@ __all__ = ["SETTING_RULES", "check_settings"]
 MOST_PIXELS = 2**24
 """Pixels or voxels that images may be resized to, 4096 x 4096 or 256 x 256 x 256."""
 SIDE = 16384
+MOST_CHANNELS = 64
 SIZES = ("image_size", "roi_size")
 
 
@@ -38,23 +39,23 @@ def _named(value: Any) -> bool:
 
 
 def _is_intensity(value: Any) -> bool:
-    if not isinstance(value, dict) or value.get("kind") not in INTENSITIES:
+    from ..data.volume_plan import check_intensity  # only here, as above
+
+    try:
+        return len(check_intensity(value)) <= MOST_CHANNELS
+    except ValueError:
         return False
-    return value.keys() == INTENSITIES[value["kind"]] and all(
-        number(-1e9, 1e9).fits(one) for key, one in value.items() if key != "kind"
-    )
 
 
 def _are_colors(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(wholes(0, 255, 3, 3).fits(color) for color in value)
 
 
-INTENSITIES = {"zscore": {"kind"}, "ct": {"kind", "low", "high", "mean", "std"}}
 NOTHING = Rule(lambda value: value is None, "null")
 SETTING_RULES: dict[str, Rule] = {
     "variant": word(),
     "spatial_dims": whole(2, 3),
-    "in_channels": whole(1, 64),
+    "in_channels": whole(1, MOST_CHANNELS),
     "channels": wholes(1, 64, 2, 2),
     "image_size": either(whole(1, SIDE), wholes(1, SIDE, 2, 3)),
     "roi_size": either(whole(1, SIDE), wholes(1, SIDE, 2, 3)),
@@ -66,12 +67,12 @@ SETTING_RULES: dict[str, Rule] = {
     "class_names": names(2, 10_000),
     "labels": Rule(_named, "names with the values that masks have there, {liver: 1, tumor: [2, 3]}"),
     "label_colors": either(NOTHING, Rule(_are_colors, "a list of [red, green, blue] from 0 to 255")),
-    "channel_names": either(NOTHING, names(1, 64)),
+    "channel_names": either(NOTHING, names(1, MOST_CHANNELS)),
     "spacing": either(NOTHING, numbers(1e-6, 1e6, 3, 3)),
     "intensity": either(
         NOTHING,
         Rule(
-            lambda value: isinstance(value, list) and 1 <= len(value) <= 64 and all(map(_is_intensity, value)),
+            _is_intensity,
             "a list of {kind: zscore} or {kind: ct, low, high, mean, std}, one per channel",
         ),
     ),

@@ -92,18 +92,20 @@ class LabelSet:
     colors: tuple[Color, ...]
 
     @classmethod
-    def of(cls, labels: Mapping[str, Any], colors: Sequence[Sequence[int]] | None = None) -> LabelSet:
+    def of(cls, labels: LabelSet | Mapping[str, Any], colors: Sequence[Sequence[int]] | None = None) -> LabelSet:
         """Make one of names and values.
 
         Args:
             labels: ``{"liver": 1, "tumor": [2, 3]}``: name and value, or values, of each class. ``background`` may be
                 there, as 0; ``ignore`` is the value of what nobody has labeled. ``{"lesion": "foreground"}`` is one
-                class that a rule tells.
+                class that a rule tells. One that is made already is returned.
             colors: of the classes in their order; None takes some that color-blind readers tell apart.
 
         Raises:
             ValueError: what :func:`wrong_labels` finds, or other than one color per class.
         """
+        if isinstance(labels, LabelSet):
+            return labels
         problem = wrong_labels(labels)
         if problem is not None:
             raise ValueError(f"{problem}; got {labels!r}.")

@@ -117,7 +117,7 @@ def plan_volumes(
     """
     if not data or most < 1:
         raise ValueError(f"a plan needs training items and most >= 1, got {len(data)} items and most={most}.")
-    labels = labels if isinstance(labels, LabelSet) else LabelSet.of(labels)
+    labels = LabelSet.of(labels)
     chosen = [
         data[number] for number in np.unique(np.linspace(0, len(data) - 1, min(most, len(data))).round().astype(int))
     ]

@@ -13,7 +13,7 @@ from ..bundle.predictions import FusionPrediction
 from .deidentify import Deidentifier
 from .facts import ModelFacts
 from .libraries import require_highdicom
-from .planes import Plane, array_affine, planes_of, to_planes
+from .planes import PixelPlane, array_affine, planes_of, to_planes
 from .secondary import require_clean_pixels, secondary_capture
 from .sources import picture_of, share_groups, source_header, source_headers
 from .writing import contributing, equipment, new_uid, reference, save_object
@@ -95,7 +95,7 @@ def _description(count: int, about: ModelFacts) -> str:
     return f"fusion of {count} series by {about.name}; {about.use}; weights {about.weights_sha256}"[:1024]
 
 
-Found = tuple["Dataset", int | None, Plane | None, np.ndarray]
+Found = tuple["Dataset", int | None, PixelPlane | None, np.ndarray]
 
 
 def _slices(series: Series, prediction: FusionPrediction, deidentify: Deidentifier | None) -> list[Found]:
@@ -140,7 +140,7 @@ def _rescale(made: Dataset) -> None:
 
 def _slice(
     header: Dataset,
-    plane: Plane,
+    plane: PixelPlane,
     stored: np.ndarray,
     kind: str,
     about: ModelFacts,

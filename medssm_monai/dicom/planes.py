@@ -8,20 +8,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..data.readers.functional_groups import frame_planes
+from ..data.readers.stacks import Plane
+from .sort import header_plane
+
 if TYPE_CHECKING:
     from pydicom import Dataset
 
     from ..bundle.predictions import FusionPrediction, SegmentationPrediction
     from .series import Series
 
-__all__ = ["Plane", "array_affine", "planes_of", "to_planes"]
+__all__ = ["PixelPlane", "array_affine", "planes_of", "to_planes"]
 
 IN_PLANE, ACROSS = 0.25, 0.49  # of a voxel, that a plane may lie beside those of the array
 TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
 @dataclass(frozen=True)
-class Plane:
+class PixelPlane:
     """Where a frame lies, in mm, as DICOM has it (left, posterior, superior).
 
     Attributes:
@@ -43,49 +47,37 @@ def array_affine(series: Series, prediction: FusionPrediction | SegmentationPred
     return prediction.affine if known else np.asarray(series.affine, dtype=np.float64)
 
 
-def planes_of(headers: Sequence[Dataset]) -> list[Plane]:
+def planes_of(headers: Sequence[Dataset]) -> list[PixelPlane]:
     """The plane of each image, or of each frame of the one image that has several.
 
     Raises:
         ValueError: images that do not say where they are.
     """
-    found, lost = [], 0
+    found: list[PixelPlane] = []
+    lost = total = 0
     for header in headers:
-        frames = header.get("PerFrameFunctionalGroupsSequence") or [None]
-        for frame in frames:
-            plane = _plane(header, frame)
-            found.append(plane)
-            lost += plane is None
+        frames = header.get("PerFrameFunctionalGroupsSequence")
+        own = frame_planes(header) if frames else [header_plane(header)]
+        total += len(frames or [None])
+        if own is None or None in own:
+            lost += len(frames or [None])
+            continue
+        size = int(header.Rows), int(header.Columns)
+        found += [_with_pixels(plane, size) for plane in own if plane is not None]
     if lost:
         raise ValueError(
-            f"{lost} of {len(found)} images do not say where they are (position, orientation or pixel spacing is "
-            "missing); a volume cannot be written back to them."
+            f"{lost} of {total} images do not say where they are (position, orientation or pixel spacing is missing); "
+            "a volume cannot be written back to them."
         )
-    return [plane for plane in found if plane is not None]
+    return found
 
 
-def _plane(header: Dataset, frame: Dataset | None) -> Plane | None:
-    shared = (header.get("SharedFunctionalGroupsSequence") or [None])[0]
-
-    def value(group: str, keyword: str) -> np.ndarray | None:
-        for place in (frame, shared):
-            if place is not None and group in place and keyword in place[group].value[0]:
-                return np.asarray(place[group].value[0][keyword].value, dtype=np.float64)
-        stated = header.get(keyword)
-        return None if stated is None else np.asarray(stated, dtype=np.float64)
-
-    position = value("PlanePositionSequence", "ImagePositionPatient")
-    orientation = value("PlaneOrientationSequence", "ImageOrientationPatient")
-    spacing = value("PixelMeasuresSequence", "PixelSpacing")
-    if position is None or orientation is None or spacing is None:
-        return None
-    if position.shape != (3,) or orientation.shape != (6,) or spacing.shape != (2,):
-        return None
-    size = int(header.Rows), int(header.Columns)
-    return Plane(position, orientation[:3] * spacing[1], orientation[3:] * spacing[0], size)
+def _with_pixels(plane: Plane, size: tuple[int, int]) -> PixelPlane:
+    position, directions = np.asarray(plane.position), np.asarray(plane.orientation)
+    return PixelPlane(position, directions[:3] * plane.spacing[1], directions[3:] * plane.spacing[0], size)
 
 
-def to_planes(array: np.ndarray, affine: np.ndarray, planes: Sequence[Plane]) -> np.ndarray:
+def to_planes(array: np.ndarray, affine: np.ndarray, planes: Sequence[PixelPlane]) -> np.ndarray:
     """A volume, cut into the planes of its images.
 
     Args:
@@ -114,7 +106,7 @@ def to_planes(array: np.ndarray, affine: np.ndarray, planes: Sequence[Plane]) ->
     return np.stack(cut)
 
 
-def _cut(array: np.ndarray, inverse: np.ndarray, plane: Plane, number: int) -> tuple[tuple[int, int], np.ndarray]:
+def _cut(array: np.ndarray, inverse: np.ndarray, plane: PixelPlane, number: int) -> tuple[tuple[int, int], np.ndarray]:
     """Axis and number of the slice, and its voxels ``(rows, columns[, K])``."""
     first = inverse[:3, :3] @ TO_RAS @ plane.position + inverse[:3, 3]
     right, down = (inverse[:3, :3] @ TO_RAS @ step for step in (plane.along_row, plane.along_column))

@@ -21,7 +21,7 @@ from .spacing import numbers
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["as_instance", "series_key", "sort_series"]
+__all__ = ["as_instance", "header_plane", "series_key", "sort_series"]
 
 STORAGE = "1.2.840.10008.5.1.4.1.1."
 STACKED = {f"{STORAGE}{end}" for end in ("2", "4", "128")}  # CT, MR, PET: one slice an instance
@@ -74,7 +74,8 @@ def _order(instance: Instance) -> tuple[float, list]:
     return (number[0] if number else float("inf"), natural_key(str(instance.path)))
 
 
-def _plane(header: Dataset) -> Plane | None:
+def header_plane(header: Dataset) -> Plane | None:
+    """Where a single image lies; None where it does not say so, or not rightly."""
     position, orientation = numbers(header, "ImagePositionPatient", 3), numbers(header, "ImageOrientationPatient", 6)
     spacing = numbers(header, "PixelSpacing", 2)
     if position is None or orientation is None or spacing is None or min(spacing) <= 0:
@@ -103,7 +104,7 @@ def _pictures(members: Sequence[Instance], what: str = "") -> Series:
     """Pictures of a series; a single one keeps its place in space."""
     affine = None
     if len(members) == 1 and members[0].frames == 1:
-        plane = _plane(members[0].header)
+        plane = header_plane(members[0].header)
         if plane is not None:
             thick = numbers(members[0].header, "SliceThickness", 1) or (1.0,)
             affine = plane_affine(plane, plane.normal * (thick[0] if thick[0] > 0 else 1.0))
@@ -131,10 +132,10 @@ def sort_series(instances: Sequence[Instance]) -> tuple[list[Series], list[SetAs
 
 def _of_slices(members: list[Instance]) -> tuple[list[Series], list[SetAside]]:
     """Slices of CT, MR or PET."""
-    placed = [(instance, plane) for instance in members if (plane := _plane(instance.header)) is not None]
+    placed = [(instance, plane) for instance in members if (plane := header_plane(instance.header)) is not None]
     if not placed:
         return [_pictures(members, "no place in space (position, orientation, spacing): read as pictures")], []
-    lost = [instance for instance in members if _plane(instance.header) is None]
+    lost = [instance for instance in members if header_plane(instance.header) is None]
     left = [SetAside(instance.path, "no valid position, orientation or pixel spacing") for instance in lost]
     slices, planes = [instance for instance, _ in placed], [plane for _, plane in placed]
     sizes = [(int(instance.header.Rows), int(instance.header.Columns)) for instance in slices]

@@ -115,7 +115,7 @@ class SegmentationReport(EvaluationReport):
         tolerance: float = 1.0,
     ) -> None:
         super().__init__(output_dir, name, data_name, only_best, group, details, n_resamples)
-        self.labels = labels if labels is None or isinstance(labels, LabelSet) else LabelSet.of(labels)
+        self.labels = None if labels is None else LabelSet.of(labels)
         self.tolerance = tolerance
         self._asked = metrics
         self.metrics = self._metric_names()

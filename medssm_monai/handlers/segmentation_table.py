@@ -47,7 +47,7 @@ class SegmentationTable:
     Args:
         path: the table.
         load: transform that gives ``{"image": ...}`` from ``{"image": file}`` at the file's size, as the preprocessing
-            starts; of an image with a file per channel it gets the first. ``None`` draws no pictures.
+            starts; of an image with a file per channel it gets all of them. ``None`` draws no pictures.
         threshold: probability from which a pixel is foreground; False or ``None``: 0.5. Of classes that exclude each
             other the most probable one holds instead.
         weights: what the masks are made with; adds a column ``weights`` with this text.
@@ -68,7 +68,7 @@ class SegmentationTable:
         weights: str | None = None,
         labels: LabelSet | Mapping[str, Any] | None = None,
     ) -> None:
-        self.labels = labels if labels is None or isinstance(labels, LabelSet) else LabelSet.of(labels)
+        self.labels = None if labels is None else LabelSet.of(labels)
         self.path, self.load, self.weights = Path(path), load, weights
         self.threshold = float(threshold or 0.5)
         self._table = GrowingTable(path)

@@ -41,7 +41,7 @@ class _OfLabels(Transform):
     """Made of a mask or prediction, with its metadata and the record of its transforms."""
 
     def __init__(self, labels: Labels) -> None:
-        self.labels = labels if isinstance(labels, LabelSet) else LabelSet.of(labels)
+        self.labels = LabelSet.of(labels)
 
     def __call__(self, img: torch.Tensor) -> torch.Tensor:
         if not isinstance(img, MetaTensor):
@@ -201,7 +201,7 @@ class FillBackgroundd(MapTransform):
 
     def __init__(self, keys: KeysCollection, labels: Labels, allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.labels = labels if isinstance(labels, LabelSet) else LabelSet.of(labels)
+        self.labels = LabelSet.of(labels)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result = dict(data)

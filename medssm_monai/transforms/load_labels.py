@@ -46,7 +46,7 @@ class LoadLabels(Transform):
     ) -> None:
         if spatial_dims not in (2, 3):
             raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims!r}.")
-        self.labels = labels if isinstance(labels, LabelSet) else LabelSet.of(labels)
+        self.labels = LabelSet.of(labels)
         if not self.labels.by_rule and foreground != "auto":
             raise ValueError(
                 f"foreground={foreground!r} tells one class by rule, but labels give values ({self.labels.described}); "

@@ -13,6 +13,7 @@ import numpy as np
 from monai.utils import optional_import
 
 from ..errors import ImageReadError, Problem
+from ..readers.channels import TOLERANCE, same_place
 from ..readers.files import NIFTI, RASTER, file_kind
 from ..readers.image import read_pixels, why_unreadable
 from ..readers.limits import check_size
@@ -21,11 +22,9 @@ from ..readers.volume import is_volume, read_volume
 from .picture_headers import open_image
 from .segmentation_parts import image_files
 
-__all__ = ["FileFacts", "case_problems", "look", "same_place", "wrong_kind"]
+__all__ = ["FileFacts", "case_problems", "look", "wrong_kind"]
 
 nib, _ = optional_import("nibabel")
-SAME_PLACE = 1e-3
-"""Largest difference of two affines, as a share of a voxel."""
 FLAT = 1e-6
 """Volume of a voxel as a share of its sides' product, below which axes lie in one plane."""
 GZIP = b"\x1f\x8b"
@@ -149,11 +148,6 @@ def _spacing(file: Path, affine: np.ndarray) -> tuple[str, bool]:
     return "" if good else f"spacing {' x '.join(f'{size:g}' for size in sizes)}", unplaced
 
 
-def same_place(first: np.ndarray, second: np.ndarray) -> bool:
-    """Whether two affines are one, to a thousandth of a voxel."""
-    return bool(np.abs(first - second).max() <= SAME_PLACE * nib.affines.voxel_sizes(first).min())
-
-
 def case_problems(
     item: Mapping[str, Any], files: Sequence[FileFacts], label: FileFacts | None, label_name: str
 ) -> list[Problem]:
@@ -191,7 +185,7 @@ def _difference(first: np.ndarray, second: np.ndarray) -> str:
     if codes[0] != codes[1]:
         return f"orientation {codes[0]} and {codes[1]}"
     sizes = [nib.affines.voxel_sizes(affine) for affine in (first, second)]
-    if not np.allclose(sizes[0], sizes[1], rtol=SAME_PLACE):
+    if not np.allclose(sizes[0], sizes[1], rtol=TOLERANCE):
         return "spacing {} and {}".format(*(" x ".join(f"{size:g}" for size in own) for own in sizes))
     shift = second[:3, 3] - first[:3, 3]
     return (

@@ -26,7 +26,7 @@ from .npz import ARRAY
 from .series_files import SeriesFiles
 from .volume import open_volume
 
-__all__ = ["SeriesFiles", "Source", "files_of", "read_channels", "volume_header", "voxel_size"]
+__all__ = ["SeriesFiles", "Source", "files_of", "read_channels", "same_place", "volume_header", "voxel_size"]
 
 nib, _ = optional_import("nibabel")
 Source = PathLike | SeriesFiles | Sequence[PathLike | SeriesFiles] | np.ndarray | torch.Tensor
@@ -39,6 +39,11 @@ HINT = "pictures and slices are segmented with spatial_dims 2"
 def voxel_size(affine: np.ndarray) -> np.ndarray:
     """Size of a voxel along each axis of the array, in mm."""
     return cast(np.ndarray, np.linalg.norm(np.asarray(affine, dtype=np.float64)[:3, :3], axis=0))
+
+
+def same_place(first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether two affines are one, to a thousandth of the smallest side of a voxel."""
+    return bool(np.abs(first - second).max() <= TOLERANCE * voxel_size(first).min())
 
 
 def files_of(meta: Mapping[str, Any], file: str) -> str | list[str]:
@@ -60,8 +65,8 @@ def read_channels(source: Source, channels: int | None = None) -> MetaTensor:
         the volume with the metadata ``filename_or_obj`` (the first file), ``affine`` and ``original_affine``,
         ``spatial_shape``, ``file_kind``, ``file_size`` ``(X, Y, Z)``, ``file_shape`` (four numbers: X, Y, Z, and the
         channels of a file that holds several, else 0), ``file_affine``, ``channel_files`` (of a list, all of them, as
-        one text in JSON), ``qform_code`` and ``sform_code`` (of a NIfTI
-        file; 1, scanner, for DICOM; 0 and 2 for arrays).
+        one text in JSON), ``qform_code`` and ``sform_code`` (of a NIfTI file; 1, scanner, for DICOM; 0 and 2 for
+        arrays).
 
     Raises:
         FileNotFoundError: no such file.
@@ -98,15 +103,14 @@ def _from_list(files: Sequence[Path | SeriesFiles]) -> tuple[MetaTensor, str]:
     volumes = [first, *map(_from_path, files[1:])]
     name = f"{files[0]} and {len(files) - 1} more"
     first_name = files[0].name if isinstance(files[0], Path) else str(files[0])
-    step = float(voxel_size(first.meta["file_affine"]).min())
     problems = []
     for file, volume in zip(files, volumes, strict=True):
         if volume.shape[0] != 1:
             problems.append(f"{file} holds {volume.shape[0]} channels, where a list has one file for each")
-        apart = float(np.abs(volume.meta["file_affine"] - first.meta["file_affine"]).max())
         if volume.shape[1:] != first.shape[1:]:
             problems.append(f"{file} is {tuple(volume.shape[1:])}, {first_name} {tuple(first.shape[1:])}")
-        elif apart > TOLERANCE * step:
+        elif not same_place(first.meta["file_affine"], volume.meta["file_affine"]):
+            apart = float(np.abs(volume.meta["file_affine"] - first.meta["file_affine"]).max())
             problems.append(f"the affine of {file} is {apart:.4g} off that of {first_name}")
     if problems:
         raise ImageReadError(f"{name}: {'; '.join(problems)}; resample the channels to the same voxels first.")
