@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import venv as venv_module
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -40,14 +41,17 @@ def succeed(command: list[str], cwd: Path, **variables: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def checkout(repository_root: Path, tracked_files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh copy of the tracked files in an otherwise empty folder."""
+def checkout(
+    repository_root: Path, tracked_files: list[Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    """A fresh copy of the tracked files in an otherwise empty folder, which is gone afterwards with its environment."""
     target = tmp_path_factory.mktemp("empty") / "medssm-monai"
     for path in tracked_files:
         copy = target / path.relative_to(repository_root)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(path, copy)
-    return target
+    yield target
+    shutil.rmtree(target.parent)
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +84,8 @@ def test_the_bare_command_works_from(
 
 
 @pytest.fixture(scope="module")
-def installed(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """A fresh environment with the wheel and nothing of the checkout but the constraints."""
+def installed(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
+    """A fresh environment with the wheel and nothing of the checkout but the constraints; gone afterwards."""
     place = tmp_path_factory.mktemp("wheel")
     fresh = Environment(place / "fresh")
     venv_module.create(fresh.venv, with_pip=True)
@@ -91,7 +95,8 @@ def installed(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Envir
     succeed([python, "-m", "pip", "install", str(wheel), "-c", str(checkout / "constraints.txt")], place)
     where = succeed([python, "-c", "import medssm_monai; print(medssm_monai.__file__)"], place)
     assert Path(where.strip().splitlines()[-1]).is_relative_to(fresh.venv)
-    return fresh
+    yield fresh
+    shutil.rmtree(place)
 
 
 @pytest.fixture
