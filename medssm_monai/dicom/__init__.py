@@ -4,11 +4,10 @@ images, key pictures and structured reports. Needs the extra ``dicom`` (pydicom,
 
 from __future__ import annotations
 
+from ..data.studies import Found, Instance, PixelSize, Series, SetAside, find_series, pixel_size
 from .codes import SegmentCode, segment_codes
 from .deidentify import Deidentifier
 from .facts import ModelFacts, model_facts
-from .spacing import PixelSize, pixel_size
-from .studies import Found, Instance, Series, SetAside, find_series
 
 __all__ = [
     "Deidentifier",

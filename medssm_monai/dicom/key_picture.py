@@ -15,7 +15,7 @@ from .sources import picture_of, source_header, source_headers
 from .writing import save_object
 
 if TYPE_CHECKING:
-    from .series import Series
+    from ..data.studies.series import Series
 
 __all__ = ["write"]
 

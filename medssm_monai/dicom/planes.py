@@ -10,13 +10,13 @@ import numpy as np
 
 from ..data.readers.functional_groups import frame_planes
 from ..data.readers.stacks import Plane
-from .sort import header_plane
+from ..data.studies.sort import header_plane
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
     from ..bundle.predictions import FusionPrediction, SegmentationPrediction
-    from .series import Series
+    from ..data.studies.series import Series
 
 __all__ = ["PixelPlane", "array_affine", "planes_of", "to_planes"]
 

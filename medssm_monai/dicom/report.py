@@ -15,6 +15,7 @@ import torch
 
 from ..bundle.predictions import ClassificationPrediction, SegmentationPrediction
 from ..data.readers.channels import voxel_size
+from ..data.studies.spacing import pixel_size
 from ..utils.files import replace_file
 from .codes import Coded, segment_codes
 from .deidentify import Deidentifier
@@ -22,13 +23,12 @@ from .facts import MANUFACTURER, ModelFacts
 from .libraries import require_highdicom
 from .planes import array_affine
 from .sources import picture_of, source_header, source_headers
-from .spacing import pixel_size
 from .writing import contributing, equipment, new_series, new_uid, save_object
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-    from .series import Series
+    from ..data.studies.series import Series
 
 __all__ = ["write"]
 

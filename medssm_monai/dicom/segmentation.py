@@ -22,7 +22,7 @@ from .writing import contributing, equipment, new_series, save_object
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-    from .series import Series
+    from ..data.studies.series import Series
 
 __all__ = ["write"]
 

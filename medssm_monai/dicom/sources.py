@@ -13,7 +13,7 @@ from .deidentify import Deidentifier
 if TYPE_CHECKING:
     from pydicom import DataElement, Dataset
 
-    from .series import Instance, Series
+    from ..data.studies.series import Instance, Series
 
 __all__ = ["NAMES", "picture_of", "share_groups", "source_header", "source_headers"]
 

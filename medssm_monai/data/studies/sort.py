@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.readers.dicom_headers import DECODED
-from ..data.readers.files import natural_key
-from ..data.readers.functional_groups import frame_planes, frame_traits
-from ..data.readers.split_stacks import FRAME_TRAITS, like_planes, split_stacks
-from ..data.readers.stacks import Plane, plane_affine
+from ..readers.dicom_headers import DECODED
+from ..readers.files import natural_key
+from ..readers.functional_groups import frame_planes, frame_traits
+from ..readers.split_stacks import FRAME_TRAITS, like_planes, split_stacks
+from ..readers.stacks import Plane, plane_affine
 from .headers import HeaderError, require_pydicom
 from .series import Instance, Series, SetAside
 from .spacing import numbers

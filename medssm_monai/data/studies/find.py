@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..data.readers.files import natural_key
+from ..readers.files import natural_key
 from .headers import HeaderError, read_header, require_pydicom
 from .series import Found, Instance, Series, SetAside
 from .sort import as_instance, series_key, sort_series

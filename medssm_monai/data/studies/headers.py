@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from monai.utils import optional_import
 
-from ..data.errors import ImageReadError
-from ..data.readers.dicom import CUT_OFF
-from ..data.readers.dicom_headers import (
+from ..errors import ImageReadError
+from ..readers.dicom import CUT_OFF
+from ..readers.dicom_headers import (
     DEFLATED,
     MARK,
     PREAMBLE,

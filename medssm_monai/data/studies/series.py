@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.readers.series_files import SeriesFiles
+from ..readers.series_files import SeriesFiles
 
 if TYPE_CHECKING:
     from pydicom import Dataset
