@@ -51,6 +51,21 @@ REMEDIES = {
     '"[[64,0,0]]" (foreground=... in Python)',
     "labels of several values": "one class is segmented; if all of them are foreground say --foreground nonzero, else "
     'name those that are, --foreground "[128]" or "[[128,0,0]]" (foreground=... in Python)',
+    "no segmentations": "expected DICOM segmentations (SEG) or structure sets (RTSTRUCT) that refer to the images; add "
+    "them, or choose the layout of your masks",
+    "segmentation without image": "the images that it refers to are not there, or make no volume; add their series, or "
+    "take the object out",
+    "segmentation of several images": "it does not say which of them it lies on; keep one of them in the folder",
+    "segmentation on another grid": "only segments in the frame of reference of their images are resampled; export it "
+    "on its images, or take it out",
+    "unknown segments": "no segment is called like a class; name the classes as the segments are with labels "
+    "('{liver: 1, tumor: 2}'), or take the object out",
+    "class without segments": "name the classes as the segments are with labels ('{liver: 1, tumor: 2}')",
+    "segments of several names": "name the classes with labels ('{liver: 1, tumor: 2}'), or take all of them as one "
+    "class with --foreground nonzero",
+    "class in two segmentations": "keep one object for each class of an image",
+    "overlapping segments": "classes exclude each other; correct the segments, or make regions of the classes "
+    "('{organ: [1, 2], tumor: 2}')",
     "0/1 and 0/255 masks": "all masks of a folder must have one encoding; export them alike, or say --foreground "
     "nonzero (foreground='nonzero' in Python)",
     "all masks empty": "no pixel of the part is foreground (the bright label, or 1 in a 0/1 mask, or what foreground "

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from pydicom import Dataset
 
-__all__ = ["HeaderError", "read_header", "require_pydicom"]
+__all__ = ["HeaderError", "read_header", "require_pydicom", "silent"]
 
 GROUPS = (0x0008, 0x0010, 0x0012, 0x0020, 0x0032, 0x0040)  # patient, study, trial, relations, procedure: kept whole
 KEPT = (  # of the other groups
@@ -96,7 +96,7 @@ def _kept() -> list[int]:
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
+def silent() -> Iterator[None]:
     """Without pydicom's warnings of each slightly broken value, which may hold what patients are called."""
     logger = logging.getLogger("pydicom")
     with warnings.catch_warnings():
@@ -133,7 +133,7 @@ def read_header(path: Path) -> Dataset:
         try:
             if deflated:
                 check_streams(path)
-            with pydicom.config.disable_value_validation(), _silent():
+            with pydicom.config.disable_value_validation(), silent():
                 header = pydicom.dcmread(file, stop_before_pixels=not deflated, force=not marked, specific_tags=tags)
                 _drop_damaged(header)
             if deflated:
