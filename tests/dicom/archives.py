@@ -86,7 +86,7 @@ def segmentation(path: Path, sources: Sequence[Any], masks: Mapping[str, np.ndar
             segment_number=number,
             segment_label=label,
             segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
-            segmented_property_type=types.get(label, codes.SCT.Lesion),
+            segmented_property_type=types.get(label, codes.SCT.Tissue),
             algorithm_type="MANUAL",
         )
         for number, label in enumerate(masks, start=1)
