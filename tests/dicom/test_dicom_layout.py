@@ -193,8 +193,7 @@ def test_contours_beside_the_slices_are_refused(tmp_path):
         items_of(tmp_path, {"liver": 1})
 
 
-def test_pictures_and_frames(tmp_path):
-    """Photographs without a place in space, and frames of a cine that a segmentation names."""
+def test_photographs_without_a_place(tmp_path):
     shown = np.random.default_rng(0).integers(0, 255, (20, 16, 3), dtype=np.uint8)
     photo = picture(tmp_path / "photo.dcm", shown)
     mask = np.zeros((1, 20, 16), bool)
@@ -205,6 +204,27 @@ def test_pictures_and_frames(tmp_path):
     assert np.array_equal(seen(item, {"lesion": "foreground"}, 2), mask[0])
     image = LoadImage2D(channels=3)(item["image"]).numpy()
     assert np.allclose(image, shown.transpose(2, 0, 1) / 255, atol=1e-6)
+
+
+def test_the_frame_of_a_cine_that_a_segmentation_names(tmp_path):
+    from copy import deepcopy
+
+    stored = np.random.default_rng(0).integers(0, 255, (3, 20, 16), dtype=np.uint8)
+    cine = picture(tmp_path / "cine.dcm", stored, kind="USM", NumberOfFrames=3)
+    one = deepcopy(cine)
+    one.SOPClassUID = "1.2.840.10008.5.1.4.1.1.77.1.4"  # as if the frame were a picture of its own
+    del one.NumberOfFrames
+    mask = np.zeros((1, 20, 16), bool)
+    mask[0, 3:9, 2:12] = True
+    seg = segmentation(tmp_path / "seg.dcm", [one], {"lesion": mask})
+    for group in seg.PerFrameFunctionalGroupsSequence:
+        source = group.DerivationImageSequence[0].SourceImageSequence[0]
+        source.ReferencedFrameNumber, source.ReferencedSOPClassUID = 2, cine.SOPClassUID
+    seg.save_as(tmp_path / "seg.dcm")
+    (item,) = items_of(tmp_path, None, 2)
+    assert item["name"] == f"{cine.SOPInstanceUID}_frame2"
+    assert np.array_equal(seen(item, {"lesion": "foreground"}, 2), mask[0])
+    assert np.allclose(LoadImage2D(channels=1)(item["image"])[0], stored[1] / 255, atol=1e-6)
 
 
 def test_a_slice_alone_is_a_picture_by_its_place(tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
+import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +23,7 @@ __all__ = ["Annotation", "Segment", "class_numbers", "find_annotations", "plain_
 STORAGE = "1.2.840.10008.5.1.4.1.1."
 SEG = {f"{STORAGE}66.4", f"{STORAGE}66.7"}
 RTSTRUCT = f"{STORAGE}481.3"
+LAST = 0xFFFB10FF  # tag that no object has
 GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 
 
@@ -98,12 +101,29 @@ def _read(path: Path, contours: bool) -> Annotation:
     try:
         with pydicom.config.disable_value_validation(), silent():
             header = pydicom.dcmread(path, stop_before_pixels=True)
+            if contours and not _is_whole(path, header):
+                raise HeaderError("the file is cut off; copy or export it again")
             uids = str(header.SOPInstanceUID), str(header.get("StudyInstanceUID", ""))
             read = _structure_set if contours else _segmentation
             return Annotation(path, *uids, contours, **read(header))
+    except HeaderError:
+        raise
     except Exception as error:  # pydicom raises many kinds for damaged files
         said = (str(error).strip().splitlines() or ["no reason given"])[0]
         raise HeaderError(f"its header is damaged ({type(error).__name__}: {said}); copy or export it again") from error
+
+
+def _is_whole(path: Path, header: Dataset) -> bool:
+    """Whether an object without pixels ends where its last element does, which pydicom does not ask: an element put
+    behind it must not become part of another one."""
+    pydicom = require_pydicom()
+    syntax = header.file_meta.TransferSyntaxUID
+    if syntax.is_deflated:  # cannot be inflated when cut off
+        return True
+    order = "<" if syntax.is_little_endian else ">"
+    last = struct.pack(f"{order}HH", LAST >> 16, LAST & 0xFFFF)
+    last += struct.pack(f"{order}I", 0) if syntax.is_implicit_VR else b"UN" + bytes(6)
+    return LAST in pydicom.dcmread(io.BytesIO(path.read_bytes() + last))
 
 
 def _segmentation(header: Dataset) -> dict:
