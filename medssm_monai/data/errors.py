@@ -66,6 +66,9 @@ REMEDIES = {
     "class in two segmentations": "keep one object for each class of an image",
     "overlapping segments": "classes exclude each other; correct the segments, or make regions of the classes "
     "('{organ: [1, 2], tumor: 2}')",
+    "row without a label": "fill the cells in, or take the row out",
+    "row of no part": "where a row has a part every row has one: train, val or test",
+    "rows that contradict each other": "an image has one class and one part; correct the rows, or take all but one out",
     "0/1 and 0/255 masks": "all masks of a folder must have one encoding; export them alike, or say --foreground "
     "nonzero (foreground='nonzero' in Python)",
     "all masks empty": "no pixel of the part is foreground (the bright label, or 1 in a 0/1 mask, or what foreground "

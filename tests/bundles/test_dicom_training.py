@@ -12,7 +12,7 @@ from medssm_monai.data.demo.structures import STRUCTURES_DEMO_LABELS, structures
 
 from ..dicom import archives
 from ..dicom.objects import require_libraries
-from .bundle_runs import MAMBA_MIS
+from .bundle_runs import MAMBA_MIS, MEDCONVMAMBA
 from .class_sets import CLASS_SETS
 
 require_libraries()
@@ -64,12 +64,29 @@ def test_volumes_are_trained_and_scored(volumes, tmp_path):
     no_patient_in(tmp_path)
 
 
+def test_classes_of_a_table_are_trained_and_scored(tmp_path):
+    root, out = tmp_path / "archive", tmp_path / "out"
+    rows = ["PatientID,label"]
+    for number in range(14):
+        values, _ = structures_demo_sample("training", number, 2, (32, 32))
+        archives.picture(root / f"Nobody^Nemo{number}" / "nemo.dcm", values // (1 + number % 2), f"NEMO-{number}")
+        rows.append(f"NEMO-{number},{('bright', 'dark')[number % 2]}")
+    (root / "labels.csv").write_text("\n".join(rows))
+    MEDCONVMAMBA.run(("train.yaml",), out, run_name="first", **MEDCONVMAMBA.tiny, dataset_dir=str(root))
+    options = {"dataset_dir": str(root), "ckpt_path": str(out / "models" / "model.pt"), "device": "cpu"}
+    MEDCONVMAMBA.run(("train.yaml", "evaluate.yaml"), out, run_name="scored", part="test", **options)
+    with open(out / "scored" / "per_image.csv") as stream:
+        names = [row["image"] for row in csv.DictReader(stream)]
+    assert names and all(name.startswith("1.2.826.") for name in names)
+    no_patient_in(out)
+
+
 def test_pictures_are_trained_and_scored(tmp_path):
     root = tmp_path / "archive"
     for number in range(6):
         values, labels = structures_demo_sample("training", number, 2)
         folder = root / f"Nobody^Nemo{number}"
-        made = archives.picture(folder / "a.dcm", values, f"NEMO-{number}")
+        made = archives.picture(folder / "nemo.dcm", values, f"NEMO-{number}")
         archives.segmentation(folder / "b.dcm", [made], {"Lesion": (labels == 1)[None]})
     out = tmp_path / "out"
     tiny = MAMBA_MIS.tiny | {"dataset_dir": str(root), "split": "auto"}

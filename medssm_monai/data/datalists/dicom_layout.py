@@ -129,8 +129,8 @@ def _classes(
             parts.problems.append(Problem("unknown segments", str(one.path), f"segments: {called}; {one.uid}"))
     absent = [name for name in labels.names if annotations and not any(name in own for own in numbers.values())]
     if absent and any(numbers.values()):
-        called = sorted({segment.label for one in annotations for segment in one.segments})
-        detail = f"no segment of {len(annotations)} objects; they have {', '.join(called[:SHOWN])}"
+        there = sorted({segment.label for one in annotations for segment in one.segments})
+        detail = f"no segment of {len(annotations)} objects; they have {', '.join(there[:SHOWN])}"
         parts.problems += [Problem("class without segments", name, detail) for name in absent]
     return numbers
 
