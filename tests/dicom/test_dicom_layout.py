@@ -280,6 +280,39 @@ def test_patients_stay_in_one_part_and_the_folder_is_recognized(tmp_path):
     assert [len(part) for part in parts] == [2, 1, 1] and set.union(*parts) == {0, 1, 2, 3}
 
 
+def test_prepared_items_lie_on_disk_and_follow_the_files(tmp_path):
+    from monai.transforms import Compose
+
+    from medssm_monai.data import cached_dataset
+    from medssm_monai.transforms import LoadImageVolumed, LoadLabelsd
+
+    made = series(tmp_path / "in" / "im", values())
+    segmentation(tmp_path / "in" / "seg.dcm", made, of_classes(label_map()))
+    folder = tmp_path / "cache"
+
+    def labels_of_a_run() -> np.ndarray:
+        steps = Compose([LoadImageVolumed("image", 1), LoadLabelsd("label", LABELS, 3)])
+        data = cached_dataset(items_of(tmp_path / "in"), steps, cache_gib=0, cache_dir=folder)
+        assert np.array_equal(data[0]["image"][0], values())
+        return np.asarray(data[0]["label"][0])
+
+    assert np.array_equal(labels_of_a_run(), label_map()) and np.array_equal(labels_of_a_run(), label_map())
+    assert len(list(folder.rglob("*.pt"))) == 1
+    segmentation(tmp_path / "in" / "seg.dcm", made, of_classes(label_map(1)))
+    assert np.array_equal(labels_of_a_run(), label_map(1))
+
+
+def test_a_public_segmentation_is_understood_without_its_images(tmp_path):
+    """pydicom's liver.dcm, made by another program."""
+    from pydicom.data import get_testdata_file
+
+    series(tmp_path / "im", values())
+    (tmp_path / "liver.dcm").write_bytes(Path(get_testdata_file("liver.dcm")).read_bytes())
+    with pytest.raises(ValueError, match=r"(?s)segmentation without image.*liver\.dcm") as raised:
+        items_of(tmp_path)
+    assert len(raised.value.problems) == 1
+
+
 def test_one_class_takes_every_segment_only_of_one_name_or_by_request(tmp_path):
     made = series(tmp_path / "im", values())
     segmentation(tmp_path / "seg.dcm", made, of_classes(label_map()))

@@ -151,6 +151,13 @@ def test_options_that_do_not_fit(made, tmp_path):
         segmentation_datalists(tmp_path, "dicom", group_column="patient", **options)
 
 
+def test_the_split_command_says_that_patients_are_drawn_in_the_training(made, tmp_path, capsys):
+    from medssm_monai.data.split import main
+
+    assert main([str(tmp_path), "-o", str(tmp_path.parent / "split.json"), "--spatial_dims", "3"]) == 2
+    assert "drawn by patients" in capsys.readouterr().err
+
+
 def test_a_split_file_that_tears_a_patient(tmp_path):
     import json
 

@@ -103,11 +103,12 @@ def _grid(instance: Instance, series: Series, uid: str, frame: int | None) -> Gr
 
 
 def patient_key(header: Dataset) -> str:
-    """A name for a patient that says nothing: a digest of the ID and of who gave it; of the study where there is
-    none."""
-    given = _text(header, "PatientID")
-    parts = [given, _text(header, "IssuerOfPatientID")] if given else ["study", _text(header, "StudyInstanceUID")]
-    return f"patient {blake2b(chr(0).join(parts).encode(), digest_size=8).hexdigest()}"
+    """A name for a patient that says nothing: a digest of the ID, upper or lower case; of the study where there is none.
+
+    Who gave the ID does not count: patients of two hospitals with one ID stay together, which tears nobody.
+    """
+    given = _text(header, "PatientID").lower() or f"study {_text(header, 'StudyInstanceUID')}"
+    return f"patient {blake2b(given.encode(), digest_size=8).hexdigest()}"
 
 
 def _text(header: Dataset, keyword: str) -> str:
