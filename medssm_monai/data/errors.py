@@ -24,8 +24,9 @@ REMEDIES = {
     "variant and spatial_dims 2 for them",
     "volume among pictures": "pictures are segmented (spatial_dims 2); choose a 3D variant and spatial_dims 3 (the "
     "overlay volume.yaml), or cut the volume into slices",
-    "missing channels": "every case needs one file for each channel; add them, take the case out, or name other "
-    'channels with channel_names ("[t1,t2]")',
+    "channel in several series": "keep one of them in the folder, or name the channel as its description is",
+    "missing channels": "every case needs one file (or DICOM series) for each channel; add them, take the case out, or "
+    'name other channels with channel_names ("[t1,t2]")',
     "more channels than named": "take the files out, or name all channels with channel_names or in dataset.json",
     "file without channel number": "call the first channel <case>_0000, the second <case>_0001, or take the file out",
     "file of no channel": "its name ends in none of the channels; rename it, take it out, or name other channel_names",

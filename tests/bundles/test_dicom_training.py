@@ -35,6 +35,8 @@ def volumes(tmp_path_factory):
         made = archives.series(folder / "im", values, f"NEMO-{number}", flipped=bool(number % 2))
         masks = {name.upper(): planes(labels == value) for name, value in STRUCTURES_DEMO_LABELS.items()}
         archives.segmentation(folder / "seg", made, masks)
+        same = {key: getattr(made[0], key) for key in ("StudyInstanceUID", "FrameOfReferenceUID")}
+        archives.series(folder / "second", values // 2, f"NEMO-{number}", SeriesDescription="T2", **same)
     return root
 
 
@@ -46,9 +48,10 @@ def no_patient_in(folder):
         assert "nemo" not in shown.lower() and "nobody" not in shown.lower(), path
 
 
-def test_volumes_are_trained_and_scored(volumes, tmp_path):
+@pytest.mark.parametrize("channels", [None, ["t1", "t2"]])
+def test_volumes_are_trained_and_scored(volumes, channels, tmp_path):
     tiny = next(case for case in CLASS_SETS if case.name == "four classes 3D").tiny | {"split": "auto"}
-    options = {"dataset_dir": str(volumes), "labels": STRUCTURES_DEMO_LABELS}
+    options = {"dataset_dir": str(volumes), "labels": STRUCTURES_DEMO_LABELS, "channel_names": channels}
     MAMBA_MIS.run(("train.yaml", "volume.yaml"), tmp_path, run_name="first", **options, **tiny)
     with open(tmp_path / "first" / "history.csv") as stream:
         assert np.isfinite(float(next(csv.DictReader(stream))["train_loss"]))

@@ -280,6 +280,22 @@ def test_patients_stay_in_one_part_and_the_folder_is_recognized(tmp_path):
     assert [len(part) for part in parts] == [2, 1, 1] and set.union(*parts) == {0, 1, 2, 3}
 
 
+def test_channels_are_series_of_the_study_by_their_descriptions(tmp_path):
+    """Each with an object of its own: one for the liver on one series, one for the tumor on another."""
+    made = series(tmp_path / "a", values(0), SeriesDescription="AX T1 CE")
+    same = {key: getattr(made[0], key) for key in ("StudyInstanceUID", "FrameOfReferenceUID")}
+    second = series(tmp_path / "b", values(1), SeriesDescription="t1", flipped=True, **same)
+    series(tmp_path / "c", values(2), SeriesDescription="Flair_tra", **same)
+    series(tmp_path / "d", values(3), SeriesDescription="localizer", **same)
+    masks = of_classes(label_map())
+    segmentation(tmp_path / "seg", made, {"liver": masks["liver"]})
+    segmentation(tmp_path / "seg2", second, {"tumor": masks["tumor"]})
+    (item,) = items_of(tmp_path, channel_names=["flair", "t1", "t1_ce"])
+    image = LoadImageVolume(3)(item["image"])
+    assert np.array_equal(image, np.stack([values(seed) for seed in (2, 1, 0)]))
+    assert np.array_equal(seen(item), label_map())
+
+
 def test_prepared_items_lie_on_disk_and_follow_the_files(tmp_path):
     from monai.transforms import Compose
 

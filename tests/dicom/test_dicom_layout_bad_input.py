@@ -80,6 +80,20 @@ def test_all_offenders_are_said_at_once(made, tmp_path):
     assert "overlap" in found["overlapping segments"][0]
 
 
+def test_channels_that_are_missing_or_there_twice(made, tmp_path):
+    """Of one series, and of three of which two have one name and one lies on other voxels."""
+    found = problems(tmp_path, channel_names=["t1", "flair"])
+    assert "no flair among the series on the same voxels, which are called: t1" in found["missing channels"][0]
+    same = {key: getattr(made[0], key) for key in ("StudyInstanceUID", "FrameOfReferenceUID")}
+    twin = series(tmp_path / "good" / "twin", np.ones(SIZE), "PAT-good", SeriesDescription="AX t1", **same)
+    elsewhere = {"SeriesDescription": "flair", "spacing": (2.0, 0.8, 1.25), **same}
+    series(tmp_path / "good" / "elsewhere", np.ones(SIZE), "PAT-good", **elsewhere)
+    assert "no flair" in problems(tmp_path, channel_names=["t1", "flair"])["missing channels"][0]
+    series(tmp_path / "good" / "flair", np.ones(SIZE), "PAT-good", SeriesDescription="FLAIR", **same)
+    said = problems(tmp_path, channel_names=["t1", "flair"])["channel in several series"][0]
+    assert made[0].SeriesInstanceUID in said and twin[0].SeriesInstanceUID in said
+
+
 def test_a_class_that_no_object_has(made, tmp_path):
     found = problems(tmp_path, {"liver": 1, "kidney": 2})
     assert "kidney" in found["class without segments"][0] and "liver, tumor" in found["class without segments"][0]
@@ -145,8 +159,6 @@ def test_folders_without_images_or_segmentations(made, tmp_path):
 
 def test_options_that_do_not_fit(made, tmp_path):
     options = {"labels": LABELS, "spatial_dims": 3}
-    with pytest.raises(ValueError, match="one series for each volume.*t1, t2"):
-        segmentation_datalists(tmp_path, "dicom", channel_names=["t1", "t2"], **options)
     with pytest.raises(ValueError, match=r"group_column='patient'.*keeps patients together"):
         segmentation_datalists(tmp_path, "dicom", group_column="patient", **options)
 

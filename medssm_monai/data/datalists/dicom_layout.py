@@ -19,6 +19,7 @@ from ..readers.mask import Foreground
 from ..readers.segment_labels import IGNORE, SegmentFiles
 from ..readers.segments import SegmentFile
 from ..studies.annotations import Annotation, class_numbers, find_annotations, plain_name
+from ..studies.channels import channels_of
 from ..studies.find import find_series
 from ..studies.matching import MatchError, Target, match, targets_of, why_missing
 from .segmentation_parts import Parts
@@ -61,23 +62,20 @@ def dicom_layout(
         labels: the classes.
         spatial_dims: 2 for pictures, 3 for volumes.
         foreground: of one class by rule: ``"auto"`` or ``"nonzero"``.
-        channel_names: of the images; one at most.
+        channel_names: of the images; several are series of one study on the same voxels, which are called so
+            (:func:`~..studies.channels.channels_of`).
 
     Returns:
-        items with ``image`` (sorted files of a volume, a file or the address of a frame), ``label``
+        items with ``image`` (sorted files of a volume, or a list of them, one for each channel; a file or the address
+        of a frame), ``label``
         (:class:`~medssm_monai.data.readers.segment_labels.SegmentFiles`), ``name`` (UID) and ``group`` (the patient,
         by a digest); and what is wrong.
 
     Raises:
         ImportError: pydicom is not installed.
         DatalistError: no image at all.
-        ValueError: several channels in volumes; another ``foreground``.
+        ValueError: another ``foreground``.
     """
-    if spatial_dims == 3 and channel_names is not None and len(channel_names) > 1:
-        raise ValueError(
-            f"the dicom layout reads one series for each volume, channel_names are {', '.join(channel_names)}; convert "
-            "series that belong together to NIfTI and use the layouts cases or nnunet, or name one channel."
-        )
     if labels.by_rule and foreground not in ("auto", EVERY):
         raise ValueError(
             f"foreground={foreground!r}: segments have names and no values; name them with labels, or say {EVERY!r}, "
@@ -102,13 +100,34 @@ def dicom_layout(
             parts.problems.append(Problem(error.kind, str(annotation.path), detail))
     if not annotations and not broken:
         raise DatalistError([Problem("no segmentations", str(root), f"{len(targets)} images")])
+    sets: dict[str, list[Target]] = {}
+    if spatial_dims == 3 and channel_names is not None and len(channel_names) > 1:
+        matched, sets = _by_channels(matched, targets, channel_names, parts)
     used = {one.uid: one for own in matched.values() for one in own}
     numbers = _classes(list(used.values()), labels, foreground, parts, root)
     for target in sorted(targets, key=lambda one: natural_key(one.name)):
         if target.name in matched:
-            _add(parts, target, matched[target.name], numbers, labels)
+            _add(parts, sets.get(target.name, [target]), matched[target.name], numbers, labels)
     _tell(root, targets, matched, used, numbers, spatial_dims)
     return parts
+
+
+def _by_channels(
+    matched: Mapping[str, list[Annotation]], targets: Sequence[Target], names: Sequence[str], parts: Parts
+) -> tuple[dict[str, list[Annotation]], dict[str, list[Target]]]:
+    """Annotations by the first channel of the volume that they are about, and the channels of each."""
+    volumes = [target for target in targets if target.series.spatial_dims == 3]
+    found: dict[str, list[Annotation]] = {}
+    sets: dict[str, list[Target]] = {}
+    for target in (one for one in volumes if one.name in matched):
+        try:
+            channels = channels_of(target, volumes, names)
+        except MatchError as error:
+            parts.problems.append(Problem(error.kind, str(matched[target.name][0].path), str(error)))
+            continue
+        sets[channels[0].name] = channels
+        found.setdefault(channels[0].name, []).extend(matched[target.name])
+    return found, sets
 
 
 def _classes(
@@ -137,12 +156,13 @@ def _classes(
 
 def _add(
     parts: Parts,
-    target: Target,
+    channels: Sequence[Target],
     annotations: Sequence[Annotation],
     numbers: Mapping[str, Mapping[str, tuple[int, ...]]],
     labels: LabelSet,
 ) -> None:
-    """Append one image with its segments."""
+    """Append one image, of one channel or several, with its segments."""
+    target, sources = channels[0], [channel.source for channel in channels]
     of_class: dict[str, list[Annotation]] = {}
     for one in annotations:
         for name in numbers[one.uid]:
@@ -158,7 +178,8 @@ def _add(
         return
     remember_called(str(target.source), target.name)
     label = SegmentFiles(files, target.grid, labels)
-    item: dict[str, Any] = {"image": target.source, "label": label, "name": target.name, "group": target.patient}
+    image = sources if len(sources) > 1 else sources[0]
+    item: dict[str, Any] = {"image": image, "label": label, "name": target.name, "group": target.patient}
     parts.training.append(item)
 
 

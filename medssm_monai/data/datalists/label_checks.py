@@ -100,8 +100,9 @@ def _check(
 ) -> _Finding:
     finding = _Finding()
     images: list[FileFacts] = []
-    for path in [item["image"]] if isinstance(item["image"], SeriesFiles) else image_files(item):
-        facts = _looked_at(path, spatial_dims, full, finding)
+    image = item["image"]
+    for path in image if isinstance(image, (list, tuple)) else [image]:
+        facts = _looked_at(path if isinstance(path, SeriesFiles) else str(path), spatial_dims, full, finding)
         images += [facts] if facts is not None else []
     path = item["label"]
     label = (

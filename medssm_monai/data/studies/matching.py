@@ -103,9 +103,10 @@ def _grid(instance: Instance, series: Series, uid: str, frame: int | None) -> Gr
 
 
 def patient_key(header: Dataset) -> str:
-    """A name for a patient that says nothing: a digest of the ID, upper or lower case; of the study where there is none.
+    """A name for a patient that says nothing: a digest of the ID, or of the study where there is none.
 
-    Who gave the ID does not count: patients of two hospitals with one ID stay together, which tears nobody.
+    Who gave the ID does not count: patients of two hospitals with one ID stay together, which tears nobody;
+    neither does upper or lower case.
     """
     given = _text(header, "PatientID").lower() or f"study {_text(header, 'StudyInstanceUID')}"
     return f"patient {blake2b(given.encode(), digest_size=8).hexdigest()}"
