@@ -16,7 +16,7 @@ from .bundle_runs import MAMBA_MIS, MEDCONVMAMBA
 from .class_sets import CLASS_SETS
 
 require_libraries()
-SIZE = (40, 36, 32)
+SIZE = (26, 22, 18)
 PATIENTS = 5
 
 
