@@ -43,7 +43,8 @@ class ArchivePredictor(Predictor):
         file = Path(path)
         carried = _carried(file)
         self._unpacked = tempfile.TemporaryDirectory(prefix="medssm_archive_")  # as long as this object
-        root = Path(self._unpacked.name) / str(json.loads(carried["metadata.json"])["name"])
+        name = str(json.loads(carried["metadata.json"]).get("name", ""))
+        root = Path(self._unpacked.name) / (Path(name).name or "bundle")  # a name, no place elsewhere
         configs = root / "configs"
         configs.mkdir(parents=True)
         for name in ("metadata.json", "inference.json"):

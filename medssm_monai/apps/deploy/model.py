@@ -32,7 +32,9 @@ def open_model(path: str | os.PathLike[str], weights: str | None = None) -> Pred
         raise FileNotFoundError(f"no model {place}: give a bundle's folder, or the .ts of an export.")
     found = _models(place, DEPTH)
     if len(found) != 1:
-        there = f"several models in {place}: {', '.join(str(one) for one in found)}" if found else f"no model in {place}"
+        there = (
+            f"several models in {place}: {', '.join(str(one) for one in found)}" if found else f"no model in {place}"
+        )
         raise ValueError(f"{there}. Give one: a bundle's folder, or the .ts of python -m medssm_monai.export.")
     (model,) = found
     if model.is_dir():
