@@ -3,7 +3,8 @@
     python -m medssm_monai.apps.deploy -i STUDIES -o RESULTS -m MODEL [--weights NAME] [--rules FILE]
 
 MODEL is a bundle's folder (--weights names others of its weights, such as volume), or the .ts that python -m
-medssm_monai.export wrote. --rules is a JSON file of DICOMSeriesSelectorOperator. All other options are the SDK's. Exit status: 0, 2 when nothing could be done, 3 when a prediction failed or a file could not be read.
+medssm_monai.export wrote. --rules is a JSON file of DICOMSeriesSelectorOperator. All other options are the SDK's. Exit
+status: 0, 2 when nothing could be done, 3 when a prediction failed or a file could not be read.
 """
 
 from __future__ import annotations
