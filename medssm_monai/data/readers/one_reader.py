@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 from monai.config import DtypeLike, PathLike
 from monai.data import ImageReader, MetaTensor
@@ -36,4 +37,4 @@ def load_by(
     meta = switch_endianness(meta, "<")
     meta[ImageMetaKey.FILENAME_OR_OBJ] = file
     image = MetaTensor.ensure_torch_and_prune_meta(values, meta)
-    return EnsureChannelFirst()(image, meta_dict=meta) if ensure_channel_first else image
+    return cast(MetaTensor, EnsureChannelFirst()(image, meta_dict=meta) if ensure_channel_first else image)
