@@ -34,8 +34,8 @@ numpy.testing.assert_array_equal(back, SimpleITK.GetArrayFromImage(SimpleITK.Rea
 """
 
 
-def in_label_environment(*words):
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_WAIT_POLICY": "PASSIVE"}
+def in_label_environment(*words, **variables):
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_WAIT_POLICY": "PASSIVE", **variables}
     return subprocess.run(
         [str(label_python()), *map(str, words)],
         cwd=REPOSITORY,
@@ -54,6 +54,6 @@ def test_the_dicom_code_works_where_monai_label_does():
 
 
 def test_monai_label_converts_dicom_with_the_same_pydicom(tmp_path):
-    done = in_label_environment("-c", ROUND_TRIP, tmp_path)
+    done = in_label_environment("-c", ROUND_TRIP, tmp_path, TMPDIR=str(tmp_path))  # its temporary files stay behind
     assert done.returncode == 0, done.stderr[-4000:]
     assert done.stdout.splitlines()[-1] == "3 SEG (9, 12, 5) 24 24"
