@@ -20,7 +20,9 @@ from _venv import ROOT, Environment, add_options, build, guarded, say
 
 PINS = ROOT / "constraints-label.txt"
 SAM2 = {"sam2", "hydra-core", "omegaconf", "antlr4-python3-runtime", "iopath", "portalocker"}  # not used
-SMOKE = "import torchvision, monailabel.interfaces.app, medssm_monai.apps.label.app"
+SMOKE = (
+    "import torchvision, medssm_monai.apps.label.app, monailabel.interfaces.app, highdicom, medssm_monai.dicom.engine"
+)
 STUB = '''"""Operators that a torchvision built for CUDA misses, and cannot do without, beside torch for the CPU."""
 
 import importlib.util

@@ -320,14 +320,18 @@ class Predictor:
         )
         prepare_process()
         path = require_weights(self.ckpt_path, f"trained weights of {self.name}", remedy)
-        network = self._content("network")
-        classes = len(self.task.class_names) if self.kind == ClassificationTask.kind else None
-        weights = load_weights(network, path, classes)
+        network, weights = self._load_network(path)
         parts = {key: self._content(key) for key in ("device", "preprocessing", "postprocessing")}
         inferer = self._content("evaluator#inferer")  # the whole of it: windows, flips, precision
         logger.info("%s runs on %s in %s", self.name, parts["device"], getattr(inferer, "precision", "float32"))
         logger.info("what the weights were trained for: %s", self._trained_for)
         return _Pipeline(weights=weights, network=network.eval(), inferer=inferer, **parts)
+
+    def _load_network(self, path: str) -> tuple[nn.Module, str]:
+        """The network with the weights of a file, and the line about them."""
+        network = self._content("network")
+        classes = len(self.task.class_names) if self.kind == ClassificationTask.kind else None
+        return network, load_weights(network, path, classes)
 
     def _prepare(self, pipeline: _Pipeline, source: Any) -> dict[str, Any]:
         """Preprocessed item of one image or pair."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..bundle.tasks import FusionTask
 from ..data.readers.channels import same_place
+from ..data.studies.channels import channel_of
 from ..data.studies.series import Found, Series
 from ..data.studies.sort import without_place
 from .selection import Selection
@@ -164,12 +165,7 @@ def _combine(
         if not pairs:
             return [], f"no two series of the study lie {ON_ONE_GRID}, as {wanted} must; register them first"
         return [], f"{len(pairs)} pairs of the study lie on the same voxels; say which is {wanted} by rules for sources"
-    candidates = [
-        [one for one in study if selection.is_source(one, name)]
-        if name in selection.sources or not fusion
-        else [one for one in study if not any(selection.is_source(one, other) for other in selection.sources)]
-        for name in names
-    ]
+    candidates = [_candidates(study, name, names, selection, fusion) for name in names]
     missing = [name for name, some in zip(names, candidates, strict=True) if not some]
     if missing:
         return [], f"the study has no series for {', '.join(missing)}; give rules for sources"
@@ -187,6 +183,16 @@ def _combine(
     if len({id(one) for combination in found for one in combination}) < len(found) * len(names):
         return [], f"several series fit one of {wanted}; narrow the rules for sources"
     return found, f"no source: {wanted}"
+
+
+def _candidates(
+    study: Sequence[Series], name: str, names: Sequence[str], selection: Selection, fusion: bool
+) -> list[Series]:
+    """Series that may be the source or channel of a name."""
+    if name in selection.sources:
+        return [one for one in study if selection.is_source(one, name)]
+    others = [one for one in study if not any(selection.is_source(one, other) for other in selection.sources)]
+    return others if fusion else [one for one in others if channel_of(one.description, names) == name]
 
 
 def _pairs_on_one_grid(study: Sequence[Series]) -> Iterator[tuple[Series, Series]]:

@@ -63,9 +63,11 @@ class Selection:
         return ""
 
     def is_source(self, series: Series, name: str) -> bool:
-        """Whether a series may be the source or channel of a name; without a rule for it, whether the name itself
-        stands in the description as a word."""
-        if name in self.sources:
-            pattern = _pattern(name, self.sources[name])
-            return bool(pattern.search(series.description) or pattern.fullmatch(series.modality))
-        return bool(re.search(rf"(?<![a-z0-9]){re.escape(name)}(?![a-z0-9])", series.description, re.IGNORECASE))
+        """Whether a series keeps the rule for the source or channel of a name: in the description, or all of the
+        modality.
+
+        Raises:
+            KeyError: there is no rule for it.
+        """
+        pattern = _pattern(name, self.sources[name])
+        return bool(pattern.search(series.description) or pattern.fullmatch(series.modality))

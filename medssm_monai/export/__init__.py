@@ -6,8 +6,9 @@ One command: ``python -m medssm_monai.export bundles/mamba_mis --formats torchsc
 
 from __future__ import annotations
 
+from .archive import ArchivePredictor
 from .formats import FORMATS, Format
 from .report import ExportReport, FormatReport
 from .run import export_bundle
 
-__all__ = ["FORMATS", "ExportReport", "Format", "FormatReport", "export_bundle"]
+__all__ = ["FORMATS", "ArchivePredictor", "ExportReport", "Format", "FormatReport", "export_bundle"]

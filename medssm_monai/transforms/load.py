@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from monai.config import KeysCollection, PathLike
 from monai.data import MetaTensor
-from monai.transforms import LoadImage, Transform
+from monai.transforms import Transform
 
 from ..data.readers.arrays import ARRAY_NAME, array_name, array_pixels, array_values, is_array
 from ..data.readers.files import RASTER
 from ..data.readers.image import Reader2D
 from ..data.readers.intensity import IntensityRange
 from ..data.readers.mask import Foreground
+from ..data.readers.one_reader import load_by
 from ..data.readers.pixels import Pixels
 from ..data.readers.series_files import SeriesFiles
 from ..data.readers.volume import read_volume
@@ -33,7 +34,7 @@ __all__ = [
 
 
 class LoadImage2D(Transform):
-    """Load one 2D image or mask through MONAI's ``LoadImage`` with :class:`~medssm_monai.data.Reader2D`.
+    """Load one 2D image or mask with :class:`~medssm_monai.data.Reader2D`.
 
     Takes PNG, JPEG, TIFF, BMP (1-, 8- and 16-bit, gray, palette, RGB, RGBA), single-slice NIfTI and DICOM, and images
     of ``.npz`` files by address (``breastmnist.npz/train_images/12``), and pixels in memory (``array_pixels`` of
@@ -70,13 +71,11 @@ class LoadImage2D(Transform):
         foreground: Foreground = "auto",
     ) -> None:
         self.reader = Reader2D(kind, channels, scale, intensity_range, foreground)
-        self.loader = LoadImage(image_only=True, dtype=np.float32)
 
     def __call__(self, filename: PathLike | np.ndarray | torch.Tensor) -> MetaTensor:
         if is_array(filename):
             return self._from_array(filename)
-        # A reader given at call time is the only one tried: a damaged file is not passed on to other readers.
-        return self.loader(filename, reader=self.reader)
+        return load_by(self.reader, filename, dtype=np.float32)
 
     def _from_array(self, source: np.ndarray | torch.Tensor) -> MetaTensor:
         if self.reader.kind == "mask":

@@ -4,3 +4,9 @@
 
 The modules of its tasks need MONAI Label (extra ``label``); this package imports without it.
 """
+
+from __future__ import annotations
+
+from .pydicom_names import restore_pydicom_names
+
+restore_pydicom_names()  # before any module of MONAI Label is imported

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from monai.config import PathLike
 from monai.data import ImageReader, ITKReader, MetaTensor, NibabelReader
-from monai.transforms import LoadImage
 
 from ..errors import DatalistError, ImageReadError
 from .arrays import ARRAY_NAME, array_name, array_pixels, is_array
@@ -21,6 +20,7 @@ from .intensity import IntensityRange, range_metadata, to_unit_range
 from .limits import check_size
 from .nifti import colors_last, full_range_of_values, nifti_facts
 from .npz import ARRAY, npz_sample, parse_npz_address
+from .one_reader import load_by
 from .series import dicom_series, series_files
 from .series_files import SeriesFiles, enhanced_file, is_enhanced, read_slices
 from .stacks import StackError, stack_planes
@@ -106,8 +106,7 @@ def _from_folder(folder: Path) -> MetaTensor:
 
 
 def _loaded(path: Path, reader: ImageReader) -> MetaTensor:
-    # The reader given at call time is the only one tried: MONAI's others unpickle some files.
-    return LoadImage(image_only=True, ensure_channel_first=True, dtype=None)(path, reader=reader)
+    return load_by(reader, path, ensure_channel_first=True)
 
 
 def _from_nifti(path: Path) -> MetaTensor:

@@ -8,7 +8,7 @@ from ..readers.channels import same_place
 from .annotations import plain_name
 from .matching import MatchError, Target
 
-__all__ = ["channels_of"]
+__all__ = ["channel_of", "channels_of"]
 
 SHOWN = 12
 
@@ -16,8 +16,7 @@ SHOWN = 12
 def channels_of(target: Target, targets: Sequence[Target], names: Sequence[str]) -> list[Target]:
     """The volumes of a study on the voxels of one of them, one for each channel.
 
-    A series is a channel whose name is its description, else the longest whose words are in it, upper or lower case:
-    of ``t1`` and ``t1 ce`` a series ``AX T1 CE`` is the second.
+    Which series is which channel :func:`channel_of` says.
 
     Args:
         target: the labeled volume.
@@ -28,7 +27,7 @@ def channels_of(target: Target, targets: Sequence[Target], names: Sequence[str])
         MatchError: a channel that no series is, or several are.
     """
     beside = [one for one in targets if one.series.study_uid == target.series.study_uid and _on_one_grid(one, target)]
-    channel = {one.name: _channel(one.series.description, names) for one in beside}
+    channel = {one.name: channel_of(one.series.description, names) for one in beside}
     found = {name: [one for one in beside if channel[one.name] == name] for name in names}
     missing = [name for name, own in found.items() if not own]
     if missing:
@@ -50,8 +49,12 @@ def _on_one_grid(one: Target, other: Target) -> bool:
     return first.affine is not None and second.affine is not None and same_place(first.affine, second.affine)
 
 
-def _channel(description: str, names: Sequence[str]) -> str | None:
-    """Name of the channel that a description says."""
+def channel_of(description: str, names: Sequence[str]) -> str | None:
+    """Name of the channel that the description of a series says; None for no channel.
+
+    It is the name that is the description, else the longest whose words are in it, in small or capital letters: of
+    ``t1`` and ``t1 ce`` a series ``AX T1 CE`` is the second.
+    """
     said = f" {plain_name(description)} "
     exact = [name for name in names if plain_name(name) == said.strip()]
     inside = [name for name in names if f" {plain_name(name)} " in said]
