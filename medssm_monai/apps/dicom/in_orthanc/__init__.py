@@ -1,0 +1,1 @@
+"""What also runs inside of Orthanc, whose Python has no package but the standard library: rules, queue and plugin."""
