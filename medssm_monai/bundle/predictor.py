@@ -102,11 +102,12 @@ class Predictor:
 
     Attributes:
         root: the bundle's folder.
+        overrides: as given.
     """
 
     def __init__(self, root: Path, overrides: Mapping[str, Any] | None = None) -> None:
-        self.root = Path(root)
-        self._parser = read_inference_config(self.root, dict(overrides or {}))
+        self.root, self.overrides = Path(root), dict(overrides or {})
+        self._parser = read_inference_config(self.root, dict(self.overrides))
         self._building = threading.RLock()
         self._transforming = threading.Lock()  # MONAI's Invertd changes flags of the transforms while it works
         self._sampling = threading.Lock()
@@ -390,7 +391,9 @@ def _checked(image: Any) -> Any:
     return os.fspath(image)
 
 
-def _checked_file(image: Any) -> str:
+def _checked_file(image: Any) -> str | SeriesFiles:
+    if isinstance(image, SeriesFiles):
+        return image
     if not isinstance(image, (str, os.PathLike)):
         raise ValueError(f"the channels of an image are file names, got {type(image).__name__}; stack arrays to one.")
     return os.fspath(image)

@@ -47,6 +47,12 @@ def _is_intensity(value: Any) -> bool:
         return False
 
 
+def _are_segments(value: Any) -> bool:
+    from ..data.coded import wrong_segments  # only here, as above
+
+    return not wrong_segments(value)
+
+
 def _are_colors(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(wholes(0, 255, 3, 3).fits(color) for color in value)
 
@@ -67,6 +73,10 @@ SETTING_RULES: dict[str, Rule] = {
     "class_names": names(2, 10_000),
     "labels": Rule(_named, "names with the values that masks have there, {liver: 1, tumor: [2, 3]}"),
     "label_colors": either(NOTHING, Rule(_are_colors, "a list of [red, green, blue] from 0 to 255")),
+    "segments": either(
+        NOTHING,
+        Rule(_are_segments, "codes of classes, {liver: {category: [value, scheme, meaning], type: [...]}}"),
+    ),
     "channel_names": either(NOTHING, names(1, MOST_CHANNELS)),
     "spacing": either(NOTHING, numbers(1e-6, 1e6, 3, 3)),
     "intensity": either(

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..data.coded import CODED_FORM, wrong_segments
+
 __all__ = ["KNOWN", "SegmentCode", "segment_codes"]
 
 logger = logging.getLogger(__name__)
@@ -71,8 +73,6 @@ KNOWN: dict[str, tuple[str, str]] = {
     "inferior vena cava": (ANATOMY, "InferiorVenaCava"),
     "vertebra": (ANATOMY, "Vertebra"),
 }
-NEEDED, KEYS = ("category", "type"), ("category", "type", "anatomy")
-LONGEST_VALUE, LONGEST_SCHEME, LONGEST_MEANING = 16, 16, 64  # characters: VR SH, SH, LO
 
 
 @dataclass(frozen=True)
@@ -105,27 +105,10 @@ def segment_codes(names: Sequence[str], segments: Mapping[str, Any] | None = Non
         ValueError: names that are no class, or codes of another form; all of them at once.
     """
     given = dict(segments or {})
-    problems = [f"{name!r} is no class" for name in given if name not in names]
-    problems += [problem for name in names if name in given for problem in _problems(name, given[name])]
+    problems = wrong_segments(given, names)
     if problems:
-        raise ValueError(
-            f"segments: {'; '.join(problems)}; expected of {', '.join(names)}, for each {{category: [value, scheme, "
-            "meaning], type: [value, scheme, meaning]}, and anatomy where it is known."
-        )
+        raise ValueError(f"segments: {'; '.join(problems)}; expected of {', '.join(names)}, {CODED_FORM}.")
     return {name: _given(given[name]) if name in given else _known(name) for name in names}
-
-
-def _problems(name: str, code: Any) -> list[str]:
-    if not isinstance(code, Mapping) or not set(NEEDED) <= set(code) <= set(KEYS):
-        return [f"{name!r} has {code!r}"]
-    return [f"{key} of {name!r} is {value!r}" for key, value in code.items() if not _is_coded(value)]
-
-
-def _is_coded(value: Any) -> bool:
-    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 3:
-        return False
-    sizes = (LONGEST_VALUE, LONGEST_SCHEME, LONGEST_MEANING)
-    return all(isinstance(v, str) and 0 < len(v.strip()) <= most for v, most in zip(value, sizes, strict=True))
 
 
 def _given(code: Mapping[str, Any]) -> SegmentCode:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..readers.files import natural_key
-from .headers import HeaderError, read_header, require_pydicom
+from .headers import HeaderError, instance_uid, read_header, require_pydicom
 from .series import Found, Instance, Series, SetAside
 from .sort import as_instance, series_key, sort_series
 
@@ -42,23 +42,23 @@ def find_series(folder: Path) -> Found:
         raise FileNotFoundError(f"{folder}: no such folder; check the path.")
     instances: dict[tuple[str, ...], list[Instance]] = {}
     set_aside: list[SetAside] = []
-    known: dict[str, Path] = {}
+    known: set[str] = set()
     for path in [folder] if folder.is_file() else _files_below(folder):
         if path.name.upper() == "DICOMDIR":
             continue
         try:
             instance = as_instance(path, read_header(path))
         except HeaderError as error:
-            set_aside.append(SetAside(path, str(error)))
+            set_aside.append(SetAside(path, str(error), error.lost, instance_uid(path)))
             continue
         except OSError as error:
-            set_aside.append(SetAside(path, f"cannot be read ({error.strerror or error})"))
+            set_aside.append(SetAside(path, f"cannot be read ({error.strerror or type(error).__name__})", lost=True))
             continue
         uid = str(instance.header.get("SOPInstanceUID", ""))
         if uid and uid in known:
-            set_aside.append(SetAside(path, f"the same instance (SOP Instance UID) as {known[uid]}"))
+            set_aside.append(SetAside(path, "the same instance (SOP Instance UID) as another file", uid=uid))
             continue
-        known[uid] = path
+        known.add(uid)
         instances.setdefault(series_key(instance), []).append(instance)
     series: list[Series] = []
     for members in instances.values():

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from pydicom import Dataset
 
-__all__ = ["HeaderError", "read_header", "require_pydicom"]
+__all__ = ["HeaderError", "NoImageError", "instance_uid", "quiet_pydicom", "read_header", "require_pydicom"]
 
 GROUPS = (0x0008, 0x0010, 0x0012, 0x0020, 0x0032, 0x0040)  # patient, study, trial, relations, procedure: kept whole
 KEPT = (  # of the other groups
@@ -67,11 +67,21 @@ PIXELS = {
 LONG_FORM = (b"OB", b"OW", b"OF", b"OD", b"UN")
 OLD_STARTS = (b"\x08\0", b"\0\x08", b"\x02\0")  # a file without the mark begins with group 8 (or 2)
 PIXEL_DATA, UNDEFINED = 0x7FE00010, 0xFFFFFFFF
+SUFFIXES = (".dcm", ".dicom", ".ima")  # of files that are meant to be DICOM
 NO_PIXELS = "holds no pixels: it is another kind of DICOM object, or ends before them"
 
 
 class HeaderError(ValueError):
-    """A file that is no DICOM image; the message says why, without the file's name."""
+    """A file that gives no image; the message says why, without the file's name."""
+
+    lost = True
+    """Whether there may have been an image."""
+
+
+class NoImageError(HeaderError):
+    """A file that is no image, and is not meant to be one."""
+
+    lost = False
 
 
 def require_pydicom() -> Any:
@@ -96,7 +106,7 @@ def _kept() -> list[int]:
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
+def quiet_pydicom() -> Iterator[None]:
     """Without pydicom's warnings of each slightly broken value, which may hold what patients are called."""
     logger = logging.getLogger("pydicom")
     with warnings.catch_warnings():
@@ -116,7 +126,8 @@ def read_header(path: Path) -> Dataset:
     """Elements of a DICOM image that tell what and where it is (``file_meta`` with them); no private ones, no pixels.
 
     Raises:
-        HeaderError: empty, no DICOM file, damaged, without pixels, or with fewer than its header says.
+        NoImageError: no DICOM file, or an object without pixels, such as a report.
+        HeaderError: empty, damaged, or with fewer pixels than its header says.
         PermissionError: it may not be read.
     """
     pydicom = require_pydicom()
@@ -126,14 +137,15 @@ def read_header(path: Path) -> Dataset:
             raise HeaderError("the file is empty; copy or export it again")
         marked = start[PREAMBLE:] == MARK
         if not marked and start[:2] not in OLD_STARTS:
-            raise HeaderError("no DICOM file")
+            kind = HeaderError if path.suffix.lower() in SUFFIXES else NoImageError
+            raise kind("no DICOM file")
         file.seek(0)
         deflated = transfer_syntax(path) == DEFLATED
         tags = [*_kept(), PIXEL_DATA] if deflated else _kept()
         try:
             if deflated:
                 check_streams(path)
-            with pydicom.config.disable_value_validation(), _silent():
+            with pydicom.config.disable_value_validation(), quiet_pydicom():
                 header = pydicom.dcmread(file, stop_before_pixels=not deflated, force=not marked, specific_tags=tags)
                 _drop_damaged(header)
             if deflated:
@@ -148,10 +160,22 @@ def read_header(path: Path) -> Dataset:
             raise HeaderError(f"its header is damaged ({said}); copy or export it again") from error
     what = kind_without_pixels(str(header.get("SOPClassUID", "")))
     if what is not None:
-        raise HeaderError(f"holds no pixels: a DICOM {what}")
+        raise NoImageError(f"holds no pixels: a DICOM {what}")
     if problem is not None:
         raise HeaderError(problem)
     return header
+
+
+def instance_uid(path: Path) -> str:
+    """SOP Instance UID of a file, whatever else is wrong with it; empty where it cannot be read."""
+    pydicom = require_pydicom()
+    try:
+        with pydicom.config.disable_value_validation(), quiet_pydicom():
+            header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=["SOPInstanceUID"])
+            stated = header.get("SOPInstanceUID") or header.file_meta.get("MediaStorageSOPInstanceUID")
+    except Exception:  # pydicom raises many kinds for damaged files
+        return ""
+    return str(stated) if stated and set(str(stated)) <= set("0123456789.") else ""
 
 
 def _drop_damaged(header: Dataset) -> None:

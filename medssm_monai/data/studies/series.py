@@ -82,10 +82,20 @@ class Series:
 
 @dataclass(frozen=True)
 class SetAside:
-    """A file that is part of no series, and why."""
+    """A file that is part of no series, and why.
+
+    Attributes:
+        path: the file.
+        reason: in words, without a name of a file.
+        lost: whether it is, or may have been, an image that somebody expects a result for: damaged, or slices that make
+            no volume. Others (reports, localizers, copies, files that are not DICOM) are rightly passed over.
+        uid: SOP Instance UID; empty where it could not be read.
+    """
 
     path: Path
     reason: str
+    lost: bool = False
+    uid: str = ""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from ..readers.files import natural_key
 from ..readers.functional_groups import frame_planes, frame_traits
 from ..readers.split_stacks import FRAME_TRAITS, like_planes, split_stacks
 from ..readers.stacks import Plane, plane_affine
-from .headers import HeaderError, require_pydicom
+from .headers import HeaderError, NoImageError, require_pydicom
 from .series import Instance, Series, SetAside
 from .spacing import numbers
 
@@ -38,6 +38,10 @@ TRAITS = (  # what tells stacks of one series apart, the one tried first in fron
 )
 
 
+def _lost(instance: Instance, reason: str) -> SetAside:
+    return SetAside(instance.path, reason, lost=True, uid=_text(instance.header, "SOPInstanceUID"))
+
+
 def _text(header: Dataset, keyword: str) -> str:
     value = header.get(keyword)
     return "" if value is None else str(value).strip()
@@ -47,14 +51,15 @@ def as_instance(path: Path, header: Dataset) -> Instance:
     """An image that may be part of a series.
 
     Raises:
-        HeaderError: a localizer, a segmentation and the like, or pixels stored in a way that is not decoded.
+        NoImageError: a localizer, a segmentation and the like.
+        HeaderError: pixels stored in a way that is not decoded.
     """
     what = NO_SOURCE.get(_text(header, "SOPClassUID"))
     if what is not None:
-        raise HeaderError(f"a DICOM {what}, no image to start from")
+        raise NoImageError(f"a DICOM {what}, no image to start from")
     kinds = header.get("ImageType") or []
     if "LOCALIZER" in ([kinds] if isinstance(kinds, str) else list(kinds)):
-        raise HeaderError("a localizer (ImageType)")
+        raise NoImageError("a localizer (ImageType)")
     syntax = header.file_meta.get("TransferSyntaxUID") if hasattr(header, "file_meta") else None
     if syntax is not None and str(syntax) not in DECODED:
         raise HeaderError(f"its pixels are stored as {syntax.name} ({syntax}), which is not decoded; export it again")
@@ -136,7 +141,7 @@ def _of_slices(members: list[Instance]) -> tuple[list[Series], list[SetAside]]:
     if not placed:
         return [_pictures(members, "no place in space (position, orientation, spacing): read as pictures")], []
     lost = [instance for instance in members if header_plane(instance.header) is None]
-    left = [SetAside(instance.path, "no valid position, orientation or pixel spacing") for instance in lost]
+    left = [_lost(instance, "no valid position, orientation or pixel spacing") for instance in lost]
     slices, planes = [instance for instance, _ in placed], [plane for _, plane in placed]
     sizes = [(int(instance.header.Rows), int(instance.header.Columns)) for instance in slices]
     traits = [{name: _text(instance.header, name) for name in TRAITS} for instance in slices]
@@ -157,9 +162,7 @@ def _of_slices(members: list[Instance]) -> tuple[list[Series], list[SetAside]]:
             what = ", ".join(filter(None, (where, what)))
             series.append(_series([slices[member] for member in who], what, stack.affine, dims=3))
         for who, why in found.left:
-            left += [
-                SetAside(slices[member].path, f"makes no volume with {len(who)} slice(s): {why}") for member in who
-            ]
+            left += [_lost(slices[member], f"makes no volume with {len(who)} slice(s): {why}") for member in who]
     return series, left
 
 
@@ -177,8 +180,8 @@ def _without_copies(
         for member in others:
             digest = _digest(slices[member].path) if len(others) > 1 else b""
             if digest in seen:
-                first = slices[seen[digest]].path
-                copies.append(SetAside(slices[member].path, f"the same slice (place and pixels) as {first}"))
+                uid = _text(slices[member].header, "SOPInstanceUID")
+                copies.append(SetAside(slices[member].path, "the same slice (place and pixels) as another", uid=uid))
             else:
                 seen[digest] = member
                 kept.append(member)
@@ -206,5 +209,5 @@ def _of_frames(instance: Instance) -> tuple[list[Series], list[SetAside]]:
             series.append(_series([instance], what, stack.affine, tuple(who), dims=3))
         for who, why in found.left:
             frames = ", ".join(str(member) for member in who[:8]) + (" ..." if len(who) > 8 else "")
-            left.append(SetAside(instance.path, f"frames {frames} make no volume: {why}"))
+            left.append(_lost(instance, f"frames {frames} make no volume: {why}"))
     return series, left
