@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
@@ -12,29 +13,34 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from ...data.studies.headers import read_header
 from ...utils.errors import describe_error, ends_the_run
-from ...utils.files import writable_folder
+from ...utils.files import replace_file, writable_folder
 from .in_orthanc.rules import content_of
 from .in_orthanc.study_queue import Item, StudyQueue
-from .orthanc_client import Gone, OrthancClient, Refused, Unreachable
+from .orthanc_client import Gone, OrthancClient, Unreachable
 
 __all__ = ["Engine", "Worker", "WorkerOptions"]
 
 logger = logging.getLogger(__name__)
-PREDICTED = "predicted"  # file in the spool of an item: nothing is left but to store
+PREDICTED = "predicted.json"  # in the spool of an item: nothing is left but to store
 LONGEST_WAIT = 30.0  # seconds between two looks whether Orthanc is there
 
 
 class Engine(Protocol):
     """What predicts a folder: :class:`~medssm_monai.dicom.engine.StudyEngine`, or something of its shape."""
 
-    def run(self, folder: Path, output_dir: Path) -> Iterator[Any]:
-        """Predict what is in a folder; results say ``state`` (``done``, ``done before``, ``failed``), ``reason``."""
+    def plan(self, folder: Path) -> Any:
+        """What is in a folder: a :class:`~medssm_monai.dicom.engine.StudyPlan`."""
+
+    def run(self, plan: Any, output_dir: Path) -> Iterator[Any]:
+        """Predict it: a :class:`~medssm_monai.dicom.engine.JobResult` for each job."""
+
+    def result_folder(self, job: Any, output_dir: Path) -> Path:
+        """Where the results of a job lie, by a name that is the same in every run."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,31 @@ class WorkerOptions:
     poll: float = 1.0
     dicomweb: bool = False
     send_to: tuple[str, ...] = ()
+
+
+@dataclass
+class _Outcome:
+    """What became of the predictions of an item; in a file beside the results until they are stored."""
+
+    content: str
+    objects: list[str] = field(default_factory=list)  # files, relative to the spool of the item
+    results: list[str] = field(default_factory=list)  # names of the predictions
+    failures: list[str] = field(default_factory=list)
+    nothing: str = ""  # why there was nothing to predict
+
+    def write(self, path: Path) -> None:
+        with replace_file(path) as part:
+            part.write_text(json.dumps(asdict(self)), encoding="utf-8")
+
+
+def _read_outcome(path: Path, content: str) -> _Outcome | None:
+    """The outcome of an earlier attempt with the same images whose results were not all stored; or None."""
+    try:
+        outcome = _Outcome(**json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    there = all((path.parent / name).is_file() for name in outcome.objects)
+    return outcome if there and outcome.content == content else None
 
 
 class _Lost(Exception):
@@ -170,48 +201,64 @@ class Worker:
     def _work(self, item: Item, lost: threading.Event) -> tuple[str, str, int]:
         """State, reason and number of stored objects of an item."""
         place = self._spool(item)
-        images, results, predicted = place / "images", place / "results", place / PREDICTED
-        for other in self.options.spool.glob(f"{item.id}-*"):
-            if other != place:
-                shutil.rmtree(other)  # of what it was before further instances came
-        failures: list[str] = []
         writable_folder(place, remedy="Name another folder with --spool.")
-        if not predicted.exists():
-            shutil.rmtree(images, ignore_errors=True)  # of a worker that was killed
-            images.mkdir(mode=0o700)
+        outcome = _read_outcome(place / PREDICTED, item.content)
+        if outcome is None:
             series = self.client.sources(item.level, item.resource)
             if not series:
                 return "given up", "no images in Orthanc", 0
-            if content_of(series) != item.content:
-                logger.info("item %d: has changed in Orthanc since it was queued", item.id)
-            self.client.download(series, images)
-            jobs = 0
-            for result in self.engine.run(images, results):
-                jobs += 1
-                if result.state == "failed":
-                    failures.append(f"series {result.series_uid}: {self._private(result.reason)}")
-                self._go_on(lost)
-            shutil.rmtree(images)
-            if not jobs:
-                return "given up", f"nothing in it that {self.options.name} predicts", 0
-            if not failures:
-                predicted.touch()
+            outcome = self._predict(item, series, place, lost)
+            if outcome.nothing:
+                return "given up", outcome.nothing, 0
+            outcome.write(place / PREDICTED)
         stored = []
-        for path in sorted(results.rglob("*.dcm")):
-            if not any(part.startswith(".") for part in path.relative_to(results).parts):
-                self._go_on(lost)
-                stored.append(self._store(path))
+        for name in outcome.objects:
+            self._go_on(lost)
+            stored.append(self._store(place / name))
         for receiver in self.options.send_to if stored else ():
             self._go_on(lost)
             self.client.send(stored, receiver)
-        if failures:
-            return "failed", "; ".join(failures), len(stored)
+        self.queue.note_stored(item, outcome.results)
+        if outcome.failures:
+            (place / PREDICTED).unlink()  # the next attempt predicts what is missing
+            return "failed", "; ".join(outcome.failures), len(stored)
         return "done", "", len(stored)
+
+    def _predict(self, item: Item, series: list[dict[str, Any]], place: Path, lost: threading.Event) -> _Outcome:
+        """Predict what of an item was not stored before: series may get further images after they were predicted."""
+        images, results = place / "images", place / "results"
+        shutil.rmtree(images, ignore_errors=True)  # of a worker that was killed
+        images.mkdir(mode=0o700)
+        outcome = _Outcome(content_of(series))
+        try:
+            self.client.download(series, images)
+            plan = self.engine.plan(images)
+            if not plan.jobs:
+                reasons = sorted({passed.reason for passed in plan.passed})
+                outcome.nothing = "; ".join([f"nothing in it for {self.options.name}", *reasons])
+            unreadable = [plan.names.text(aside.reason) for aside in plan.found.set_aside if aside.lost]
+            if unreadable:
+                outcome.nothing = ""
+                outcome.failures.append(f"{len(unreadable)} files not used: " + "; ".join(sorted(set(unreadable))))
+            before = self.queue.stored(item)
+            jobs = tuple(job for job in plan.jobs if self.engine.result_folder(job, results).name not in before)
+            for result in self.engine.run(replace(plan, jobs=jobs), results):
+                if result.state == "failed":
+                    outcome.failures.append(f"series {result.series_uid}: {result.reason}")
+                else:
+                    outcome.results.append(result.folder.name)
+                    outcome.objects += [str(path.relative_to(place)) for path in result.objects]
+                self._go_on(lost)
+        finally:
+            shutil.rmtree(images, ignore_errors=True)
+        return outcome
 
     def _store(self, path: Path) -> str:
         if not self.options.dicomweb:
             return self.client.store(path)
-        return self.client.store_web(path, str(read_header(path).SOPInstanceUID))
+        from pydicom import dcmread
+
+        return self.client.store_web(path, str(dcmread(path, stop_before_pixels=True).SOPInstanceUID))
 
     def _go_on(self, lost: threading.Event) -> None:
         if lost.is_set():
@@ -254,7 +301,7 @@ class Worker:
                     return False
 
     def _spool(self, item: Item) -> Path:
-        return self.options.spool / f"{item.id}-{item.content}"
+        return self.options.spool / str(item.id)
 
     def _private(self, reason: str) -> str:
         """A reason without the folders of this computer."""
@@ -262,13 +309,7 @@ class Worker:
 
     def _tidy(self) -> None:
         """Remove what killed workers have left of items that are ended."""
-        kept = {
-            self._spool(item).name
-            for item in self.queue.listing()
-            if item.state not in ("done", "given up")
-        }
-        numbers = {item.id for item in self.queue.listing()}
+        ended = {str(item.id) for item in self.queue.listing() if item.state in ("done", "given up")}
         for folder in self.options.spool.iterdir():
-            number = folder.name.partition("-")[0]
-            if folder.is_dir() and number.isdigit() and int(number) in numbers and folder.name not in kept:
+            if folder.name in ended:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -103,7 +103,9 @@ def read_rules(given: Any) -> list[Rule]:
         wrong += [f"rule {number}: unknown key {key!r} (known: {', '.join(known)})" for key in one if key not in known]
         texts = {key: value for key, value in one.items() if key in known}
         wrong += [
-            f"rule {number}: {key} is no text" for key, value in texts.items() if not isinstance(value, str) or not value
+            f"rule {number}: {key} is no text"
+            for key, value in texts.items()
+            if not isinstance(value, str) or not value
         ]
         if "bundle" not in one:
             wrong.append(f"rule {number}: no bundle")

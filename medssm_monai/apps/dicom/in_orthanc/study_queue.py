@@ -46,6 +46,7 @@ CREATE TABLE IF NOT EXISTS items (
     UNIQUE (level, resource, bundle)
 );
 CREATE INDEX IF NOT EXISTS by_turn ON items (bundle, state, next_try);
+CREATE TABLE IF NOT EXISTS stored (item INTEGER NOT NULL, result TEXT NOT NULL, PRIMARY KEY (item, result));
 """
 
 
@@ -198,6 +199,16 @@ class StudyQueue:
                     ((now or time.time()) + lease, item.id, item.owner),
                 ).rowcount
             )
+
+    def note_stored(self, item: Item, results: Iterable[str]) -> None:
+        """Remember that the objects of predictions, by any names, were stored for an item."""
+        with self._writing() as database:
+            database.executemany("INSERT OR IGNORE INTO stored VALUES (?, ?)", [(item.id, name) for name in results])
+
+    def stored(self, item: Item) -> set[str]:
+        """What :meth:`note_stored` was given for an item, ever."""
+        with self._reading() as database:
+            return {name for (name,) in database.execute("SELECT result FROM stored WHERE item = ?", (item.id,))}
 
     def finish(self, item: Item, state: str, reason: str = "", objects: int = 0, now: float = 0.0) -> bool:
         """End an item as ``"done"``, ``"failed"`` or ``"given up"``; False where it is no longer ours.
