@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from ..data.studies.find import find_series
 from ..data.studies.headers import quiet_pydicom
 from ..data.studies.series import Found
 from ..utils.errors import describe_error, ends_the_run
+from ..utils.files import writable_folder
 from .codes import segment_codes
 from .facts import ModelFacts, model_facts
 from .finished import clear_leftovers, read_result, whole_folder
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["JobResult", "StudyEngine", "StudyPlan"]
 
-logger = logging.getLogger(__name__)
 DIGITS = 16
 NOT_OF_THE_RESULT = ("ckpt_path", "device")  # overrides that results do not depend on beyond the weights' hash
 
@@ -156,6 +155,7 @@ class StudyEngine:
         """
         plan = plan if isinstance(plan, StudyPlan) else self.plan(plan)
         output_dir = Path(output_dir)
+        writable_folder(output_dir, remedy="Make it writable, or choose another output folder.")
         clear_leftovers(output_dir)
         for job in plan.jobs:
             yield self._run(plan, job, output_dir)
@@ -180,9 +180,8 @@ class StudyEngine:
                     write_results(self.predictor, job, source, prediction, part, self.about, self.options)
                     result["seconds"] = round(time.perf_counter() - started, 3)
         except Exception as error:
-            if ends_the_run(error) or isinstance(error, PermissionError):
+            if ends_the_run(error):
                 raise
-            logger.debug("a prediction failed", exc_info=True)
             reason = plan.names.text(describe_error(error))
             return JobResult(**named, state="failed", reason=reason, seconds=time.perf_counter() - started)
         made = _kept(folder, read_result(folder) or {})

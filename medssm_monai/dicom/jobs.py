@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
+from ..bundle.tasks import FusionTask
 from ..data.readers.channels import same_place
 from ..data.studies.series import Found, Series
 from .selection import Selection
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Job", "Passed", "plan_jobs"]
 
 DIGITS = 16
+ON_ONE_GRID = "on the same voxels of one frame of reference"
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ def plan_jobs(found: Found, predictor: Predictor, selection: Selection | None = 
         ValueError: rules for sources that the network does not have.
     """
     selection = selection or Selection()
-    names = tuple(predictor.task.sources) if predictor.kind == "fusion" else predictor.channel_files
+    task = predictor.task
+    names = task.sources if isinstance(task, FusionTask) else predictor.channel_files
     unknown = [name for name in selection.sources if name not in names]
     if unknown:
         raise ValueError(
@@ -101,7 +104,7 @@ def plan_jobs(found: Found, predictor: Predictor, selection: Selection | None = 
         return [job for series in chosen for job in _each(series)], passed
     jobs: list[Job] = []
     for study in _studies(chosen):
-        combinations, reason = _combine(study, names, selection, predictor.kind == "fusion")
+        combinations, reason = _combine(study, names, selection, isinstance(task, FusionTask))
         jobs += [job for combination in combinations for job in _together(combination)]
         used = {id(series) for combination in combinations for series in combination}
         passed += [Passed(series, reason) for series in study if id(series) not in used]
@@ -140,14 +143,11 @@ def _combine(
     """The series that belong together, in the order of the names, and why others do not."""
     wanted = " and ".join(names)
     if fusion and not selection.sources:
-        pairs = list(_pairs_on_one_grid(study))
+        pairs: list[tuple[Series, ...]] = list(_pairs_on_one_grid(study))
         if len(pairs) == 1:
-            return pairs, "no partner on the same voxels"
+            return pairs, f"no partner {ON_ONE_GRID}"
         if not pairs:
-            return (
-                [],
-                f"no two series of the study lie on the same voxels of one frame of reference, as {wanted} must; register them first",
-            )
+            return [], f"no two series of the study lie {ON_ONE_GRID}, as {wanted} must; register them first"
         return [], f"{len(pairs)} pairs of the study lie on the same voxels; say which is {wanted} by rules for sources"
     candidates = [
         [one for one in study if selection.is_source(one, name)]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..data.studies.series import Series
+from .facts import MANUFACTURER
 
 __all__ = ["Selection"]
 
@@ -31,6 +32,7 @@ class Selection:
         description: regular expression that is found in the Series Description.
         sources: for networks that take several series of a study, a regular expression for each of them by its name
             (the sources of a fusion, the channels of a volume), found in the description, or all of the modality.
+        own_results: whether images that this package has written may be used as well, such as fused ones.
 
     Raises:
         ValueError: no regular expression.
@@ -40,6 +42,7 @@ class Selection:
     body_part: str = ""
     description: str = ""
     sources: Mapping[str, str] = field(default_factory=dict)
+    own_results: bool = False
 
     def __post_init__(self) -> None:
         for name, text in (("body_part", self.body_part), ("description", self.description), *self.sources.items()):
@@ -50,6 +53,8 @@ class Selection:
         if self.modality and series.modality.upper() not in {name.upper() for name in self.modality}:
             return f"modality {series.modality or 'not stated'}, asked for {', '.join(self.modality)}"
         header = series.instances[0].header
+        if not self.own_results and str(header.get("Manufacturer", "")) == MANUFACTURER:
+            return f"a result of {MANUFACTURER} itself"
         part = str(header.get("BodyPartExamined", "") or "")
         if self.body_part and not _pattern("body_part", self.body_part).search(part):
             return f"another body part than asked for ({self.body_part})"

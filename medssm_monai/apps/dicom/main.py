@@ -1,0 +1,116 @@
+"""A folder of DICOM studies through a bundle: segmentations, derived images and structured reports come out.
+
+    python -m medssm_monai.apps.dicom mamba_mis STUDIES RESULTS
+    python -m medssm_monai.apps.dicom medconvmamba STUDIES RESULTS --modality CR --modality DX --report report.json
+    python -m medssm_monai.apps.dicom clinical_fmamba STUDIES RESULTS --weights volume --source source_a=T1 --source source_b=CT
+    python -m medssm_monai.apps.dicom mamba_mis STUDIES RESULTS --dry-run
+
+Results of one image or volume lie in RESULTS/STUDY UID/NAME, each whole or not there; started again, what is done is
+passed over. Neither messages nor names of files hold the patient's name or the names of the files that were read
+(MEDSSM_FULL_NAMES=1 shows the latter). Exit status: 0, 2 when nothing could be done, 3 when a prediction failed or a
+file could not be read, 130 after Ctrl-C.
+"""  # noqa: E501
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...bundle.console import wants_traceback
+from ...utils import root_cause, shown_path
+from ...utils.text_files import printable
+from .account import Account
+from .options import add_engine_options, build_engine
+
+if TYPE_CHECKING:
+    from ...dicom.engine import StudyEngine, StudyPlan
+
+__all__ = ["main"]
+
+PROGRAM = "python -m medssm_monai.apps.dicom"
+DONE, NOT_POSSIBLE, SOME_FAILED, INTERRUPTED = 0, 2, 3, 130
+SHOWN = 20
+
+
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add_engine_options(parser)
+    parser.add_argument("inputs", metavar="IN", help="folder of studies (or one file), with any folders below")
+    parser.add_argument("output", metavar="OUT", help="folder of the results")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be predicted, and write nothing")
+    parser.add_argument("--report", metavar="FILE", help="JSON: what was read, passed over and written, and why")
+    return parser
+
+
+def main(arguments: list[str] | None = None, prog: str = PROGRAM) -> int:
+    """Command line; returns the exit status."""
+    options = _parser(prog).parse_args(arguments)
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    try:
+        return _run(options)
+    except KeyboardInterrupt:
+        print("\nInterrupted; start the same command again to go on.", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        if wants_traceback():
+            raise
+        print(printable(f"{prog}: {root_cause(error)}"), file=sys.stderr)
+        return NOT_POSSIBLE
+
+
+def _run(options: argparse.Namespace) -> int:
+    started = time.perf_counter()
+    engine = build_engine(options)
+    plan = engine.plan(Path(options.inputs))
+    account = Account(plan, Path(options.output))
+    if options.dry_run:
+        for line in _planned(engine, plan):
+            print(printable(line))
+    elif plan.jobs:
+        engine.about  # noqa: B018  missing weights are said once, before the first prediction
+        _predict(engine, plan, account, Path(options.output))
+    for line in account.lines()[int(options.dry_run) :]:
+        print(printable(line))
+    if account.results:
+        print(printable(f"Results: {shown_path(options.output)}"))
+    if options.report:
+        model = None if options.dry_run else engine.about.described
+        account.write(Path(options.report), model, time.perf_counter() - started)
+    if account.failed or account.lost:
+        return SOME_FAILED
+    if not plan.jobs:
+        print("There is nothing in the input that the network takes.", file=sys.stderr)
+        return NOT_POSSIBLE
+    return DONE
+
+
+def _planned(engine: StudyEngine, plan: StudyPlan) -> list[str]:
+    lines = [f"{len(plan.jobs)} predictions with {engine.predictor.name}:"]
+    for job in plan.jobs[:SHOWN]:
+        first = job.series[0]
+        what = "picture" if job.pictures else f"volume of {len(first.frames or first.instances)} slices"
+        series = " and ".join(plan.names.uid(one.series_uid) for one in job.series)
+        lines.append(f"  {first.modality} series {series}: {what}")
+    return [*lines, *([f"  and {len(plan.jobs) - SHOWN} more"] if len(plan.jobs) > SHOWN else [])]
+
+
+def _predict(engine: StudyEngine, plan: StudyPlan, account: Account, output: Path) -> None:
+    from tqdm import tqdm
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    with (
+        logging_redirect_tqdm(),
+        tqdm(total=len(plan.jobs), desc=engine.predictor.name, unit="image", disable=None, dynamic_ncols=True) as bar,
+    ):
+        for result in engine.run(plan, output):
+            account.results.append(result)
+            bar.set_postfix_str(result.answer if result.state != "failed" else "failed", refresh=False)
+            bar.update()
