@@ -62,7 +62,7 @@ class OrthancClient:
         if parts.scheme == "http" and not is_loopback(parts.hostname) and not plain_http:
             raise ValueError(
                 f"{url}: images of patients and the password would travel unencrypted to another computer; use https "
-                "(Orthanc's SslEnabled, or a proxy before it), or --plain-http in a network that is encrypted by itself."
+                "(Orthanc's SslEnabled, or a proxy before it), or --plain-http where the network itself is encrypted."
             )
         self.url = url.rstrip("/")
         self._session = requests.Session()

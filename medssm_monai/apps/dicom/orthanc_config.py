@@ -97,8 +97,8 @@ def write_config(folder: Path, rules: Sequence[dict[str, str]] | None, options: 
         raise ValueError("other computers may use Orthanc only with its password: leave --no-password out.")
     if options.remote_access and not options.certificate:
         raise ValueError(
-            "the password and the images would travel unencrypted: give --certificate FILE (PEM, with the key), or leave "
-            "--remote-access out and let a proxy with TLS stand before Orthanc."
+            "the password and the images would travel unencrypted: give --certificate FILE (PEM, with the key), or "
+            "leave --remote-access out and let a proxy with TLS stand before Orthanc."
         )
     modalities = _modalities(options.modalities)
     plugins = [_plugin(PYTHON, options.plugins)]

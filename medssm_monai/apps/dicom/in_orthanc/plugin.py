@@ -1,8 +1,8 @@
 """The plugin of Orthanc: queues what is complete and matches a rule. Standard library only.
 
-Orthanc calls :meth:`Plugin.changed` in its own thread, which only notes what is said. A thread of the plugin asks Orthanc
-about it, and writes the queue; while that fails it tries again. When Orthanc has started, and after it has lost messages
-(a kill), everything in it is looked through.
+Orthanc calls :meth:`Plugin.changed` in a thread of its own, which only notes what is said. A thread of the plugin asks
+Orthanc about it, and writes the queue; while that fails it tries again. When Orthanc has started, everything in it is
+looked through, so that nothing is lost with an Orthanc that was killed.
 """
 
 from __future__ import annotations

@@ -14,7 +14,10 @@ __all__ = ["OURS", "Rule", "content_of", "is_source", "matching_series", "read_r
 
 OURS = "medssm-monai"
 """Manufacturer of what we write."""
-NO_IMAGES = frozenset("SEG SR PR KO RTSTRUCT RTPLAN RTDOSE RTRECORD REG FID RWV DOC PLAN AU ECG EPS HD ANN".split())
+NO_IMAGES = frozenset(
+    ("SEG", "SR", "PR", "KO", "REG", "FID", "RWV", "ANN")
+    + ("RTSTRUCT", "RTPLAN", "RTDOSE", "RTRECORD", "PLAN", "DOC", "AU", "ECG", "EPS", "HD")
+)
 """Modalities of objects about images, and of what is no image: of no bundle, whoever wrote them."""
 TAGS = {
     "modality": "Modality",
