@@ -180,7 +180,7 @@ class OrthancClient:
         except Gone:
             raise Refused("Orthanc has no /dicom-web: install its DICOMweb plugin, or leave --dicomweb out.") from None
         found = [one["ID"] for one in self._json("POST", "/tools/lookup", data=uid) if one["Type"] == "Instance"]
-        if FAILED_SEQUENCE in answer or not found:
+        if answer.get(FAILED_SEQUENCE, {}).get("Value") or not found:
             raise Refused(f"Orthanc has not stored {path.name} by DICOMweb.")
         return str(found[0])
 

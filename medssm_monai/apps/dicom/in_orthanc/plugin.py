@@ -173,13 +173,17 @@ class Plugin:
             return output.SendMethodNotAllowed("GET")
         state = request.get("get", {}).get("state")
         if state is not None and state not in STATES:
-            return output.SendHttpStatus(400, f"no state {state!r}; one of {', '.join(STATES)}.".encode())
+            return _refuse(output, 400, f"no such state; one of {', '.join(STATES)}.")
         try:
             store = self._open()
             output.AnswerBuffer(store.as_json(store.listing(state, LISTED)), "application/json")
         except Exception as error:
             self.orthanc.LogError(f"MedSSM: the queue cannot be read: {type(error).__name__}: {error}")
-            output.SendHttpStatus(503, b"the queue cannot be read now; Orthanc's log says why.")
+            _refuse(output, 503, "the queue cannot be read now; Orthanc's log says why.")
+
+
+def _refuse(output: Any, status: int, why: str) -> None:
+    output.SendHttpStatus(status, why, len(why))
 
 
 UNKNOWN_RESOURCE = 17  # of Orthanc's error codes
