@@ -104,9 +104,7 @@ def test_an_image_that_comes_later_is_predicted_and_the_first_is_not_again(serve
     (first,) = wait_for("report", lambda: served.results(uid), 60, served.show)
     _, later = sender.study(study=uid, series=str(pydicom.dcmread(path).SeriesInstanceUID))
     served.send(later)
-    both = wait_for(
-        "second report", lambda: found if len(found := served.results(uid)) > 1 else None, 60, served.show
-    )
+    both = wait_for("second report", lambda: found if len(found := served.results(uid)) > 1 else None, 60, served.show)
     served.wait_until_done(2)
     about = {str(one.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence[0]
                  .ReferencedSOPInstanceUID) for one in both}  # fmt: skip
@@ -188,7 +186,9 @@ def test_dicomweb_both_ways(served, sender):
     sent = served.session.post(web, data=head + path.read_bytes() + b"\r\n--b--\r\n", headers=kind, timeout=30)
     assert sent.ok, sent.text
     (report,) = wait_for("report", lambda: served.results(uid), 60, served.show)
-    got = served.session.get(f"{web}/{uid}", headers={"Accept": "multipart/related; type=application/dicom"}, timeout=30)
+    got = served.session.get(
+        f"{web}/{uid}", headers={"Accept": "multipart/related; type=application/dicom"}, timeout=30
+    )
     assert got.ok and str(report.SOPInstanceUID).encode() in got.content
 
 
