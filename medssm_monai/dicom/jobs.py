@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..bundle.tasks import FusionTask
 from ..data.readers.channels import same_place
 from ..data.studies.series import Found, Series
+from ..data.studies.sort import without_place
 from .selection import Selection
 from .sources import picture_of
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["Job", "Passed", "plan_jobs"]
 
 DIGITS = 16
+WITHOUT_PLACE = (
+    "its slices state no valid position, orientation and pixel spacing, and so make no volume; export it again"
+)
 ON_ONE_GRID = "on the same voxels of one frame of reference"
 
 
@@ -58,10 +62,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Passed:
-    """A series that nothing is predicted for, and why."""
+    """A series that nothing is predicted for, and why.
+
+    Attributes:
+        series: the series.
+        reason: in words.
+        lost: whether somebody expects a result for it: slices that lack what makes them a volume.
+    """
 
     series: Series
     reason: str
+    lost: bool = False
 
 
 def plan_jobs(found: Found, predictor: Predictor, selection: Selection | None = None) -> tuple[list[Job], list[Passed]]:
@@ -95,8 +106,12 @@ def plan_jobs(found: Found, predictor: Predictor, selection: Selection | None = 
     dims = int(predictor.settings.get("spatial_dims") or 2)
     passed, chosen = [], []
     for series in found.series:
-        reason = selection.why_not(series) or _misfit(series, dims)
+        reason = selection.why_not(series)
         if reason:
+            passed.append(Passed(series, reason))
+        elif dims == 3 and without_place(series):
+            passed.append(Passed(series, WITHOUT_PLACE, lost=True))
+        elif reason := _misfit(series, dims):
             passed.append(Passed(series, reason))
         else:
             chosen.append(series)

@@ -90,7 +90,7 @@ def write_results(
         )
     wanted, segments = options.of(predictor.kind), options.segments
     if segments is None:
-        segments = predictor.settings.get("segments")
+        segments = predictor.overrides.get("segments", predictor.settings.get("segments"))
     if isinstance(prediction, FusionPrediction):
         return derived.write(first, prediction, folder, about, others=others, deidentify=options.deidentify)
     files: list[Path] = []

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ..dicom.objects import image, save
+
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
 ELSEWHERE = {
@@ -72,6 +74,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (place / "FOLDER" / "masks").mkdir(exist_ok=True)
         Image.fromarray(mask).save(place / "FOLDER" / "masks" / f"{number}.png")
     shutil.copytree(place / "FOLDER" / "images", place / "IMAGES")
+    save(image("XC", generator.integers(0, 256, (64, 64, 3), dtype=np.uint8)), place / "STUDIES" / "1.dcm")
     return place
 
 

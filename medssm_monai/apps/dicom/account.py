@@ -40,12 +40,17 @@ class Account:
 
     @property
     def lost(self) -> list[tuple[str, str]]:
-        """Files that should have been images and could not be used, and why."""
-        return [
-            (self.plan.names.file(aside.path), self.plan.names.text(aside.reason))
-            for aside in self.plan.found.set_aside
-            if aside.lost
+        """Files and series that should have given a result and could not be used, and why."""
+        names = self.plan.names
+        files = [
+            (names.file(aside.path), names.text(aside.reason)) for aside in self.plan.found.set_aside if aside.lost
         ]
+        series = [
+            (f"series {names.uid(passed.series.series_uid)}", passed.reason)
+            for passed in self.plan.passed
+            if passed.lost
+        ]
+        return files + series
 
     def lines(self) -> list[str]:
         """The account in words."""
@@ -56,13 +61,21 @@ class Account:
         done += f", {states['failed']} failed" if states["failed"] else ""
         lines = [f"{done}."]
         lines += _some([f"  failed: {_where(one)}: {one.reason}" for one in self.failed])
-        lines += _some([f"  not read: {name}: {reason}" for name, reason in self.lost])
+        lines += _some([f"  not read: {where}: {reason}" for where, reason in self._by_reason()])
         lines += self._passed()
         return lines
 
+    def _by_reason(self) -> list[tuple[str, str]]:
+        """What could not be used, once for each reason; rare ones, of which others may follow, first."""
+        names: dict[str, list[str]] = {}
+        for name, reason in self.lost:
+            names.setdefault(reason, []).append(name)
+        several = lambda some: f"{some[0]} and {len(some) - 1} more" if len(some) > 1 else some[0]  # noqa: E731
+        return [(several(some), reason) for reason, some in sorted(names.items(), key=lambda one: len(one[1]))]
+
     def _passed(self) -> list[str]:
         """Series and files that are rightly left out, by reason."""
-        reasons = Counter(f"series: {passed.reason}" for passed in self.plan.passed)
+        reasons = Counter(f"series: {passed.reason}" for passed in self.plan.passed if not passed.lost)
         reasons += Counter(f"files: {aside.reason}" for aside in self.plan.found.set_aside if not aside.lost)
         return _some([f"  passed over, {number} {reason}" for reason, number in reasons.most_common()])
 
@@ -83,8 +96,9 @@ class Account:
                     "reason": passed.reason,
                 }
                 for passed in self.plan.passed
+                if not passed.lost
             ],
-            "not_read": [{"file": file, "reason": reason} for file, reason in self.lost],
+            "not_read": [{"what": file, "reason": reason} for file, reason in self.lost],
             "set_aside": [
                 {"file": names.file(aside.path), "reason": names.text(aside.reason)}
                 for aside in self.plan.found.set_aside

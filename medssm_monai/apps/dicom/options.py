@@ -69,7 +69,7 @@ def build_engine(options: argparse.Namespace) -> StudyEngine:
         ImportError: pydicom or highdicom is not installed.
         ValueError: options that do not fit the bundle.
     """
-    from ... import load
+    from ...bundle.predictor import load
     from ...dicom.engine import StudyEngine
     from ...dicom.results import ResultOptions
     from ...dicom.selection import Selection

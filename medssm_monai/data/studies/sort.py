@@ -21,7 +21,7 @@ from .spacing import numbers
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["as_instance", "header_plane", "series_key", "sort_series"]
+__all__ = ["as_instance", "header_plane", "series_key", "sort_series", "without_place"]
 
 STORAGE = "1.2.840.10008.5.1.4.1.1."
 STACKED = {f"{STORAGE}{end}" for end in ("2", "4", "128")}  # CT, MR, PET: one slice an instance
@@ -90,6 +90,13 @@ def header_plane(header: Dataset) -> Plane | None:
     if not np.allclose(lengths, 1, atol=0.01) or abs(row @ column) > 0.01:
         return None
     return Plane(position, orientation, spacing)
+
+
+def without_place(series: Series) -> bool:
+    """Whether these are several slices of CT, MR or PET that do not say where they lie, and so are read as pictures."""
+    headers = [instance.header for instance in series.instances]
+    sliced = len(headers) > 1 and all(_text(header, "SOPClassUID") in STACKED for header in headers)
+    return sliced and series.spatial_dims == 2 and all(header_plane(header) is None for header in headers)
 
 
 def _series(
