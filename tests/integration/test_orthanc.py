@@ -62,7 +62,7 @@ def sender(tmp_path) -> Sender:
 
 
 def each_once(served: Served, studies: list[str]) -> None:
-    """One report in each study, and each report was sent on to the receiver."""
+    """One report in each study."""
     counts = {uid: [str(one.SOPInstanceUID) for one in served.results(uid)] for uid in studies}
     assert {uid: len(found) for uid, found in counts.items()} == dict.fromkeys(studies, 1)
 
@@ -125,8 +125,6 @@ def test_a_study_that_always_fails_is_listed_and_stops_no_other(served, sender):
     (item,) = json.loads(served.ask("queue", "--state", "failed", "--json"))["items"]
     assert item["study_uid"] == bad and item["attempts"] == 2 and item["reason"]
     assert [one["study_uid"] for one in served.get("/medssm/queue?state=failed")["items"]] == [bad]
-    assert served.ask("retry", str(item["id"])).startswith("1 queued again")
-    wait_for("failure again", lambda: served.queue().counts()["failed"], 60, served.show)
 
 
 def test_fifty_studies_in_a_row_lose_nothing(served, sender):

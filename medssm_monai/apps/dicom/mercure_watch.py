@@ -152,7 +152,8 @@ class Watcher:
             return False
         except Exception as error:
             reason = str(error) if isinstance(error, TaskError) else describe_error(error)
-            reason = reason.replace(f"{self.options.watch}{os.sep}", "").replace(folder.name, "(task)")
+            for place in (folder, self.options.output / folder.name):
+                reason = reason.replace(str(place), "(task)")
             if ends_the_run(error):
                 _mark(folder / PROCESSING, attempts - 1, time.time() + pause(1))
                 logger.error("%s: waits: %s", called, reason)

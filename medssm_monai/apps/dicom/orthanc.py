@@ -26,6 +26,7 @@ from ...utils.errors import root_cause
 from ...utils.text_files import printable
 from .in_orthanc.rules import read_rules
 from .in_orthanc.study_queue import STATES, StudyQueue
+from .options import add_engine_options, build_engine
 from .orthanc_config import PLUGIN_FOLDERS, QUEUE, SPOOL, THIS_COMPUTER, USER, ServerOptions, Storage, write_config
 
 if TYPE_CHECKING:
@@ -105,8 +106,6 @@ def _add_start(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_work(parser: argparse.ArgumentParser) -> None:
-    from .options import add_engine_options
-
     add_engine_options(parser)
     _add_queue(parser)
     server = parser.add_argument_group("Orthanc", "where --storage does not say it")
@@ -195,7 +194,6 @@ def _client(options: argparse.Namespace) -> OrthancClient:
 
 
 def _work(options: argparse.Namespace) -> int:
-    from .options import build_engine
     from .orthanc_client import Unreachable, WrongPassword
     from .worker import Worker, WorkerOptions
 
