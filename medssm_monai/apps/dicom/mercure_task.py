@@ -155,7 +155,11 @@ class _Object:
 
 
 def run_task(
-    engine: StudyEngine, inputs: Path, output: Path, go_on: Callable[[], None] = lambda: None
+    engine: StudyEngine,
+    inputs: Path,
+    output: Path,
+    go_on: Callable[[], None] = lambda: None,
+    work: Path | None = None,
 ) -> dict[str, Any]:
     """Predict the images of a folder, and write the objects and ``result.json`` into another.
 
@@ -167,6 +171,7 @@ def run_task(
         inputs: folder of the images.
         output: folder of the results.
         go_on: called between predictions; may raise.
+        work: folder for results until all are there; None takes a temporary one.
 
     Returns:
         what ``result.json`` says: the model, and each prediction by the identifiers of its image.
@@ -178,7 +183,7 @@ def run_task(
     plan = engine.plan(inputs)
     lost = sorted({plan.names.text(aside.reason) for aside in plan.found.set_aside if aside.lost})
     failures = [f"files not used: {reason}" for reason in lost]
-    with tempfile.TemporaryDirectory(prefix="medssm_task_") as place:
+    with tempfile.TemporaryDirectory(prefix="medssm_task_", dir=work) as place:
         predictions, objects = [], []
         for result in engine.run(plan, place):
             go_on()

@@ -68,6 +68,7 @@ class Watcher:
     def __init__(self, engine: Callable[[dict[str, Any]], Any], options: WatchOptions) -> None:
         self.engine, self.options = engine, options
         self.stopping = threading.Event()
+        self._ours = f".medssm-{hashlib.sha256(os.fsencode(options.watch.absolute())).hexdigest()[:12]}-"
 
     def stop(self) -> None:
         """End after the prediction at hand; its task stays where it is."""
@@ -88,6 +89,9 @@ class Watcher:
         except Timeout:
             raise FileExistsError("another watcher is at work in this folder; end it first.") from None
         try:
+            for folder in (options.watch, options.output):
+                for remains in folder.glob(f"{self._ours}*"):  # of a watcher that was killed
+                    shutil.rmtree(remains) if remains.is_dir() else remains.unlink()
             while not self.stopping.is_set():
                 left = self.look()
                 if once and not left:
@@ -170,7 +174,7 @@ class Watcher:
 
     def _take(self, folder: Path) -> bool:
         """Mark a task in one step, whole; False where somebody else has."""
-        mark = self.options.watch / f".{uuid.uuid4().hex}.mark"
+        mark = self.options.watch / f"{self._ours}{uuid.uuid4().hex}"
         _mark(mark, 0, 0.0)
         try:
             os.link(mark, folder / PROCESSING)
@@ -185,11 +189,13 @@ class Watcher:
         final = self.options.output / folder.name
         if final.exists():
             raise TaskError("the output folder holds results of a task of this name; move them away.")
-        part = self.options.output / f".{uuid.uuid4().hex}.part"
-        part.mkdir(mode=0o700)
+        place = self.options.output / f"{self._ours}{uuid.uuid4().hex}"
+        part, work = place / "results", place / "work"
+        for made in (place, part, work):
+            made.mkdir(mode=0o700)
         try:
             settings = read_settings(folder)
-            said = run_task(self.engine(settings), folder, part, self._go_on)
+            said = run_task(self.engine(settings), folder, part, self._go_on, work)
             shutil.copyfile(folder / TASK, part / TASK)
             if _retains_images(folder):
                 for path in sorted(folder.glob("*.dcm")):
@@ -197,7 +203,7 @@ class Watcher:
             _mark(part / LOCK, 0, 0.0)
             os.rename(part, final)
         finally:
-            shutil.rmtree(part, ignore_errors=True)
+            shutil.rmtree(place, ignore_errors=True)
         self._complete(folder)
         return said
 

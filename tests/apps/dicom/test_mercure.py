@@ -204,9 +204,14 @@ def test_a_killed_watcher_is_followed_by_another(folders):
     with pytest.raises(KeyboardInterrupt):
         folders.watcher.run(once=True)
     assert (folders.watch / "a" / ".processing").is_file() and folders.names(folders.output) == []
+    remains = folders.output / f"{folders.watcher._ours}1"
+    remains.mkdir()
+    others = folders.output / ".medssm-of-another"
+    others.mkdir()
     folders.engine.trouble = lambda name: None
     folders.watcher.run(once=True)
     assert folders.names(folders.watch) == [] and folders.names(folders.output) == ["a"]
+    assert not remains.exists() and others.exists()
 
 
 def test_what_kills_each_watcher_fails_at_last(folders):
