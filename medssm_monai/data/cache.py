@@ -20,6 +20,8 @@ from monai.utils import enums
 from ..utils.object_digest import object_digest
 from ..utils.shown_names import shown_name
 from ..utils.versions import package_versions
+from .readers.segment_labels import SegmentFiles
+from .readers.series_files import SeriesFiles
 
 __all__ = ["DiskCache", "cached_dataset"]
 
@@ -143,6 +145,8 @@ def _files(thing: Any) -> Iterator[tuple[Path, Any]]:
         for file in sorted(path.iterdir()) if path.is_dir() else [path]:
             if file.is_file():
                 yield file, file.stat()
+    elif isinstance(thing, (SeriesFiles, SegmentFiles)):
+        yield from _files(thing.files)
     elif isinstance(thing, (Mapping, list, tuple)):
         for entry in thing.values() if isinstance(thing, Mapping) else thing:
             yield from _files(entry)

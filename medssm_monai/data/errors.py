@@ -24,8 +24,9 @@ REMEDIES = {
     "variant and spatial_dims 2 for them",
     "volume among pictures": "pictures are segmented (spatial_dims 2); choose a 3D variant and spatial_dims 3 (the "
     "overlay volume.yaml), or cut the volume into slices",
-    "missing channels": "every case needs one file for each channel; add them, take the case out, or name other "
-    'channels with channel_names ("[t1,t2]")',
+    "channel in several series": "keep one of them in the folder, or name the channel as its description is",
+    "missing channels": "every case needs one file (or DICOM series) for each channel; add them, take the case out, or "
+    'name other channels with channel_names ("[t1,t2]")',
     "more channels than named": "take the files out, or name all channels with channel_names or in dataset.json",
     "file without channel number": "call the first channel <case>_0000, the second <case>_0001, or take the file out",
     "file of no channel": "its name ends in none of the channels; rename it, take it out, or name other channel_names",
@@ -51,6 +52,24 @@ REMEDIES = {
     '"[[64,0,0]]" (foreground=... in Python)',
     "labels of several values": "one class is segmented; if all of them are foreground say --foreground nonzero, else "
     'name those that are, --foreground "[128]" or "[[128,0,0]]" (foreground=... in Python)',
+    "no segmentations": "expected DICOM segmentations (SEG) or structure sets (RTSTRUCT) that refer to the images; add "
+    "them, or choose the layout of your masks",
+    "segmentation without image": "the images that it refers to are not there, or make no volume; add their series, or "
+    "take the object out",
+    "segmentation of several images": "it does not say which of them it lies on; keep one of them in the folder",
+    "segmentation on another grid": "only segments in the frame of reference of their images are resampled; export it "
+    "on its images, or take it out",
+    "unknown segments": "no segment is called like a class; name the classes as the segments are with labels "
+    "('{liver: 1, tumor: 2}'), or take the object out",
+    "class without segments": "name the classes as the segments are with labels ('{liver: 1, tumor: 2}')",
+    "segments of several names": "name the classes with labels ('{liver: 1, tumor: 2}'), or take all of them as one "
+    "class with --foreground nonzero",
+    "class in two segmentations": "keep one object for each class of an image",
+    "overlapping segments": "classes exclude each other; correct the segments, or make regions of the classes "
+    "('{organ: [1, 2], tumor: 2}')",
+    "row without a label": "fill the cells in, or take the row out",
+    "row of no part": "where a row has a part every row has one: train, val or test",
+    "rows that contradict each other": "an image has one class and one part; correct the rows, or take all but one out",
     "0/1 and 0/255 masks": "all masks of a folder must have one encoding; export them alike, or say --foreground "
     "nonzero (foreground='nonzero' in Python)",
     "all masks empty": "no pixel of the part is foreground (the bright label, or 1 in a 0/1 mask, or what foreground "

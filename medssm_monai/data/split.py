@@ -32,9 +32,10 @@ from ..utils.text_files import printable
 from .datalists.checks import raise_for
 from .datalists.classification import read_samples
 from .datalists.classification_split_rules import random_parts, torn_groups
+from .datalists.dicom_labels import find_labels_table
 from .datalists.fusion import fusion_pairs
 from .datalists.groups import add_groups, drop_listed
-from .datalists.segmentation_layouts import LAYOUTS, detect_layout
+from .datalists.segmentation_layouts import DICOM_LAYOUT, LAYOUTS, detect_layout
 from .datalists.split_files import PARTS, write_parts
 from .datalists.split_rules import FRACTIONS, draw_parts
 from .datalists.tables import IMAGE_COLUMNS, read_table
@@ -83,6 +84,11 @@ def _read(options: argparse.Namespace) -> tuple[Items, Items, list[str] | None]:
         raise_for([problem for problem in parts.problems if problem.kind != "mask without image"])
         named = [pair for pair in parts.test if "dataset" in pair]  # PraNet's test sets keep their place by themselves
         return parts.training + parts.validation, [pair for pair in parts.test if pair not in named], None
+    if layout == DICOM_LAYOUT and find_labels_table(root) is None:
+        raise DatalistError(
+            f"{root}: segmentations of a DICOM archive are drawn by patients in the training itself; for parts of your "
+            "own write the UIDs of the series (volumes) or instances (pictures) into a split file."
+        )
     samples, _ = read_samples(root, options.layout, options.subset, volumes=volumes)
     raise_for(samples.problems)
     pool = drop_listed(samples.pool, root, "auto")

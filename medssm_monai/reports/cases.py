@@ -16,6 +16,7 @@ import numpy as np
 from ..data.readers.files import file_stem
 from ..utils import writable_folder
 from ..utils.files import replace_file
+from ..utils.shown_names import shown_name
 
 __all__ = ["CASE_KINDS", "KeptPicture", "case_label", "case_panel", "choose_cases", "write_case_pictures"]
 
@@ -74,7 +75,7 @@ def write_case_pictures(
     writable_folder(folder)
     written = set()
     for number, (case, panel) in enumerate(zip(cases, panels, strict=True), start=1):
-        stem = re.sub(r"[^0-9A-Za-z_.-]+", "-", file_stem(Path(case["image"])))
+        stem = re.sub(r"[^0-9A-Za-z_.-]+", "-", file_stem(Path(shown_name(case["image"]))))
         written.add(f"{number:02d}_{case['kind']}_{stem}.png")
         with replace_file(folder / f"{number:02d}_{case['kind']}_{stem}.png") as temporary:
             save_png(panel, temporary)

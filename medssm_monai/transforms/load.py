@@ -16,6 +16,7 @@ from ..data.readers.image import Reader2D
 from ..data.readers.intensity import IntensityRange
 from ..data.readers.mask import Foreground
 from ..data.readers.pixels import Pixels
+from ..data.readers.series_files import SeriesFiles
 from ..data.readers.volume import read_volume
 from .each_key import EachKeyd
 
@@ -114,8 +115,8 @@ LoadImage2DD = LoadImage2DDict = LoadImage2Dd
 
 
 class LoadImage3D(Transform):
-    """Load one volume ``(C, X, Y, Z)`` float32: a NIfTI file, a DICOM series, an image of a 3D ``.npz`` file, or an
-    array in memory.
+    """Load one volume ``(C, X, Y, Z)`` float32: a NIfTI file, a DICOM series (its folder, or its sorted files), an
+    image of a 3D ``.npz`` file, or an array in memory.
 
     The 3D companion of :class:`LoadImage2D`. Axes stay as they are stored.
 
@@ -135,7 +136,7 @@ class LoadImage3D(Transform):
             raise ValueError(f"channels must be 1, 3 or None (as in the file), got {channels}.")
         self.channels, self.scale, self.intensity = channels, scale, IntensityRange(intensity_range)
 
-    def __call__(self, filename: PathLike | np.ndarray | torch.Tensor) -> MetaTensor:
+    def __call__(self, filename: PathLike | SeriesFiles | np.ndarray | torch.Tensor) -> MetaTensor:
         return read_volume(filename, self.channels, self.scale, self.intensity)
 
 

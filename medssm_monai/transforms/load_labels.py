@@ -16,6 +16,7 @@ from ..data.labels import LabelSet
 from ..data.readers.arrays import ARRAY_NAME, is_array
 from ..data.readers.label_indices import LabelSource, read_label_indices
 from ..data.readers.mask import Foreground, check_foreground
+from ..data.readers.segment_labels import SegmentFiles
 from .each_key import EachKeyd
 from .load import LoadImage2D
 
@@ -56,7 +57,7 @@ class LoadLabels(Transform):
         self.picture = LoadImage2D("mask", foreground=foreground)
 
     def __call__(self, filename: LabelSource) -> MetaTensor:
-        if self.labels.by_rule and self.spatial_dims == 2:
+        if self.labels.by_rule and self.spatial_dims == 2 and not isinstance(filename, SegmentFiles):
             return self.picture(filename)
         indices, affine = read_label_indices(filename, self.labels, self.spatial_dims, self.foreground)
         meta = {

@@ -17,6 +17,7 @@ __all__ = [
     "FULL_NAMES",
     "find_shown",
     "full_names",
+    "remember_called",
     "remember_data",
     "remember_place",
     "shown_name",
@@ -30,6 +31,7 @@ DATA_FOLDER = "(data folder)"
 """What the data folder itself is called."""
 KEPT = 64
 _folders: dict[Path, str] = {}  # folder -> what it is called; the one given last at the end
+_called: dict[str, str] = {}  # source of an image as its metadata name it -> what it is called
 
 
 def full_names() -> bool:
@@ -57,6 +59,16 @@ def remember_place(folder: str | os.PathLike[str], called: str) -> None:
     _remember(Path(os.path.abspath(folder)), called)
 
 
+def remember_called(source: str | os.PathLike[str], called: str) -> None:
+    """Remember a name for one image, such as the UID of a DICOM series, whose files may be called after a patient.
+
+    Args:
+        source: file, or the text that stands for several (``str(series.source)``).
+        called: what it is called from now on.
+    """
+    _called[os.fspath(source)] = called
+
+
 def _remember(folder: Path, called: str = DATA_FOLDER) -> None:
     if folder.parent == folder:  # nothing would be hidden
         return
@@ -67,13 +79,16 @@ def _remember(folder: Path, called: str = DATA_FOLDER) -> None:
 
 
 def shown_name(path: str | os.PathLike[str]) -> str:
-    """A file or folder as it may be shown: from the data folder on, else by its name alone.
+    """A file or folder as it may be shown: by the name it was given, else from the data folder on, else by its name
+    alone.
 
     What is no absolute path (one that was typed so, a name that was made up) stays as it is.
     """
     text = os.fspath(path)
     if full_names() or not text:
         return text
+    if text in _called:
+        return _called[text]
     whole = Path(os.path.abspath(text))
     folder = next((one for one in reversed(tuple(_folders)) if whole.is_relative_to(one)), None)
     if folder is None:
@@ -109,6 +124,6 @@ def shown_text(text: str) -> str:
 
 def find_shown(name: str) -> Path | None:
     """The file behind a name that :func:`shown_name` gave in this process; None where it is not there any more."""
-    path = Path(name)
+    path = Path(next((source for source, called in _called.items() if called == name), name))
     places = [path] if path.is_absolute() else [folder / path for folder in reversed(tuple(_folders))]
     return next((place for place in places if place.is_file()), None)

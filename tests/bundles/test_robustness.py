@@ -24,11 +24,11 @@ SIZES = {
 def test_rows_of_every_bundle_run(train_tiny, tmp_path, bundle):
     weights, out = train_tiny(bundle) / "models" / "model.pt", tmp_path / "out"
     words = [str(bundle.folder), "--dataset_dir", "demo", "--ckpt_path", str(weights), "--output_dir", str(out)]
-    words += ["--rows", "noise 0.2", "JPEG 10", SIZES[bundle.name], "--", "--datalists#demo_counts", "[8, 4, 4]"]
+    words += ["--rows", "JPEG 10", SIZES[bundle.name], "--", "--datalists#demo_counts", "[8, 4, 4]"]
     assert robustness.main(words) == 0
     with (out / "robustness.csv").open(encoding="utf8") as stream:
         rows = list(csv.DictReader(stream))
-    assert [row["row"] for row in rows[::2]] == ["clean", "noise 0.2", "JPEG 10", SIZES[bundle.name]]
+    assert [row["row"] for row in rows[::2]] == ["clean", "JPEG 10", SIZES[bundle.name]]
     assert all(row["status"] == "done" and row["images"] == "4" for row in rows)
     assert all(
         float(row["value"]) - float(row["difference"] or 0) == pytest.approx(float(rows[i % 2]["value"]), abs=1e-5)

@@ -7,7 +7,15 @@ import os
 import pytest
 
 from medssm_monai.utils import shown_names
-from medssm_monai.utils.shown_names import DATA_FOLDER, find_shown, remember_data, shown_name, shown_text, shown_value
+from medssm_monai.utils.shown_names import (
+    DATA_FOLDER,
+    find_shown,
+    remember_called,
+    remember_data,
+    shown_name,
+    shown_text,
+    shown_value,
+)
 
 
 @pytest.fixture
@@ -74,3 +82,16 @@ def test_a_list_and_one_image_count_by_their_folders(tmp_path, monkeypatch):
     for number in range(100):  # of a server's lifetime
         remember_data(tmp_path / str(number) / "a.png")
     assert len(shown_names._folders) == shown_names.KEPT
+
+
+def test_an_image_is_called_by_the_name_it_was_given(tmp_path, monkeypatch):
+    """As a DICOM series by its UID, whose files may be called after a patient."""
+    one = tmp_path / "Nobody^Nemo" / "a.dcm"
+    one.parent.mkdir()
+    one.touch()
+    remember_called(f"{one} and 3 more", "1.2.3")
+    remember_called(one, "1.2.4")
+    assert [shown_name(f"{one} and 3 more"), shown_name(one)] == ["1.2.3", "1.2.4"]
+    assert find_shown("1.2.4") == one and find_shown("1.2.3") is None
+    monkeypatch.setenv("MEDSSM_FULL_NAMES", "1")
+    assert shown_name(one) == str(one)

@@ -16,6 +16,7 @@ from ..errors import DatalistError, Problem
 from ..readers.image import read_pixels
 from ..readers.limits import TooLargeError
 from ..readers.mask import Foreground, MaskFacts, check_foreground, data_set_problems, read_mask
+from ..readers.series_files import SeriesFiles
 from ..readers.volume import check_volume
 from .picture_headers import open_image
 from .volume_checks import wrong_kind
@@ -50,23 +51,23 @@ def _reason(error: Exception, path: str) -> str:
     return str(error).replace(f"{path}: ", "").splitlines()[0] if str(error) else type(error).__name__
 
 
-def image_problem(path: str, full: bool, volume: bool = False) -> Problem | None:
+def image_problem(path: str | SeriesFiles, full: bool, volume: bool = False) -> Problem | None:
     """What is wrong with one image file; None when it can be read.
 
     Args:
-        path: the file.
+        path: the file, or the sorted files of a DICOM series.
         full: decode every byte, else read the size only.
         volume: a volume is expected; raster files are refused.
     """
     try:
-        if volume:
+        if volume or isinstance(path, SeriesFiles):
             check_volume(path)
         else:
             open_image(Path(path), full)
     except DatalistError as error:  # a folder of several DICOM series, or of none
         return error.problems[0]
     except (OSError, ValueError) as error:
-        return file_problem(error, path)
+        return file_problem(error, str(path))
     return None
 
 

@@ -18,6 +18,8 @@ from .checks import raise_for
 from .classification_checks import class_problems, treat_duplicates, unreadable_images
 from .classification_layouts import detect_class_layout, folder_samples, table_samples
 from .classification_split_rules import count_parts, random_parts, torn_groups
+from .dicom_labels import dicom_samples, find_labels_table
+from .dicom_layout import holds_dicom
 from .groups import add_groups, drop_listed
 from .medmnist import find_npz, medmnist_samples
 from .samples import ClassificationDatalists, Samples
@@ -27,6 +29,7 @@ from .split_rules import FRACTIONS, torn_names
 __all__ = ["CLASS_LAYOUTS", "classification_datalists"]
 
 logger = logging.getLogger(__name__)
+DICOM_LAYOUT = "dicom"
 CLASS_LAYOUTS: dict[str, Callable[..., Samples]] = {"folders": folder_samples, "table": table_samples}
 
 
@@ -37,9 +40,17 @@ def read_samples(
     class_names: Sequence[str] | None = None,
     strict: bool = False,
     volumes: bool = False,
+    labels_file: PathLike | None = None,
+    group_column: str | None = None,
 ) -> tuple[Samples, str]:
     """Labeled images of a data set in a named layout (or ``"auto"``), and what it is called."""
-    layout = detect_class_layout(root) if layout == "auto" else layout
+    if labels_file is not None and layout not in ("auto", DICOM_LAYOUT):
+        raise ValueError(f"labels_file is of the layout {DICOM_LAYOUT}, but layout is {layout!r}; leave one out.")
+    if layout == "auto":
+        by_table = labels_file is not None or (
+            root.is_dir() and holds_dicom(root) and find_labels_table(root) is not None
+        )
+        layout = DICOM_LAYOUT if by_table else detect_class_layout(root)
     if layout == "medmnist":
         file = find_npz(root, subset)
         return medmnist_samples(file, list(class_names) if class_names else None, strict), file.stem
@@ -47,6 +58,13 @@ def read_samples(
         raise NotADirectoryError(f"dataset_dir {root} is a file; name the folder that holds the images.")
     if subset is not None:
         raise ValueError(f"subset={subset!r} chooses an .npz file, but {root} is in the {layout!r} layout.")
+    if layout == DICOM_LAYOUT and group_column is not None:
+        raise ValueError(
+            f"group_column={group_column!r}: the dicom layout keeps patients together by itself; leave it out."
+        )
+    if layout == DICOM_LAYOUT:
+        table = None if labels_file is None else Path(labels_file).expanduser()
+        return dicom_samples(root, table, class_names, 3 if volumes else 2), dataset_name(root)
     return CLASS_LAYOUTS[layout](root, class_names, volumes), dataset_name(root)
 
 
@@ -86,6 +104,7 @@ def classification_datalists(
     seed: int = 0,
     group_column: str | None = None,
     metadata_file: PathLike | None = None,
+    labels_file: PathLike | None = None,
     drop_list: PathLike | None = "auto",
     duplicates: str = "warn",
     strict_data: bool = False,
@@ -106,7 +125,8 @@ def classification_datalists(
         dataset_dir: folder in one of the known layouts, an ``.npz`` file, or ``"demo"`` for the embedded synthetic
             demo set. Anything else is an error; there is no fallback.
         layout: ``"folders"`` (one per class, also COVID-19 Radiography's ``<class>/images/`` and ``Training/<class>``),
-            ``"table"`` (ISIC's one-hot CSV), ``"medmnist"`` (``.npz``), or ``"auto"`` to recognize it.
+            ``"table"`` (ISIC's one-hot CSV), ``"medmnist"`` (``.npz``), ``"dicom"`` (an archive and a table of labels,
+            :func:`~.dicom_labels.dicom_samples`), or ``"auto"`` to recognize it.
         subset: which ``.npz`` file of a folder: ``"breast"``, ``"pneumonia"``, ``"blood"``, ``"derma"``, ``"organc"``,
             ``"organs"``, ..., or with the size, ``"breastmnist_224"``.
         class_names: classes in label order; None takes those of the layout.
@@ -116,6 +136,7 @@ def classification_datalists(
         seed: seed of the draw; it is part of ``rule``.
         group_column: column whose equal values (a lesion, a patient) must stay in one part.
         metadata_file: CSV that holds ``group_column``; None looks for ``*_Metadata.csv`` and the label table.
+        labels_file: table of the classes of a DICOM archive; None looks for one in its folder.
         drop_list: table of training files to leave out (column ``train_file``); ``"auto"`` takes
             ``near_duplicates.tsv`` of the folder if there is one, None none.
         duplicates: images with equal content in two parts: ``"warn"`` lists them, ``"drop"`` takes them out of the
@@ -140,8 +161,9 @@ def classification_datalists(
         raise ValueError(f"require names unknown parts {unknown}; the parts are {', '.join(PARTS)}.")
     if split_file is not None and split_counts is not None:
         raise ValueError("give split_file or split_counts, not both.")
-    if layout not in (*CLASS_LAYOUTS, "medmnist", "auto"):
-        raise ValueError(f"layout must be one of auto, {', '.join(CLASS_LAYOUTS)}, medmnist, got {layout!r}.")
+    if layout not in (*CLASS_LAYOUTS, DICOM_LAYOUT, "medmnist", "auto"):
+        known = f"{', '.join(CLASS_LAYOUTS)}, {DICOM_LAYOUT}, medmnist"
+        raise ValueError(f"layout must be one of auto, {known}, got {layout!r}.")
     if is_demo(dataset_dir, (DEMO,)):
         logger.warning("dataset_dir is %r: synthetic demo images, not real data", DEMO)
         root, layout = prepare_class_demo(demo_dir, demo_size, demo_counts), "folders"
@@ -149,7 +171,9 @@ def classification_datalists(
     else:
         root = existing_path(dataset_dir)
     class_names = None if class_names is None else [str(name) for name in class_names]  # YAML reads 1 as a number
-    samples, name = read_samples(root, layout, subset, class_names, strict_data, spatial_dims == 3)
+    samples, name = read_samples(
+        root, layout, subset, class_names, strict_data, spatial_dims == 3, labels_file, group_column
+    )
     name = DEMO if is_demo(dataset_dir, (DEMO,)) else name
     samples.pool = drop_listed(samples.pool, root, drop_list)
     if group_column is not None:

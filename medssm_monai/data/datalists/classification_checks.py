@@ -16,6 +16,7 @@ from ...utils.shown_names import shown_text
 from ...utils.text_files import printable
 from ..errors import DatalistError, Problem
 from ..readers.npz import npz_array, parse_npz_address
+from ..readers.series_files import SeriesFiles
 from .checks import image_problem
 from .samples import Item
 from .split_files import PARTS
@@ -61,18 +62,20 @@ def unreadable_images(lists: Mapping[str, Sequence[Item]], level: str, volumes: 
         return [problem for problem in found if problem is not None]
 
 
-def _problem(image: str, full: bool, volumes: bool) -> Problem | None:
-    address = parse_npz_address(image)
+def _problem(image: str | SeriesFiles, full: bool, volumes: bool) -> Problem | None:
+    address = None if isinstance(image, SeriesFiles) else parse_npz_address(image)
     if address is None:
         return image_problem(image, full, volumes)
     file, key, index = address
     if np.isfinite(npz_array(file, key)[index]).all():
         return None
-    return Problem("NaN or infinite values", image)
+    return Problem("NaN or infinite values", str(image))
 
 
-def _digest(image: str) -> str:
-    """SHA-256 of a file's bytes, or of the values of an image in an ``.npz`` file."""
+def _digest(image: str | SeriesFiles) -> str:
+    """SHA-256 of a file's bytes (of a series, of all its files), or of the values of an image in an ``.npz`` file."""
+    if isinstance(image, SeriesFiles):
+        return hashlib.sha256("".join(_digest(str(file)) for file in image.files).encode()).hexdigest()
     address = parse_npz_address(image)
     if address is not None:
         file, key, index = address
@@ -84,7 +87,9 @@ def _digest(image: str) -> str:
         return image
 
 
-def _size(image: str) -> int:
+def _size(image: str | SeriesFiles) -> int:
+    if isinstance(image, SeriesFiles):
+        return sum(_size(str(file)) for file in image.files)
     try:
         return 0 if parse_npz_address(image) else Path(image).stat().st_size
     except OSError:

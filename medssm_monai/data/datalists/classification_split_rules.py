@@ -34,7 +34,8 @@ def count_parts(items: Sequence[Item], counts: Sequence[int], class_names: Seque
     problems = []
     for label, class_name in enumerate(class_names):
         # the file name decides, not its folder: COVID/images/COVID-1.png sorts as COVID/COVID-1.png does
-        members = sorted((item for item in items if item["label"] == label), key=lambda item: Path(item["image"]).name)
+        own = [item for item in items if item["label"] == label]
+        members = sorted(own, key=lambda item: Path(str(item["image"])).name)
         if len(members) < sum(counts):
             detail = f"{len(members)} images, split_counts asks for {sum(counts)}"
             problems.append(Problem("too few images of a class", class_name, detail))

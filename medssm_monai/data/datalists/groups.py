@@ -45,11 +45,11 @@ def drop_listed(pool: list[Item], root: Path, drop_list: PathLike | None) -> lis
     frame = _read(table, "drop_list")
     column = frame["train_file"] if "train_file" in frame else frame.iloc[:, 0]
     listed = {str((root / name.replace("\\", "/")).absolute()) for name in column}
-    unknown = sorted(listed - {item["image"] for item in pool})
+    unknown = sorted(listed - {str(item["image"]) for item in pool})
     if unknown:
         raise DatalistError([Problem("unknown file in the drop list", name, table.name) for name in unknown])
     logger.info("%s: %d training image(s) left out", shown_name(table), len(listed))
-    return [item for item in pool if item["image"] not in listed]
+    return [item for item in pool if str(item["image"]) not in listed]
 
 
 def _group_table(root: Path, column: str, metadata_file: PathLike | None) -> tuple[Path, pd.DataFrame]:

@@ -23,6 +23,9 @@ from ..readers.image import read_pixels
 from ..readers.label_indices import read_label_indices
 from ..readers.label_map import read_label_map
 from ..readers.mask import Foreground, MaskFacts, MaskValuesError, check_foreground, data_set_problems, read_mask
+from ..readers.segment_labels import SegmentFiles
+from ..readers.segments import SegmentsError
+from ..readers.series_files import SeriesFiles
 from .checks import file_problem, tell, tell_turned
 from .segmentation_parts import image_files
 from .volume_checks import FileFacts, case_problems, look, wrong_kind
@@ -97,8 +100,9 @@ def _check(
 ) -> _Finding:
     finding = _Finding()
     images: list[FileFacts] = []
-    for path in image_files(item):
-        facts = _looked_at(path, spatial_dims, full, finding)
+    image = item["image"]
+    for path in image if isinstance(image, (list, tuple)) else [image]:
+        facts = _looked_at(path if isinstance(path, SeriesFiles) else str(path), spatial_dims, full, finding)
         images += [facts] if facts is not None else []
     path = item["label"]
     label = (
@@ -108,32 +112,37 @@ def _check(
     )
     if len(images) == len(image_files(item)):
         finding.channels = sum(f.channels for f in images) if all(f.channels for f in images) else 0
-        finding.problems += case_problems(item, images, label, path)
+        finding.problems += case_problems(item, images, label, str(path))
         finding.unplaced = [path for path, facts in zip(image_files(item), images, strict=True) if facts.unplaced]
         finding.turned = [path for path, facts in zip(image_files(item), images, strict=True) if facts.turned]
     return finding
 
 
-def _looked_at(path: str, spatial_dims: int, full: bool, finding: _Finding) -> FileFacts | None:
-    problem = wrong_kind(path, spatial_dims)
+def _looked_at(
+    path: str | SeriesFiles | SegmentFiles, spatial_dims: int, full: bool, finding: _Finding
+) -> FileFacts | None:
+    if isinstance(path, SegmentFiles):
+        return FileFacts(path.grid.shape, 1, path.grid.affine if spatial_dims == 3 else None)
+    problem = wrong_kind(path, spatial_dims) if isinstance(path, str) else None
     if problem is None:
         try:
             return look(path, spatial_dims, full)
         except (OSError, ValueError) as error:
-            problem = file_problem(error, path)
+            problem = file_problem(error, str(path))
     finding.problems.append(problem)
     return None
 
 
 def _label(
-    path: str, labels: LabelSet, spatial_dims: int, foreground: Foreground, finding: _Finding
+    path: str | SegmentFiles, labels: LabelSet, spatial_dims: int, foreground: Foreground, finding: _Finding
 ) -> FileFacts | None:
     """Facts of a label file; what it holds goes into the finding."""
     header = _looked_at(path, spatial_dims, False, finding)
     if header is None:
         return None
+    name = str(path)
     try:
-        if labels.by_rule and spatial_dims == 2:
+        if labels.by_rule and spatial_dims == 2 and not isinstance(path, SegmentFiles):
             pixels = read_pixels(path)
             if not np.isfinite(pixels.values).all():
                 raise ImageReadError(f"{path}: NaN or infinite values; repair the file or leave it out")
@@ -142,21 +151,26 @@ def _label(
             return header
         values, _ = read_label_map(path, spatial_dims)
     except OSError as error:
-        finding.problems.append(file_problem(error, path))
+        finding.problems.append(file_problem(error, name))
         return None
+    except SegmentsError as error:
+        finding.problems.append(Problem(error.kind, name, _short(error, name)))
+        return header
     except ValueError as error:
-        finding.problems.append(Problem("no label map", path, _short(error, path)))
+        finding.problems.append(Problem("no label map", name, _short(error, name)))
         return header
     finding.values, finding.largest = _values(values), float(values.max())
+    if labels.by_rule and isinstance(path, SegmentFiles):
+        return header
     if labels.by_rule:
-        _by_rule(values, path, labels, foreground, finding)
+        _by_rule(values, name, labels, foreground, finding)
     elif not finding.values <= set(labels.known):
         try:
-            labels.to_indices(torch.from_numpy(values), path)
+            labels.to_indices(torch.from_numpy(values), name)
         except ValueError as error:
-            finding.problems.append(Problem("unknown labels", path, _short(error, path)))
+            finding.problems.append(Problem("unknown labels", name, _short(error, name)))
     elif finding.values == {labels.ignore}:
-        finding.problems.append(Problem("nothing labeled", path, f"every value is {labels.ignore} (ignore)"))
+        finding.problems.append(Problem("nothing labeled", name, f"every value is {labels.ignore} (ignore)"))
     return header
 
 
@@ -206,7 +220,7 @@ def _empty(part: str, items: Items, found: Sequence[_Finding], labels: LabelSet)
         if finding.values is not None and finding.values & classes:
             return []
     detail = f"{part} part, {len(items)} masks, largest value {max(finding.largest for finding in found):g}"
-    return [Problem("all masks empty", str(Path(items[0]["label"]).parent), detail)]
+    return [Problem("all masks empty", str(Path(str(items[0]["label"])).parent), detail)]
 
 
 def _channel_problems(

@@ -20,9 +20,10 @@ from ..root import existing_folder, is_demo, structures_demo
 from .checks import check_pairs, raise_for
 from .classification_split_rules import torn_groups
 from .dataset_json import ONE_CLASS, check_channel_names
+from .dicom_layout import dicom_layout
 from .groups import add_groups
 from .label_checks import check_cases
-from .segmentation_layouts import LAYOUTS, detect_layout
+from .segmentation_layouts import DICOM_LAYOUT, LAYOUTS, detect_layout
 from .segmentation_parts import Parts, channel_files_of_pictures, image_files
 from .split_files import PARTS, apply_split, read_split
 from .split_rules import FRACTIONS, SPLITS, check_fractions, draw_parts
@@ -69,6 +70,30 @@ def _demo(
 
     own = None if tuple(counts) == DEMO_COUNTS else counts
     return prepare_structures_demo(demo_dir, spatial_dims, own), "nnunet"
+
+
+def _of_dicom(
+    root: Path,
+    labels: LabelSet,
+    spatial_dims: int,
+    foreground: Foreground,
+    channel_names: Sequence[str] | None,
+    check: bool | str,
+    group_column: str | None,
+) -> Parts:
+    """Labeled images of a DICOM archive; where one has a problem, the others are looked at before all are said."""
+    if group_column is not None:
+        raise ValueError(
+            f"group_column={group_column!r}: the dicom layout keeps patients together by itself; leave it out."
+        )
+    parts = dicom_layout(root, labels, spatial_dims, foreground, channel_names)
+    if parts.problems and check and parts.training:
+        level = "full" if check is True else check
+        parts.problems += check_cases(
+            {"training": parts.training}, labels, spatial_dims, channel_names, str(level), foreground
+        )
+    raise_for(parts.problems)
+    return parts
 
 
 def _drawn(parts: Parts, split: str, fractions: Sequence[float], seed: int, where: str) -> Parts:
@@ -119,11 +144,11 @@ def segmentation_datalists(
         dataset_dir: folder in one of the known layouts, or ``"demo"`` for the embedded synthetic demo set (with
             ``spatial_dims`` 3 that of several classes, which ``"demo_structures"`` asks for). Anything else is an
             error; there is no fallback. (For a folder that is itself called demo write ``"./demo"``.)
-        layout: ``"pranet"``, ``"isic"``, ``"plain"``, ``"decathlon"``, ``"nnunet"``, ``"cases"``, or ``"auto"`` to
-            recognize it.
+        layout: ``"pranet"``, ``"isic"``, ``"plain"``, ``"decathlon"``, ``"nnunet"``, ``"cases"``, ``"dicom"`` (series
+            and the SEG or RTSTRUCT objects that refer to them), or ``"auto"`` to recognize it.
         split_file: JSON of names per part (:func:`~medssm_monai.data.read_split`); replaces the layout's own split.
         split: how a folder without parts of its own (``"plain"``) is split: ``"auto"``, ``"random"`` or ``"by_name"``
-            (:func:`~.split_rules.draw_parts`). Of volumes ``"auto"`` is ``"random"``.
+            (:func:`~.split_rules.draw_parts`). Of volumes ``"auto"`` is ``"random"``; DICOM is drawn by patients.
         fractions: shares of training, validation and test there.
         seed: of the draw.
         group_column: column of a table whose equal values (a patient, a video) must stay in one part.
@@ -143,7 +168,8 @@ def segmentation_datalists(
 
     Returns:
         ``{"training": [...], "validation": [...], "test": [...]}``; each item has ``image`` (a path, or a list of one
-        per channel), ``label`` (a path), ``name`` (stem), and ``dataset`` in the test sets of the PraNet layout.
+        per channel), ``label`` (a path), ``name`` (stem), and ``dataset`` in the test sets of the PraNet layout; of
+        DICOM see :func:`~.dicom_layout.dicom_layout`.
 
     Raises:
         FileNotFoundError, NotADirectoryError: ``dataset_dir`` or ``split_file`` does not exist.
@@ -168,11 +194,15 @@ def segmentation_datalists(
         check = False if check is True else check  # just generated, or complete by its manifest
     else:
         root = existing_folder(dataset_dir)
-    if layout not in (*LAYOUTS, "auto"):
-        raise ValueError(f"layout must be one of auto, {', '.join(LAYOUTS)}, got {layout!r}.")
+    if layout not in (*LAYOUTS, DICOM_LAYOUT, "auto"):
+        raise ValueError(f"layout must be one of auto, {', '.join(LAYOUTS)}, {DICOM_LAYOUT}, got {layout!r}.")
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}.")
-    parts = LAYOUTS[detect_layout(root) if layout == "auto" else layout](root, names)
+    layout = detect_layout(root) if layout == "auto" else layout
+    if layout == DICOM_LAYOUT:
+        parts = _of_dicom(root, label_set, spatial_dims, foreground, names, check, group_column)
+    else:
+        parts = LAYOUTS[layout](root, names)
     if group_column is not None:
         every = parts.training + parts.validation + parts.test
         parts.problems += add_groups(every, root, group_column, metadata_file)
@@ -189,7 +219,8 @@ def segmentation_datalists(
     several = channel_files_of_pictures(every) if spatial_dims == 2 else []
     problems += several
     level = "full" if check is True else check
-    if level and spatial_dims == 2 and label_set.by_rule and names is None and not several:
+    of_masks = label_set.by_rule and names is None and not several and layout != DICOM_LAYOUT
+    if level and spatial_dims == 2 and of_masks:
         problems += check_pairs(lists, level, foreground)
     elif level:
         problems += check_cases(lists, label_set, spatial_dims, names, level, foreground)

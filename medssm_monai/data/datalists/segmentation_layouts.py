@@ -12,11 +12,12 @@ from ...utils.shown_names import shown_name
 from ..errors import DatalistError
 from ..readers.files import natural_key
 from .case_layouts import cases_layout, decathlon_layout, holds_cases, lists_pairs, named_pairs, nnunet_layout
+from .dicom_layout import holds_dicom
 from .folder_names import IMAGE_FOLDERS, MASK_FOLDERS, named_folder
 from .segmentation_parts import Pairs, Parts
 from .split_rules import every_tenth
 
-__all__ = ["LAYOUTS", "Parts", "detect_layout", "isic_layout", "plain_layout", "pranet_layout"]
+__all__ = ["DICOM_LAYOUT", "LAYOUTS", "Parts", "detect_layout", "isic_layout", "plain_layout", "pranet_layout"]
 
 logger = logging.getLogger(__name__)
 ISIC_IMAGES = (
@@ -122,6 +123,8 @@ def isic_layout(root: Path, channel_names: Sequence[str] | None = None) -> Parts
     return parts
 
 
+DICOM_LAYOUT = "dicom"
+"""Name of the layout of :mod:`.dicom_layout`, which needs to know more than a folder."""
 LAYOUTS: dict[str, Callable[[Path, Sequence[str] | None], Parts]] = {
     "pranet": pranet_layout,
     "isic": isic_layout,
@@ -151,10 +154,13 @@ def detect_layout(root: Path) -> str:
         return "nnunet"
     if holds_cases(root):
         return "cases"
+    if holds_dicom(root):
+        return DICOM_LAYOUT
     present = sorted(path.name for path in root.iterdir())[:20]
     raise DatalistError(
         f"{root}: no known layout. Expected TrainDataset/ and TestDataset/ (PraNet), ISIC-2017_Training_Data/ and "
         "ISIC-2017_Training_Part1_GroundTruth/ or their 2018 names (ISIC), images/ and masks/ (plain), a dataset.json "
-        "that lists pairs (Decathlon), imagesTr/ and labelsTr/ (nnU-Net), or a folder for each case with NAME_seg "
-        f"in it (cases); found {present or 'an empty folder'}. Point dataset_dir at the folder that holds them."
+        "that lists pairs (Decathlon), imagesTr/ and labelsTr/ (nnU-Net), a folder for each case with NAME_seg "
+        "in it (cases), or nothing but DICOM files (dicom); found "
+        f"{present or 'an empty folder'}. Point dataset_dir at the folder that holds them."
     )

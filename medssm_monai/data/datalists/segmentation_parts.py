@@ -18,7 +18,7 @@ Pairs = list[dict[str, Any]]
 
 
 def image_files(item: Mapping[str, Any]) -> list[str]:
-    """Files of an item's image."""
+    """Files of an item's image; of a DICOM series the text that stands for all of them."""
     image = item["image"]
     return [str(file) for file in image] if isinstance(image, (list, tuple)) else [str(image)]
 

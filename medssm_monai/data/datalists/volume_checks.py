@@ -18,6 +18,7 @@ from ..readers.files import NIFTI, RASTER, file_kind
 from ..readers.image import read_pixels, why_unreadable
 from ..readers.limits import check_size
 from ..readers.nifti import nifti_facts
+from ..readers.series_files import SeriesFiles
 from ..readers.volume import is_volume, read_volume
 from .picture_headers import open_image
 from .segmentation_parts import image_files
@@ -71,11 +72,11 @@ def wrong_kind(path: str, spatial_dims: int) -> Problem | None:
     return Problem("volume among pictures", path) if spatial_dims == 2 and volume else None
 
 
-def look(path: str, spatial_dims: int, full: bool) -> FileFacts:
+def look(path: str | SeriesFiles, spatial_dims: int, full: bool) -> FileFacts:
     """Facts of one file.
 
     Args:
-        path: the file.
+        path: the file, or the sorted files of a DICOM series.
         spatial_dims: 2 or 3.
         full: decode it, so that truncation, NaN and infinite values are noticed; else the header alone is read.
 
@@ -83,6 +84,8 @@ def look(path: str, spatial_dims: int, full: bool) -> FileFacts:
         OSError: as the readers.
         ValueError: NaN or infinite values.
     """
+    if isinstance(path, SeriesFiles):
+        return _decoded(path)
     file = Path(path)
     if spatial_dims == 2:
         return _picture(file, full)
@@ -95,7 +98,11 @@ def look(path: str, spatial_dims: int, full: bool) -> FileFacts:
             raise
         except Exception as error:  # nibabel raises many kinds for damaged files
             raise ImageReadError(f"{path}: {why_unreadable(file, error)}") from error
-    volume = read_volume(path, channels=None, scale=False)
+    return _decoded(path)
+
+
+def _decoded(source: str | SeriesFiles) -> FileFacts:
+    volume = read_volume(source, channels=None, scale=False)
     return FileFacts(tuple(volume.shape[1:]), volume.shape[0], np.asarray(volume.affine))
 
 

@@ -10,10 +10,11 @@ from ..labels import LabelSet
 from .arrays import array_name, is_array
 from .label_map import read_label_map
 from .mask import HALF, Foreground, MaskValuesError
+from .segment_labels import SegmentFiles
 
 __all__ = ["LabelSource", "read_label_indices"]
 
-LabelSource = PathLike | np.ndarray | torch.Tensor
+LabelSource = PathLike | SegmentFiles | np.ndarray | torch.Tensor
 SHOWN = 6
 REMEDY = (
     "give every class its value with labels, {liver: 1, tumor: 2}, or say which values are foreground: 'nonzero' "
@@ -30,7 +31,8 @@ def read_label_indices(
     says.
 
     Args:
-        source: file (:func:`~.label_map.read_label_map`), or numbers in memory, with or without a first axis of one.
+        source: file or DICOM segmentations (:func:`~.label_map.read_label_map`), or numbers in memory, with or without
+            a first axis of one.
         labels: the classes.
         spatial_dims: 2 or 3; one class by rule of pictures has a reader of its own (:func:`~.mask.read_mask`).
         foreground: of one class by rule: ``"auto"``, ``"nonzero"``, ``"half"`` (above 127, 0.5 in masks up to 1), or
@@ -56,7 +58,9 @@ def read_label_indices(
     else:
         name = str(source)
         values, affine = read_label_map(source, spatial_dims)
-    if labels.by_rule:
+    if labels.by_rule and isinstance(source, SegmentFiles):
+        found = torch.from_numpy(values).to(torch.int64)  # 0 and 1
+    elif labels.by_rule:
         found = torch.from_numpy(_foreground(values, foreground, name)).to(torch.int64)
     else:
         found = labels.to_indices(torch.from_numpy(np.ascontiguousarray(values)), name)

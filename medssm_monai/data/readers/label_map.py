@@ -13,6 +13,7 @@ from .files import NIFTI, RASTER, file_kind
 from .image import SEQUENCES, read_pixels, why_unreadable
 from .limits import TooLargeError, check_size, open_raster
 from .nifti import colors_last, nifti_facts
+from .segment_labels import SegmentFiles, read_segments
 from .volume import read_volume
 
 __all__ = ["read_label_map"]
@@ -23,12 +24,12 @@ LARGEST = np.iinfo(np.int32).max
 REMEDY = "export a label map: one whole number for each pixel or voxel"
 
 
-def read_label_map(path: PathLike, spatial_dims: int) -> tuple[np.ndarray, np.ndarray]:
+def read_label_map(path: PathLike | SegmentFiles, spatial_dims: int) -> tuple[np.ndarray, np.ndarray]:
     """The numbers that a mask holds, as they lie in the file, and where it lies.
 
     Args:
         path: a picture (PNG, TIFF, ...; indexed ones are read by their indices) or one slice for two dimensions; a
-            NIfTI file or the folder of a DICOM series for three.
+            NIfTI file or the folder of a DICOM series for three; or the DICOM segmentations of an image.
         spatial_dims: 2 or 3.
 
     Returns:
@@ -38,8 +39,12 @@ def read_label_map(path: PathLike, spatial_dims: int) -> tuple[np.ndarray, np.nd
         FileNotFoundError: no such file.
         ImageReadError: damaged, too large, a volume where a picture is expected or the other way round.
         ValueError: numbers that are not whole, colors, NaN, several numbers for each voxel; the message says what to
-            export.
+            export; or segments that overlap.
     """
+    if isinstance(path, SegmentFiles):
+        if len(path.grid.shape) != spatial_dims:
+            raise ImageReadError(f"{path}: labels of {len(path.grid.shape)} dimensions, expected {spatial_dims}.")
+        return read_segments(path)
     path = Path(path)
     if spatial_dims == 2:
         values, affine = _picture(path)

@@ -175,7 +175,7 @@ def read_volume(
     return volume
 
 
-def check_volume(path: PathLike) -> None:
+def check_volume(path: PathLike | SeriesFiles) -> None:
     """Raise what :func:`read_volume` raises."""
     read_volume(path, channels=None, scale=False)
 
