@@ -36,6 +36,7 @@ PROGRAMS = (
     "torchrun",
     "pip",
     "curl",
+    "storescu",
     "mlflow",
     "source",
     "medssm",
