@@ -90,6 +90,7 @@ def _add_start(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--http-port", type=int, default=ServerOptions.http_port)
     parser.add_argument("--dicom-port", type=int, default=ServerOptions.dicom_port)
     parser.add_argument("--aet", default=ServerOptions.aet, help="title of Orthanc in DICOM")
+    parser.add_argument("--new-only", action="store_true", help="leave what Orthanc holds already as it is")
     parser.add_argument("--stable-age", type=int, default=ServerOptions.stable_age, help="seconds until it is complete")
     parser.add_argument(
         "--modality",
@@ -154,6 +155,7 @@ def _start(options: argparse.Namespace) -> int:
         dicom_port=options.dicom_port,
         aet=options.aet,
         stable_age=options.stable_age,
+        existing=not options.new_only,
         modalities=tuple(options.modality or [THIS_COMPUTER]),
         remote_access=options.remote_access,
         certificate=options.certificate,

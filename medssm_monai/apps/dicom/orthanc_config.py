@@ -67,6 +67,7 @@ class ServerOptions:
         remote_access: whether other computers may use REST and the web page.
         certificate: PEM file with certificate and key.
         ask_password: whether REST and the web page ask for a password.
+        existing: whether what Orthanc held when it first had the queue is predicted as well.
         plugins: folders to look for Orthanc's plugins in.
     """
 
@@ -78,6 +79,7 @@ class ServerOptions:
     remote_access: bool = False
     certificate: str | None = None
     ask_password: bool = True
+    existing: bool = True
     plugins: tuple[str, ...] = PLUGIN_FOLDERS
 
 
@@ -140,7 +142,7 @@ def write_config(folder: Path, rules: Sequence[dict[str, str]] | None, options: 
         "StableAge": options.stable_age,
         "OverwriteInstances": False,
         "DicomWeb": {"Enable": plugins[1] is not None, "Root": "/dicom-web/"},
-        "MedSSM": {"Queue": str(folder / QUEUE), "Rules": str(rules_file)},
+        "MedSSM": {"Queue": str(folder / QUEUE), "Rules": str(rules_file), "Existing": options.existing},
     }
     if options.certificate is not None:
         config["SslCertificate"] = os.path.abspath(options.certificate)

@@ -122,6 +122,26 @@ def test_what_orthanc_held_when_it_started_is_queued(orthanc):
     orthanc.changed(11, 4, "")
 
 
+def test_only_what_comes_afterwards(orthanc):
+    orthanc.settings["MedSSM"]["Existing"] = False
+    orthanc.series = {"old": ("s", "CR", ["i"], True)}
+    orthanc.changes = [{"ChangeType": "NewSeries", "ID": "old"}]
+    Plugin(orthanc).start()
+    orthanc.changed(10, 4, "")
+    time.sleep(0.5)
+    assert queued(orthanc, 0) == []
+    orthanc.changed(11, 4, "")  # killed before a series that has come was stable
+    orthanc.series |= {"new": ("s", "CR", ["j"], True), "newer": ("t", "CR", ["k"], True)}
+    orthanc.changes += [{"ChangeType": "NewSeries", "ID": "new"}, {"ChangeType": "NewStudy", "ID": "t"}]
+    Plugin(orthanc).start()
+    orthanc.changed(10, 4, "")
+    (item,) = queued(orthanc, 1)
+    assert item.resource == "new"
+    orthanc.changes += [{"ChangeType": "StableSeries", "ID": "newer"}]
+    assert {one.resource for one in queued(orthanc, 2)} == {"new", "newer"}
+    orthanc.changed(11, 4, "")
+
+
 def test_studies(orthanc):
     orthanc.settings["MedSSM"]["Rules"] = [{"bundle": "fusion", "level": "study", "modality": "MR"}]
     orthanc.series = {"a": ("s", "MR", ["i"], True), "b": ("s", "CT", ["j"], True), "c": ("t", "CT", ["k"], True)}

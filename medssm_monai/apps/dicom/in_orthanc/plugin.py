@@ -28,6 +28,9 @@ LOCKED_SECONDS = 2.0
 STABLE_AGE = 60  # Orthanc's own default
 STOP_SECONDS = 5.0
 
+STABLE = {"StableSeries": "series", "StableStudy": "study"}  # change -> level
+NEW = {"NewSeries": "series", "NewStudy": "study"}
+
 Resource = tuple[str, str]  # level, Orthanc's identifier
 
 
@@ -45,13 +48,14 @@ class Plugin:
         self.orthanc = orthanc
         settings = json.loads(orthanc.GetConfiguration())
         own = settings.get(SECTION, {})
-        known = {"Queue", "Rules", "SweepSeconds"}
+        known = {"Queue", "Rules", "SweepSeconds", "Existing"}
         wrong = [f"unknown key {key!r}" for key in own if key not in known]
         wrong += [f"no {key!r}" for key in ("Queue", "Rules") if key not in own]
         if wrong:
             raise ValueError(f'section "{SECTION}" of the configuration: {", ".join(wrong)}.')
         self.rules: list[Rule] = read_rules(own["Rules"])
         self.path = str(own["Queue"])
+        self.existing = bool(own.get("Existing", True))
         self.sweep_seconds = float(own.get("SweepSeconds", SWEEP))
         self.stable_age = float(settings.get("StableAge", STABLE_AGE))
         self.levels = {rule.level for rule in self.rules}
@@ -122,8 +126,13 @@ class Plugin:
         return json.loads(self.orthanc.RestApiGet(address))
 
     def _everything(self) -> list[Resource]:
-        """Everything that Orthanc holds, at the levels of the rules."""
-        self._seen = int(self._get("/changes?last")["Last"])
+        """Everything that Orthanc holds, at the levels of the rules; without what it held when it first had this queue,
+        where that is not to be predicted."""
+        last = int(self._get("/changes?last")["Last"])
+        if not self.existing:
+            self._seen = self._open().first("first change", last)
+            return list(dict.fromkeys(self._changes(NEW | STABLE)))
+        self._seen = last
         found: list[Resource] = []
         for level, address in (("series", "/series"), ("study", "/studies")):
             since = 0
@@ -135,9 +144,8 @@ class Plugin:
                     break
         return found
 
-    def _changes(self) -> list[Resource]:
-        """What has become complete since the last look, by Orthanc's own list of changes."""
-        levels = {"StableSeries": "series", "StableStudy": "study"}
+    def _changes(self, levels: dict[str, str] = STABLE) -> list[Resource]:
+        """What has become complete since the last look, or what else ``levels`` names, by Orthanc's own list of changes."""
         found: list[Resource] = []
         while True:
             page = self._get(f"/changes?since={self._seen}&limit={PAGE}")

@@ -47,6 +47,7 @@ CREATE TABLE IF NOT EXISTS items (
 );
 CREATE INDEX IF NOT EXISTS by_turn ON items (bundle, state, next_try);
 CREATE TABLE IF NOT EXISTS stored (item INTEGER NOT NULL, result TEXT NOT NULL, PRIMARY KEY (item, result));
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
 
 
@@ -161,6 +162,12 @@ class StudyQueue:
                 (content, now, now, level, resource, bundle, content),
             ).rowcount
         return bool(added or renewed)
+
+    def first(self, name: str, value: int) -> int:
+        """The number that was first given under a name: ``value``, if there was none yet."""
+        with self._writing() as database:
+            database.execute("INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING", (name, value))
+            return int(database.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()[0])
 
     def claim(self, bundle: str, owner: str, lease: float, max_attempts: int, now: float = 0.0) -> Item | None:
         """Take the item whose turn it is, for ``lease`` seconds; or None.
