@@ -145,7 +145,7 @@ class Plugin:
         return found
 
     def _changes(self, levels: dict[str, str] = STABLE) -> list[Resource]:
-        """What has become complete since the last look, or what else ``levels`` names, by Orthanc's own list of changes."""
+        """What has become complete since the last look, or what ``levels`` names, by Orthanc's list of changes."""
         found: list[Resource] = []
         while True:
             page = self._get(f"/changes?since={self._seen}&limit={PAGE}")
