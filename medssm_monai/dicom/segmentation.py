@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ..bundle.predictions import SegmentationPrediction
+from ..data.studies.sort import header_plane
 from .codes import Coded, SegmentCode, segment_codes
 from .deidentify import Deidentifier
 from .facts import ModelFacts
@@ -81,6 +82,7 @@ def write(
             )
         ],
         further_source_images=further or None,
+        omit_empty_frames=bool(frames.max() * 255.0 > 0.5),  # an object of no frames at all cannot be made
         contributing_equipment=contributing(about),
         **new_series(SERIES_NUMBER),
         **equipment(about, "segmentation"),
@@ -155,10 +157,9 @@ def _name_frames(made: Dataset, frames: Sequence[int]) -> None:
 
 
 def _is_placed(header: Dataset) -> bool:
-    """Whether a picture says where in space it lies."""
-    groups = [*header.get("SharedFunctionalGroupsSequence", []), *header.get("PerFrameFunctionalGroupsSequence", [])]
-    placed = "ImagePositionPatient" in header or any("PlanePositionSequence" in group for group in groups)
-    return "FrameOfReferenceUID" in header and placed
+    """Whether a single-frame picture says where in space it lies, and rightly."""
+    thick = header.get("SliceThickness") is not None  # required of what has a place
+    return "FrameOfReferenceUID" in header and thick and header_plane(header) is not None
 
 
 def _without_place(header: Dataset) -> None:

@@ -172,7 +172,7 @@ def test_images_without_identifiers_get_no_result(tmp_path, segmenter):
     made.StudyInstanceUID = ""
     save(made, tmp_path / "in" / "x.dcm")
     (result,) = StudyEngine(segmenter).run(tmp_path / "in", tmp_path / "out")
-    assert result.state == "failed" and "their UIDs are empty" in result.reason
+    assert result.state == "failed" and "StudyInstanceUID: empty" in result.reason
 
 
 def test_a_killed_run_leaves_nothing_half_done(studies, segmenter, tmp_path):
