@@ -78,8 +78,8 @@ def require_identifiers(job: Job) -> None:
     """
     wrong = {
         keyword: "empty" if not str(header.get(keyword) or "").strip() else "no UIDs (numbers with points between them)"
-        for series in job.series
-        for header in (instance.header for instance in series.instances)
+        for _, instances, _ in job.images
+        for header in (instance.header for instance in instances)
         for keyword in IDENTIFIERS
         if not is_uid(str(header.get(keyword) or "").strip())
     }

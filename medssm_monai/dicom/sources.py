@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ..data.studies.series import Instance, Series
 
-__all__ = ["NAMES", "picture_of", "share_groups", "source_header", "source_headers"]
+__all__ = ["FUNCTIONAL", "NAMES", "picture_of", "share_groups", "source_header", "source_headers"]
 
 logger = logging.getLogger(__name__)
 REQUIRED = (  # may be empty, must be there (type 2)

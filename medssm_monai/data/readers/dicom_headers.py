@@ -118,19 +118,26 @@ TABLE = re.compile(  # Modality LUT Sequence and its first item, in both byte or
 )
 TABLE_TAGS = (b"\x28\0\0\x30", b"\0\x28\x30\0")
 PIXELS = re.compile(rb"\xe0\x7f\x10\0(?:O[BW]\0\0)|\x7f\xe0\0\x10(?:O[BW]\0\0)", re.DOTALL)
+ITEM_STARTS = (b"\xfe\xff\0\xe0\xff\xff\xff\xff", b"\xff\xfe\xe0\0\xff\xff\xff\xff")  # of no stated length
+ITEMS = re.compile(  # those, and where they end
+    rb"\xfe\xff\0\xe0\xff{4}|\xff\xfe\xe0\0\xff{4}|\xfe\xff\x0d\xe0\0{4}|\xff\xfe\xe0\x0d\0{4}", re.DOTALL
+)
+DEEPEST = 16
 COLORS = 3
 DEFLATED_BYTES = 6  # for each pixel of the limit
 GROUPS, BLOCK, HEAD = 132, 1 << 20, 1 << 21
 
 
 def check_streams(path: Path) -> None:
-    """Refuse a compressed DICOM file whose pictures are above the limit by what their own headers say.
+    """Refuse a DICOM file that GDCM would take too long or too much memory for: compressed pictures that are above the
+    limit by what their own headers say, sequences in each other, each level of which doubles its time.
 
     Raises:
         TooLargeError: such a picture, or a deflated file that unpacks to more than the largest picture takes, or that
-            does not say that it is one.
+            does not say that it is one; too many levels of sequences.
     """
     syntax = transfer_syntax(path)
+    _check_depth(path, syntax)
     if syntax == DEFLATED:
         _check_deflated(path)
     elif syntax is None or syntax.startswith(ENCAPSULATED):  # GDCM guesses where a file does not say it
@@ -141,6 +148,23 @@ def check_streams(path: Path) -> None:
                 raise TooLargeError(f"{path}: deflated, without a meta header that says so; save it undeflated.")
             for sides in _pictures(content):
                 check_size(path, sides)
+
+
+def _check_depth(path: Path, syntax: str | None) -> None:
+    if path.stat().st_size == 0:
+        return
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        header = _inflated_head(content) if syntax == DEFLATED else content
+        if all(header.find(start) < 0 for start in ITEM_STARTS):  # faster than a pattern
+            return
+        depth = 0
+        for found in ITEMS.finditer(header):
+            depth += 1 if found[0] in ITEM_STARTS else -1
+            if depth > DEEPEST:
+                raise TooLargeError(
+                    f"{path}: sequences in each other, more than {DEEPEST} levels without a length; export it without "
+                    "them, or with their lengths."
+                )
 
 
 def states_table(path: Path) -> bool:
