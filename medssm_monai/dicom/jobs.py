@@ -202,7 +202,11 @@ def _pairs_on_one_grid(study: Sequence[Series]) -> Iterator[tuple[Series, Series
 def _size(series: Series) -> tuple[int, int, int]:
     header = series.instances[0].header
     count = len(series.frames) if series.frames is not None else len(series.instances)
-    return int(header.Rows), int(header.Columns), count if series.spatial_dims == 3 else sum(i.frames for i in series.instances)
+    return (
+        int(header.Rows),
+        int(header.Columns),
+        count if series.spatial_dims == 3 else sum(i.frames for i in series.instances),
+    )
 
 
 def _one_grid(one: Series, other: Series) -> bool:

@@ -219,7 +219,10 @@ def test_an_identifier_that_is_none_names_no_folder_and_is_not_said(uid, tmp_pat
     save(made, tmp_path / "in" / "x.dcm")
     (result,) = StudyEngine(segmenter).run(tmp_path / "in", tmp_path / "deep" / "er" / "out")
     assert result.state == "failed" and "StudyInstanceUID: no UIDs" in result.reason and result.study_uid == ""
-    assert [path for path in (tmp_path / "deep").rglob("*")] == [tmp_path / "deep" / "er", tmp_path / "deep" / "er" / "out"]
+    assert [path for path in (tmp_path / "deep").rglob("*")] == [
+        tmp_path / "deep" / "er",
+        tmp_path / "deep" / "er" / "out",
+    ]
     assert not (tmp_path / "deep" / "escaped").exists() and result.instance_uid == "1.2.3"
 
 

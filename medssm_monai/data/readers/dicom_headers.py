@@ -118,11 +118,11 @@ TABLE = re.compile(  # Modality LUT Sequence and its first item, in both byte or
 )
 TABLE_TAGS = (b"\x28\0\0\x30", b"\0\x28\x30\0")
 PIXELS = re.compile(rb"\xe0\x7f\x10\0(?:O[BW]\0\0)|\x7f\xe0\0\x10(?:O[BW]\0\0)", re.DOTALL)
-ITEM_STARTS = (b"\xfe\xff\0\xe0\xff\xff\xff\xff", b"\xff\xfe\xe0\0\xff\xff\xff\xff")  # of no stated length
-ITEMS = re.compile(  # those, and where they end
-    rb"\xfe\xff\0\xe0\xff{4}|\xff\xfe\xe0\0\xff{4}|\xfe\xff\x0d\xe0\0{4}|\xff\xfe\xe0\x0d\0{4}", re.DOTALL
+NO_LENGTH = b"\xff\xff\xff\xff"
+LEVELS = re.compile(  # starts and ends of sequences whose lengths are not stated, in both byte orders
+    rb"(\xff{4}(?=\xfe\xff[\0\xdd]\xe0|\xff\xfe\xe0[\0\xdd]))|\xfe\xff\xdd\xe0\0{4}|\xff\xfe\xe0\xdd\0{4}", re.DOTALL
 )
-DEEPEST = 16
+DEEPEST = 8  # a tenth of a second of GDCM; each further level takes six times as long
 COLORS = 3
 DEFLATED_BYTES = 6  # for each pixel of the limit
 GROUPS, BLOCK, HEAD = 132, 1 << 20, 1 << 21
@@ -130,7 +130,7 @@ GROUPS, BLOCK, HEAD = 132, 1 << 20, 1 << 21
 
 def check_streams(path: Path) -> None:
     """Refuse a DICOM file that GDCM would take too long or too much memory for: compressed pictures that are above the
-    limit by what their own headers say, sequences in each other, each level of which doubles its time.
+    limit by what their own headers say, sequences in each other, each level of which takes a multiple of time.
 
     Raises:
         TooLargeError: such a picture, or a deflated file that unpacks to more than the largest picture takes, or that
@@ -155,15 +155,15 @@ def _check_depth(path: Path, syntax: str | None) -> None:
         return
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         header = _inflated_head(content) if syntax == DEFLATED else content
-        if all(header.find(start) < 0 for start in ITEM_STARTS):  # faster than a pattern
+        if header.find(NO_LENGTH) < 0:  # faster than a pattern
             return
         depth = 0
-        for found in ITEMS.finditer(header):
-            depth += 1 if found[0] in ITEM_STARTS else -1
+        for found in LEVELS.finditer(header):
+            depth += 1 if found[1] else -1
             if depth > DEEPEST:
                 raise TooLargeError(
-                    f"{path}: sequences in each other, more than {DEEPEST} levels without a length; export it without "
-                    "them, or with their lengths."
+                    f"{path}: more than {DEEPEST} sequences in each other whose lengths are not stated; export it "
+                    "without them, or with their lengths."
                 )
 
 

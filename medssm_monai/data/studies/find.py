@@ -58,7 +58,9 @@ def find_series(folder: Path) -> Found:
     if not folder.exists():
         raise FileNotFoundError(f"{folder}: no such folder; check the path.")
     if not folder.is_dir() and (not folder.is_file() or folder.name.upper() == INDEX):
-        what = f"the index of a medium; give its folder, {folder.parent}" if folder.is_file() else "no folder and no file"
+        what = (
+            f"the index of a medium; give its folder, {folder.parent}" if folder.is_file() else "no folder and no file"
+        )
         raise ValueError(f"{folder} is {what}.")
     instances: dict[tuple[str, ...], list[Instance]] = {}
     set_aside: list[SetAside] = []
