@@ -182,10 +182,7 @@ def read_header(path: Path) -> Dataset:
             with pydicom.config.disable_value_validation(), quiet_pydicom():
                 header = pydicom.dcmread(file, stop_before_pixels=not deflated, force=not marked, specific_tags=tags)
                 _drop_damaged(header)
-            if deflated:
-                problem = _deflated_problem(header)
-            else:
-                problem = _pixel_problem(header, file, path.stat().st_size)
+            problem = _deflated_problem(header) if deflated else _pixel_problem(header, file, path.stat().st_size)
         except ImageReadError as error:  # too large
             raise HeaderError(str(error).removeprefix(f"{path}: ")) from error
         except Exception as error:  # pydicom raises many kinds for damaged files
