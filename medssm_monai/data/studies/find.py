@@ -40,10 +40,11 @@ def find_series(folder: Path) -> Found:
     """Sort all DICOM files below a folder by their headers; no pixels are read.
 
     Files need no suffix; an index (DICOMDIR) is passed over, links are followed. CT, MR and PET slices of one
-    orientation, size and spacing with even gaps become one volume, along their normal (:mod:`medssm_monai.data.readers.stacks` holds the tolerances).
-    A series of several stacks becomes several, told apart by echo, acquisition, temporal position and the like. Frames
-    of an enhanced object become a volume by their functional groups. All other images are pictures. What is no image,
-    or makes no right volume (a missing slice, uneven gaps, a tilted gantry, two slices at one place), is set aside.
+    orientation, size and spacing with even gaps become one volume, along their normal
+    (:mod:`medssm_monai.data.readers.stacks` holds the tolerances). A series of several stacks becomes several, told
+    apart by echo, acquisition, temporal position and the like. Frames of an enhanced object become a volume by their
+    functional groups. All other images are pictures. What is no image, or makes no right volume (a missing slice,
+    uneven gaps, a tilted gantry, two slices at one place), is set aside.
 
     Args:
         folder: whose files, and those of all folders below, are read; or one file.
