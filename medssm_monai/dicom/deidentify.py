@@ -60,6 +60,10 @@ class Deidentifier:
             return str(uid)
         return f"2.25.{int.from_bytes(self._digest('uid', str(uid))[:16], 'big')}"
 
+    def key_of(self, key: str) -> str:
+        """Stands for a key that follows from identifiers, from which who has the image could tell it."""
+        return self._digest("key", key).hex()[: len(key)]
+
     def patient(self, patient_id: str) -> str:
         """Stands for a patient; empty where there is no identifier."""
         return self._digest("patient", str(patient_id)).hex()[:16] if str(patient_id or "").strip() else ""

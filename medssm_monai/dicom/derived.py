@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..bundle.predictions import FusionPrediction
+from ..data.studies.sort import header_plane
 from .deidentify import Deidentifier
 from .facts import ModelFacts
 from .libraries import require_highdicom
@@ -121,7 +122,7 @@ def _picture(series: Series, prediction: FusionPrediction, deidentify: Deidentif
             f"a fused image of {prediction.image.shape} does not fit its source of {size[0]} x {size[1]} pixels; fuse "
             "the picture itself."
         )
-    placed = frame is None and "ImagePositionPatient" in header and "PixelSpacing" in header
+    placed = frame is None and header_plane(header) is not None
     return header, frame, planes_of([header])[0] if placed else None, prediction.image
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data.studies.find import find_series
-from ..data.studies.headers import quiet_pydicom
+from ..data.studies.headers import is_uid, quiet_pydicom
 from ..data.studies.series import Found
 from ..utils.errors import describe_error, ends_the_run
 from ..utils.files import writable_folder
@@ -22,7 +22,7 @@ from .finished import clear_leftovers, read_result, whole_folder
 from .jobs import Job, Passed, plan_jobs
 from .libraries import require_highdicom
 from .nameless import Nameless
-from .results import ResultOptions, answer_of, predict_job, write_results
+from .results import ResultOptions, answer_of, predict_job, require_identifiers, write_results
 from .selection import Selection
 from .sources import picture_of
 
@@ -62,7 +62,7 @@ class JobResult:
         study_uid, series_uid, instance_uid: of the (first) source; of a picture its instance, of a volume the first
             slice. Those that results have where they are written without the patient.
         frame: of a picture that has several, from 1; else None.
-        key: :attr:`.jobs.Job.key`.
+        key: :attr:`.jobs.Job.key`; of results without the patient another one, that follows from it and the secret.
         state: ``"done"``, ``"done before"`` or ``"failed"``.
         reason: of a failure, without names of files.
         answer: the prediction in a few words.
@@ -132,12 +132,13 @@ class StudyEngine:
 
         Raises:
             FileNotFoundError: no such folder.
-            ValueError: rules for sources that the network does not have.
+            ValueError: rules for sources that the network does not have; an index (DICOMDIR) instead of its folder.
         """
-        found = find_series(Path(folder))
+        folder = Path(os.path.abspath(folder))  # "." would be found in every text
+        found = find_series(folder)
         jobs, passed = plan_jobs(found, self.predictor, self.selection)
         names = Nameless(found, folder, self.options.deidentify)
-        return StudyPlan(Path(folder), found, tuple(jobs), tuple(passed), names)
+        return StudyPlan(folder, found, tuple(jobs), tuple(passed), names)
 
     def run(self, plan: StudyPlan | str | os.PathLike[str], output_dir: str | os.PathLike[str]) -> Iterator[JobResult]:
         """Predict what a plan says, one after the other, and write the results to
@@ -164,6 +165,7 @@ class StudyEngine:
         started = time.perf_counter()
         named = self._named(plan, job)
         try:
+            require_identifiers(job)
             folder = self.result_folder(job, output_dir)
             earlier = read_result(folder)
             if earlier is not None:
@@ -200,8 +202,10 @@ class StudyEngine:
             {name: str(overrides[name]) for name in sorted(overrides) if name not in NOT_OF_THE_RESULT},
         ]
         digest = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
-        study = self._uid(job.series[0].study_uid) or "no_study"
-        return Path(output_dir) / study / f"{self.predictor.name}_{digest[:DIGITS]}"
+        study = job.series[0].study_uid
+        if not is_uid(study):  # it becomes the name of a folder
+            raise ValueError("the images do not say of which study they are; export them again.")
+        return Path(output_dir) / self._uid(study) / f"{self.predictor.name}_{digest[:DIGITS]}"
 
     def _uid(self, uid: str) -> str:
         return uid if self.options.deidentify is None else self.options.deidentify.uid(uid)
@@ -213,7 +217,7 @@ class StudyEngine:
             "series_uid": plan.names.uid(first.series_uid),
             "instance_uid": plan.names.uid(job.instance_uid),
             "frame": picture_of(first, job.pictures[0])[1] if job.pictures else None,
-            "key": job.key,
+            "key": job.key if self.options.deidentify is None else self.options.deidentify.key_of(job.key),
         }
 
 

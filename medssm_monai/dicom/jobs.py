@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..bundle.tasks import FusionTask
 from ..data.readers.channels import same_place
 from ..data.studies.channels import channel_of
-from ..data.studies.series import Found, Series
+from ..data.studies.series import Found, Instance, Series
 from ..data.studies.sort import without_place
 from .selection import Selection
 from .sources import picture_of
@@ -41,14 +41,18 @@ class Job:
     pictures: tuple[str, ...] = ()
 
     @property
+    def images(self) -> list[tuple[Series, tuple[Instance, ...], str]]:
+        """Of each series the instances that are used, and which of their frames, in words."""
+        if not self.pictures:
+            return [(one, one.instances, str(one.frames)) for one in self.series]
+        found = [picture_of(one, picture) for one, picture in zip(self.series, self.pictures, strict=True)]
+        return [(one, (instance,), str(frame)) for one, (instance, frame) in zip(self.series, found, strict=True)]
+
+    @property
     def key(self) -> str:
         """Hexadecimal, the same in every run: it follows from the identifiers of the images."""
         parts = []
-        for number, one in enumerate(self.series):
-            instances, frame = one.instances, str(one.frames)
-            if self.pictures:
-                instance, picture_frame = picture_of(one, self.pictures[number])
-                instances, frame = (instance,), str(picture_frame)
+        for one, instances, frame in self.images:
             uids = [str(instance.header.get("SOPInstanceUID", "")) for instance in instances]
             parts += [one.study_uid, one.series_uid, *uids, frame]
         return hashlib.sha256("|".join(parts).encode()).hexdigest()[:DIGITS]
@@ -204,7 +208,11 @@ def _pairs_on_one_grid(study: Sequence[Series]) -> Iterator[tuple[Series, Series
 def _size(series: Series) -> tuple[int, int, int]:
     header = series.instances[0].header
     count = len(series.frames) if series.frames is not None else len(series.instances)
-    return int(header.Rows), int(header.Columns), count if series.spatial_dims == 3 else len(series.pictures)
+    return (
+        int(header.Rows),
+        int(header.Columns),
+        count if series.spatial_dims == 3 else sum(i.frames for i in series.instances),
+    )
 
 
 def _one_grid(one: Series, other: Series) -> bool:

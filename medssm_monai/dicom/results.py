@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..bundle.predictions import ClassificationPrediction, FusionPrediction, SegmentationPrediction
+from ..data.studies.headers import is_uid
 from . import derived, key_picture, report, segmentation
 from .deidentify import Deidentifier
 from .facts import ModelFacts
@@ -19,7 +20,7 @@ from .jobs import Job
 if TYPE_CHECKING:
     from ..bundle.predictor import Predictor
 
-__all__ = ["OBJECTS", "ResultOptions", "Source", "answer_of", "predict_job", "write_results"]
+__all__ = ["OBJECTS", "ResultOptions", "Source", "answer_of", "predict_job", "require_identifiers", "write_results"]
 
 OBJECTS = {
     "segmentation": ("segmentation", "report"),
@@ -27,6 +28,7 @@ OBJECTS = {
     "fusion": ("image",),
 }
 """Kind of a bundle -> what is written about each of its predictions, all of it by default."""
+IDENTIFIERS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
 SHOWN = 3
 
 
@@ -68,6 +70,27 @@ def predict_job(predictor: Predictor, job: Job) -> tuple[Source, Any]:
     return source, predictor.predict(source)
 
 
+def require_identifiers(job: Job) -> None:
+    """Refuse images that results cannot refer to.
+
+    Raises:
+        ValueError: their identifiers, or that of their class, are missing or none.
+    """
+    wrong = {
+        keyword: "empty" if not str(header.get(keyword) or "").strip() else "no UIDs (numbers with points between them)"
+        for _, instances, _ in job.images
+        for header in (instance.header for instance in instances)
+        for keyword in IDENTIFIERS
+        if not is_uid(str(header.get(keyword) or "").strip())
+    }
+    if wrong:
+        raise ValueError(
+            "the images do not say which study, series and instance they are ("
+            + ", ".join(f"{keyword}: {what}" for keyword, what in wrong.items())
+            + "): no result can refer to them; export them again."
+        )
+
+
 def write_results(
     predictor: Predictor,
     job: Job,
@@ -77,17 +100,8 @@ def write_results(
     about: ModelFacts,
     options: ResultOptions,
 ) -> list[Path]:
-    """Write the objects of one prediction; returns their files, JSON files with them.
-
-    Raises:
-        ValueError: a source that results cannot refer to, such as one without a study.
-    """
+    """Write the objects of one prediction; returns their files, JSON files with them."""
     first, others = job.series[0], job.series[1:]
-    if not first.study_uid or not first.series_uid or not job.instance_uid:
-        raise ValueError(
-            "the images do not say which study, series and instance they are (their UIDs are empty): no result can "
-            "refer to them; export them again."
-        )
     wanted, segments = options.of(predictor.kind), options.segments
     if segments is None:
         segments = predictor.overrides.get("segments", predictor.settings.get("segments"))

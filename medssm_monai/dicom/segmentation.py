@@ -11,13 +11,14 @@ import numpy as np
 import torch
 
 from ..bundle.predictions import SegmentationPrediction
+from ..data.studies.sort import header_plane
 from .codes import Coded, SegmentCode, segment_codes
 from .deidentify import Deidentifier
 from .facts import ModelFacts
 from .libraries import require_highdicom
 from .planes import array_affine, planes_of, to_planes
-from .sources import picture_of, share_groups, source_header, source_headers
-from .writing import contributing, equipment, new_series, save_object
+from .sources import FUNCTIONAL, picture_of, share_groups, source_header, source_headers
+from .writing import contributing, equipment, new_series, new_uid, save_object
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -81,6 +82,7 @@ def write(
             )
         ],
         further_source_images=further or None,
+        omit_empty_frames=bool(frames.max() * 255.0 > 0.5),  # an object of no frames at all cannot be made
         contributing_equipment=contributing(about),
         **new_series(SERIES_NUMBER),
         **equipment(about, "segmentation"),
@@ -135,6 +137,7 @@ def _placed_volume(
     """Headers of the source, and ``(frames, rows, columns, K)``; of an instance that has several frames the header as
     if it had those of the volume alone."""
     headers = source_headers(series.instances, deidentify)
+    _complete(headers, float(np.linalg.norm(np.asarray(series.affine)[:3, 2])))
     if series.frames is None:
         return headers, to_planes(values, array_affine(series, prediction), planes_of(headers))
     share_groups(headers[0], series.frames)
@@ -142,6 +145,23 @@ def _placed_volume(
     headers[0].PerFrameFunctionalGroupsSequence = [groups[frame] for frame in series.frames]
     headers[0].NumberOfFrames = len(series.frames)
     return headers, to_planes(values, array_affine(series, prediction), planes_of(headers))
+
+
+def _complete(headers: Sequence[Dataset], gap: float) -> None:
+    """What a segmentation of slices has to state and images may lack: a frame of reference, here one that nothing else
+    has, and the thickness of slices, here the distance between them (mm)."""
+    from pydicom.valuerep import DS
+
+    frame_of_reference, thickness = new_uid(), DS(gap, auto_format=True)
+    for header in headers:
+        if not header.get("FrameOfReferenceUID"):
+            header.FrameOfReferenceUID = frame_of_reference
+        groups = [header, *(item for name in FUNCTIONAL for item in header.get(name, []))]
+        for measures in (item for group in groups for item in group.get("PixelMeasuresSequence", [])):
+            if measures.get("SliceThickness") is None:
+                measures.SliceThickness = thickness
+        if "ImagePositionPatient" in header and header.get("SliceThickness") is None:
+            header.SliceThickness = thickness
 
 
 def _name_frames(made: Dataset, frames: Sequence[int]) -> None:
@@ -155,10 +175,9 @@ def _name_frames(made: Dataset, frames: Sequence[int]) -> None:
 
 
 def _is_placed(header: Dataset) -> bool:
-    """Whether a picture says where in space it lies."""
-    groups = [*header.get("SharedFunctionalGroupsSequence", []), *header.get("PerFrameFunctionalGroupsSequence", [])]
-    placed = "ImagePositionPatient" in header or any("PlanePositionSequence" in group for group in groups)
-    return "FrameOfReferenceUID" in header and placed
+    """Whether a single-frame picture says where in space it lies, and rightly."""
+    thick = header.get("SliceThickness") is not None  # required of what has a place
+    return "FrameOfReferenceUID" in header and thick and header_plane(header) is not None
 
 
 def _without_place(header: Dataset) -> None:

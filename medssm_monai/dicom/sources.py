@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..data.studies.headers import is_uid
 from .deidentify import Deidentifier
 
 if TYPE_CHECKING:
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
     from ..data.studies.series import Instance, Series
 
-__all__ = ["NAMES", "picture_of", "share_groups", "source_header", "source_headers"]
+__all__ = ["FUNCTIONAL", "NAMES", "picture_of", "share_groups", "source_header", "source_headers"]
 
 logger = logging.getLogger(__name__)
 REQUIRED = (  # may be empty, must be there (type 2)
@@ -42,7 +44,7 @@ METHOD_CODES = "DeidentificationMethodCodeSequence"
 FUNCTIONAL = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 NAMES = ("PatientName", "ReferringPhysicianName")
 SEXES = ("M", "F", "O")
-FRAME_ADDRESS = re.compile(r"(.+)/frames/(\d+)")
+FRAME_ADDRESS = re.compile(r"(.+)/frames/(\d+)", re.DOTALL)
 
 
 def source_headers(instances: Iterable[Instance], deidentify: Deidentifier | None = None) -> list[Dataset]:
@@ -140,6 +142,7 @@ def _copy(header: Dataset, found: Dataset, keywords: Iterable[str]) -> set[str]:
 
 def _checked(element: DataElement) -> Any:
     from pydicom.config import RAISE
+    from pydicom.datadict import dictionary_VM
     from pydicom.valuerep import DS, validate_value
 
     value = element.value
@@ -147,14 +150,21 @@ def _checked(element: DataElement) -> Any:
         return None
     several = element.VM > 1
     values = list(value) if several else [value]
+    if several and dictionary_VM(element.tag) == "1":
+        raise ValueError("several values of an element that has one")
     if element.VR == "DS":
         values = [DS(float(one), auto_format=True) for one in values]
     elif element.VR == "IS":
         values = [int(one) for one in values]
+    elif element.VR == "UI":  # as it is, or nothing would be found under it
+        if not all(is_uid(str(one)) for one in values):
+            raise ValueError("no UID")
     else:
         values = [str(one) if element.VR == "PN" else one for one in values]
         for one in values:
             validate_value(element.VR, one, RAISE)
+            if any(unicodedata.category(sign) == "Cc" for sign in str(one)):
+                raise ValueError("control characters")
     return values if several else values[0]
 
 
@@ -185,9 +195,14 @@ def picture_of(series: Series, source: str) -> tuple[Instance, int | None]:
     Raises:
         ValueError: no picture of the series.
     """
-    address = FRAME_ADDRESS.fullmatch(str(source))
-    wanted = Path(address[1] if address else source).resolve()
-    found = [instance for instance in series.instances if Path(instance.path).resolve() == wanted]
+    known = series.by_file
+    address = None if str(source) in known else FRAME_ADDRESS.fullmatch(str(source))
+    file = address[1] if address else str(source)
+    if file in known:
+        found = [known[file]]
+    else:  # another way to the same file
+        wanted = Path(file).resolve()
+        found = [instance for instance in series.instances if Path(instance.path).resolve() == wanted]
     if not found and len(series.instances) == 1:
         found = list(series.instances)
     if not found:

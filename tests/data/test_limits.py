@@ -298,3 +298,25 @@ def test_a_split_file_that_nests_without_end(tmp_path):
     (tmp_path / "split.json").write_text("[" * 100_000)
     with pytest.raises(DatalistError, match="not valid JSON"):
         read_split(tmp_path / "split.json")
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+@pytest.mark.parametrize("items", [False, True])
+def test_sequences_in_each_other_are_not_given_to_gdcm(tmp_path, items, implicit):
+    """Each level takes it a multiple of time; a hundred of them never end."""
+    pydicom = pytest.importorskip("pydicom", reason="pydicom, which writes the file, is not installed")
+    path = save_dicom(tmp_path / "deep.dcm", np.zeros((4, 5), np.uint8))
+    for levels in (7, 100):
+        header, item = pydicom.dcmread(path), pydicom.Dataset()
+        for _ in range(levels):
+            item.is_undefined_length_sequence_item = items
+            outer = pydicom.Dataset()
+            outer.ContentSequence = [item]
+            outer["ContentSequence"].is_undefined_length = True
+            item = outer
+        header.ContentSequence = [item]
+        header.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2" if implicit else "1.2.840.10008.1.2.1"
+        header.save_as(tmp_path / f"{levels}.dcm", enforce_file_format=True)
+    LoadImage2D()(tmp_path / "7.dcm")
+    with pytest.raises(TooLargeError, match="more than 8 sequences in each other"):
+        LoadImage2D()(tmp_path / "100.dcm")

@@ -172,7 +172,7 @@ def test_images_without_identifiers_get_no_result(tmp_path, segmenter):
     made.StudyInstanceUID = ""
     save(made, tmp_path / "in" / "x.dcm")
     (result,) = StudyEngine(segmenter).run(tmp_path / "in", tmp_path / "out")
-    assert result.state == "failed" and "their UIDs are empty" in result.reason
+    assert result.state == "failed" and "StudyInstanceUID: empty" in result.reason
 
 
 def test_a_killed_run_leaves_nothing_half_done(studies, segmenter, tmp_path):
@@ -208,3 +208,86 @@ def test_a_folder_that_cannot_be_written_into_is_said_first(studies, segmenter, 
     (tmp_path / "out").write_text("a file")
     with pytest.raises(PermissionError, match="choose another output folder"):
         list(StudyEngine(segmenter).run(studies, tmp_path / "out"))
+
+
+@pytest.mark.parametrize("uid", ["../../escaped", "/absolute", "..", "1." + "2" * 80, "Müller^Anna", "1.2\n3"])
+def test_an_identifier_that_is_none_names_no_folder_and_is_not_said(uid, tmp_path, segmenter):
+    made = image("XC", pixels())
+    with pydicom.config.disable_value_validation():
+        made.StudyInstanceUID = uid
+        made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    save(made, tmp_path / "in" / "x.dcm")
+    (result,) = StudyEngine(segmenter).run(tmp_path / "in", tmp_path / "deep" / "er" / "out")
+    assert result.state == "failed" and "StudyInstanceUID: no UIDs" in result.reason and result.study_uid == ""
+    assert [path for path in (tmp_path / "deep").rglob("*")] == [
+        tmp_path / "deep" / "er",
+        tmp_path / "deep" / "er" / "out",
+    ]
+    assert not (tmp_path / "deep" / "escaped").exists() and result.instance_uid == "1.2.3"
+
+
+def test_identifiers_with_zeros_in_front_stay_as_they_are(tmp_path, segmenter):
+    """Makers write them; under others nobody would find the images again."""
+    made = image("XC", pixels())
+    with pydicom.config.disable_value_validation():
+        made.StudyInstanceUID = "1.2.03.4"
+    save(made, tmp_path / "in" / "x.dcm")
+    (result,) = StudyEngine(segmenter).run(tmp_path / "in", tmp_path / "out")
+    assert {pydicom.dcmread(path).StudyInstanceUID for path in result.objects} == {"1.2.03.4"}
+    assert result.folder.parent.name == "1.2.03.4"
+
+
+def test_the_current_folder_as_input(studies, segmenter, tmp_path, monkeypatch):
+    """Its name, a point, is part of every text."""
+    wrong = image("XC", pixels(), PhotometricInterpretation="CMYK")
+    save(wrong, studies / "wrong.dcm")
+    monkeypatch.chdir(studies)
+    results = list(StudyEngine(segmenter).run(".", tmp_path / "out"))
+    (failed,) = [result for result in results if result.state == "failed"]
+    assert f"instance {wrong.SOPInstanceUID}: " in failed.reason and "(input folder)" not in failed.reason
+
+
+def test_names_of_files_that_are_no_utf8(tmp_path, segmenter):
+    path = save(image("XC", pixels()), tmp_path / "in" / "x.dcm")
+    os.rename(path, os.fsencode(tmp_path / "in") + b"/M\xfcller\n1.dcm")
+    (result,) = StudyEngine(segmenter).run(tmp_path / "in", tmp_path / "out")
+    assert result.state == "done", result.reason
+
+
+def test_a_file_called_like_a_frame(tmp_path, segmenter):
+    for name in ("3", "4"):
+        save(image("XC", pixels(int(name))), tmp_path / "in" / "frames" / name)
+    results = list(StudyEngine(segmenter).run(tmp_path / "in", tmp_path / "out"))
+    assert [result.state for result in results] == ["done", "done"] and {result.frame for result in results} == {None}
+
+
+def test_the_key_of_a_result_without_the_patient_follows_from_the_secret(studies, segmenter, tmp_path):
+    """Who has the images could tell from the plain one that they were used."""
+    plain = {job.key for job in StudyEngine(segmenter).plan(studies).jobs}
+    keys = []
+    for secret in (b"k" * 32, b"l" * 32):
+        engine = StudyEngine(segmenter, ResultOptions(deidentify=Deidentifier(secret)))
+        results = list(engine.run(studies, tmp_path / "out"))
+        keys.append({result.key for result in results})
+        written = {json.loads((result.folder / finished.RESULT).read_text())["key"] for result in results}
+        assert written == keys[-1]
+    assert not keys[0] & keys[1] and not plain & (keys[0] | keys[1])
+
+
+def test_log_messages_are_clean_where_nobody_has_set_up_logging(studies, segmenter):
+    """Python's handler of last resort, and handlers of other loggers; one of two users ends first."""
+    names, said = StudyEngine(segmenter).plan(studies).names, []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())
+    logger = logging.getLogger("some.library")
+    logger.addHandler(handler)
+    try:
+        with names.in_logs():
+            with names.in_logs():
+                pass
+            logger.warning("cannot read %s", studies / "Anna 1.dcm")
+            record = logging.makeLogRecord({"msg": f"{studies / 'Anna 1.dcm'}", "levelno": logging.WARNING})
+            assert logging.lastResort.filter(record) and "Anna" not in record.getMessage()
+    finally:
+        logger.removeHandler(handler)
+    assert said and "Anna" not in said[0]

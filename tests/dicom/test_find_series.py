@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from copy import deepcopy
 
@@ -315,3 +316,76 @@ def test_pixels_in_an_unknown_encoding_and_of_a_wrong_photometric_interpretation
     for path in (unknown, wrong):
         with pytest.raises(ImageReadError, match=path.name):
             LoadImage2D()(path)
+
+
+def test_a_pipe_and_links_in_a_circle(tmp_path):
+    """Opened, a pipe waits for somebody to write."""
+    stack(tmp_path / "elsewhere")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "link").symlink_to(tmp_path / "elsewhere")
+    (folder / "twice").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "round").symlink_to(folder)
+    os.mkfifo(folder / "pipe.dcm")
+    found = find_series(folder)
+    assert [(series.spatial_dims, len(series.files)) for series in found.series] == [(3, 4)]
+    assert reasons(found) == {"pipe.dcm": "a pipe, a socket or a device, no file"}
+    with pytest.raises(ValueError, match="no folder and no file"):
+        find_series(folder / "pipe.dcm")
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
+    """As its owner sees it: the tests may run as root, whom nothing is closed to."""
+    stack(tmp_path)
+    (tmp_path / "closed").mkdir()
+    scandir = os.scandir
+
+    def as_others_see_it(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", as_others_see_it)
+    (aside,) = find_series(tmp_path).set_aside
+    assert aside.lost and aside.path.name == "closed" and "cannot be listed (Permission denied)" in aside.reason
+
+
+def test_the_index_of_a_medium_is_no_input(tmp_path):
+    (tmp_path / "DICOMDIR").write_bytes(b"\0" * 128 + b"DICM")
+    with pytest.raises(ValueError, match="give its folder"):
+        find_series(tmp_path / "DICOMDIR")
+
+
+def test_two_images_with_one_identifier_are_no_copies(tmp_path):
+    one, other = np.zeros((4, 5), np.uint8), np.ones((4, 5), np.uint8)
+    uid = "1.2.3.4"
+    save(tmp_path / "a.dcm", one, ULTRASOUND, SOPInstanceUID=uid)
+    save(tmp_path / "b.dcm", other, ULTRASOUND, SOPInstanceUID=uid)
+    save(tmp_path / "c.dcm", one, ULTRASOUND, SOPInstanceUID=uid)
+    lost = {aside.path.name: aside.lost for aside in find_series(tmp_path).set_aside}
+    assert lost == {"b.dcm": True, "c.dcm": False}
+    assert "with other content" in reasons(find_series(tmp_path))["b.dcm"]
+
+
+def test_more_frames_than_there_are_bytes_and_no_rows(tmp_path):
+    """Each frame becomes an address: two thousand million of them fill the memory."""
+    frame = np.zeros((4, 5), np.uint8)
+    save(tmp_path / "frames.dcm", frame, ULTRASOUND, "1.2.840.10008.1.2.4.50", NumberOfFrames=2_000_000_000)
+    save(tmp_path / "rows.dcm", frame, ULTRASOUND, Rows=0)
+    found = find_series(tmp_path)
+    assert found.series == () and all(aside.lost for aside in found.set_aside)
+    assert "fewer pixels" in reasons(found)["frames.dcm"] and "0 rows" in reasons(found)["rows.dcm"]
+
+
+def test_damage_inside_of_sequences_and_of_the_encoding_stops_nothing(tmp_path):
+    """Items of sequences are read only when they are used; an identifier with a backslash becomes two."""
+    stored = np.zeros((3, 4, 5), np.uint16)
+    stack(tmp_path)
+    content = enhanced(tmp_path / "enhanced.dcm", stored, range(3), echo=[1, 1, 1]).read_bytes()
+    place = content.index(b"\x18\x00\x82\x90FD")  # Effective Echo Time
+    (tmp_path / "enhanced.dcm").write_bytes(content[: place + 4] + b"AQ" + content[place + 6 :])
+    content = save(tmp_path / "syntax.dcm", stored[0], SOPInstanceUID="1.2.3").read_bytes()
+    (tmp_path / "syntax.dcm").write_bytes(content.replace(b"1.2.840.10008.1.2.1", b"1.2.840.10008\\1.2.1"))
+    found = find_series(tmp_path)
+    assert [len(series.files) for series in found.series] == [4]
+    assert set(reasons(found)) == {"enhanced.dcm", "syntax.dcm"} and all(aside.lost for aside in found.set_aside)

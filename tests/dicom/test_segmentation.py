@@ -325,3 +325,51 @@ def test_any_order_of_axes_gives_the_same_planes(axes, flips, tmp_path):
 def test_a_name_of_no_class_in_a_long_series_name():
     described = FACTS.series("x" * 200)
     assert len(described) == 64 and described.endswith("(not for diagnostic use)")
+
+
+@pytest.mark.parametrize("gone", ["SliceThickness", "FrameOfReferenceUID"])
+def test_slices_that_lack_what_a_segmentation_states(gone, tmp_path):
+    for path in slices(tmp_path / "in", turned(20)):
+        header = pydicom.dcmread(path)
+        del header[gone]
+        header.save_as(path)
+    series = series_of(tmp_path / "in")
+    (path,) = write(series, predicted(read_channels(series.source)), tmp_path / "out", FACTS)
+    assert problems(path) == []
+    made = pydicom.dcmread(path)
+    assert made.FrameOfReferenceUID
+    measures = made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    assert abs(float(measures.SliceThickness) - 3.0) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"ImageOrientationPatient": ["2", "0", "0", "0", "1", "0"]},
+        {"PixelSpacing": ["0", "1"]},
+        {"SliceThickness": None},
+    ],
+)
+def test_a_slice_that_lies_nowhere_is_a_picture_without_a_place(wrong, tmp_path):
+    (path,) = slices(tmp_path / "in", turned(20), size=(1, 14, 11))
+    header = pydicom.dcmread(path)
+    for keyword, value in wrong.items():
+        setattr(header, keyword, value)
+    header.save_as(path)
+    (made,) = write(series_of(path), picture_prediction(path), tmp_path / "out", FACTS)
+    assert problems(made) == [] and "FrameOfReferenceUID" not in pydicom.dcmread(made)
+
+
+def test_probabilities_that_all_round_to_nothing(tmp_path, recwarn, caplog):
+    path = dermoscopy(tmp_path)
+    faint = SegmentationPrediction(str(path), {}, np.full((14, 11), 1e-4, np.float32), 0.5, ("lesion",))
+    (made,) = write(series_of(path), faint, tmp_path / "out", FACTS, fractional=True)
+    assert problems(made) == [] and not pydicom.dcmread(made).pixel_array.any()
+    assert "empty image" not in caplog.text
+
+
+def test_values_that_their_elements_may_not_have_are_left_out(tmp_path):
+    path = dermoscopy(tmp_path, PatientID="A\\B", StudyDescription="x\ty")
+    (made,) = write(series_of(path), picture_prediction(path), tmp_path / "out", FACTS)
+    header = pydicom.dcmread(made)
+    assert problems(made) == [] and header.PatientID == "" and "StudyDescription" not in header

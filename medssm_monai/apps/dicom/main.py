@@ -76,7 +76,11 @@ def _run(options: argparse.Namespace) -> int:
             print(printable(line))
     elif plan.jobs:
         engine.about  # noqa: B018  missing weights are said once, before the first prediction
-        _predict(engine, plan, account, Path(options.output))
+        try:
+            _predict(engine, plan, account, Path(options.output))
+        except BaseException:  # a full disk, Ctrl-C: what was done stays, and is said
+            print(printable(account.lines()[0]), file=sys.stderr)
+            raise
     for line in account.lines()[int(options.dry_run) :]:
         print(printable(line))
     if account.results:

@@ -12,7 +12,8 @@ import math
 import re
 import struct
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -199,10 +200,25 @@ def read_dicom(path: Path, window: Literal["file"] | None = None) -> tuple[np.nd
     return (1 - shown if str(meta.get(PHOTOMETRIC, "")).strip() == "MONOCHROME1" else shown), meta
 
 
+@contextmanager
+def _itk_name(path: Path) -> Iterator[str]:
+    """A name by which ITK opens a file: itself, or a link to one whose name is not UTF-8, which ITK does not take."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        with tempfile.TemporaryDirectory() as folder:
+            link = Path(folder) / "link.dcm"
+            link.symlink_to(path.absolute())
+            yield str(link)
+    else:
+        yield str(path)
+
+
 def _decoded(path: Path, header: Any) -> tuple[np.ndarray, dict[str, Any]]:
     reader = ITKReader(pixel_type=itk.SS) if _signed_bytes(header) else ITKReader()
     try:
-        array, meta = reader.get_data(reader.read(str(path)))
+        with _itk_name(path) as name:
+            array, meta = reader.get_data(reader.read(name))
     except Exception as error:  # itk's kinds: RuntimeError, TemplateTypeError
         raise DicomError(_undecoded(header, error)) from error
     return np.asarray(array), meta
@@ -276,10 +292,11 @@ def _opened(path: Path) -> Any:
     check_streams(path)
     header = itk.GDCMImageIO.New()
     try:
-        if not header.CanReadFile(str(path)):
-            return None
-        header.SetFileName(str(path))
-        header.ReadImageInformation()
+        with _itk_name(path) as name:
+            if not header.CanReadFile(name):
+                return None
+            header.SetFileName(name)
+            header.ReadImageInformation()
     except RuntimeError as error:
         said = next((line.strip() for line in str(error).splitlines()[::-1] if line.strip()), "no reason given")
         raise DicomError(f"GDCM does not understand its header ({said}); export it again") from error

@@ -118,19 +118,26 @@ TABLE = re.compile(  # Modality LUT Sequence and its first item, in both byte or
 )
 TABLE_TAGS = (b"\x28\0\0\x30", b"\0\x28\x30\0")
 PIXELS = re.compile(rb"\xe0\x7f\x10\0(?:O[BW]\0\0)|\x7f\xe0\0\x10(?:O[BW]\0\0)", re.DOTALL)
+NO_LENGTH = b"\xff\xff\xff\xff"
+LEVELS = re.compile(  # starts and ends of sequences whose lengths are not stated, in both byte orders
+    rb"(\xff{4}(?=\xfe\xff[\0\xdd]\xe0|\xff\xfe\xe0[\0\xdd]))|\xfe\xff\xdd\xe0\0{4}|\xff\xfe\xe0\xdd\0{4}", re.DOTALL
+)
+DEEPEST = 8  # a tenth of a second of GDCM; each further level takes six times as long
 COLORS = 3
 DEFLATED_BYTES = 6  # for each pixel of the limit
 GROUPS, BLOCK, HEAD = 132, 1 << 20, 1 << 21
 
 
 def check_streams(path: Path) -> None:
-    """Refuse a compressed DICOM file whose pictures are above the limit by what their own headers say.
+    """Refuse a DICOM file that GDCM would take too long or too much memory for: compressed pictures that are above the
+    limit by what their own headers say, sequences in each other, each level of which takes a multiple of time.
 
     Raises:
         TooLargeError: such a picture, or a deflated file that unpacks to more than the largest picture takes, or that
-            does not say that it is one.
+            does not say that it is one; too many levels of sequences.
     """
     syntax = transfer_syntax(path)
+    _check_depth(path, syntax)
     if syntax == DEFLATED:
         _check_deflated(path)
     elif syntax is None or syntax.startswith(ENCAPSULATED):  # GDCM guesses where a file does not say it
@@ -141,6 +148,23 @@ def check_streams(path: Path) -> None:
                 raise TooLargeError(f"{path}: deflated, without a meta header that says so; save it undeflated.")
             for sides in _pictures(content):
                 check_size(path, sides)
+
+
+def _check_depth(path: Path, syntax: str | None) -> None:
+    if path.stat().st_size == 0:
+        return
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        header = _inflated_head(content) if syntax == DEFLATED else content
+        if header.find(NO_LENGTH) < 0:  # faster than a pattern
+            return
+        depth = 0
+        for found in LEVELS.finditer(header):
+            depth += 1 if found[1] else -1
+            if depth > DEEPEST:
+                raise TooLargeError(
+                    f"{path}: more than {DEEPEST} sequences in each other whose lengths are not stated; export it "
+                    "without them, or with their lengths."
+                )
 
 
 def states_table(path: Path) -> bool:

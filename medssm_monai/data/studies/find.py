@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..readers.files import natural_key
-from .headers import HeaderError, instance_uid, read_header, require_pydicom
+from .headers import HeaderError, instance_uid, quiet_pydicom, read_header, require_pydicom
 from .series import Found, Instance, Series, SetAside
-from .sort import as_instance, series_key, sort_series
+from .sort import as_instance, is_copy, series_key, sort_series
 
 __all__ = ["Found", "Instance", "Series", "SetAside", "find_series"]
 
+INDEX = "DICOMDIR"
 
-def _files_below(folder: Path) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder):
+
+def _files_below(folder: Path, closed: list[SetAside]) -> Iterator[Path]:
+    """Files of a folder and of those below; links to folders are followed, once. Folders that cannot be listed are
+    added to ``closed``."""
+
+    def tell(error: OSError) -> None:
+        reason = f"a folder that cannot be listed ({error.strerror or type(error).__name__}); make it readable"
+        closed.append(SetAside(Path(os.fsdecode(error.filename)), reason, lost=True))
+
+    seen: set[tuple[int, int]] = set()
+    for place, folders, names in os.walk(folder, onerror=tell, followlinks=True):
+        facts = os.stat(place)
+        if (facts.st_dev, facts.st_ino) in seen:  # a link to a folder above, or a second one to the same
+            folders.clear()
+            continue
+        seen.add((facts.st_dev, facts.st_ino))
         folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
         yield from (Path(place) / name for name in sorted(names, key=natural_key) if not name.startswith("."))
 
@@ -23,11 +39,12 @@ def _files_below(folder: Path) -> Iterator[Path]:
 def find_series(folder: Path) -> Found:
     """Sort all DICOM files below a folder by their headers; no pixels are read.
 
-    Files need no suffix; an index (DICOMDIR) is passed over. CT, MR and PET slices of one orientation, size and spacing
-    with even gaps become one volume, along their normal (:mod:`medssm_monai.data.readers.stacks` holds the tolerances).
-    A series of several stacks becomes several, told apart by echo, acquisition, temporal position and the like. Frames
-    of an enhanced object become a volume by their functional groups. All other images are pictures. What is no image,
-    or makes no right volume (a missing slice, uneven gaps, a tilted gantry, two slices at one place), is set aside.
+    Files need no suffix; an index (DICOMDIR) is passed over, links are followed. CT, MR and PET slices of one
+    orientation, size and spacing with even gaps become one volume, along their normal
+    (:mod:`medssm_monai.data.readers.stacks` holds the tolerances). A series of several stacks becomes several, told
+    apart by echo, acquisition, temporal position and the like. Frames of an enhanced object become a volume by their
+    functional groups. All other images are pictures. What is no image, or makes no right volume (a missing slice,
+    uneven gaps, a tilted gantry, two slices at one place), is set aside.
 
     Args:
         folder: whose files, and those of all folders below, are read; or one file.
@@ -35,18 +52,27 @@ def find_series(folder: Path) -> Found:
     Raises:
         FileNotFoundError: no such folder.
         ImportError: pydicom is not installed.
+        ValueError: an index (DICOMDIR), a pipe or a device instead of a folder.
     """
     folder = Path(folder)
     require_pydicom()
     if not folder.exists():
         raise FileNotFoundError(f"{folder}: no such folder; check the path.")
+    if not folder.is_dir() and (not folder.is_file() or folder.name.upper() == INDEX):
+        what = (
+            f"the index of a medium; give its folder, {folder.parent}" if folder.is_file() else "no folder and no file"
+        )
+        raise ValueError(f"{folder} is {what}.")
     instances: dict[tuple[str, ...], list[Instance]] = {}
     set_aside: list[SetAside] = []
-    known: set[str] = set()
-    for path in [folder] if folder.is_file() else _files_below(folder):
-        if path.name.upper() == "DICOMDIR":
+    known: dict[str, Instance] = {}
+    for path in [folder] if folder.is_file() else _files_below(folder, set_aside):
+        if path.name.upper() == INDEX:
             continue
         try:
+            if not stat.S_ISREG(path.stat().st_mode):  # opened, a pipe would wait for somebody to write
+                set_aside.append(SetAside(path, "a pipe, a socket or a device, no file"))
+                continue
             instance = as_instance(path, read_header(path))
         except HeaderError as error:
             set_aside.append(SetAside(path, str(error), error.lost, instance_uid(path)))
@@ -56,13 +82,17 @@ def find_series(folder: Path) -> Found:
             continue
         uid = str(instance.header.get("SOPInstanceUID", ""))
         if uid and uid in known:
-            set_aside.append(SetAside(path, "the same instance (SOP Instance UID) as another file", uid=uid))
+            copy = is_copy(instance, known[uid])
+            reason = "the same instance (SOP Instance UID) as another file"
+            reason += "" if copy else ", with other content; give it an identifier of its own, or leave one out"
+            set_aside.append(SetAside(path, reason, lost=not copy, uid=uid))
             continue
-        known.add(uid)
+        known[uid] = instance
         instances.setdefault(series_key(instance), []).append(instance)
     series: list[Series] = []
     for members in instances.values():
-        found, left = sort_series(members)
+        with quiet_pydicom():  # items of sequences are looked at only now
+            found, left = sort_series(members)
         series += found
         set_aside += left
     return Found(tuple(series), tuple(set_aside))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import re
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
     from pydicom import Dataset
 
-__all__ = ["HeaderError", "NoImageError", "instance_uid", "quiet_pydicom", "read_header", "require_pydicom"]
+__all__ = ["HeaderError", "NoImageError", "instance_uid", "is_uid", "quiet_pydicom", "read_header", "require_pydicom"]
 
 GROUPS = (0x0008, 0x0010, 0x0012, 0x0020, 0x0032, 0x0040)  # patient, study, trial, relations, procedure: kept whole
 KEPT = (  # of the other groups
@@ -67,6 +69,8 @@ PIXELS = {
 LONG_FORM = (b"OB", b"OW", b"OF", b"OD", b"UN")
 OLD_STARTS = (b"\x08\0", b"\0\x08", b"\x02\0")  # a file without the mark begins with group 8 (or 2)
 PIXEL_DATA, UNDEFINED = 0x7FE00010, 0xFFFFFFFF
+UID, LONGEST_UID = re.compile(r"[0-9]+(\.[0-9]+)*"), 64
+FRAGMENT_HEAD = 8  # bytes of each compressed frame, at least
 SUFFIXES = (".dcm", ".dicom", ".ima")  # of files that are meant to be DICOM
 NO_PIXELS = "holds no pixels: it is another kind of DICOM object, or ends before them"
 
@@ -107,7 +111,31 @@ def _kept() -> list[int]:
 
 @contextmanager
 def quiet_pydicom() -> Iterator[None]:
-    """Without pydicom's warnings of each slightly broken value, which may hold what patients are called."""
+    """Without pydicom's warnings of each slightly broken value, which may hold what patients are called.
+
+    Warnings are of the whole process: the first of several threads turns them off, the last one on again.
+    """
+    with _quiet:
+        if not _users:
+            _turned_off.append(_without_warnings())
+            _turned_off[0].__enter__()
+        _users.append(None)
+    try:
+        yield
+    finally:
+        with _quiet:
+            _users.pop()
+            if not _users:
+                _turned_off.pop().__exit__(None, None, None)
+
+
+_quiet = threading.RLock()
+_users: list[None] = []
+_turned_off: list[AbstractContextManager[None]] = []
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
     logger = logging.getLogger("pydicom")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -120,6 +148,12 @@ def quiet_pydicom() -> Iterator[None]:
 
 def _nothing(_record: logging.LogRecord) -> bool:
     return False
+
+
+def is_uid(text: str) -> bool:
+    """Whether a text is a unique identifier: numbers with points between them, 64 characters at most. Zeros in front of
+    numbers, which the standard does not allow and makers write, pass."""
+    return len(text) <= LONGEST_UID and UID.fullmatch(text) is not None
 
 
 def read_header(path: Path) -> Dataset:
@@ -148,10 +182,7 @@ def read_header(path: Path) -> Dataset:
             with pydicom.config.disable_value_validation(), quiet_pydicom():
                 header = pydicom.dcmread(file, stop_before_pixels=not deflated, force=not marked, specific_tags=tags)
                 _drop_damaged(header)
-            if deflated:
-                problem = None if header.pop(PIXEL_DATA, None) is not None else NO_PIXELS
-            else:
-                problem = _pixel_problem(header, file, path.stat().st_size)
+            problem = _deflated_problem(header) if deflated else _pixel_problem(header, file, path.stat().st_size)
         except ImageReadError as error:  # too large
             raise HeaderError(str(error).removeprefix(f"{path}: ")) from error
         except Exception as error:  # pydicom raises many kinds for damaged files
@@ -175,7 +206,7 @@ def instance_uid(path: Path) -> str:
             stated = header.get("SOPInstanceUID") or header.file_meta.get("MediaStorageSOPInstanceUID")
     except Exception:  # pydicom raises many kinds for damaged files
         return ""
-    return str(stated) if stated and set(str(stated)) <= set("0123456789.") else ""
+    return str(stated) if is_uid(str(stated)) else ""
 
 
 def _drop_damaged(header: Dataset) -> None:
@@ -195,10 +226,28 @@ def _pixel_problem(header: Dataset, file: BinaryIO, size: int) -> str | None:
         return NO_PIXELS
     length = int.from_bytes(head[8:12] if head[4:6] in LONG_FORM else head[4:8], cast("Literal['little']", order))
     if length == UNDEFINED:
-        return None
+        return _size_problem(header, (size - file.tell()) // FRAGMENT_HEAD)
     end = file.tell() - (0 if head[4:6] in LONG_FORM else 4) + length
+    return CUT_OFF if end > size else _size_problem(header, length, length)
+
+
+def _deflated_problem(header: Dataset) -> str | None:
+    if PIXEL_DATA not in header or "Rows" not in header or "Columns" not in header:
+        return NO_PIXELS
+    length = len(header.pop(PIXEL_DATA).value or b"")
+    return _size_problem(header, length, length)
+
+
+def _size_problem(header: Dataset, most_frames: int, length: int | None = None) -> str | None:
+    """Whether a header says that there are more pixels, or frames, than there can be; ``length`` in bytes of those that
+    are not compressed."""
+    rows, columns = int(header.Rows), int(header.Columns)
+    frames = int(header.get("NumberOfFrames") or 1)
+    if rows < 1 or columns < 1:
+        return f"its header is damaged ({rows} rows, {columns} columns); export it again"
     samples, bits = int(header.get("SamplesPerPixel") or 1), int(header.get("BitsAllocated") or 8)
-    photometric = str(header.get("PhotometricInterpretation", ""))
-    pixels = int(header.Rows) * int(header.Columns) * int(header.get("NumberOfFrames") or 1)
-    whole = 0 if "42" in photometric else pixels * samples * bits // 8  # 4:2:2, 4:2:0
-    return CUT_OFF if end > size or length < whole else None
+    whole = rows * columns * frames * samples * bits // 8
+    subsampled = "42" in str(header.get("PhotometricInterpretation", ""))  # 4:2:2, 4:2:0
+    if length is not None and not subsampled:
+        return CUT_OFF if length < whole else None
+    return CUT_OFF if frames > max(most_frames, 1) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,11 @@ class Series:
     def files(self) -> list[Path]:
         """Files of the instances."""
         return [instance.path for instance in self.instances]
+
+    @cached_property
+    def by_file(self) -> dict[str, Instance]:
+        """The instances by their files."""
+        return {str(instance.path): instance for instance in self.instances}
 
     @property
     def source(self) -> SeriesFiles:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -14,14 +15,14 @@ from ..readers.files import natural_key
 from ..readers.functional_groups import frame_planes, frame_traits
 from ..readers.split_stacks import FRAME_TRAITS, like_planes, split_stacks
 from ..readers.stacks import Plane, plane_affine
-from .headers import HeaderError, NoImageError, require_pydicom
+from .headers import HeaderError, NoImageError, quiet_pydicom, require_pydicom
 from .series import Instance, Series, SetAside
 from .spacing import numbers
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["as_instance", "header_plane", "series_key", "sort_series", "without_place"]
+__all__ = ["as_instance", "header_plane", "is_copy", "series_key", "sort_series", "without_place"]
 
 STORAGE = "1.2.840.10008.5.1.4.1.1."
 STACKED = {f"{STORAGE}{end}" for end in ("2", "4", "128")}  # CT, MR, PET: one slice an instance
@@ -62,7 +63,8 @@ def as_instance(path: Path, header: Dataset) -> Instance:
         raise NoImageError("a localizer (ImageType)")
     syntax = header.file_meta.get("TransferSyntaxUID") if hasattr(header, "file_meta") else None
     if syntax is not None and str(syntax) not in DECODED:
-        raise HeaderError(f"its pixels are stored as {syntax.name} ({syntax}), which is not decoded; export it again")
+        called = f"{getattr(syntax, 'name', '?')} ({syntax})"
+        raise HeaderError(f"its pixels are stored as {called}, which is not decoded; export it again")
     frames = numbers(header, "NumberOfFrames", 1) or (1.0,)
     return Instance(path, header, max(int(frames[0]), 1))
 
@@ -196,16 +198,34 @@ def _without_copies(
 
 
 def _digest(path: Path) -> bytes:
-    pixels = require_pydicom().dcmread(path, force=True, specific_tags=["PixelData"]).get("PixelData")
-    return blake2b(pixels or str(path).encode()).digest()
+    """Of the stored pixels; of a file that cannot be read one that no other has."""
+    try:
+        with quiet_pydicom():
+            pixels = require_pydicom().dcmread(path, force=True, specific_tags=["PixelData"]).get("PixelData")
+    except Exception:  # pydicom raises many kinds for damaged files; the prediction says it
+        pixels = None
+    return blake2b(pixels or os.fsencode(path)).digest()
+
+
+def is_copy(one: Instance, other: Instance) -> bool:
+    """Whether two files with one identifier hold the same image: the same place in the same series, and the same pixels
+    (of other encodings it is taken for granted)."""
+    same = ("StudyInstanceUID", "SeriesInstanceUID", "Rows", "Columns", "NumberOfFrames", "ImagePositionPatient")
+    if any(_text(one.header, keyword) != _text(other.header, keyword) for keyword in same):
+        return False
+    encodings = {str(header.file_meta.get("TransferSyntaxUID")) for header in (one.header, other.header)}
+    return len(encodings) > 1 or _digest(one.path) == _digest(other.path)
 
 
 def _of_frames(instance: Instance) -> tuple[list[Series], list[SetAside]]:
     """A multi-frame object: volumes by its functional groups, else pictures."""
-    planes = frame_planes(instance.header)
+    try:
+        planes = frame_planes(instance.header)
+        traits = frame_traits(instance.header) if planes is not None else []
+    except Exception as error:  # pydicom reads the items of sequences now, and raises many kinds for damaged ones
+        return [], [_lost(instance, f"its functional groups are damaged ({type(error).__name__}); export it again")]
     if planes is None:
         return [_pictures([instance])], []
-    traits = frame_traits(instance.header)
     groups = like_planes(planes, [(1, 1)] * len(planes))
     series, left = [], []
     for number, group in enumerate(groups):

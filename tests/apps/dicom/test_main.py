@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import pytest
 
 from medssm_monai.apps.cli import main as medssm
 from medssm_monai.apps.dicom import main
+from medssm_monai.dicom import engine
 
 from ...bundle.tiny_bundles import MAMBA_MIS, MEDCONVMAMBA, copy_bundle
 from ...dicom.objects import image, require_libraries, save, slices, turned
@@ -158,3 +160,18 @@ def test_ctrl_c_ends_in_order_and_the_next_run_goes_on(segmenter, studies, tmp_p
     assert 0 < before < 43 and not list(out.rglob(".part-*"))
     again = run(segmenter, studies, out)
     assert again.returncode == 0 and f"{43 - before} of 43 predictions done, {before} done before." in again.stdout
+
+
+def test_a_full_disk_ends_the_run_and_what_was_done_is_said(segmenter, studies, tmp_path, monkeypatch, capsys):
+    written, write = [], engine.write_results
+
+    def full_after_one(*words):
+        if written:
+            raise OSError(errno.ENOSPC, "the disk is full")
+        written.append(write(*words))
+
+    monkeypatch.setattr(engine, "write_results", full_after_one)
+    assert main([segmenter, str(studies), str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert "1 of 3 predictions done." in said and "the disk is full" in said
+    assert not list((tmp_path / "out").rglob(".part-*"))
