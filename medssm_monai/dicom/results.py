@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,45 +101,21 @@ def write_results(
     options: ResultOptions,
 ) -> list[Path]:
     """Write the objects of one prediction; returns their files, JSON files with them."""
-    first, others = job.series[0], job.series[1:]
-    wanted, segments = options.of(predictor.kind), options.segments
-    if segments is None:
-        segments = predictor.overrides.get("segments", predictor.settings.get("segments"))
     if isinstance(prediction, FusionPrediction):
-        return derived.write(first, prediction, folder, about, others=others, deidentify=options.deidentify)
-    files: list[Path] = []
+        others = job.series[1:]
+        return derived.write(job.series[0], prediction, folder, about, others=others, deidentify=options.deidentify)
+    if options.segments is None:
+        segments = predictor.overrides.get("segments", predictor.settings.get("segments"))
+        options = replace(options, segments=segments)
     if isinstance(prediction, SegmentationPrediction):
-        seg = None
-        if "segmentation" in wanted:
-            (seg,) = segmentation.write(
-                first,
-                prediction,
-                folder,
-                about,
-                segments=segments,
-                fractional=options.fractional,
-                others=others,
-                deidentify=options.deidentify,
-            )
-            files.append(seg)
-        if "report" in wanted:
-            files += report.write(
-                first,
-                prediction,
-                folder,
-                about,
-                segmentation=seg,
-                segments=segments,
-                deidentify=options.deidentify,
-            )
-        return files
-    if "report" in wanted:
-        files += report.write(first, prediction, folder, about, segments=segments, deidentify=options.deidentify)
-    if "picture" in wanted and job.pictures:
-        shown = predictor.explain(source)
+        return _write_segmentation(job, prediction, folder, about, options)
+    files: list[Path] = []
+    if "report" in options.of("classification"):
+        files += _write_report(job, prediction, folder, about, options)
+    if "picture" in options.of("classification") and job.pictures:
         files += key_picture.write(
-            first,
-            np.asarray(shown.overlay, dtype=np.uint8),
+            job.series[0],
+            np.asarray(predictor.explain(source).overlay, dtype=np.uint8),
             folder,
             about,
             what=f"explanation of {prediction.class_name}",
@@ -147,6 +123,41 @@ def write_results(
             deidentify=options.deidentify,
         )
     return files
+
+
+Folder = str | os.PathLike[str]
+
+
+def _write_segmentation(
+    job: Job, prediction: SegmentationPrediction, folder: Folder, about: ModelFacts, options: ResultOptions
+) -> list[Path]:
+    files: list[Path] = []
+    if "segmentation" in options.of("segmentation"):
+        files = segmentation.write(
+            job.series[0],
+            prediction,
+            folder,
+            about,
+            segments=options.segments,
+            fractional=options.fractional,
+            others=job.series[1:],
+            deidentify=options.deidentify,
+        )
+    if "report" in options.of("segmentation"):
+        files = files + _write_report(job, prediction, folder, about, options, files[0] if files else None)
+    return files
+
+
+def _write_report(
+    job: Job,
+    prediction: ClassificationPrediction | SegmentationPrediction,
+    folder: Folder,
+    about: ModelFacts,
+    options: ResultOptions,
+    seg: Path | None = None,
+) -> list[Path]:
+    names: Mapping[str, Any] = {"segments": options.segments, "deidentify": options.deidentify}
+    return report.write(job.series[0], prediction, folder, about, segmentation=seg, **names)
 
 
 def answer_of(prediction: Any) -> str:

@@ -68,7 +68,7 @@ def test_labels_and_voxels_are_the_known_arrays(tmp_path, orientation, flipped):
     assert np.array_equal(image[0].numpy(), values())
     assert np.array_equal(seen(item), label_map())
     assert np.array_equal(image.affine, label.affine)
-    assert item["name"] == made[0].SeriesInstanceUID and "4711" not in item["group"]
+    assert item["name"] == made[0].SeriesInstanceUID and "ID-4711" not in item["group"]
 
 
 def test_the_predictor_reads_the_same_voxels(tmp_path):

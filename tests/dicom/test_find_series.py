@@ -194,7 +194,7 @@ def test_what_is_no_image_is_named(tmp_path):
 
 
 def test_one_damaged_file_among_many_is_set_aside_and_nothing_is_said_of_patients(tmp_path, caplog):
-    stored = stack(tmp_path, 500, PatientName="Doe^Jane", PatientID="4711")
+    stored = stack(tmp_path, 500, PatientName="Doe^Jane", PatientID="ID-4711")
     damaged = tmp_path / "0100.dcm"
     damaged.write_bytes(damaged.read_bytes()[:300])
     with caplog.at_level(logging.DEBUG):
@@ -203,13 +203,13 @@ def test_one_damaged_file_among_many_is_set_aside_and_nothing_is_said_of_patient
     assert "4 to 8 mm apart" in reasons(found)["0250.dcm"]  # its slice is missing now
     damaged.unlink()
     save(tmp_path / "other.dcm", stored[0], SeriesInstanceUID="1.2.9").write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 99)
-    stack(tmp_path, 500, PatientName="Doe^Jane", PatientID="4711")
+    stack(tmp_path, 500, PatientName="Doe^Jane", PatientID="ID-4711")
     found = find_series(tmp_path)
     assert [len(series.files) for series in found.series] == [500]
     assert list(reasons(found)) == ["other.dcm"]
     text = caplog.text + repr([(series.description, series.files) for series in found.series]) + repr(found.set_aside)
     assert "Doe" not in text
-    assert "4711" not in text
+    assert "ID-4711" not in text
 
 
 def test_cine_and_pictures(tmp_path):

@@ -60,7 +60,7 @@ def test_volumes_of_classes(tmp_path):
         [(number == place).sum() * voxel for place in (1, 2, 3)]
     )
     assert content["model"]["weights SHA-256"] == FACTS.weights_sha256
-    for text in ("Müller", "4711", "1970", "ACC-99", "House"):
+    for text in ("Müller", "ID-4711", "19700102", "ACC-99", "House"):
         assert text not in plain.read_text()
 
 

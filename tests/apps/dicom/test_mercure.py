@@ -45,7 +45,7 @@ def test_results_are_named_as_mercure_names_images(tmp_path):
     assert sorted(name for one in said["predictions"] for name in one["objects"]) == sorted(
         path.name for path in objects
     )
-    assert "4711" not in json.dumps(said) and said["predictions"][0]["answer"] == "fine"
+    assert "ID-4711" not in json.dumps(said) and said["predictions"][0]["answer"] == "fine"
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -192,7 +192,7 @@ def test_a_task_that_fails_is_moved_away_and_the_others_go_on(folders, caplog):
     assert (failed / ".error").read_text() == "series 1.2.3: damaged\n" and (failed / "task.json").is_file()
     assert not (failed / ".processing").exists() and len(list(failed.glob("*.dcm"))) == 3
     assert "attempt 1 of 2" in caplog.text and f"task {UUID}: done" in caplog.text
-    assert not any(name in caplog.text for name in ("Mueller", "Anna", "4711"))
+    assert not any(name in caplog.text for name in ("Mueller", "Anna", "ID-4711"))
 
 
 def test_a_killed_watcher_is_followed_by_another(folders):
