@@ -21,7 +21,7 @@ _ABSOLUTE = re.compile(r"(?<=['\"])(?:~|[A-Za-z]:)?[/\\][^'\"]*(?=['\"])")  # a 
 _SCALAR = (bool, int, float, str, type(None))
 
 
-def shown_config(parser: ConfigParser) -> dict[str, Any]:
+def shown_config(parser: ConfigParser, values: bool = True) -> dict[str, Any]:
     """All keys of a config that a run was started with.
 
     Overlay files and options of the command line have been applied. A key that the run has asked for has its value
@@ -31,10 +31,11 @@ def shown_config(parser: ConfigParser) -> dict[str, Any]:
 
     Args:
         parser: of the config; nothing in it is evaluated that was not before.
+        values: False leaves every expression as it is.
     """
     from monai.bundle.config_parser import ID_SEP_KEY
 
-    known = parser.ref_resolver.resolved_content
+    known = parser.ref_resolver.resolved_content if values else {}
 
     def shown(name: str, value: Any) -> Any:
         if name in known and not isinstance(value, (Mapping, list)) and _is_setting(known[name]):

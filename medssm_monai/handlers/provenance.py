@@ -32,6 +32,7 @@ __all__ = ["Provenance"]
 
 FILE = "provenance.json"
 PACKAGES = (*OF_FIGURES, "numba", "triton", "mamba-ssm", "nibabel", "pydicom", "pillow", "mlflow")
+OF_ONE_START = ("run_name", "kept_name", "run_dir", "output_dir", "resume_from")
 Lists = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
@@ -153,7 +154,7 @@ class Provenance:
             "seeds": self.seeds,
             "data": self._data_facts(),
             "weights_sha256": None if self.weights is None else file_sha256(self.weights),
-            "config_sha256": None if config is None else _config_digest(config),
+            "config_sha256": None if self.parser is None else _config_digest(shown_config(self.parser, values=False)),
             "config": config,
         }
 
@@ -184,7 +185,9 @@ class Provenance:
 
 
 def _config_digest(config: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+    """The same for every start with the same files and options, whatever the run is called."""
+    kept = {key: value for key, value in config.items() if key not in OF_ONE_START}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
 def _code(code: Mapping[str, Any]) -> str:

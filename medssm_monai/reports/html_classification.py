@@ -16,6 +16,7 @@ from .page import format_interval, format_number
 
 __all__ = ["write_classification_html"]
 
+MANY = 6  # classes, above which a table is wide
 _SEEN = {
     "confusion_matrix.png": "Confusion matrix; its numbers are in the table above",
     "roc_curves.png": "ROC curves, sensitivity over 1 - specificity; the areas are in the tables (roc_auc)",
@@ -46,8 +47,8 @@ def write_classification_html(
         provenance: see :func:`~.html_page.write_html`.
     """
     sections = [Section("figures", "Figures", stack([_metrics(summary), _classes(summary)]))]
-    sections.append(Section("answers", "Labels and answers", stack([_confusion(summary), _charts(path, charts)])))
-    sections.append(Section("calibration", "Calibration", _calibration(path, summary, charts)))
+    answers = stack([_confusion(summary), _calibration(summary), _charts(path, charts)])
+    sections.append(Section("answers", "Labels, answers and calibration", answers))
     sections.append(Section("cases", "Cases", _cases(summary, pictures)))
     write_html(path, summary, "images", summary["metrics"], sections, classification_facts(summary), provenance)
 
@@ -65,35 +66,33 @@ def _classes(summary: Mapping[str, Any]) -> Html:
         [label, row["support"], *(interval_cell(row[name]) for name in names)]
         for label, row in summary["per_class"].items()
     ]
-    return table(f"Each class against the rest ({percent} interval)", ["class", "images", *names], rows, wide=True)
+    return table(f"Each class against the rest ({percent} interval)", ["class", "images", *names], rows, kind="wide")
 
 
 def _confusion(summary: Mapping[str, Any]) -> Html:
     names = summary["class_names"]
     rows = [[name, *counts] for name, counts in zip(names, summary["confusion_matrix"], strict=True)]
-    return table("Confusion matrix: labels down, predicted classes across", ["label", *names], rows, len(names) > 6)
+    return table(
+        "Confusion matrix: labels down, predicted classes across",
+        ["label", *names],
+        rows,
+        "wide" if len(names) > MANY else None,
+    )
 
 
 def _charts(path: Path, charts: Sequence[str]) -> Html:
-    shown = [
-        chart(file_source(path.with_name(name)), _SEEN[name]) for name in charts if name in _SEEN and name != _RELIABLE
-    ]
+    shown = [chart(file_source(path.with_name(name)), _SEEN[name]) for name in charts if name in _SEEN]
     return element("div", stack(shown), class_="charts")
 
 
-_RELIABLE = "reliability.png"
-
-
-def _calibration(path: Path, summary: Mapping[str, Any], charts: Sequence[str]) -> Html:
+def _calibration(summary: Mapping[str, Any]) -> Html:
     ece, accuracy = summary["metrics"]["ece"], summary["metrics"]["accuracy"]
-    said = f"Mean confidence {summary['mean_confidence']:.3f}, accuracy {interval_cell(accuracy)}. Expected "
-    said += (
-        f"calibration error {interval_cell(ece)}, {summary['calibration_bins']} bins: mean distance of accuracy and "
+    return element(
+        "p",
+        f"Calibration: mean confidence {format_number(summary['mean_confidence'])}, accuracy ",
+        *(interval_cell(accuracy), "; expected calibration error ", interval_cell(ece)),
+        f", {summary['calibration_bins']} bins (mean distance of accuracy and confidence in a bin; 0 is calibrated).",
     )
-    parts = [element("p", f"{said}confidence within a bin; 0 is calibrated.")]
-    if _RELIABLE in charts:
-        parts.append(element("div", chart(file_source(path.with_name(_RELIABLE)), _SEEN[_RELIABLE]), class_="charts"))
-    return stack(parts)
 
 
 def _cases(summary: Mapping[str, Any], pictures: Mapping[str, bytes]) -> Html:
@@ -101,11 +100,13 @@ def _cases(summary: Mapping[str, Any], pictures: Mapping[str, bytes]) -> Html:
     for kind in CASE_KINDS:
         figures = []
         for case in (case for case in summary["cases"] if case["kind"] == kind):
-            said = f"{case['label']}, answer {case['predicted']}; {case['score']:.3f} for {case['label']}. "
+            said = (
+                f"label: {case['label']}; answer: {case['predicted']}; probability of the label: {case['score']:.3f}; "
+            )
             said += shown_name(case["image"])
             if case["image"] in pictures:
                 source = jpeg_source(pictures[case["image"]])
-                figures.append(patient_picture(source, f"Image of the {kind} case {said}", said))
+                figures.append(patient_picture(source, f"Image of the {kind} case, {said}", said))
             else:
                 figures.append(element("p", said))
         if figures:

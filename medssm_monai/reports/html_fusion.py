@@ -58,4 +58,4 @@ def _table(summary: Mapping[str, Any], key: str, caption: str) -> Html:
         [metric, *(interval_cell(row[metric], "mean") if row[metric]["images"] else "-" for row in rows.values())]
         for metric in next(iter(rows.values()))
     ]
-    return table(caption, ["metric", *names], body, wide=True)
+    return table(caption, ["metric", *names], body, kind="wide")

@@ -47,18 +47,18 @@ def element(name: str, /, *content: Any, **attributes: Any) -> Html:
     return Html(opened if name in _EMPTY else f"{opened}{''.join(plain(part) for part in content)}</{name}>")
 
 
-def table(caption: str, head: Sequence[Any], rows: Iterable[Sequence[Any]], wide: bool = False) -> Html:
+def table(caption: str, head: Sequence[Any], rows: Iterable[Sequence[Any]], kind: str | None = None) -> Html:
     """A table whose first column and first row are headers.
 
     Args:
         caption: what is in it; screen readers say it first.
         head: one cell per column.
         rows: cells, the first of each names the row.
-        wide: many columns, in smaller letters.
+        kind: ``"wide"`` for many columns, in smaller letters; ``"facts"`` for long texts.
     """
     first = element("tr", *(element("th", cell, scope="col") for cell in head))
     body = [
         element("tr", element("th", row[0], scope="row"), *(element("td", cell) for cell in row[1:])) for row in rows
     ]
     content = [element("caption", caption), element("thead", first), element("tbody", stack(body))]
-    return element("div", element("table", stack(content), class_="wide" if wide else None), class_="scroll")
+    return element("div", element("table", stack(content), class_=kind), class_="scroll")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,10 +32,12 @@ class Section(NamedTuple):
     content: Html
 
 
-def interval_cell(entry: Mapping[str, float], key: str = "value") -> str:
+def interval_cell(entry: Mapping[str, float], key: str = "value") -> Html:
     """A figure with its interval, where it has one."""
-    shown = format_number(entry[key])
-    return shown if entry["low"] != entry["low"] else f"{shown} ({format_interval(dict(entry))})"
+    shown = plain(format_number(entry[key]))
+    if math.isnan(entry["low"]):
+        return shown
+    return Html(f"{shown} {element('span', f'({format_interval(dict(entry))})', class_='interval')}")
 
 
 def figure_of(summary: Mapping[str, Any]) -> tuple[str, Mapping[str, float]]:
@@ -65,10 +68,10 @@ def case_figures(cases: Sequence[Mapping[str, Any]], metric: str, sources: Seque
 def _head(summary: Mapping[str, Any], counted: str) -> list[Html]:
     metric, entry = figure_of(summary)
     percent = f"{summary['bootstrap']['confidence']:.0%}"
-    interval = f"{percent} interval {format_interval(dict(entry))}" if entry["low"] == entry["low"] else "no interval"
+    interval = f"{percent} interval {format_interval(dict(entry))}" if not math.isnan(entry["low"]) else "no interval"
     many = f"{summary['images']} {counted if summary['images'] != 1 else counted[:-1]}"
     many += f" in {summary['groups']} groups" if "groups" in summary else ""
-    tiles = {metric: (format_number(entry["value"]), interval), "evaluated": (many, f"{summary['name']} part")}
+    tiles = {metric: (format_number(entry["value"]), interval), "evaluated": (many, f"part: {summary['name']}")}
     shown = [
         element("div", element("dt", name), element("dd", value, element("small", note)))
         for name, (value, note) in tiles.items()
@@ -87,7 +90,7 @@ def _sanity(summary: Mapping[str, Any], figures: Mapping[str, Mapping[str, float
     parts = warnings or [element("p", "No warning.")]
     head, rows = floor_rows(summary, figures)
     if rows:
-        parts += [table("This evaluation beside answers that look at no image", head, rows), element("p", FLOORS_SAY)]
+        parts += [table("This evaluation beside its floors", head, rows), element("p", FLOORS_SAY)]
     return stack(parts)
 
 
@@ -116,7 +119,7 @@ def _subgroups(summary: Mapping[str, Any]) -> list[Section]:
 
 
 def _facts(facts: Mapping[str, Any], caption: str) -> Html:
-    return table(caption, ["what", "value"], facts.items())
+    return table(caption, ["what", "value"], facts.items(), "facts")
 
 
 def write_html(

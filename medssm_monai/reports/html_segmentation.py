@@ -48,7 +48,8 @@ def write_segmentation_html(
         sources = [picture_source(panel) for panel in panels]
         said = element("p", f"Worst, median and best by {summary['cases_by']}. {seen}.")
         cases = case_figures(summary["cases"], summary["cases_by"], sources, seen)
-        sections.append(Section("cases", "Cases", stack([said, cases])))
+        shown = cases if of_classes else element("div", cases, class_="pairs")
+        sections.append(Section("cases", "Cases", stack([said, shown])))
     facts = class_facts(summary) if of_classes else segmentation_facts(summary)
     write_html(path, summary, "images", summary["per_image"], sections, facts, provenance)
 
@@ -108,8 +109,8 @@ def _class_tables(summary: Mapping[str, Any]) -> list[Html]:
         for name, entry in summary["classes"].items()
     ]
     return [
-        table(f"Each class: mean over images ({percent} interval)", head, rows, wide=True),
-        table(f"Pooled over all images ({percent} interval)", ["class", *CLASS_OVERLAP], pooled, wide=True),
+        table(f"Each class: mean over images ({percent} interval)", head, rows, kind="wide"),
+        table(f"Pooled over all images ({percent} interval)", ["class", *CLASS_OVERLAP], pooled, kind="wide"),
         element("p", f"Absent classes: {summary['absent_classes']}."),
     ]
 

@@ -9,7 +9,7 @@ __all__ = ["STYLE"]
 STYLE = """
 html { color: #000; background: #fff; }
 body { font: 16px/1.5 system-ui, "Segoe UI", "Liberation Sans", Arial, sans-serif; margin: 0 auto; max-width: 60rem;
-  padding: 1rem 1.25rem 3rem; overflow-wrap: anywhere; }
+  padding: 1rem 1.25rem 3rem; overflow-wrap: break-word; }
 h1 { font-size: 1.7rem; line-height: 1.25; margin: .5rem 0; }
 h2 { font-size: 1.25rem; margin: 2rem 0 .5rem; border-bottom: 2px solid #000; }
 h3 { font-size: 1.05rem; margin: 1.25rem 0 .5rem; }
@@ -24,15 +24,18 @@ nav ul { list-style: none; display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; 
 .warning { border: 1px solid #D55E00; border-left-width: 8px; padding: .5rem 1rem; margin: .5rem 0; }
 .note { border: 1px solid #0072B2; border-left-width: 8px; padding: .5rem 1rem; margin: .5rem 0; }
 .scroll { overflow-x: auto; margin: .75rem 0; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; min-width: min(100%, 34rem); }
 caption { text-align: left; font-weight: 600; padding: .25rem 0; }
 th, td { border-bottom: 1px solid #767676; padding: .25rem .75rem .25rem 0; text-align: left; vertical-align: top; }
 thead th { border-bottom: 2px solid #000; }
 tbody th { font-weight: 400; }
+.facts td { overflow-wrap: anywhere; }
+.interval { white-space: nowrap; }
 table.wide { font-size: .8rem; line-height: 1.35; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 1rem; }
+.pairs { display: grid; grid-template-columns: repeat(auto-fit, minmax(24rem, 1fr)); gap: 1rem; }
 .small { display: grid; grid-template-columns: repeat(auto-fit, minmax(10rem, 1fr)); gap: 1rem; }
-figure { margin: .5rem 0; }
+figure { margin: .5rem 0; min-width: 0; overflow-wrap: anywhere; }
 img { max-width: 100%; height: auto; display: block; }
 figcaption { font-size: .875rem; margin-top: .25rem; }
 footer { margin-top: 2.5rem; border-top: 1px solid #000; font-size: .875rem; }
@@ -47,9 +50,8 @@ footer { margin-top: 2.5rem; border-top: 1px solid #000; font-size: .875rem; }
   thead { display: table-header-group; }
   .scroll { overflow: visible; }
   table.wide { font-size: 7.5pt; }
-  .charts { grid-template-columns: 1fr 1fr; }
-  .small { grid-template-columns: repeat(4, 1fr); }
-  .page { break-before: page; }
+  .charts, .pairs { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+  .small { grid-template-columns: repeat(4, minmax(0, 1fr)); }
   img { max-height: 235mm; object-fit: contain; object-position: left top; }
 }
 """.strip()

@@ -63,9 +63,12 @@ def _of_data(summary: Mapping[str, Any], counted: str) -> Iterator[str]:
         )
     unlike = summary.get("unlike_training", {}).get("images", 0)
     if unlike:
+        every = unlike == summary["images"]
+        which = f"{counted}: all of them" if every else f"{unlike} of {summary['images']} {counted} that"
+        apart = "do not take these figures for those of the weights' own kind" if every else "evaluate them apart"
         yield (
-            f"Look at the {unlike} of {summary['images']} {counted} that are unlike the training images (size, colors "
-            "or intensities): evaluate them apart, and train on such images if they are meant to be predicted."
+            f"Look at the {which} are unlike the training images (size, colors or intensities): {apart}, and train on "
+            "such images if they are meant to be predicted."
         )
 
 
