@@ -17,7 +17,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
 
-from ..data.fingerprint import NOT_RECORDED
+from ..data.fingerprint import flag_reasons
 from ..engines.batch_items import decollated, item_file
 from ..reports.html_page import PAGE, figure_of
 from ..reports.next_steps import next_steps
@@ -186,12 +186,13 @@ class EvaluationReport(ABC):
             warnings += subgroup_warnings(found["subgroups"], len(names))
         (flags,) = gather_lists(list(self._flags.items()))
         if flags:
-            reasons = [flag for flag in dict(flags).values() if flag not in ("", NOT_RECORDED)]
+            unlike = [told for flag in dict(flags).values() if (told := flag_reasons(flag))]
+            reasons = [reason for entry in unlike for reason in entry]
             named = {reason: reasons.count(reason) for reason in sorted(set(reasons))}
-            found["unlike_training"] = {"images": len(reasons), "reasons": named}
-            if reasons:
+            found["unlike_training"] = {"images": len(unlike), "reasons": named}
+            if unlike:
                 said = (
-                    f"{len(reasons)} of {len(names)} {self.counted} are unlike those that the weights were trained with"
+                    f"{len(unlike)} of {len(names)} {self.counted} are unlike those that the weights were trained with"
                 )
                 warnings.append(f"{said} ({'; '.join(list(named)[:SHOWN_REASONS])})")
         return found, warnings
