@@ -20,6 +20,7 @@ __all__ = ["LARGEST", "data_digest", "files_of"]
 logger = logging.getLogger(__name__)
 LARGEST = 20 * 10**9
 """Bytes above which names and sizes are digested alone."""
+KEPT = 256  # digests in the cache
 _NO_FILES = ("name", "group", "dataset", "subset")  # entries of an item that are texts
 
 
@@ -87,6 +88,7 @@ def data_digest(files: Iterable[Path], largest: int = LARGEST) -> dict[str, Any]
         if kept is not None:
             with replace_file(kept) as temporary:
                 write_text(temporary, json.dumps({"sha256": digest}))
+            _drop_old(kept.parent)
     return facts | {"sha256": digest, "of": "names and contents"}
 
 
@@ -105,6 +107,13 @@ def _kept(state: str) -> Path | None:
     folder = cache / "data_digests"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder / f"{state}.json"
+
+
+def _drop_old(folder: Path) -> None:
+    """Keep the last digests only."""
+    kept = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+    for old in kept[:-KEPT]:
+        old.unlink(missing_ok=True)
 
 
 def _read(kept: Path | None) -> str | None:

@@ -153,10 +153,15 @@ class Provenance:
             "scan_backend": backend_for(torch.empty(0, device=device), requires_grad=self.kind == "training"),
             "seeds": self.seeds,
             "data": self._data_facts(),
-            "weights_sha256": None if self.weights is None else file_sha256(self.weights),
+            "weights_sha256": self._weights_digest(),
             "config_sha256": None if self.parser is None else _config_digest(shown_config(self.parser, values=False)),
             "config": config,
         }
+
+    def _weights_digest(self) -> str | None:
+        """None without weights, and in a federation, which sends them instead of a file."""
+        there = self.weights is not None and Path(self.weights).is_file()
+        return file_sha256(self.weights) if there and self.weights is not None else None
 
     def _data_facts(self) -> dict[str, Any] | None:
         if self.lists is None:
