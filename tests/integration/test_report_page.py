@@ -9,6 +9,9 @@ import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
+from medssm_monai.data.demo.classification import class_demo_sample
 
 from ..bundles.bundle_runs import CLINICAL_FMAMBA, MAMBA_MIS, MEDSPECTRALNET
 from ..reports.page_checks import checked
@@ -33,16 +36,26 @@ def browser():
         opened.close()
 
 
+def two_classes(folder: Path) -> Path:
+    """Generated gray images in folders called like the classes of the weights."""
+    for number in range(24):
+        place = folder / ("malignant", "normal, benign")[number % 2] / f"{number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(class_demo_sample("test", number)[0]).convert("L").save(place)
+    return folder
+
+
 @pytest.fixture(scope="module", params=sorted(KINDS))
 def page_file(request, tmp_path_factory) -> tuple[str, Path]:
     bundle, options, _ = KINDS[request.param]
     out = tmp_path_factory.mktemp(request.param)
     weights = {"ckpt_path": str(bundle.folder / "models" / "model.pt"), "device": "cpu"}
     counts = {"datalists#demo_counts": [4, 4, 6]}
-    overlay = ("explain.yaml",) if bundle is MEDSPECTRALNET else ()
-    more = {"explain_images": 2} if overlay else {}
-    names = ("train.yaml", "evaluate.yaml", *overlay)
-    bundle.run(names, out, **weights, **counts, **options, **more, run_name="run")
+    names, data = ("train.yaml", "evaluate.yaml"), counts
+    if bundle is MEDSPECTRALNET:  # explained too; the weights know two classes
+        names += ("explain.yaml",)
+        data = {"dataset_dir": str(two_classes(out / "data")), "part": "training", "explain_images": 2}
+    bundle.run(names, out, **weights, **data, **options, run_name="run")
     return request.param, out / "run" / "report.html"
 
 
