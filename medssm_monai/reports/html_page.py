@@ -21,6 +21,7 @@ __all__ = ["Section", "add_section", "case_figures", "figure_of", "interval_cell
 
 PAGE = "report.html"
 _HERE = "<!-- further sections -->"  # where add_section puts them
+_LINKS = "<!-- further links -->"
 _LEFT_OUT = element("p", "(a picture of a patient, which is in the folder of the run alone)")
 
 
@@ -157,7 +158,7 @@ def write_html(
         if section.key == "settings":
             lines.append(Html(_HERE))
         lines.append(_markup(section))
-    links = [element("li", element("a", section.title, href=f"#{section.key}")) for section in every]
+    links = [Html(f"{_LINKS if section.key == 'settings' else ''}{_link(section)}") for section in every]
     title = f"Evaluation: {summary['name']} of {summary['data']}"
     head = [
         Html('<meta charset="utf-8">'),
@@ -181,6 +182,10 @@ def write_html(
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
+def _link(section: Section) -> Html:
+    return element("li", element("a", section.title, href=f"#{section.key}"))
+
+
 def _markup(section: Section) -> Html:
     title = element("h2", section.title, id=f"{section.key}-title")
     return element("section", title, section.content, id=section.key, aria_labelledby=f"{section.key}-title")
@@ -196,8 +201,9 @@ def add_section(path: Path, section: Section) -> None:
     text = path.read_text(encoding="utf-8")
     if _HERE not in text:
         raise ValueError(f"{path.name} is no page of an evaluation; evaluate again, which writes one.")
+    text = text.replace(_LINKS, f"{_link(section)}{_LINKS}", 1).replace(_HERE, f"{_markup(section)}\n{_HERE}", 1)
     with replace_file(path) as temporary:
-        write_text(temporary, text.replace(_HERE, f"{_markup(section)}\n{_HERE}", 1))
+        write_text(temporary, text)
 
 
 def without_pictures(text: str) -> str:

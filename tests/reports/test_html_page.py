@@ -160,6 +160,7 @@ def test_a_section_can_be_added_before_the_settings(tmp_path):
     page = checked(path, HOSTILE)
     order = [attributes["id"] for tag, attributes in page.tags if tag == "section"]
     assert order[-4:] == ["more", "further", "settings", "provenance"]
+    assert page.links == order
     (tmp_path / "other.html").write_text("<p>another page</p>")
     with pytest.raises(ValueError, match="no page of an evaluation"):
         add_section(tmp_path / "other.html", Section("more", "More", Html("")))
