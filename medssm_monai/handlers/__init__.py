@@ -20,6 +20,7 @@ from .mlflow_store import resolve_tracking_uri
 from .nan_guard import NaNGuard, NonFiniteLossError
 from .predictions_csv import PredictionsCSV
 from .progress import Progress
+from .provenance import Provenance
 from .segmentation_report import SegmentationReport
 from .segmentation_table import SegmentationTable
 from .shared import SharedHandler
@@ -48,6 +49,7 @@ __all__ = [
     "NothingDoneError",
     "PredictionsCSV",
     "Progress",
+    "Provenance",
     "SegmentationReport",
     "SegmentationTable",
     "SharedHandler",

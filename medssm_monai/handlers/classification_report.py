@@ -14,21 +14,26 @@ from monai.utils import CommonKeys
 
 from ..metrics.calibration import CALIBRATION_BINS
 from ..metrics.predictions import as_predictions
+from ..reports.cases import choose_cases
 from ..reports.classification import (
     ClassifiedImage,
     summarize_classification,
     write_classification_report,
     write_pictures,
 )
+from ..reports.html_classification import write_classification_html
+from ..reports.html_images import thumbnail
 from ..reports.predictions_table import write_predictions
 from ..reports.sanity import Floors, beside_floors, classification_warnings, few_cases
 from ..reports.summary import common_groups, write_summary
 from ..utils.shown_names import shown_name
 from .evaluation_report import EvaluationReport, gather_lists
+from .provenance import Provenance
 
 __all__ = ["ClassificationReport"]
 
 logger = logging.getLogger(__name__)
+VOLUME = 4  # axes, that of the channels included
 
 
 class ClassificationReport(EvaluationReport):
@@ -44,7 +49,9 @@ class ClassificationReport(EvaluationReport):
     * ``summary.json``, ``report.md``: ``classification_metrics`` and ``per_class_metrics`` with bootstrap intervals,
       the confusion matrix, the errors of highest confidence, floors, warnings (few images, classes without any, an
       output that does not depend on the image, figures not above a floor), settings and versions;
-    * ``confusion_matrix.png``, ``roc_curves.png``, ``pr_curves.png``, ``reliability.png``.
+    * ``confusion_matrix.png``, ``roc_curves.png``, ``pr_curves.png``, ``reliability.png``;
+    * ``report.html`` of an evaluation: all of it in one file, with the images of the worst, median and best cases (by
+      the probability of the true class).
 
     The figures are also put into ``engine.state.metrics`` as ``<name>_<metric>`` (``test_accuracy``, ``test_f1_macro``,
     ``test_roc_auc``, ...), where early stopping and trackers attached after this handler find them. MONAI compares its
@@ -67,6 +74,9 @@ class ClassificationReport(EvaluationReport):
         pictures: draw the PNG files.
         floors: further floors of the same images beside that of the commonest class, for example those of
             ``medssm_monai.experiments.pixel_baseline.pixel_floor``.
+        case_count: worst, median and best cases of ``report.html``, that many of each; without ``pictures`` none.
+        subgroups: CSV of names, and columns such as sex or scanner; the accuracy is given for each of their values.
+        provenance: what ran with what, for ``report.html``.
 
     Raises:
         ValueError: fewer than two class names (at once); items that are no decollated dicts with ``pred`` and
@@ -88,16 +98,21 @@ class ClassificationReport(EvaluationReport):
         bins: int = CALIBRATION_BINS,
         pictures: bool = True,
         floors: Floors | None = None,
+        case_count: int = 4,
+        subgroups: str | os.PathLike[str] | None = None,
+        provenance: Provenance | None = None,
     ) -> None:
-        super().__init__(output_dir, name, data_name, only_best, group, details, n_resamples)
+        super().__init__(output_dir, name, data_name, only_best, group, details, n_resamples, subgroups, provenance)
+        self.case_count = case_count if pictures else 0
         self.class_names = None if class_names is None else [str(entry) for entry in class_names]
         if self.class_names is not None and len(set(self.class_names)) != max(2, len(self.class_names)):
             raise ValueError(f"class_names must be at least two different names, got {self.class_names}.")
         self.bins, self.pictures, self.floors = bins, pictures, floors
-        self._records: list[ClassifiedImage] = []
+        self._reset()
 
     def _reset(self) -> None:
-        self._records = []
+        self._records: list[ClassifiedImage] = []
+        self._pictures: dict[str, bytes] = {}
 
     def _score(self, item: Mapping[str, Any], source: Mapping[str, Any]) -> None:
         name = self._file_of(item, source, len(self._records))
@@ -108,6 +123,8 @@ class ClassificationReport(EvaluationReport):
             raise ValueError(f"cannot evaluate {name}: {error}") from error
         group = self._group_of(name) if self.group is not None else source.get("group")
         self._records.append(ClassifiedImage(name, prob, int(number), None if group is None else str(group)))
+        if self.case_count > 0 and self.page is not None and CommonKeys.IMAGE in item:
+            self._pictures[name] = thumbnail(_plane(item[CommonKeys.IMAGE]))
 
     def _finish(self, engine: Engine) -> None:
         (records,) = gather_lists(self._records)
@@ -119,16 +136,40 @@ class ClassificationReport(EvaluationReport):
         probabilities, labels = _arrays(records)
         of_output = classification_warnings(probabilities, labels, names)
         of_output += beside_floors(found["metrics"], found["floors"])
+        right = (probabilities.argmax(axis=1) == labels).astype(np.float64).tolist()
+        groups = [record.group for record in records]
+        beside, of_table = self._beside(
+            "accuracy", [record.name for record in records], right, groups, found["bootstrap"]
+        )
+        of_data = [*few_cases(len(records), "images"), *found["undefined"], *of_table]
+        cases = self._cases(records, names)
+        chosen = {case["image"] for case in cases}
+        (gathered,) = gather_lists([(name, kept) for name, kept in self._pictures.items() if name in chosen])
         self.summary = {
             **self._heading(),
             **found,
-            "warnings": self._warnings([*few_cases(len(records), "images"), *found["undefined"]], of_output),
+            "warnings": self._warnings(of_data, of_output),
             **self._provenance(engine),
+            "cases": cases,
+            **beside,
         }
+        self._advise()
         figures = {name: entry["value"] for name, entry in self.summary["metrics"].items()}
-        self._publish(engine, figures, lambda: self._write(records, names))
+        self._publish(engine, figures, lambda: self._write(records, names, dict(gathered)))
 
-    def _write(self, records: Sequence[ClassifiedImage], names: Sequence[str]) -> None:
+    def _cases(self, records: Sequence[ClassifiedImage], names: Sequence[str]) -> list[dict[str, Any]]:
+        """Worst, median and best by the probability of the true class, with label and answer."""
+        if self.case_count < 1:
+            return []
+        known = {record.name: record for record in records}
+        scores = {name: float(record.probabilities[record.label]) for name, record in known.items()}
+        cases = choose_cases(scores, self.case_count)
+        for case in cases:
+            record = known[case["image"]]
+            case |= {"label": names[record.label], "predicted": names[int(record.probabilities.argmax())]}
+        return cases
+
+    def _write(self, records: Sequence[ClassifiedImage], names: Sequence[str], pictures: Mapping[str, bytes]) -> None:
         probabilities, labels = _arrays(records)
         paths = [shown_name(record.name) for record in records]
         write_predictions(
@@ -137,6 +178,9 @@ class ClassificationReport(EvaluationReport):
         write_summary(self.summary, self.output_dir / "summary.json")
         drawn = write_pictures(probabilities, labels, names, self.output_dir, self.bins) if self.pictures else []
         write_classification_report(self.summary, self.output_dir / "report.md", drawn)
+        if self.page is not None:
+            facts = self.provenance.facts() if self.provenance else None
+            write_classification_html(self.summary, self.page, drawn, pictures, facts)
         headline = self.summary["metrics"]["accuracy"]
         logger.info(
             "%s on %s: accuracy %.4f (95 %% interval %.4f to %.4f) over %d images; report in %s",
@@ -148,6 +192,16 @@ class ClassificationReport(EvaluationReport):
             len(records),
             self.output_dir,
         )
+
+
+def _plane(image: Any) -> np.ndarray:
+    """The image, of a volume its middle plane across the last axis, as a picture uint8 ``(H, W, 3)``."""
+    from ..visualize import to_rgb
+
+    values = torch.as_tensor(image).detach().as_subclass(torch.Tensor)
+    if values.ndim == VOLUME:
+        values = values[..., values.shape[-1] // 2].rot90(1, (1, 2))
+    return to_rgb(values)
 
 
 def _arrays(records: Sequence[ClassifiedImage]) -> tuple[np.ndarray, np.ndarray]:

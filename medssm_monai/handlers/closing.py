@@ -105,7 +105,7 @@ def close_evaluation(
     explained = sorted((run / "explanations").glob(PICTURES))
     places = {
         "weights": None if in_federation() else ckpt_path,
-        "report": run / "report.md",
+        "report": [run / "report.md", run / "report.html"],
         "table": [run / "per_image.csv", run / "per_pair.csv"],
         "pictures": [*sorted(run.glob(PICTURES)), *explained],
     }

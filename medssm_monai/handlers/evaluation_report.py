@@ -17,16 +17,24 @@ import torch
 from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
 
+from ..data.fingerprint import flag_reasons
 from ..engines.batch_items import decollated, item_file
+from ..reports.html_page import PAGE, figure_of
+from ..reports.next_steps import next_steps
 from ..reports.sanity import describe_floors
+from ..reports.subgroups import SubgroupTable, subgroup_summary, subgroup_warnings
+from ..reports.summary import Resampling
+from ..transforms.unlike_training import UNLIKE_TRAINING
 from ..utils import writable_folder
 from ..utils.versions import package_versions
 from .events import process_rank, world_size
+from .provenance import Provenance
 from .workflow_state import workflow_state
 
 __all__ = ["EvaluationReport", "gather_lists", "is_best_epoch"]
 
 logger = logging.getLogger(__name__)
+SHOWN_REASONS = 3
 
 
 def gather_lists(*lists: list[Any]) -> list[list[Any]]:
@@ -59,7 +67,15 @@ class EvaluationReport(ABC):
             first bracket (or whole match) is the group.
         details: further facts for the report.
         n_resamples: resamples of the bootstrap.
+        subgroups: table with a row per image or patient, :meth:`medssm_monai.reports.SubgroupTable.read`; the figure
+            that the evaluation goes by is given for each value of each column too.
+        provenance: what ran with what, for the page; None leaves it at the versions.
+
+    An evaluation that is no validation of a training (``only_best``) also writes ``report.html``, one file with its
+    pictures inside.
     """
+
+    counted = "images"
 
     def __init__(
         self,
@@ -70,8 +86,13 @@ class EvaluationReport(ABC):
         group: str | Callable[[str], str] | None,
         details: Mapping[str, Any] | None,
         n_resamples: int,
+        subgroups: str | os.PathLike[str] | None = None,
+        provenance: Provenance | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)
+        self.table = None if subgroups is None else SubgroupTable.read(subgroups)
+        self.provenance = provenance
+        self._flags: dict[str, str] = {}
         self.name = name
         self.data_name = "demo (synthetic)" if data_name == "demo" else data_name or "not stated"
         self.only_best = only_best
@@ -97,14 +118,23 @@ class EvaluationReport(ABC):
     def _finish(self, engine: Engine) -> None:
         """Gather, summarize, and publish."""
 
+    @property
+    def page(self) -> Path | None:
+        """Where the HTML page goes; None in the validations of a training."""
+        return None if self.only_best else self.output_dir / PAGE
+
     def _started(self, engine: Engine) -> None:
         self._reset()
+        self._flags = {}
         if process_rank() == 0:
             writable_folder(self.output_dir)
 
     def _collect(self, engine: Engine) -> None:
         for item, source in decollated(engine, (CommonKeys.PRED, CommonKeys.LABEL), type(self).__name__):
             self._score(item, source)
+            flag, name = {**source, **item}.get(UNLIKE_TRAINING), item_file(source) or item_file(item)
+            if isinstance(flag, str) and name is not None:
+                self._flags[name] = flag
 
     @staticmethod
     def _file_of(item: Mapping[str, Any], source: Mapping[str, Any], position: int) -> str:
@@ -137,6 +167,39 @@ class EvaluationReport(ABC):
                     logger.warning("%s on %s: %s", self.name, self.data_name, warning)
         self._logged.update([*of_data, *of_output])
         return [*of_data, *of_output]
+
+    def _beside(
+        self,
+        metric: str,
+        names: Sequence[str],
+        scores: Sequence[float],
+        groups: Sequence[str | None],
+        bootstrap: Mapping[str, Any],
+    ) -> tuple[dict[str, Any], list[str]]:
+        """Parts of the summary that every kind of evaluation may have, and warnings of the data: figures of subgroups,
+        and how many images are unlike those of the training."""
+        found: dict[str, Any] = {}
+        warnings = []
+        if self.table is not None:
+            draws: Resampling = {key: bootstrap[key] for key in ("n_resamples", "confidence", "seed")}  # type: ignore
+            found["subgroups"] = subgroup_summary(self.table, metric, names, scores, groups, draws)
+            warnings += subgroup_warnings(found["subgroups"], len(names))
+        (flags,) = gather_lists(list(self._flags.items()))
+        if flags:
+            unlike = [told for flag in dict(flags).values() if (told := flag_reasons(flag))]
+            reasons = [reason for entry in unlike for reason in entry]
+            named = {reason: reasons.count(reason) for reason in sorted(set(reasons))}
+            found["unlike_training"] = {"images": len(unlike), "reasons": named}
+            if unlike:
+                said = (
+                    f"{len(unlike)} of {len(names)} {self.counted} are unlike those that the weights were trained with"
+                )
+                warnings.append(f"{said} ({'; '.join(list(named)[:SHOWN_REASONS])})")
+        return found, warnings
+
+    def _advise(self) -> None:
+        """Add to the summary what the reader would do next."""
+        self.summary["next_steps"] = next_steps(self.summary, *figure_of(self.summary), self.counted)
 
     def _provenance(self, engine: Engine) -> dict[str, Any]:
         """What was evaluated, with which versions, and when: given facts, and what the engine knows."""

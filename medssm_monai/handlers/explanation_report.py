@@ -15,6 +15,8 @@ from monai.engines import SupervisedEvaluator
 from monai.utils import CommonKeys
 
 from ..engines.batch_items import decollated, item_file
+from ..reports.html_explanations import ExplainedLayer, explanation_section
+from ..reports.html_page import PAGE, add_section
 from ..utils import writable_folder
 from ..utils.files import replace_file
 from ..utils.shown_names import shown_name
@@ -29,6 +31,7 @@ __all__ = ["ExplanationReport"]
 logger = logging.getLogger(__name__)
 
 BATCH = 8
+SHOWN = "Where a layer speaks for the predicted class (Grad-CAM), each map by its own peak."
 _COLUMNS = ("layer", "image", "label", "class", "correct", "peak", "weak", "overlay")
 
 
@@ -56,7 +59,7 @@ class ExplanationReport:
         mean, std: what the preprocessing subtracted and divided by (numbers, or one per channel), so that the pictures
             look like the images; values outside [0, 1] are cut.
         report: page of the evaluation (``report.md``, written by a handler that stands earlier in the list) that the
-            sheets are added to; ``None`` leaves them on their own page.
+            sheets are added to, and to ``report.html`` beside it; ``None`` leaves them on their own page.
 
     Raises:
         FileNotFoundError: no ``report`` there when the evaluation is complete.
@@ -165,23 +168,39 @@ class ExplanationReport:
             with replace_file(self.report) as temporary:
                 write_text(temporary, "\n".join([before, *self._page(cases, "##", folder)]))
 
+        page = None if self.report is None else self.report.with_name(PAGE)
+        if page is not None and page.is_file():  # a validation of a training has none
+            add_section(page, explanation_section(f"{SHOWN} {self._of_weak}", self._layers(cases)))
+
+    @property
+    def _of_weak(self) -> str:
+        return f"Weak: peak below {self.threshold:g} times the median of the layer; read it as uncertain."
+
+    def _layers(self, cases: dict[str, list[Explanation]]) -> list[ExplainedLayer]:
+        """What is said of each layer, and its sheets."""
+        layers = []
+        for folder in [*cases, *(f"scan {layer}" for layer in self.scan_layers)]:
+            said = "Where the scan took from what it gave to the token in the red frame."
+            if folder in cases:
+                weak = [case.name for case in cases[folder] if case.weak]
+                said = f"{len(weak)} of {len(cases[folder])} images are weak: {', '.join(weak) or 'none'}."
+            files = sorted((self.output_dir / folder).glob("sheet_class_*.png"))
+            sheets = [(self.class_names[int(file.stem.rsplit("_", 1)[1])], file) for file in files]
+            layers.append(ExplainedLayer(folder, said, sheets))
+        return layers
+
     def _page(self, cases: dict[str, list[Explanation]], heading: str, place: str = "") -> list[str]:
         """The sheets and the weak cases; ``heading`` is the mark of the title, ``place`` the folder as the page sees
         it."""
-        lines = [
-            f"{heading} Explanations",
-            "",
-            "Where a layer speaks for the predicted class (Grad-CAM), each map by its own peak.",
-        ]
-        lines += [f"Weak: peak below {self.threshold:g} times the median of the layer; read it as uncertain.", ""]
-        for folder in [*cases, *(f"scan {layer}" for layer in self.scan_layers)]:
-            lines += [f"{heading}# {folder}", ""]
-            if folder in cases:
-                weak = [markdown_text(case.name) for case in cases[folder] if case.weak]
-                lines += [f"{len(weak)} of {len(cases[folder])} images are weak: {', '.join(weak) or 'none'}.", ""]
-            else:
-                lines += ["Where the scan took from what it gave to the token in the red frame.", ""]
-            for sheet in sorted((self.output_dir / folder).glob("sheet_class_*.png")):
-                number = int(sheet.stem.rsplit("_", 1)[1])
-                lines += [f"![{markdown_text(self.class_names[number])}](<{place}{folder}/{sheet.name}>)", ""]
+        lines = [f"{heading} Explanations", "", SHOWN, self._of_weak, ""]
+        for layer in self._layers(cases):
+            lines += [f"{heading}# {layer.name}", "", _escaped(layer.said), ""]
+            for name, file in layer.sheets:
+                lines += [f"![{markdown_text(name)}](<{place}{layer.name}/{file.name}>)", ""]
         return lines
+
+
+def _escaped(said: str) -> str:
+    """The sentence about a layer, with names of files in it, for Markdown."""
+    head, colon, names = said.partition(": ")
+    return f"{head}{colon}{markdown_text(names)}" if colon else said

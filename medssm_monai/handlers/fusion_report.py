@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,9 +17,11 @@ from monai.utils import CommonKeys
 from ..metrics import fusion_metric_names, fusion_metrics
 from ..reports.cases import case_label, choose_cases, write_case_pictures
 from ..reports.fusion import FUSED, PLAIN_FUSIONS, FusedPair, summarize_fusion, write_fusion_report, write_per_pair
+from ..reports.html_fusion import write_fusion_html
 from ..reports.sanity import LEAST_VARIATION, beside_floors, few_cases, fusion_floors, fusion_warnings
 from ..reports.summary import write_summary
 from .evaluation_report import EvaluationReport, gather_lists
+from .provenance import Provenance
 from .workflow_state import workflow_state
 
 __all__ = ["FusionReport"]
@@ -41,7 +44,8 @@ class FusionReport(EvaluationReport):
       paired differences fused minus row, warnings (few pairs, fused images that show nothing, the case metric not above
       that of a plain fusion), seconds per pair, settings and versions;
     * ``cases/``, ``cases.png``: source A, source B, fused and difference of the worst, median and best pairs (three
-      planes of volumes), in color where the item carries the chroma of a source.
+      planes of volumes), in color where the item carries the chroma of a source;
+    * ``report.html`` of an evaluation: all of it, and how the scores are distributed, in one file.
 
     The means of the fused images are also put into ``engine.state.metrics`` as ``<name>_<metric>``, where a tracker
     attached after this handler finds them. Run distributed, all ranks' pairs are gathered, a pair that a sampler
@@ -61,6 +65,8 @@ class FusionReport(EvaluationReport):
             of source A to the group, or a regular expression whose first bracket (or whole match) is the group.
         details: further facts for the report.
         n_resamples: resamples of the bootstrap (95 %, seed 0).
+        subgroups: CSV of names, and columns such as sex or scanner; ``case_metric`` is given for each of their values.
+        provenance: what ran with what, for ``report.html``.
 
     Raises:
         ValueError: unknown metrics or other than two sources (at once); items that are no decollated dicts with
@@ -68,6 +74,8 @@ class FusionReport(EvaluationReport):
             no file name.
         PermissionError: the output folder is not writable (when the evaluation starts).
     """
+
+    counted = "pairs"
 
     def __init__(
         self,
@@ -83,8 +91,10 @@ class FusionReport(EvaluationReport):
         group: str | Callable[[str], str] | None = None,
         details: Mapping[str, Any] | None = None,
         n_resamples: int = 1000,
+        subgroups: str | os.PathLike[str] | None = None,
+        provenance: Provenance | None = None,
     ) -> None:
-        super().__init__(output_dir, name, data_name, only_best, group, details, n_resamples)
+        super().__init__(output_dir, name, data_name, only_best, group, details, n_resamples, subgroups, provenance)
         self.metrics = fusion_metric_names([*fusion_metric_names(metrics), case_metric])
         self.baselines, self.case_metric, self.case_count = baselines, case_metric, case_count
         self.sources = tuple(str(source) for source in sources)
@@ -147,16 +157,22 @@ class FusionReport(EvaluationReport):
         found = summarize_fusion(pairs, n_resamples=self.n_resamples)
         floors = fusion_floors(found["rows"], FUSED, self.case_metric)
         of_output = [*fusion_warnings(pairs), *beside_floors(found["rows"][FUSED], floors, found["lead"])]
+        groups = [pair.group for pair in pairs]
+        beside, of_table = self._beside(
+            self.case_metric, list(scores), list(scores.values()), groups, found["bootstrap"]
+        )
         self.summary = {
             **self._heading(),
             **found,
             "floors": floors,
-            "warnings": self._warnings(few_cases(len(pairs), "pairs"), of_output),
+            "warnings": self._warnings([*few_cases(len(pairs), "pairs"), *of_table], of_output),
             **self._provenance(engine),
             "sources": list(self.sources),
             "cases_by": self.case_metric,
             "cases": cases,
+            **beside,
         }
+        self._advise()
         figures = {metric: entry["mean"] for metric, entry in self.summary["rows"][FUSED].items()}
         self._publish(engine, figures, lambda: self._write(pairs, pictures))
 
@@ -166,6 +182,8 @@ class FusionReport(EvaluationReport):
         write_fusion_report(self.summary, self.output_dir / "report.md")
         if self.summary["cases"]:
             self._write_cases(pictures)
+        if self.page is not None:
+            self._write_page(self.page, pairs, pictures)
         headline = self.summary["rows"][FUSED][self.case_metric]
         logger.info(
             "%s on %s: %s %.4f (95 %% interval %.4f to %.4f) over %d pairs; report in %s",
@@ -178,6 +196,14 @@ class FusionReport(EvaluationReport):
             len(pairs),
             self.output_dir,
         )
+
+    def _write_page(self, page: Path, pairs: list[FusedPair], pictures: Mapping[str, Planes]) -> None:
+        from ..visualize import fusion_panel
+
+        scores = {row: [pair.scores[row][self.case_metric] for pair in pairs] for row in pairs[0].scores}
+        panels = [fusion_panel(pictures[case["image"]], "", self.sources) for case in self.summary["cases"]]
+        facts = self.provenance.facts() if self.provenance else None
+        write_fusion_html(self.summary, page, scores, panels, facts)
 
     def _write_cases(self, pictures: Mapping[str, Planes]) -> None:
         from ..visualize import fusion_panel

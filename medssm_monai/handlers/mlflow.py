@@ -7,6 +7,7 @@ import glob
 import logging
 import os
 import re
+import tempfile
 import time
 import traceback
 import uuid
@@ -19,10 +20,13 @@ from monai.engines import Trainer
 
 from ..bundle import was_interrupted
 from ..data.demo.segmentation import DEMO
+from ..reports.html_page import without_pictures
 from ..utils import writable_folder
 from ..utils.shown_names import shown_text, shown_value
+from ..utils.text_files import write_text
 from .events import average_train_loss, loss_of, on_failure, process_rank, scalars
 from .mlflow_store import MLflowStore, StoreLostError, local_uri, resolve_tracking_uri, shown_uri
+from .provenance import Provenance
 
 __all__ = ["MLflowTracker", "flatten_params", "new_run_name", "resolve_tracking_uri"]
 
@@ -32,6 +36,7 @@ CHARTS = ("curves.png", "confusion_matrix.png", "roc_curves.png", "pr_curves.png
 """Pictures of figures, in which no patient is seen."""
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".svg", ".pdf")
 IMAGES = (".nii", ".nii.gz", ".dcm", ".dicom", ".nrrd", ".mha", ".npy", ".npz")
+PAGES = (".html",)
 _TAG_LENGTH = 5000  # what every MLflow server takes
 
 
@@ -95,7 +100,9 @@ class MLflowTracker:
             A folder keeps its name and structure. Must not contain the tracking store itself.
         tracking_uri: used when ``MLFLOW_TRACKING_URI`` is not set; ``None`` is the SQLite file in ``output_dir``.
         iteration_log: also log the loss of every iteration (as ``train_loss_iteration``), not only epoch means.
+        provenance: what the run is made with; becomes tags.
         pictures: also log pictures of patients: overlays, cases, explanations, whatever is no chart (``CHARTS``).
+            Without them, pages (``report.html``) are logged with their pictures of patients left out.
             ``None``: only those of the synthetic demo set. They stay in the run's folder in any case.
 
     Attributes:
@@ -119,6 +126,7 @@ class MLflowTracker:
         tracking_uri: str | None = None,
         iteration_log: bool = False,
         pictures: bool | None = None,
+        provenance: Provenance | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.experiment_name = experiment_name
@@ -129,6 +137,7 @@ class MLflowTracker:
         self.tracking_uri = tracking_uri
         self.iteration_log = iteration_log
         self.pictures = data_name == DEMO if pictures is None else pictures
+        self.provenance = provenance
         self.run_id: str | None = None
         self.kept_in: str | None = None
         self._owner: Engine | None = None
@@ -198,7 +207,7 @@ class MLflowTracker:
         self._store = MLflowStore(uri, self.experiment_name, self.run_name)
         self._store.open(self._owner)
         self.run_id, self.kept_in = self._store.run_id, shown_uri(uri)
-        self._store.log_tags(self.tags)
+        self._store.log_tags({**(self.provenance.tags() if self.provenance else {}), **self.tags})
         changed = self._store.log_params({name: shown_value(value) for name, value in self.params.items()})
         if changed:
             logger.warning(
@@ -288,12 +297,21 @@ class MLflowTracker:
                         kept_back += 1
                     elif file.is_file():
                         folder = file.parent.relative_to(root.parent).as_posix() if root.is_dir() else None
-                        store.log_file(str(file), folder)
+                        self._log_file(store, file, folder)
         if kept_back:
             logger.info(
                 "%d pictures of patients stay in the run's folder; --tracker#pictures True logs them to MLflow too.",
                 kept_back,
             )
+
+    def _log_file(self, store: MLflowStore, file: Path, folder: str | None) -> None:
+        if self.pictures or file.suffix.lower() not in PAGES:
+            store.log_file(str(file), folder)
+            return
+        with tempfile.TemporaryDirectory(prefix="medssm_page_") as place:
+            page = Path(place) / file.name
+            write_text(page, without_pictures(file.read_text(encoding="utf-8")))
+            store.log_file(str(page), folder)
 
     def _close(self, status: str) -> None:
         """Log the artifacts and end the run with ``status``; nothing happens when no run is open."""
@@ -306,6 +324,8 @@ class MLflowTracker:
         self._drop()
 
     def _end(self, store: MLflowStore, status: str) -> None:
+        if self.provenance is not None:
+            store.log_tags(self.provenance.tags())
         try:
             self._log_artifacts(store)
         except StoreLostError:

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ignite.engine import Engine
@@ -16,6 +17,7 @@ from ..metrics import class_metric_names, confusion_counts, metric_names, segmen
 from ..metrics.overlap import as_maps, normalize_map
 from ..metrics.polyp import e_measure_from_counts, threshold_counts
 from ..reports.cases import KeptPicture, case_label, case_panel, choose_cases, write_case_pictures
+from ..reports.html_segmentation import write_segmentation_html
 from ..reports.sanity import beside_floors, few_cases, segmentation_warnings
 from ..reports.segmentation import ImageRecord, summarize, write_per_image, write_report
 from ..reports.segmentation_classes import (
@@ -28,6 +30,7 @@ from ..reports.segmentation_classes import (
 from ..reports.summary import write_summary
 from .class_scoring import ClassScorer
 from .evaluation_report import EvaluationReport, gather_lists
+from .provenance import Provenance
 
 __all__ = ["SegmentationReport"]
 
@@ -51,7 +54,8 @@ class SegmentationReport(EvaluationReport):
       that are all empty, a share of foreground unlike the labels', figures not above a floor), threshold, sizes,
       settings and versions;
     * ``overlays/``: the worst, median and best cases with the outlines of label and prediction, and ``overlays.png``,
-      all on one sheet.
+      all on one sheet;
+    * ``report.html`` of an evaluation: all of it, and how the scores are distributed, in one file.
 
     The means are also put into ``engine.state.metrics`` as ``<name>_<metric>`` (and ``<name>_pooled_dice``, ...), where
     a tracker attached after this handler finds them. Run distributed, all ranks' images are gathered, an image that a
@@ -89,6 +93,8 @@ class SegmentationReport(EvaluationReport):
         labels: the classes, a :class:`~medssm_monai.data.labels.LabelSet` or what makes one; None, or one class told by
             a rule, is the foreground of pictures.
         tolerance: of ``surface_dice``, in mm, in pixels where the spacing is not known.
+        subgroups: CSV of names, and columns such as sex or scanner; the first metric is given for each of their values.
+        provenance: what ran with what, for ``report.html``.
 
     Raises:
         ValueError: unknown metric (at once), or one that the items do not have (``polyp`` of volumes); items that are
@@ -113,8 +119,10 @@ class SegmentationReport(EvaluationReport):
         n_resamples: int = 2000,
         labels: LabelSet | Mapping[str, Any] | None = None,
         tolerance: float = 1.0,
+        subgroups: str | os.PathLike[str] | None = None,
+        provenance: Provenance | None = None,
     ) -> None:
-        super().__init__(output_dir, name, data_name, only_best, group, details, n_resamples)
+        super().__init__(output_dir, name, data_name, only_best, group, details, n_resamples, subgroups, provenance)
         self.labels = None if labels is None else LabelSet.of(labels)
         self.tolerance = tolerance
         self._asked = metrics
@@ -195,11 +203,14 @@ class SegmentationReport(EvaluationReport):
         (gathered,) = gather_lists([(name, kept) for name, kept in self._pictures.items() if name in chosen])
         pictures = dict(gathered)
         found, of_data, of_output = self._class_figures(records) if of_classes else self._foreground_figures(records)
+        own = {record.name: (record.means if of_classes else record.scores)[first] for record in records}
+        groups = [record.group for record in records]
+        beside, of_table = self._beside(first, list(own), list(own.values()), groups, found["bootstrap"])
         self.summary = {
             **self._heading(),
             **{key: value for key, value in found.items() if key not in _AFTER_WARNINGS},
             "warnings": self._warnings(
-                [*few_cases(len(records), "images"), *of_data],
+                [*few_cases(len(records), "images"), *of_data, *of_table],
                 [*of_output, *beside_floors(found["per_image"], found["floors"])],
             ),
             **{key: found[key] for key in _AFTER_WARNINGS if key in found},
@@ -207,7 +218,9 @@ class SegmentationReport(EvaluationReport):
             "cases_by": first,
             "cases": cases,
             "overlays": "overlays.png" if chosen and chosen <= pictures.keys() else None,
+            **beside,
         }
+        self._advise()
         figures = {name: entry["mean"] for name, entry in self.summary["per_image"].items()}
         figures |= {f"pooled_{name}": entry["value"] for name, entry in found.get("pooled", {}).items()}
         for name, table in found.get("classes", {}).items():
@@ -240,6 +253,8 @@ class SegmentationReport(EvaluationReport):
         (write_classes_report if of_classes else write_report)(self.summary, self.output_dir / "report.md")
         if self.summary["overlays"]:
             self._write_overlays(pictures)
+        if self.page is not None:
+            self._write_page(self.page, records, pictures)
         headline = self.summary["per_image"][self.metrics[0]]
         logger.info(
             "%s on %s: %s %.4f (95 %% interval %.4f to %.4f) over %d images; report in %s",
@@ -253,10 +268,24 @@ class SegmentationReport(EvaluationReport):
             self.output_dir,
         )
 
+    def _write_page(self, page: Path, records: list[Any], pictures: Mapping[str, KeptPicture]) -> None:
+        first = self.metrics[0]
+        if isinstance(records[0], ClassesRecord):
+            scores = {name: [record.scores[name][first] for record in records] for name in records[0].scores}
+        else:
+            scores = {first: [record.scores[first] for record in records]}
+        shown = self.summary["cases"] if self.summary["overlays"] else []
+        panels = [case_panel(pictures[case["image"]], "", self._colors()) for case in shown]
+        facts = self.provenance.facts() if self.provenance else None
+        write_segmentation_html(self.summary, page, scores, panels, facts)
+
+    def _colors(self) -> dict[str, tuple[int, int, int]] | None:
+        if self.labels is None:
+            return None
+        return dict(zip(self.labels.names, self.labels.colors, strict=True))
+
     def _write_overlays(self, pictures: Mapping[str, KeptPicture]) -> None:
-        cases, colors = self.summary["cases"], None
-        if self.labels is not None:
-            colors = dict(zip(self.labels.names, self.labels.colors, strict=True))
+        cases, colors = self.summary["cases"], self._colors()
         panels = [case_panel(pictures[case["image"]], case_label(case, self.metrics[0]), colors) for case in cases]
         columns = sum(case["kind"] == "worst" for case in cases)  # one row per kind
         write_case_pictures(cases, panels, self.output_dir / "overlays", columns)

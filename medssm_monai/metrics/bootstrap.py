@@ -83,7 +83,8 @@ def bootstrap_interval(
 
     Args:
         values: one value per image. NaN (undefined) values are left out together with their group entries.
-        statistic: takes an array and an ``axis``, as ``numpy.mean`` and ``numpy.median`` do.
+        statistic: takes an array and an ``axis``, as ``numpy.mean`` and ``numpy.std`` do. No median: the percentile
+            interval of a median of few values covers less than it says.
         n_resamples: how many resamples.
         confidence: coverage of the interval, between 0 and 1.
         seed: seed of the draws; the same seed gives the same interval.
@@ -94,9 +95,11 @@ def bootstrap_interval(
         the estimate with its bounds; the bounds are NaN with fewer than two values (groups), all three without values.
 
     Raises:
-        ValueError: values not one-dimensional, unequal lengths, or parameters out of range.
+        ValueError: values not one-dimensional, unequal lengths, a median, or parameters out of range.
     """
     _check(n_resamples, confidence)
+    if statistic in (np.median, np.nanmedian):
+        raise ValueError("a percentile bootstrap interval of a median covers less than it says; take that of the mean.")
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1:
         raise ValueError(f"values must be one-dimensional (one value per image), got shape {array.shape}.")

@@ -12,6 +12,7 @@ from .predictions_table import prediction_row, write_predictions
 from .sanity import FEWEST_CASES, Floors
 from .segmentation import ImageRecord, summarize, write_per_image, write_report
 from .segmentation_classes import ClassesRecord, summarize_classes, write_classes_per_image, write_classes_report
+from .subgroups import SubgroupTable
 from .summary import write_summary
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "FusedPair",
     "ImageRecord",
     "KeptPicture",
+    "SubgroupTable",
     "case_label",
     "case_panel",
     "choose_cases",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,25 @@ from ..metrics.predictions import as_predictions
 from ..utils.files import replace_file
 from ..utils.shown_names import shown_name
 from ..utils.text_files import markdown_text
-from .page import closing_facts, format_interval, format_number, page_head, write_page
+from .page import (
+    closing_facts,
+    format_interval,
+    format_number,
+    next_list,
+    page_head,
+    subgroup_tables,
+    write_page,
+)
 from .sanity import Floors, classification_floors, sanity_section
 from .summary import Resampling, common_groups
 
-__all__ = ["ClassifiedImage", "summarize_classification", "write_classification_report", "write_pictures"]
+__all__ = [
+    "ClassifiedImage",
+    "classification_facts",
+    "summarize_classification",
+    "write_classification_report",
+    "write_pictures",
+]
 
 SHOWN_ERRORS = 5
 
@@ -62,7 +76,8 @@ def summarize_classification(
     Returns:
         a dict that JSON can hold: ``images``, ``class_names``, ``metrics`` (value, low, high per name), ``per_class``
         (the same per class, with ``support``), ``confusion_matrix`` (rows are labels), ``undefined`` (reasons),
-        ``confident_errors`` (the five wrong answers of highest confidence), ``floors``, ``bootstrap``.
+        ``mean_confidence``, ``confident_errors`` (the five wrong answers of highest confidence), ``floors``,
+        ``bootstrap``.
 
     Raises:
         ValueError: no records, or probabilities of another number of classes.
@@ -90,6 +105,7 @@ def summarize_classification(
             }
             for number, label in enumerate(class_names)
         },
+        "mean_confidence": float(data.confidences.mean()),
         "confusion_matrix": confusion_matrix(*data).tolist(),
         "undefined": undefined_metrics(data.labels, class_names),
         "confident_errors": _confident_errors(records, class_names),
@@ -156,19 +172,25 @@ def _tables(summary: dict[str, Any]) -> list[str]:
     return lines
 
 
-def write_classification_report(summary: dict[str, Any], path: Path, pictures: Sequence[str] = ()) -> None:
-    """The summary as a Markdown page, with the pictures that lie beside it."""
-    lines = page_head(summary, "images")
-    lines += ["", *_tables(summary), "", *sanity_section(summary, summary["metrics"])]
+def classification_facts(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """What the figures mean."""
     positive = summary["class_names"][-1]
     areas = f"of {positive}" if len(summary["class_names"]) == 2 else "macro average of one class against the rest"
-    facts = {
+    return {
         "Predicted class": "the one of largest probability; confidence is that probability",
         "roc_auc, pr_auc": f"{areas}; pr_auc is the average precision",
         "macro, weighted": "mean over the classes among the labels, plain or weighted by their number of images",
         "ece": f"expected calibration error, {summary['calibration_bins']} bins of equal width; biased upwards in few "
         "images, and more so in resamples, so that its interval may lie above the value",
     }
+
+
+def write_classification_report(summary: dict[str, Any], path: Path, pictures: Sequence[str] = ()) -> None:
+    """The summary as a Markdown page, with the pictures that lie beside it."""
+    lines = page_head(summary, "images")
+    lines += ["", *_tables(summary), "", *sanity_section(summary, summary["metrics"])]
+    lines += [*next_list(summary), *subgroup_tables(summary)]
+    facts = classification_facts(summary)
     lines += ["## Settings", "", *closing_facts(summary, "images", facts)]
     if summary["confident_errors"]:
         lines += ["", "Errors of highest confidence, the cases to look at first:", ""]

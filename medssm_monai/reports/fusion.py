@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,29 @@ import torch
 from ..utils.files import replace_file
 from ..utils.shown_names import shown_name
 from ..utils.text_files import markdown_text, name_cell, open_text
-from .page import case_list, closing_facts, format_interval, format_number, page_head, write_page
+from .page import (
+    case_list,
+    closing_facts,
+    format_interval,
+    format_number,
+    next_list,
+    page_head,
+    subgroup_tables,
+    write_page,
+)
 from .sanity import sanity_section
 from .summary import Resampling, common_groups, score_table
 
-__all__ = ["COPIES", "FUSED", "PLAIN_FUSIONS", "FusedPair", "summarize_fusion", "write_fusion_report", "write_per_pair"]
+__all__ = [
+    "COPIES",
+    "FUSED",
+    "PLAIN_FUSIONS",
+    "FusedPair",
+    "fusion_facts",
+    "summarize_fusion",
+    "write_fusion_report",
+    "write_per_pair",
+]
 
 FUSED = "fused"
 COPIES = ("copy of A", "copy of B")
@@ -126,6 +144,17 @@ def _table(rows: dict[str, Any], head: str, percent: str, sources: Sequence[str]
     return lines
 
 
+def fusion_facts(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """What the figures mean."""
+    return {
+        "Conventions": "the metrics' names say whether the values of the two sources are averaged (_mean) or added "
+        "(_sum); - is undefined (PSNR and SCD of a copy)",
+        "psnr_pooled": "maximized by the average by definition: reported, no aim",
+        "Sources": f"A: {summary['sources'][0]}, B: {summary['sources'][1]}; color sources by their luminance",
+        "Seconds per pair": f"{summary['seconds_per_pair']:.3f} (median, network and inferer alone)",
+    }
+
+
 def write_fusion_report(summary: dict[str, Any], path: Path) -> None:
     """The summary as a Markdown page."""
     percent = f"{summary['bootstrap']['confidence']:.0%}"
@@ -134,14 +163,9 @@ def write_fusion_report(summary: dict[str, Any], path: Path) -> None:
     if summary["lead"]:
         lines += [f"Fused minus the other rows, pair by pair, mean and {percent} interval:", ""]
         lines += [*_table(summary["lead"], "fused minus", percent, summary["sources"]), ""]
-    lines += [*sanity_section(summary, summary["rows"][FUSED]), "## Settings", ""]
-    facts = {
-        "Conventions": "the metrics' names say whether the values of the two sources are averaged (_mean) or added "
-        "(_sum); - is undefined (PSNR and SCD of a copy)",
-        "psnr_pooled": "maximized by the average by definition: reported, no aim",
-        "Sources": f"A: {summary['sources'][0]}, B: {summary['sources'][1]}; color sources by their luminance",
-        "Seconds per pair": f"{summary['seconds_per_pair']:.3f} (median, network and inferer alone)",
-    }
+    lines += [*sanity_section(summary, summary["rows"][FUSED]), *next_list(summary), *subgroup_tables(summary)]
+    lines += ["## Settings", ""]
+    facts = fusion_facts(summary)
     lines += closing_facts(summary, "pairs", facts)
     lines += case_list(summary)
     if summary["cases"]:

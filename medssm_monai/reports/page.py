@@ -11,7 +11,18 @@ from ..utils.files import replace_file
 from ..utils.shown_names import shown_name
 from ..utils.text_files import markdown_text, write_text
 
-__all__ = ["case_list", "closing_facts", "format_interval", "format_number", "page_head", "write_page"]
+__all__ = [
+    "WEIGHTS",
+    "case_list",
+    "closing_facts",
+    "format_interval",
+    "format_number",
+    "next_list",
+    "page_facts",
+    "page_head",
+    "subgroup_tables",
+    "write_page",
+]
 
 WEIGHTS = "weights"  # the detail that stands at the head of a page
 
@@ -38,21 +49,51 @@ def page_head(summary: Mapping[str, Any], cases: str) -> list[str]:
     return lines
 
 
-def closing_facts(summary: Mapping[str, Any], cases: str, facts: Mapping[str, Any]) -> list[str]:
-    """The list under the tables: the evaluation's own ``facts``, then sizes, intervals, details and versions."""
+def page_facts(summary: Mapping[str, Any], cases: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The evaluation's own ``facts``, then sizes, intervals, details and versions, by name."""
     bootstrap = summary["bootstrap"]
     unit = f"groups of {cases}" if bootstrap["unit"] == "group" else cases
     everything = dict(facts)
     if "image_sizes" in summary:
         everything["Image sizes"] = ", ".join(f"{size} ({n})" for size, n in summary["image_sizes"].items())
-    everything |= {
+    return everything | {
         "Intervals": f"percentile bootstrap over {unit}, {bootstrap['n_resamples']} resamples, "
         f"seed {bootstrap['seed']}",
         **{name: value for name, value in summary["details"].items() if name != WEIGHTS},
         "Versions": ", ".join(f"{package} {version}" for package, version in summary["versions"].items()),
         "Written": summary["written"],
     }
+
+
+def closing_facts(summary: Mapping[str, Any], cases: str, facts: Mapping[str, Any]) -> list[str]:
+    """The list under the tables: :func:`page_facts`, one a line."""
+    everything = page_facts(summary, cases, facts)
     return [f"- {markdown_text(name)}: {markdown_text(value)}" for name, value in everything.items()]
+
+
+def next_list(summary: Mapping[str, Any]) -> list[str]:
+    """The section of what to do next; nothing where the summary has none."""
+    steps = [f"{number}. {markdown_text(step)}" for number, step in enumerate(summary.get("next_steps", ()), start=1)]
+    return ["## What to do next", "", *steps, ""] if steps else []
+
+
+def subgroup_tables(summary: Mapping[str, Any]) -> list[str]:
+    """The section of subgroups, a table per column; nothing where there are none."""
+    found = summary.get("subgroups")
+    if not found:
+        return []
+    percent, unit = f"{summary['bootstrap']['confidence']:.0%}", found["unit"]
+    lines = ["## Subgroups", ""]
+    for column, values in found["columns"].items():
+        lines += [f"| {markdown_text(column)} | images | {unit}s | mean {found['metric']} | {percent} interval |"]
+        lines.append("|---" * 5 + "|")
+        for value, entry in values.items():
+            few = f"too few (under {found['fewest']} {unit}s)"
+            interval = few if entry["too_few"] else format_interval(entry)
+            counts = f"{entry['images']} | {entry['units']}"
+            lines.append(f"| {markdown_text(value)} | {counts} | {format_number(entry['mean'])} | {interval} |")
+        lines.append("")
+    return lines
 
 
 def case_list(summary: Mapping[str, Any]) -> list[str]:

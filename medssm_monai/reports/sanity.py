@@ -19,6 +19,7 @@ from .summary import Resampling, score_table
 
 __all__ = [
     "FEWEST_CASES",
+    "FLOORS_SAY",
     "LEAST_SPREAD",
     "LEAST_VARIATION",
     "SHARE_FACTOR",
@@ -28,6 +29,7 @@ __all__ = [
     "classification_warnings",
     "describe_floors",
     "few_cases",
+    "floor_rows",
     "fusion_floors",
     "fusion_warnings",
     "sanity_section",
@@ -46,6 +48,7 @@ LEAST_VARIATION = 1 / 255
 
 OF_CLASSES = ("accuracy", "balanced_accuracy", "roc_auc")
 OF_MASKS = ("dice", "iou")
+OWN_ROW = "this evaluation"
 
 Floors = dict[str, dict[str, dict[str, float]]]
 """Name of the floor -> metric -> ``value``, ``low``, ``high``."""
@@ -235,18 +238,33 @@ def describe_floors(floors: Floors) -> Iterable[str]:
         yield f"{floor}: " + ", ".join(f"{metric} {format_number(entry['value'])}" for metric, entry in entries.items())
 
 
+FLOORS_SAY = "A floor is what an answer that looks at no image, or a plain fusion, reaches on the same images."
+
+
+def floor_rows(
+    summary: Mapping[str, Any], figures: Mapping[str, Mapping[str, float]]
+) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of the table of floors, this evaluation first; no rows where there are no floors."""
+    floors: Floors = summary["floors"]
+    metrics = _metrics(floors)
+    head = [f"({summary['bootstrap']['confidence']:.0%} interval)", *metrics]
+    own = {metric: _entry(figures[metric]) for metric in metrics if metric in figures}
+    rows = [
+        [name, *(_cell(entries[metric]) if metric in entries else "not evaluated" for metric in metrics)]
+        for name, entries in {OWN_ROW: own, **floors}.items()
+    ]
+    return head, rows if floors else []
+
+
 def sanity_section(summary: Mapping[str, Any], figures: Mapping[str, Mapping[str, float]]) -> list[str]:
     """The section "Sanity" of a page: floors beside the figures, and how many warnings stand at its head."""
     lines = ["## Sanity", ""]
-    floors: Floors = summary["floors"]
-    if floors:
-        metrics = _metrics(floors)
-        percent = f"{summary['bootstrap']['confidence']:.0%}"
-        lines += [f"| ({percent} interval) | {' | '.join(metrics)} |", "|---" * (len(metrics) + 1) + "|"]
-        own = {metric: _entry(figures[metric]) for metric in metrics if metric in figures}
-        for name, entries in {"**this evaluation**": own, **{markdown_text(k): v for k, v in floors.items()}}.items():
-            cells = [_cell(entries[metric]) if metric in entries else "not evaluated" for metric in metrics]
-            lines.append(f"| {name} | {' | '.join(cells)} |")
+    head, rows = floor_rows(summary, figures)
+    if rows:
+        lines += [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+        for name, *cells in rows:
+            shown = f"**{name}**" if name == OWN_ROW else markdown_text(name)
+            lines.append(f"| {shown} | {' | '.join(cells)} |")
         lines.append("")
     count = len(summary["warnings"])
     said = "No warning." if not count else f"{count} warning{'s' if count > 1 else ''}, at the head of this page."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,20 @@ from ..metrics.polyp import THRESHOLDS
 from ..utils.files import replace_file
 from ..utils.shown_names import shown_name
 from ..utils.text_files import markdown_text, name_cell, open_text
-from .page import case_list, closing_facts, format_interval, format_number, page_head, write_page
+from .page import (
+    case_list,
+    closing_facts,
+    format_interval,
+    format_number,
+    next_list,
+    page_head,
+    subgroup_tables,
+    write_page,
+)
 from .sanity import sanity_section, segmentation_floors
 from .summary import Resampling, common_groups, score_table
 
-__all__ = ["ImageRecord", "summarize", "write_per_image", "write_report"]
+__all__ = ["ImageRecord", "segmentation_facts", "summarize", "write_per_image", "write_report"]
 
 
 @dataclass
@@ -137,20 +146,26 @@ def _tables(summary: dict[str, Any]) -> list[str]:
     return lines
 
 
-def write_report(summary: dict[str, Any], path: Path) -> None:
-    """The summary as a Markdown page."""
-    lines = page_head(summary, "images")
-    lines += ["", *_tables(summary), ""]
-    for name, part in summary.get("subsets", {}).items():
-        lines += [f"## {markdown_text(name)} ({part['images']} images)", "", *_tables(part), ""]
-    lines += [*sanity_section(summary, summary["per_image"]), "## Settings", ""]
-    facts = {
+def segmentation_facts(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """What the figures mean."""
+    return {
         "Threshold": summary["threshold"],
         "Distances in": summary["distance_unit"],
         "Maps": "stretched to [0, 1] for the metrics over thresholds, S, E, weighted F and MAE"
         if summary["normalize"]
         else "as predicted",
     }
+
+
+def write_report(summary: dict[str, Any], path: Path) -> None:
+    """The summary as a Markdown page."""
+    lines = page_head(summary, "images")
+    lines += ["", *_tables(summary), ""]
+    for name, part in summary.get("subsets", {}).items():
+        lines += [f"## {markdown_text(name)} ({part['images']} images)", "", *_tables(part), ""]
+    lines += [*sanity_section(summary, summary["per_image"]), *next_list(summary), *subgroup_tables(summary)]
+    lines += ["## Settings", ""]
+    facts = segmentation_facts(summary)
     lines += closing_facts(summary, "images", facts)
     lines += case_list(summary)
     if summary["overlays"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,27 @@ from ..metrics.class_overlap import ABSENT_CLASSES, CLASS_OVERLAP, overlap_of_cl
 from ..utils.files import replace_file
 from ..utils.shown_names import shown_name
 from ..utils.text_files import markdown_text, name_cell, open_text
-from .page import case_list, closing_facts, format_interval, format_number, page_head, write_page
+from .page import (
+    case_list,
+    closing_facts,
+    format_interval,
+    format_number,
+    next_list,
+    page_head,
+    subgroup_tables,
+    write_page,
+)
 from .sanity import Floors, sanity_section, segmentation_warnings
 from .summary import Resampling, common_groups, score_table
 
-__all__ = ["ClassesRecord", "class_warnings", "summarize_classes", "write_classes_per_image", "write_classes_report"]
+__all__ = [
+    "ClassesRecord",
+    "class_facts",
+    "class_warnings",
+    "summarize_classes",
+    "write_classes_per_image",
+    "write_classes_report",
+]
 
 _COUNTS = ("tp", "fp", "fn", "tn")
 _SIZES = {2: ("height", "width"), 3: ("size_x", "size_y", "size_z")}
@@ -238,13 +254,8 @@ def _figure(entry: dict[str, float], key: str) -> str:
     return f"{format_number(entry[key])}{interval}"
 
 
-def write_classes_report(summary: dict[str, Any], path: Path) -> None:
-    """The summary as a Markdown page."""
-    lines = page_head(summary, "images")
-    lines += ["", *_tables(summary), "", f"Absent classes: {summary['absent_classes']}.", ""]
-    for name, part in summary.get("subsets", {}).items():
-        lines += [f"## {markdown_text(name)} ({part['images']} images)", "", *_tables(part), ""]
-    lines += [*sanity_section(summary, summary["per_image"]), "## Settings", ""]
+def class_facts(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """What the figures mean."""
     facts = {
         "Prediction": "the most probable class"
         if summary["threshold"] is None
@@ -256,6 +267,18 @@ def write_classes_report(summary: dict[str, Any], path: Path) -> None:
         facts["Tolerance of surface Dice"] = f"{summary['tolerance']:g} {summary['distance_unit']}"
     if "lesion_f1" in summary["per_image"]:
         facts["Lesions"] = "connected components, corners connect; found where the prediction overlaps them at all"
+    return facts
+
+
+def write_classes_report(summary: dict[str, Any], path: Path) -> None:
+    """The summary as a Markdown page."""
+    lines = page_head(summary, "images")
+    lines += ["", *_tables(summary), "", f"Absent classes: {summary['absent_classes']}.", ""]
+    for name, part in summary.get("subsets", {}).items():
+        lines += [f"## {markdown_text(name)} ({part['images']} images)", "", *_tables(part), ""]
+    lines += [*sanity_section(summary, summary["per_image"]), *next_list(summary), *subgroup_tables(summary)]
+    lines += ["## Settings", ""]
+    facts = class_facts(summary)
     lines += closing_facts(summary, "images", facts)
     lines += case_list(summary)
     if summary["overlays"]:

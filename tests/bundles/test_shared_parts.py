@@ -18,7 +18,7 @@ OWN = {
         train#deterministic_transforms
         train#random_transforms train#preprocessing#transforms validate#preprocessing#transforms
         validate#dataloader#batch_size validate#early_stop#score_function validate#handlers initialize""",
-    "evaluate.yaml": """datalists#require validate#preprocessing#transforms validate#dataset#data
+    "evaluate.yaml": """datalists#require flag_unlike#keys validate#preprocessing#transforms validate#dataset#data
         validate#handlers run""",
     "inference.yaml": """bundle_root dataset_dir output_dir load_image#keys load_volume#_target_ load_volume#keys
         load_volume#channels preprocessing#transforms dataset#data

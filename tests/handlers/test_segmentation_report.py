@@ -146,7 +146,8 @@ def test_running_again_starts_afresh(tmp_path) -> None:
     first = handler.summary["per_image"]
     engine.run()
     assert handler.summary["images"] == 6 and handler.summary["per_image"] == first
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["per_image.csv", "report.md", "summary.json"]
+    files = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert files == ["per_image.csv", "report.html", "report.md", "summary.json"]
 
 
 def test_only_the_best_validation_is_written(tmp_path) -> None:
