@@ -1,8 +1,8 @@
 """Weights out of an MLflow registry, ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``: fetched once, checked always.
 
 Of a registered model only weights, settings and model card are taken, and the weights are read as tensors: nothing that
-a registry holds is run here. Which files they must be stands in the tags of the version, in the registry's database; the
-files come from its artifact store. One that was changed there does not fit its tag.
+a registry holds is run here. Which files they must be stands in the tags of the version, in the registry's database;
+the files come from its artifact store. One that was changed there does not fit its tag.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ __all__ = [
     "BUNDLE",
     "CARD_SHA256",
     "DATA",
+    "MODEL_ID",
     "SETTINGS_SHA256",
     "WEIGHTS_FILE",
     "WEIGHTS_SHA256",
@@ -46,6 +47,8 @@ SCHEME = "models:/"
 FORM = re.compile(r"models:/(?P<name>[^/@:]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 BUNDLE, WEIGHTS_SHA256, SETTINGS_SHA256, CARD_SHA256 = "bundle", "weights_sha256", "settings_sha256", "card_sha256"
 """Tags of a version: whose weights it holds, and which files these are."""
+MODEL_ID = "logged_model"
+"""Tag that names MLflow's logged model with the files; MLflow's stores do not keep it with the version themselves."""
 DATA, WEIGHTS_FILE = "data", "models/model.pt"
 """Where they lie in a registered model: ``data/<bundle>/models/model.pt``."""
 DIGESTS = {".pt": WEIGHTS_SHA256, ".json": SETTINGS_SHA256, ".md": CARD_SHA256}
@@ -130,13 +133,18 @@ class Registry:
                 writable_folder(file.parent)
             elif not file.is_file():
                 raise FileNotFoundError(
-                    f"no registry {uri}: nothing was registered there. Set MLFLOW_TRACKING_URI to the registry's address "
-                    "(http://HOST:5000), or register a model first: medssm registry register."
+                    f"no registry {uri}: nothing was registered there. Set MLFLOW_TRACKING_URI to the registry's "
+                    "address (http://HOST:5000), or register a model first: medssm registry register."
                 )
         from mlflow import MlflowClient
 
         with _answering(uri):
             return cls(uri, MlflowClient(tracking_uri=uri))
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a SQLite file rather than a server."""
+        return self.uri.startswith("sqlite:")
 
     def ask(self, function: Callable[[MlflowClient], Result]) -> Result:
         """What a function of the client gives; a server is waited for some seconds, not for MLflow's minutes.
@@ -183,11 +191,19 @@ class Registry:
             near = difflib.get_close_matches(name, models, 2) or sorted(models)[:6]
             there = f"it has {', '.join(map(repr, near))}" if near else "it is empty"
             return f"no model {name!r} in {at}; {there}. {HELP}"
-        versions = self.ask(lambda client: client.search_model_versions(f"name='{name}'"))
+        versions = self.versions(name)
         numbers = ", ".join(sorted((str(one.version) for one in versions), key=int)) or "none"
         aliases = ", ".join(f"{alias} (version {number})" for alias, number in models[name].aliases.items()) or "none"
         what = f"version {which}" if isinstance(which, int) else f"alias {which!r}"
         return f"model {name!r} has no {what} in {at}; versions: {numbers}; aliases: {aliases}."
+
+    def versions(self, name: str) -> list[ModelVersion]:
+        """All versions of a model."""
+        return list(self.ask(lambda client: client.search_model_versions(f"name='{name}'")))
+
+    def set_tag(self, version: ModelVersion, key: str, value: str) -> None:
+        """Set a tag of a version."""
+        self.ask(lambda client: client.set_model_version_tag(version.name, str(version.version), key, value))
 
     def download(self, version: ModelVersion, path: str, folder: Path) -> Path:
         """One file of a version's artifacts, copied into ``folder``.
@@ -201,8 +217,8 @@ class Registry:
 
         what = f"{path} of version {version.version} of {version.name}"
         try:
-            model = self.ask(lambda client: client.get_logged_model(version.model_id))
-            with _answering(self.uri):
+            model = self.ask(lambda client: client.get_logged_model(version.tags[MODEL_ID]))
+            with _answering(self.uri), environment({"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}):
                 found = download_artifacts(
                     artifact_uri=f"{model.artifact_location.rstrip('/')}/{path}",
                     dst_path=os.fspath(folder),
@@ -228,6 +244,8 @@ def _answering(uri: str) -> Iterator[None]:
         with environment({} if asked else dict(REQUESTS)):
             yield
     except Exception as error:
+        if uri.startswith("sqlite:"):
+            raise
         if isinstance(error, MlflowException) and error.error_code not in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"):
             raise
         if isinstance(error, OSError) and not _of_network(error):
@@ -250,7 +268,7 @@ def _known(version: ModelVersion, uri: str, bundle: str) -> dict[str, str]:
     """
     tags: Mapping[str, Any] = version.tags
     digests = {end: str(tags[name]) for end, name in DIGESTS.items() if name in tags}
-    if BUNDLE not in tags or not {".pt", ".json"} <= digests.keys() or not version.model_id:
+    if BUNDLE not in tags or not {".pt", ".json"} <= digests.keys() or MODEL_ID not in tags:
         raise ValueError(
             f"{uri} was not registered by medssm registry register: its tags do not say which bundle and which files "
             "it is. Register the weights that way."
@@ -266,8 +284,8 @@ def _cache(folder: Path | None) -> Path:
     own = folder or ((base := user_cache()) and base / "registry")
     if own is None:
         raise PermissionError(
-            "there is no safe folder to keep registered weights in: give this user a home folder, or set XDG_CACHE_HOME "
-            "to a folder of its own."
+            "there is no safe folder to keep registered weights in: give this user a home folder, or set "
+            "XDG_CACHE_HOME to a folder of its own."
         )
     own.mkdir(mode=0o700, parents=True, exist_ok=True)
     return own
@@ -290,8 +308,8 @@ def _fetch(registry: Registry, version: ModelVersion, bundle: str, known: Mappin
             file = registry.download(version, inner, Path(place))
             if (found := file_sha256(file)) != digest:
                 raise ValueError(
-                    f"{inner} of version {version.version} of {version.name} was changed after it was registered (SHA-256 "
-                    f"{found[:12]}…, registered {digest[:12]}…). Do not use it; register the weights again."
+                    f"{inner} of version {version.version} of {version.name} was changed after it was registered "
+                    f"(SHA-256 {found[:12]}…, registered {digest[:12]}…). Do not use it; register the weights again."
                 )
             whole = Path(place) / file.name
             if file != whole:

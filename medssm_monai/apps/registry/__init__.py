@@ -1,4 +1,4 @@
-"""The MLflow registry: weights as versions of a model that MLflow loads and serves, and which of them is the champion."""
+"""The MLflow registry: weights as versions of a model that MLflow loads and serves, and the champion among them."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def _register(options: argparse.Namespace) -> int:
 def _promote(options: argparse.Namespace) -> int:
     from ...experiments.plans import parse_words
     from .evaluation import EvaluationSet
-    from .promote import PROMOTED, Rule, promote
+    from .promote import Rule, promote
 
     rule = Rule(options.metric, options.margin, options.floor, options.force)
     root = find_bundle(options.bundle) if options.bundle else None
@@ -154,8 +154,7 @@ def _list(options: argparse.Namespace) -> int:
     registry = _registry(find_bundle(options.bundle) if options.bundle else None, options)
     models = registry.ask(lambda client: client.search_registered_models())
     for model in sorted(models, key=lambda one: one.name):
-        query = f"name='{model.name}'"
-        versions = registry.ask(lambda client, query=query: client.search_model_versions(query))
+        versions = registry.versions(model.name)
         names: dict[str, list[str]] = {}
         for alias, number in model.aliases.items():
             names.setdefault(str(number), []).append(alias)

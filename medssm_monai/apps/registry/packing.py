@@ -17,7 +17,7 @@ from ...bundle.contents import LICENSE, weights_and_beside
 from ...bundle.find import bundle_name
 from ...bundle.packed_weights import require_usable
 from ...bundle.predictor import Predictor, load
-from ...bundle.registered import BUNDLE, CARD_SHA256, DATA, SETTINGS_SHA256, WEIGHTS_FILE, WEIGHTS_SHA256
+from ...bundle.registered import BUNDLE, CARD_SHA256, SETTINGS_SHA256, WEIGHTS_FILE, WEIGHTS_SHA256
 from ...bundle.settings import DOMAIN, TRAINED_ON, saved_settings, settings_file
 from ...bundle.version import METADATA, read_version
 from ...utils.files import file_sha256
@@ -119,7 +119,7 @@ def signature_of(predictor: Predictor) -> Any:
 
     anything = np.dtype("O")  # arrays of any size and type, and texts; the predictor says what is wrong with one
     inputs = Schema([TensorSpec(anything, (-1,), name=key) for key in predictor.task.keys])
-    fields: dict[str, Any] = {
+    of_kind: dict[str, dict[str, Any]] = {
         "segmentation": {"mask": AnyType(), "probability": AnyType(), "confidence": DataType.double},
         "classification": {
             "class_name": DataType.string,
@@ -127,8 +127,8 @@ def signature_of(predictor: Predictor) -> Any:
             "probabilities": Map(DataType.double),
         },
         "fusion": {"image": AnyType()},
-    }[predictor.kind]
-    fields = {**fields, "trained_for": DataType.string, "unlike_training": AnyType()}
+    }
+    fields = {**of_kind[predictor.kind], "trained_for": DataType.string, "unlike_training": AnyType()}
     optional = ("confidence",) if predictor.kind == "segmentation" else ()
     outputs = Schema([ColSpec(kind, name, required=name not in optional) for name, kind in fields.items()])
     return ModelSignature(inputs, outputs, ParamSchema([ParamSpec("pixels", DataType.string, "uint8")]))

@@ -14,9 +14,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...bundle.registered import WEIGHTS_SHA256, Registry, registered_weights
+from ...bundle.registered import MODEL_ID, WEIGHTS_SHA256, Registry, registered_weights
 from ...metrics import BootstrapInterval
-from ...reports.sanity import FEW_IMAGES
+from ...reports.sanity import FEWEST_CASES
 from .evaluation import EvaluationSet, fingerprint, require_same_task
 from .figures import KEY_METRICS, Figures, difference
 
@@ -103,8 +103,8 @@ def decide(own: Figures, champion: Figures | None, rule: Rule) -> Verdict:
         good = gap.low >= -rule.margin
         why = f"{metric} differs by {gap.estimate:+.4f} ({share} {gap.low:+.4f} to {gap.high:+.4f} {what})"
         why += f", margin {rule.margin:g}: {_judged(gap, rule.margin)}"
-    if own.units < FEW_IMAGES:
-        why += f". Fewer than {FEW_IMAGES} {own.unit}s: such an interval is rough"
+    if own.units < FEWEST_CASES:
+        why += f". Fewer than {FEWEST_CASES} {own.unit}s: such an interval is rough"
     if good:
         return Verdict(PROMOTED, why, facts)
     if rule.force is not None:
@@ -213,8 +213,8 @@ def _figures(
             text = registry.download(version, path, Path(place)).read_text(encoding="utf8")
         if _digest(text) != version.tags[tag]:
             raise ValueError(
-                f"{path} of version {version.version} of {version.name} was changed after it was written; remove the tag "
-                f"{tag}, and compare again."
+                f"{path} of version {version.version} of {version.name} was changed after it was written; remove the "
+                f"tag {tag}, and compare again."
             )
         kept = Figures.of_json(text)
         if kept.images == items and kept.settings == settings and kept.weights == version.tags[WEIGHTS_SHA256]:
@@ -224,7 +224,7 @@ def _figures(
     found = data.evaluate(weights, items, folder / f"v{version.version}")
     text = found.as_json()
     _keep(registry, version, path, text)
-    registry.ask(lambda client: client.set_model_version_tag(version.name, version.version, tag, _digest(text)))
+    registry.set_tag(version, tag, _digest(text))
     return found
 
 
@@ -254,9 +254,7 @@ def _record(
     _keep(registry, version, path, json.dumps(facts, indent=2))
     for key, value in facts.items():
         tag, text = f"comparison.{key}", value if isinstance(value, str) else json.dumps(value)
-        registry.ask(
-            lambda client, tag=tag, text=text: client.set_model_version_tag(version.name, version.version, tag, text)
-        )
+        registry.set_tag(version, tag, text)
     return path
 
 
@@ -265,7 +263,7 @@ def _keep(registry: Registry, version: ModelVersion, path: str, text: str) -> No
         file = Path(place) / Path(path).name
         file.write_text(text, encoding="utf8")
         folder = Path(path).parent.as_posix()
-        registry.ask(lambda client: client.log_model_artifact(version.model_id, str(file), folder))
+        registry.ask(lambda client: client.log_model_artifact(version.tags[MODEL_ID], str(file), folder))
 
 
 def _digest(text: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...bundle.find import bundle_config, bundle_name, list_bundles
-from ...bundle.registered import BUNDLE, CARD_SHA256, SETTINGS_SHA256, WEIGHTS_SHA256, Registry
+from ...bundle.registered import BUNDLE, CARD_SHA256, MODEL_ID, SETTINGS_SHA256, WEIGHTS_SHA256, Registry
 from ...bundle.settings import DOMAIN
 from ...bundle.weights import WEIGHTS, find_weights
 from ...experiments.programs import RowError
@@ -114,7 +114,7 @@ def register(
     with tempfile.TemporaryDirectory(prefix="medssm-registry-") as place:
         folder = Path(place) / "model"
         facts = write_model(source.root, source.weights, found, export, folder)
-        experiment = registry.ask(lambda client: _experiment(client, registry.uri, own))
+        experiment = registry.ask(lambda client: _experiment(client, registry, own))
         run = source.run_id or registry.ask(lambda client: _new_run(client, experiment, name, facts))
         model = registry.ask(
             lambda client: client.create_logged_model(
@@ -132,9 +132,11 @@ def register(
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
+    # MLflow looks models:/ID up in a store of its own choice where there is no server
+    place = model.artifact_location if registry.is_local else f"models:/{model.model_id}"
     version = registry.ask(
         lambda client: client.create_model_version(
-            name, f"models:/{model.model_id}", run_id=run, tags=_tags(facts), model_id=model.model_id
+            name, place, run_id=run, tags=_tags(facts) | {MODEL_ID: model.model_id}, model_id=model.model_id
         )
     )
     return str(version.version), facts
@@ -173,15 +175,14 @@ def _require_of_bundle(registry: Registry, name: str, bundle: str) -> None:
         raise ValueError(f"{name!r} is a model {what}; weights of {bundle!r} need a name of their own.")
 
 
-def _experiment(client: Any, uri: str, name: str) -> str:
+def _experiment(client: Any, registry: Registry, name: str) -> str:
     """The bundle's experiment; files of a SQLite store lie beside it, as those of trainings do."""
     from monai.utils.misc import path_to_uri
 
     known = client.get_experiment_by_name(name)
     if known is not None:
         return str(known.experiment_id)
-    local = uri.startswith("sqlite:///")
-    place = path_to_uri(Path(uri.removeprefix("sqlite:///")).parent / "mlruns") if local else None
+    place = path_to_uri(Path(registry.uri.removeprefix("sqlite:///")).parent / "mlruns") if registry.is_local else None
     return str(client.create_experiment(name, artifact_location=place))
 
 
@@ -209,8 +210,8 @@ def _of_run(run_id: str, registry: Registry, place: Path) -> Path:
     from mlflow.exceptions import MlflowException
 
     try:
-        for name in (WEIGHTS, "model.json"):
-            registry.ask(lambda client, name=name: client.download_artifacts(run_id, name, os.fspath(place)))
+        registry.ask(lambda client: client.download_artifacts(run_id, WEIGHTS, os.fspath(place)))
+        registry.ask(lambda client: client.download_artifacts(run_id, "model.json", os.fspath(place)))
     except (MlflowException, OSError) as error:
         if isinstance(error, ConnectionError):
             raise
