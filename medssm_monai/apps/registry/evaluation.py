@@ -20,10 +20,11 @@ from ...experiments import programs
 from ...utils import file_sha256, unwrapped
 from ...utils.object_digest import object_digest
 from ...utils.tracking import local_uri
+from ...utils.versions import package_versions
 from ..cli.bundle_run import config_files
 from .figures import Figures, read_figures
 
-__all__ = ["EvaluationSet", "fingerprint", "require_same_task"]
+__all__ = ["EvaluationSet", "fingerprint", "require_same_task", "weights_fingerprint"]
 
 logger = logging.getLogger(__name__)
 KEYS = ("image", "image_a", "image_b", "label")
@@ -73,16 +74,20 @@ class EvaluationSet:
         parser = ConfigParser()
         parser.read_config(self.files())
         parser.update(self._settings(weights, folder))
-        with unwrapped():
-            lists = parser.get_parsed_content("datalists")
-            items = lists[self.part]
-            return tuple(_digest_of(items[number]) for number in range(len(items)))
+        try:
+            with unwrapped():
+                items = parser.get_parsed_content("validate#dataset#data")
+        except KeyError:
+            raise ValueError(f"the evaluation set has no part {self.part!r}: training, validation or test.") from None
+        return tuple(_digest_of(items[number]) for number in range(len(items)))
 
     def settings_fingerprint(self) -> str:
-        """SHA-256 of all that decides an evaluation but for weights and data: the merged configs and the overrides."""
+        """SHA-256 of all that decides an evaluation but for weights and data: the merged configs, the overrides, and
+        the version of this package."""
         merged = ConfigParser.load_config_files(self.files())
         given = {key: value for key, value in (self.overrides or {}).items() if key not in PLACES}
-        text = json.dumps([merged, given, self.part], sort_keys=True, default=str)
+        versions = package_versions(["medssm-monai"])
+        text = json.dumps([merged, given, self.part, versions["medssm-monai"]], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def evaluate(self, weights: Path, items: tuple[str, ...], folder: Path) -> Figures:
@@ -104,8 +109,9 @@ class EvaluationSet:
         programs.run_program("evaluating", [*self.files(), os.fspath(overlay)], folder, variables=variables)
         if self.items(weights, folder) != items:
             raise ValueError("the images of the evaluation set changed while they were evaluated; compare again.")
-        digest = file_sha256(weights)
-        return read_figures(folder / "report", items, digest, fingerprint(items), self.settings_fingerprint())
+        return read_figures(
+            folder / "report", items, weights_fingerprint(weights), fingerprint(items), self.settings_fingerprint()
+        )
 
     def _settings(self, weights: Path, folder: Path) -> dict[str, Any]:
         return {
@@ -123,6 +129,11 @@ class EvaluationSet:
 def fingerprint(items: Sequence[str]) -> str:
     """SHA-256 of a data set: of those of its items, in their order."""
     return hashlib.sha256("\n".join(items).encode()).hexdigest()
+
+
+def weights_fingerprint(weights: Path) -> str:
+    """SHA-256 of weights and of their settings, such as the temperature, together."""
+    return hashlib.sha256(f"{file_sha256(weights)} {file_sha256(settings_file(weights))}".encode()).hexdigest()
 
 
 def require_same_task(weights: Path, other: Path) -> None:

@@ -35,7 +35,7 @@ class Figures:
     """What an evaluation found.
 
     Attributes:
-        weights: SHA-256 of the weights.
+        weights: fingerprint of the weights and their settings.
         data: fingerprint of the images and labels, in their order.
         settings: fingerprint of how they were evaluated.
         task: kind of task.

@@ -32,7 +32,8 @@ PINNED = (
     *("medssm-monai", "mlflow", "monai", "torch", "numpy", "pytorch-ignite", "numba", "scipy", "scikit-image"),
     *("scikit-learn", "pandas", "nibabel", "itk", "pillow", "matplotlib"),
 )
-ABSOLUTE = re.compile(r"(/|~|[A-Za-z]:[\\/])[^\s/\\]+[/\\]\S*")
+ABSOLUTE = re.compile(r"(/|~[^/\s]*/|[A-Za-z]:[\\/])[^\s/\\].*")
+QUOTED = re.compile(r"""(?<!\+ )(?<!\+)["']((?:/|~[^/\s]*/|[A-Za-z]:[\\/])[^\s/\\][^"']*)["']""")  # nothing before it
 CONFIGS = "configs"
 EXPORT = "models/export.json"
 PLACES = ("images", "weights")  # of an export report: where things were
@@ -192,7 +193,7 @@ def _require_no_paths(files: Mapping[str, Path]) -> None:
         for name, path in files.items()
         if path.suffix in (".yaml", ".yml", ".json")
         for text in _texts(yaml.safe_load(path.read_text(encoding="utf8")))
-        if ABSOLUTE.fullmatch(text)
+        if ABSOLUTE.fullmatch(text) or (text.startswith("$") and QUOTED.search(text))
     ]
     if found:
         raise ValueError(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ...bundle.registered import MODEL_ID, WEIGHTS_SHA256, Registry, registered_weights
 from ...metrics import BootstrapInterval
 from ...reports.sanity import FEWEST_CASES
-from .evaluation import EvaluationSet, fingerprint, require_same_task
+from .evaluation import EvaluationSet, fingerprint, require_same_task, weights_fingerprint
 from .figures import KEY_METRICS, Figures, difference
 
 if TYPE_CHECKING:
@@ -206,7 +206,8 @@ def _figures(
         ValueError: kept figures that were changed.
     """
     settings = data.settings_fingerprint()
-    key = hashlib.sha256(f"{fingerprint(items)} {settings} {version.tags[WEIGHTS_SHA256]}".encode()).hexdigest()[:16]
+    whose = weights_fingerprint(weights)
+    key = hashlib.sha256(f"{fingerprint(items)} {settings} {whose}".encode()).hexdigest()[:16]
     path, tag = f"{EVALUATIONS}/{key}.json", f"evaluation.{key}"
     if tag in version.tags:
         with tempfile.TemporaryDirectory(prefix="medssm-figures-") as place:
@@ -217,7 +218,7 @@ def _figures(
                 f"tag {tag}, and compare again."
             )
         kept = Figures.of_json(text)
-        if kept.images == items and kept.settings == settings and kept.weights == version.tags[WEIGHTS_SHA256]:
+        if kept.images == items and kept.settings == settings and kept.weights == whose:
             logger.info("version %s: evaluated before on these images", version.version)
             return kept
     logger.info("version %s: evaluating %d items", version.version, len(items))
