@@ -107,7 +107,8 @@ def test_a_registry_from_the_first_version_to_the_served_champion(tmp_path, monk
         assert main(["register", "model", "--bundle", str(root), "--name", "lesions"]) == 0
         serve = ["models", "serve", "-m", "models:/lesions/1", "--env-manager", "local", "-h", "127.0.0.1"]
         serve += ["-p", model.rsplit(":", 1)[1]]
-        with running(serve, tmp_path, "model", MEDSSM_SERVED_FILES=str(tmp_path / "free")):
+        beside = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # where uvicorn is
+        with running(serve, tmp_path, "model", MEDSSM_SERVED_FILES=str(tmp_path / "free"), PATH=beside):
             assert main(["register", "other", "--bundle", str(root), "--name", "lesions"]) == 0
             compared = ["--bundle", str(root), "--data", "demo", "--", "--datalists#demo_counts", "[4, 2, 4]"]
             assert main(["promote", "lesions", "1", "--floor", "none", *compared]) == 0

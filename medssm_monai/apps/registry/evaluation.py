@@ -74,11 +74,8 @@ class EvaluationSet:
         parser = ConfigParser()
         parser.read_config(self.files())
         parser.update(self._settings(weights, folder))
-        try:
-            with unwrapped():
-                items = parser.get_parsed_content("validate#dataset#data")
-        except KeyError:
-            raise ValueError(f"the evaluation set has no part {self.part!r}: training, validation or test.") from None
+        with unwrapped():
+            items = parser.get_parsed_content("validate#dataset#data")
         return tuple(_digest_of(items[number]) for number in range(len(items)))
 
     def settings_fingerprint(self) -> str:

@@ -222,13 +222,13 @@ def test_an_evaluation_set_is_known_by_its_content(fresh, data, images, tmp_path
     images.rename(moved_to)
     for kind in ("images", "masks"):
         for file in (moved_to / kind).iterdir():
-            file.rename(file.with_name(file.name.replace("p", "case_")))
+            file.rename(file.with_name(f"case_{file.name[1:]}"))
     there = replace(data, dataset_dir=str(moved_to))
     assert there.items(weights, tmp_path / "x") == before
     Image.fromarray(np.zeros((32, 32), np.uint8)).save(moved_to / "masks" / "case_03.png")
     after = there.items(weights, tmp_path / "x")
     assert [a == b for a, b in zip(before, after, strict=True)] == [number != 3 for number in range(24)]
-    with pytest.raises(ValueError, match="no part 'tset'"):
+    with pytest.raises(ValueError, match="unknown parts \\['tset'\\]"):
         replace(there, part="tset").items(weights, tmp_path / "x")
 
 
