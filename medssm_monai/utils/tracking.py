@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from monai.utils import path_to_sqlite_uri
-
 __all__ = ["REQUESTS", "URI_VARIABLE", "environment", "local_uri", "resolve_tracking_uri", "short_reason", "shown_uri"]
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
@@ -22,6 +20,8 @@ REQUESTS = {  # as MLflow reads them at every request; its own default is to wai
 
 def local_uri(output_dir: str | os.PathLike[str]) -> str:
     """The SQLite file ``mlruns.db`` in the output folder."""
+    from monai.utils import path_to_sqlite_uri  # only here, so that commands start without MONAI
+
     return path_to_sqlite_uri(Path(output_dir) / "mlruns.db")
 
 
@@ -46,7 +46,7 @@ def resolve_tracking_uri(output_dir: str | os.PathLike[str], tracking_uri: str |
         folder = re.sub(r"^file:(//)?", "", chosen)
         raise ValueError(
             f"{source} is {chosen!r}, a folder, and MLflow no longer keeps runs in folders. Give a SQLite file, "
-            f"{source}={path_to_sqlite_uri(Path(folder) / 'mlruns.db')}, or a server, {source}=http://HOST:5000, or "
+            f"{source}={local_uri(folder)}, or a server, {source}=http://HOST:5000, or "
             f"none: the runs then go to {own}."
         )
     return chosen
