@@ -14,7 +14,15 @@ from .known_keys import require_known_keys, unknown_keys
 from .publish import publish_weights
 from .runs import claim_run, release_run, site_run_name
 from .settings import read_domain, read_model_settings, update_model_settings, write_model_settings
-from .weights import bundle_weights, choose_checkpoint, describe_weights, other_weights, require_weights, weights_hint
+from .weights import (
+    bundle_weights,
+    choose_checkpoint,
+    describe_weights,
+    other_weights,
+    require_weights,
+    weights_file,
+    weights_hint,
+)
 from .work_place import work_folder
 
 if TYPE_CHECKING:
@@ -76,6 +84,7 @@ __all__ = [
     "update_model_settings",
     "verify_archive",
     "was_interrupted",
+    "weights_file",
     "weights_hint",
     "work_folder",
     "write_model_settings",

@@ -16,6 +16,7 @@ from .callers import calling
 __all__ = [
     "BUNDLES_VARIABLE",
     "bundle_config",
+    "bundle_name",
     "bundle_places",
     "find_bundle",
     "find_bundle_root",
@@ -117,9 +118,9 @@ def find_bundle_root(name: str, argv: Sequence[str] | None = None, cwd: str | Pa
     """
     candidates = running_bundles(argv, cwd)
     for folder in candidates:
-        if _bundle_name(folder) == name:
+        if bundle_name(folder) == name:
             return str(folder)
-    by_name = [folder for folder in list_bundles().values() if _bundle_name(folder) == name]
+    by_name = [folder for folder in list_bundles().values() if bundle_name(folder) == name]
     if by_name:
         logger.info("bundle_root: %s, found by the name %r (--bundle_root takes another one)", by_name[0], name)
         return str(by_name[0])
@@ -146,7 +147,8 @@ def running_bundles(argv: Sequence[str] | None = None, cwd: str | Path | None = 
     return found + ([(cwd / config).resolve().parent.parent] if config is not None else [])
 
 
-def _bundle_name(folder: Path) -> str | None:
+def bundle_name(folder: Path) -> str | None:
+    """``name`` in a bundle's ``configs/metadata.json``, whatever its folder is called; None without one."""
     metadata = folder / "configs" / "metadata.json"
     if not metadata.is_file():
         return None

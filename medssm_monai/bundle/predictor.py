@@ -46,6 +46,7 @@ def load(
     bundle: str | os.PathLike[str],
     *,
     ckpt_path: str | os.PathLike[str] | None = None,
+    tracking_uri: str | None = None,
     device: str | torch.device | None = None,
     **overrides: Any,
 ) -> Predictor:
@@ -56,16 +57,20 @@ def load(
     Args:
         bundle: ``"mamba_mis"``, ``"medconvmamba"``, ``"medspectralnet"``, ``"clinical_fmamba"``, or a bundle's folder;
             :func:`~medssm_monai.bundle.find_bundle` says where names are looked for.
-        ckpt_path: weights, a file or the name of one in the bundle's ``models/``, such as ``"volume"``; default those
-            the bundle itself would take, of your last training or shipped with it.
+        ckpt_path: weights, a file, the name of one in the bundle's ``models/``, such as ``"volume"``, or
+            ``"models:/NAME@champion"`` in an MLflow registry, which is asked now; default those the bundle itself would
+            take, of your last training or shipped with it.
+        tracking_uri: of that registry; default ``MLFLOW_TRACKING_URI``, else the bundle's own ``eval/mlruns.db``.
         device: default ``"cuda:0"`` where there is one, else ``"cpu"``.
         overrides: other values for keys of ``inference.yaml``, such as ``threshold=0.3`` or
             ``precision="bfloat16"``; texts are taken as they are.
 
     Raises:
-        FileNotFoundError: no such bundle.
-        ValueError: a key that the bundle's ``inference.yaml`` lacks, a device that is not there, or a bundle without
-            ``prediction``; by the first prediction, a ``precision`` that is unknown or not for the device.
+        FileNotFoundError: no such bundle, or no such model in the registry.
+        ConnectionError: a registry that does not answer.
+        ValueError: a registered model of another bundle, or changed since; a key that the bundle's ``inference.yaml``
+            lacks, a device that is not there, or a bundle without ``prediction``; by the first prediction, a
+            ``precision`` that is unknown or not for the device.
 
     Example::
 
@@ -75,7 +80,7 @@ def load(
     """
     settings, root = dict(overrides), find_bundle(bundle)
     if ckpt_path is not None:
-        settings["ckpt_path"] = named_weights(root, ckpt_path)  # may be there by the first prediction
+        settings["ckpt_path"] = named_weights(root, ckpt_path, tracking_uri)  # may be there by the first prediction
     if device is not None:
         settings["device"] = device
     return Predictor(root, settings)
@@ -135,7 +140,7 @@ class Predictor:
     @property
     def ckpt_path(self) -> str:
         """File of the weights that are used, whether it is there or not."""
-        return str(self._content("ckpt_path"))
+        return str(self._content("weights_file" if "weights_file" in self._parser.get() else "ckpt_path"))
 
     @property
     def weights(self) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from ..utils.files import file_sha256
 from ..utils.shown_names import full_names
 from .callers import in_federation
+from .registered import is_registered, registered_weights
 from .settings import DOMAIN, TRAINED_ON, saved_settings
 from .work_place import work_folder
 
@@ -25,6 +26,7 @@ __all__ = [
     "named_weights",
     "other_weights",
     "require_weights",
+    "weights_file",
     "weights_hint",
 ]
 
@@ -63,21 +65,41 @@ def choose_checkpoint(models_dir: str | os.PathLike[str], own_models_dir: str | 
     return os.fspath((own if traces else folder) / WEIGHTS)
 
 
-def named_weights(bundle_root: str | os.PathLike[str], name: str | os.PathLike[str]) -> str:
+def weights_file(
+    ckpt_path: str | os.PathLike[str], bundle_root: str | os.PathLike[str], tracking_uri: str | None = None
+) -> str:
+    """The file that a config's ``ckpt_path`` stands for: of weights in an MLflow registry, ``models:/NAME@ALIAS``,
+    their copy in the user's cache (:func:`~.registered.registered_weights`, which says what it raises); else the path
+    as it is, whether the file is there or not."""
+    if is_registered(ckpt_path) and not in_federation():
+        return registered_weights(str(ckpt_path), bundle_root, tracking_uri)
+    return os.fspath(ckpt_path)
+
+
+def named_weights(
+    bundle_root: str | os.PathLike[str], name: str | os.PathLike[str], tracking_uri: str | None = None
+) -> str:
     """As :func:`find_weights`; a name that is neither comes back as it is, for whoever needs the file to say so."""
     try:
-        return find_weights(bundle_root, name)
+        return find_weights(bundle_root, name, tracking_uri)
     except FileNotFoundError:
+        if is_registered(name):
+            raise
         return os.fspath(name)
 
 
-def find_weights(bundle_root: str | os.PathLike[str], name: str | os.PathLike[str]) -> str:
+def find_weights(
+    bundle_root: str | os.PathLike[str], name: str | os.PathLike[str], tracking_uri: str | None = None
+) -> str:
     """A file of weights, by its path or by its name in the bundle's ``models/``, with or without ``.pt``; ``"shipped"``
-    are those that come with the bundle, whatever was trained since.
+    are those that come with the bundle, whatever was trained since; ``models:/NAME@ALIAS`` those of an MLflow registry
+    (:func:`weights_file`).
 
     Raises:
         FileNotFoundError: no such file; the message lists those of the bundle.
     """
+    if is_registered(name):
+        return weights_file(name, bundle_root, tracking_uri)
     text, models = os.fspath(name), Path(bundle_root) / "models"
     if Path(text).is_file():
         return text

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +58,9 @@ def stopwatch() -> Iterator[Spent]:
         spent.processor = None if before is None or after is None else after - before
 
 
-def run_program(step: str, files: list[str], folder: Path, further: bool = False) -> None:
+def run_program(
+    step: str, files: list[str], folder: Path, further: bool = False, variables: Mapping[str, str] | None = None
+) -> None:
     """``python -m monai.bundle run step`` in ``folder``; its output goes to ``step.log`` there.
 
     Args:
@@ -66,6 +68,7 @@ def run_program(step: str, files: list[str], folder: Path, further: bool = False
         files: config files.
         folder: where it runs.
         further: the output is added to the log of an earlier, interrupted run.
+        variables: of the environment, in place of the user's.
 
     Raises:
         RowError: it failed; the message is the last line of its log.
@@ -78,7 +81,7 @@ def run_program(step: str, files: list[str], folder: Path, further: bool = False
             stdout=stream,
             stderr=subprocess.STDOUT,
             cwd=folder,
-            env={**VARIABLES, **os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            env={**VARIABLES, **os.environ, **(variables or {}), "PYTHONPATH": os.pathsep.join(paths)},
         )
     if status:
         lines = [line.strip() for line in log.read_text(encoding="utf8", errors="replace").splitlines()]

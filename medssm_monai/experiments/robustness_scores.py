@@ -15,7 +15,7 @@ from ..reports.fusion import FUSED
 from ..utils.text_files import name_cell
 from .programs import RowError
 
-__all__ = ["DEFAULT_METRICS", "compare", "figures", "read_summary"]
+__all__ = ["DEFAULT_METRICS", "compare", "figures", "read_summary", "read_table", "score_column"]
 
 DEFAULT_METRICS = {
     "classification": ("accuracy", "roc_auc"),
@@ -72,7 +72,7 @@ def compare(folder: Path, clean: Path, metrics: Sequence[str]) -> dict[str, Boot
         RowError: the two are not of the same images.
     """
     summary = read_summary(clean)
-    first, second = (_table(place, summary["task"]) for place in (folder, clean))
+    first, second = (read_table(place, summary["task"]) for place in (folder, clean))
     if [row["image"] for row in first] != [row["image"] for row in second]:
         raise RowError(f"{folder} and {clean} are not evaluations of the same images in the same order")
     bootstrap = {key: summary["bootstrap"][key] for key in ("n_resamples", "confidence", "seed")}
@@ -88,17 +88,19 @@ def compare(folder: Path, clean: Path, metrics: Sequence[str]) -> dict[str, Boot
         bins = summary["calibration_bins"]
         found = paired_classification(own, other, labels, groups=groups, bins=bins, **bootstrap)
         return {metric: found[metric] for metric in metrics}
-    columns = {metric: [_column(rows, metric) for rows in (first, second)] for metric in metrics}
+    columns = {metric: [score_column(rows, metric) for rows in (first, second)] for metric in metrics}
     return {
         metric: bootstrap_interval(own - other, groups=groups, **bootstrap) for metric, (own, other) in columns.items()
     }
 
 
-def _table(folder: Path, task: str) -> list[dict[str, str]]:
+def read_table(folder: Path, task: str) -> list[dict[str, str]]:
+    """Rows of an evaluation's table by image or pair, those of the network alone."""
     with (folder / TABLES[task]).open(newline="", encoding="utf8") as stream:
         rows = list(csv.DictReader(stream))
     return [row for row in rows if row["row"] == FUSED] if task == "fusion" else rows
 
 
-def _column(rows: Sequence[dict[str, str]], metric: str) -> np.ndarray:
+def score_column(rows: Sequence[dict[str, str]], metric: str) -> np.ndarray:
+    """A metric of each image; NaN where it is undefined."""
     return np.array([float(row[metric]) if row[metric] else np.nan for row in rows])

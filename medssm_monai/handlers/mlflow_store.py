@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,18 +12,21 @@ from typing import Any, TypeVar
 
 from filelock import FileLock
 from ignite.engine import Engine
-from monai.utils import path_to_sqlite_uri
+
+from ..utils.tracking import (
+    REQUESTS,
+    URI_VARIABLE,
+    environment,
+    local_uri,
+    resolve_tracking_uri,
+    short_reason,
+    shown_uri,
+)
 
 __all__ = ["MLflowStore", "StoreLostError", "local_uri", "resolve_tracking_uri", "shown_uri"]
 
-URI_VARIABLE = "MLFLOW_TRACKING_URI"
 SECONDS = 7.0
 SECONDS_PER_BYTE = 1e-6
-REQUESTS = {  # as MLflow reads them at every request; its own default is to wait for more than four minutes
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "6",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-}
 PARAMS_PER_CALL = 100
 METRICS_PER_CALL = 1000
 REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS")
@@ -32,40 +34,8 @@ REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS")
 Result = TypeVar("Result")
 
 
-def local_uri(output_dir: str | os.PathLike[str]) -> str:
-    """The SQLite file ``mlruns.db`` in the output folder."""
-    return path_to_sqlite_uri(Path(output_dir) / "mlruns.db")
-
-
-def shown_uri(uri: str) -> str:
-    """A store's address without the password that may be in it."""
-    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", uri)
-
-
 class StoreLostError(RuntimeError):
     """A tracking server did not answer, or not in time."""
-
-
-def resolve_tracking_uri(output_dir: str | os.PathLike[str], tracking_uri: str | None = None) -> str:
-    """``MLFLOW_TRACKING_URI`` when set, else ``tracking_uri``, else a SQLite file ``mlruns.db`` in the output folder.
-
-    Raises:
-        ValueError: a folder, which MLflow no longer keeps runs in.
-    """
-    own = local_uri(output_dir)
-    source, chosen = URI_VARIABLE, os.environ.get(URI_VARIABLE)
-    if not chosen:
-        source, chosen = "tracking_uri", tracking_uri
-    if not chosen:
-        return own
-    if chosen.startswith("file:") or "://" not in chosen:
-        folder = re.sub(r"^file:(//)?", "", chosen)
-        raise ValueError(
-            f"{source} is {chosen!r}, a folder, and MLflow no longer keeps runs in folders. Give a SQLite file, "
-            f"{source}={path_to_sqlite_uri(Path(folder) / 'mlruns.db')}, or a server, {source}=http://HOST:5000, or "
-            f"none: the runs then go to {own}."
-        )
-    return chosen
 
 
 class MLflowStore:
@@ -103,7 +73,7 @@ class MLflowStore:
     def _open(self, engine: Engine) -> None:
         from monai.handlers import MLFlowHandler
 
-        with _environment({URI_VARIABLE: None}):  # which MONAI's handler would take instead of the argument
+        with environment({URI_VARIABLE: None}):  # which MONAI's handler would take instead of the argument
             self._handler = self._call(
                 lambda: MLFlowHandler(
                     tracking_uri=self.uri,
@@ -170,12 +140,12 @@ class MLflowStore:
             seconds, limits = calls * SECONDS + extra, dict(REQUESTS)
             limits["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(int(float(REQUESTS["MLFLOW_HTTP_REQUEST_TIMEOUT"]) + extra))
         try:
-            with _environment(limits):
+            with environment(limits):
                 return _within(seconds, function)
         except Exception as error:  # MLflow, requests, urllib3, database drivers: whatever it is, training goes on
             if getattr(error, "error_code", None) in REFUSALS:
                 raise
-            raise StoreLostError(_short(error)) from error
+            raise StoreLostError(short_reason(error)) from error
 
 
 def _within(seconds: float | None, function: Callable[[], Result]) -> Result:
@@ -199,33 +169,6 @@ def _within(seconds: float | None, function: Callable[[], Result]) -> Result:
     if "result" not in outcome:
         raise TimeoutError(f"no answer within {seconds:.0f} s")
     return outcome["result"]
-
-
-@contextmanager
-def _environment(values: Mapping[str, str | None]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    try:
-        _set_environment(values)
-        yield
-    finally:
-        _set_environment(before)
-
-
-def _set_environment(values: Mapping[str, str | None]) -> None:
-    for name, value in values.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
-
-
-def _short(error: Exception) -> str:
-    """The reason within MLflow's message, which repeats the address and wraps one library's error in another's."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    for known in ("Connection refused", "Name or service not known", "timed out", "Max retries exceeded"):
-        if known.lower() in text.lower():
-            return known.lower()
-    return text[:200]
 
 
 def _parts(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

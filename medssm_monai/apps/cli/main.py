@@ -20,6 +20,10 @@ FORWARDED = {
     "bundle": ("medssm_monai.apps.bundles", "copy a bundle to edit it, pack it for the Model Zoo, check an archive"),
     "export": ("medssm_monai.export.__main__", "write files for other runtimes, each compared with PyTorch"),
     "dicom": ("medssm_monai.apps.dicom.main", "DICOM studies in, segmentations, images and reports out"),
+    "registry": (
+        "medssm_monai.apps.registry.main",
+        "versions of weights in an MLflow registry, and which is the champion",
+    ),
     "label": ("medssm_monai.apps.label.__main__", "serve the bundles to MONAI Label's clients"),
 }
 """Command -> the module whose ``main`` takes its words, and what it does."""
