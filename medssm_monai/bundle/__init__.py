@@ -14,6 +14,7 @@ from .known_keys import require_known_keys, unknown_keys
 from .publish import publish_weights
 from .runs import claim_run, release_run, site_run_name
 from .settings import read_domain, read_model_settings, update_model_settings, write_model_settings
+from .shipped import verify_shipped
 from .weights import bundle_weights, choose_checkpoint, describe_weights, other_weights, require_weights, weights_hint
 from .work_place import work_folder
 
@@ -75,6 +76,7 @@ __all__ = [
     "unknown_keys",
     "update_model_settings",
     "verify_archive",
+    "verify_shipped",
     "was_interrupted",
     "weights_hint",
     "work_folder",
