@@ -3,8 +3,9 @@
     python scripts/lock.py
 
 For every Python there is ``locks/requirements-pyXY.txt`` with the core dependencies, and a file each for what the
-extras ``cuda``, ``dicom``, ``onnx`` and ``viewer`` add, all for Linux on x86-64. Nothing is resolved: a package that is
-needed and not pinned is an error, but for the CUDA libraries of torch, which torch pins itself or bounds.
+extras ``cuda``, ``dicom``, ``onnx`` and ``viewer`` add, all for Linux on x86-64; ``-cpu`` holds torch to the build
+without CUDA. Nothing is resolved: a package that is needed and not pinned is an error, but for the CUDA libraries of
+torch, which torch pins itself or bounds.
 
 Standard library and pip, whose settings name the index: it must offer JSON (PEP 691). Wheels without metadata beside
 them (PEP 658) are downloaded and read in memory. Builds that the index does not have, as that of torch without CUDA,
@@ -116,13 +117,12 @@ class Index:
 
 
 def builds(name: str, version: Version, python: str) -> dict[str, str]:
-    """Wheels of a version for one Python that the index does not have, as ``+cpu``, and their SHA-256."""
+    """Wheels of a version without CUDA (``+cpu``) for one Python, from ``BUILDS``, and their SHA-256."""
     lines = BUILDS.read_text(encoding="utf-8").splitlines()
-    listed = {wheel: digest for digest, _, wheel in (line.partition("  ") for line in lines)}
     found = {}
-    for wheel, digest in listed.items():
+    for digest, _, wheel in (line.partition("  ") for line in lines):
         of, its, _, tags = parse_wheel_filename(wheel)
-        if of == name and Version(its.public) == version and tags & tags_of(python):
+        if of == name and str(its) == f"{version}+cpu" and tags & tags_of(python):
             found[wheel] = digest
     return found
 
@@ -240,23 +240,22 @@ def lock_file(part: str, python: str) -> Path:
     return LOCKS / f"requirements-py{python.replace('.', '')}{ending}.txt"
 
 
-def written(index: Index, part: str, python: str, packages: dict[str, Version]) -> str:
-    """Text of a lock file."""
-    files = [f"locks/{lock_file(one, python).name}" for one in dict.fromkeys(("core", part))]
-    what = "What medssm-monai needs" if part == "core" else f"What the extra {part} of medssm-monai adds"
+def written(part: str, python: str, packages: dict[str, set[str]]) -> str:
+    """Text of a lock file: pins, and the SHA-256 of their files."""
+    core, beside = (lock_file(one, python).name for one in ("core", "cuda" if part == "core" else part))
+    titles = {
+        "core": "What medssm-monai needs, beside the file -cuda or -cpu for the build of torch",
+        "cpu": "The build of torch without CUDA, which not every index has",
+        "cuda": "What the extra cuda of medssm-monai and the build of torch with CUDA add",
+    }
     lines = [
-        f"# {what}, for Python {python} on Linux x86-64, with the SHA-256 of every file of a version.",
-        "# Made from constraints.txt by: python scripts/lock.py",
+        f"# {titles.get(part, f'What the extra {part} of medssm-monai adds')}.",
+        f"# Python {python}, Linux x86-64, with the SHA-256 of all files; made by: python scripts/lock.py",
         "#",
-        f"#   pip install --require-hashes {' '.join(f'-r {file}' for file in files)}",
+        f"#   pip install --require-hashes -r locks/{core} -r locks/{beside}",
     ]
-    others = {name: builds(name, version, python) for name, version in packages.items()}
-    lines += ["#", *(f"# Among the files: {wheel}" for found in others.values() for wheel in found)] * any(
-        others.values()
-    )
-    for name, version in sorted(packages.items()):
-        sums = sorted({*index.hashes(name, version), *others[name].values()})
-        lines += " \\\n".join([f"{name}=={version}", *(f"    --hash=sha256:{one}" for one in sums)]).splitlines()
+    for pin, sums in sorted(packages.items(), key=lambda entry: entry[0].partition("==")[0]):
+        lines += " \\\n".join([pin, *(f"    --hash=sha256:{one}" for one in sorted(sums))]).splitlines()
     return "\n".join([*lines, ""])
 
 
@@ -264,13 +263,21 @@ def lock(index: Index, python: str) -> dict[Path, str]:
     """The lock files of one Python, and their texts."""
     asked, pinned = wanted(), pins(python)
     core = closure(index, asked["core"], python, pinned)
-    texts = {lock_file("core", python): written(index, "core", python, core)}
+    parts = {"core": core}
     for extra in EXTRAS:
         cuda = extra == "cuda"
-        direct = [*asked[extra], *(asked["core"] if cuda else [])]
-        added = closure(index, direct, python, pinned, cuda)
-        added = {name: version for name, version in added.items() if name not in core}
-        texts[lock_file(extra, python)] = written(index, extra, python, added)
+        needed = closure(index, [*asked[extra], *(asked["core"] if cuda else [])], python, pinned, cuda)
+        parts[extra] = {name: version for name, version in needed.items() if name not in core}
+    cpu = builds("torch", core["torch"], python)
+    texts = {}
+    for part, packages in parts.items():
+        sums = {f"{name}=={version}": index.hashes(name, version) for name, version in packages.items()}
+        if part == "core":
+            sums[f"torch=={core['torch']}"] |= set(cpu.values())
+        texts[lock_file(part, python)] = written(part, python, sums)
+    if cpu:
+        pin = f"torch=={core['torch']}+cpu"
+        texts[lock_file("cpu", python)] = written("cpu", python, {pin: set(cpu.values())})
     return texts
 
 
