@@ -36,7 +36,8 @@ def test_it_lists_every_installed_package_with_its_version_and_no_folder_of_this
     listed = {plain(one["name"]): one["version"] for one in made["components"]}
     root = made["metadata"]["component"]
     assert root["name"] == "medssm-monai"
-    wanted = {plain(one.metadata["Name"]): one.version for one in importlib.metadata.distributions()}
+    names = {one.metadata["Name"] for one in importlib.metadata.distributions()}
+    wanted = {plain(name): importlib.metadata.version(name) for name in names}
     wanted.pop("medssm-monai")
     assert {name: listed.get(name) for name in wanted} == wanted
     assert all(one["purl"].startswith("pkg:pypi/") for one in made["components"])
