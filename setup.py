@@ -9,6 +9,7 @@ from setuptools.command.build_py import build_py
 
 BUNDLES = Path(__file__).resolve().parent / "bundles"
 FOLDERS = ("configs", "docs", "scripts", "splits")
+SUMS = "SHA256SUMS"  # of what lies in models/
 WEIGHTS = (".md", ".json", ".pt")  # a model card, and what lies beside it
 
 
@@ -32,6 +33,7 @@ class BuildWithBundles(build_py):
                 target = Path(self.build_lib, "medssm_monai", "bundles", path.relative_to(BUNDLES))
                 self.mkpath(str(target.parent))
                 self.copy_file(str(path), str(target))
+        self.copy_file(str(BUNDLES / SUMS), str(Path(self.build_lib, "medssm_monai", "bundles", SUMS)))
 
 
 setup(cmdclass={"build_py": BuildWithBundles})

@@ -1,12 +1,13 @@
-"""Copy a bundle, pack it into an archive of MONAI's Model Zoo, and check such an archive.
+"""Copy a bundle, pack it into an archive of MONAI's Model Zoo, check such an archive or the weights of the package.
 
     python -m medssm_monai.apps.bundles copy mamba_mis DIR
     python -m medssm_monai.apps.bundles pack mamba_mis DIR
     python -m medssm_monai.apps.bundles pack mamba_mis DIR --ckpt_path DIR/mamba_mis/models/trained/model.pt
     python -m medssm_monai.apps.bundles verify DIR/mamba_mis_v0.1.0.zip
+    python -m medssm_monai.apps.bundles verify
 
-A copy is written to DIR/NAME and never over anything. Exit status: 0, 1 when an archive is not the one that was packed,
-2 when nothing could be done.
+A copy is written to DIR/NAME and never over anything. Exit status: 0, 1 when an archive is not the one that was packed
+or weights are not those that came with the package, 2 when nothing could be done.
 """
 
 from __future__ import annotations
@@ -39,8 +40,12 @@ def _parser(prog: str = PROGRAM) -> argparse.ArgumentParser:
         action.add_argument("folder", metavar="DIR", help="folder that it goes into; created where it is missing")
     pack.add_argument("--ckpt_path", metavar="FILE", help="your own weights, packed as models/model.pt")
     pack.add_argument("--url", help="folder on the web where files of more than 25 MiB are going to lie")
-    verify = actions.add_parser("verify", help="check every file of an archive")
-    verify.add_argument("archive", metavar="ARCHIVE", help="NAME_vVERSION.zip")
+    verify = actions.add_parser(
+        "verify", help="check every file of an archive, or the weights that came with the package"
+    )
+    verify.add_argument(
+        "archive", nargs="?", metavar="ARCHIVE", help="NAME_vVERSION.zip; default the weights of the package"
+    )
     return parser
 
 
@@ -65,13 +70,16 @@ def main(arguments: list[str] | None = None, prog: str = PROGRAM) -> int:
     return 0
 
 
-def _verify(path: str) -> int:
+def _verify(path: str | None) -> int:
     try:
-        names = bundles.verify_archive(path)
+        names = bundles.verify_shipped() if path is None else bundles.verify_archive(path)
     except ValueError as error:
         print(printable(str(error)), file=sys.stderr)
         return 1
-    print(printable(f"{_described(Path(path))}: {len(names)} files, all as they were packed"))
+    if path is None:
+        print(f"{len(names)} files of weights, settings and cards, all as they came with the package")
+    else:
+        print(printable(f"{_described(Path(path))}: {len(names)} files, all as they were packed"))
     return 0
 
 

@@ -14,6 +14,7 @@ from .known_keys import require_known_keys, unknown_keys
 from .publish import publish_weights
 from .runs import claim_run, release_run, site_run_name
 from .settings import read_domain, read_model_settings, update_model_settings, write_model_settings
+from .shipped import verify_shipped
 from .weights import (
     bundle_weights,
     choose_checkpoint,
@@ -83,6 +84,7 @@ __all__ = [
     "unknown_keys",
     "update_model_settings",
     "verify_archive",
+    "verify_shipped",
     "was_interrupted",
     "weights_file",
     "weights_hint",

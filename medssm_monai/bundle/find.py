@@ -22,6 +22,7 @@ __all__ = [
     "find_bundle_root",
     "list_bundles",
     "running_bundles",
+    "shipped_place",
 ]
 
 logger = logging.getLogger(__name__)
@@ -41,8 +42,12 @@ def bundle_config(root: Path, name: str) -> Path | None:
 def bundle_places() -> list[Path]:
     """Folders in which bundles are looked for by name; never the current one: what lies there may be anybody's."""
     named = [Path(entry).expanduser() for entry in os.environ.get(BUNDLES_VARIABLE, "").split(os.pathsep) if entry]
-    places = [*named, INSTALLED if INSTALLED.is_dir() else CHECKOUT / "bundles"]
-    return list(dict.fromkeys(place.absolute() for place in places))
+    return list(dict.fromkeys(place.absolute() for place in [*named, shipped_place()]))
+
+
+def shipped_place() -> Path:
+    """Folder of the bundles that came with the package."""
+    return INSTALLED if INSTALLED.is_dir() else CHECKOUT / "bundles"
 
 
 def list_bundles() -> dict[str, Path]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...bundle.find import bundle_places, list_bundles
+from ...bundle.shipped import verify_shipped
 from ...bundle.weights import bundle_weights, describe_weights_file
 from ...bundle.work_place import work_folder
 from ...utils.user_cache import is_writable, user_cache
@@ -53,6 +54,11 @@ def examine() -> dict[str, Any]:
         problems.append("no private cache folder: machine code of the scan is compiled anew in every process.")
     if backends.get("native"):
         problems.append(f"the fused scan for CPUs is not there: {backends['native']}; a slower one is used.")
+    try:
+        shipped = f"{len(verify_shipped())} files, all as they came with the package"
+    except (OSError, ValueError) as error:
+        shipped = "not as they came with the package"
+        problems.append(str(error))
     return {
         "versions": package_versions(PACKAGES),
         "extras": {name: all(map(find_spec, modules)) for name, modules in EXTRAS.items()},
@@ -75,6 +81,7 @@ def examine() -> dict[str, Any]:
             "bundles": ", ".join(map(str, bundle_places())),
         },
         "bundles": bundles,
+        "weights of the package": {"SHA-256": shipped},
         "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
         "problems": problems,
     }

@@ -81,7 +81,7 @@ def test_the_modules_of_forwarded_commands_take_help(command, capsys):
 def test_list_names_every_bundle_and_its_weights(capsys):
     assert main(["list"]) == 0
     text = capsys.readouterr().out
-    for folder in BUNDLES.iterdir():
+    for folder in (path for path in BUNDLES.iterdir() if path.is_dir()):
         assert f"{folder.name} {medssm_monai.__version__}" in text
         assert str(folder) in text
     assert text.count("come with the bundle") == len(list(BUNDLES.glob("*/models/*.pt")))
@@ -93,7 +93,8 @@ def test_doctor_says_what_would_be_used(capsys):
     assert found["versions"]["medssm-monai"] == medssm_monai.__version__
     assert found["would be used"]["device"] in ("cpu", "cuda:0")
     assert found["scan backends"]["reference"] == "ready"
-    assert set(found["bundles"]) == {folder.name for folder in BUNDLES.iterdir()}
+    assert set(found["bundles"]) == {folder.name for folder in BUNDLES.iterdir() if folder.is_dir()}
+    assert found["weights of the package"] == {"SHA-256": "15 files, all as they came with the package"}
     assert main(["doctor"]) == 0
     assert "All well." in capsys.readouterr().out
 
@@ -104,6 +105,17 @@ def test_doctor_names_what_stands_in_the_way(capsys, monkeypatch, tmp_path):
     assert main(["doctor"]) == 1
     text = capsys.readouterr().out
     assert "PROBLEM: no bundles in" in text and "cannot be written to" in text
+
+
+def test_doctor_notices_weights_that_were_exchanged(capsys, monkeypatch, tmp_path):
+    weights = tmp_path / "mamba_mis" / "models" / "model.pt"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"others")
+    (tmp_path / "SHA256SUMS").write_text(f"{'0' * 64}  mamba_mis/models/model.pt\n")
+    monkeypatch.setattr("medssm_monai.bundle.shipped.shipped_place", lambda: tmp_path)
+    assert main(["doctor"]) == 1
+    text = capsys.readouterr().out
+    assert "not as they came with the package" in text and "mamba_mis/models/model.pt differs" in text
 
 
 SHOWN = [
