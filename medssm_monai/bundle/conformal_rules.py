@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .argument_rules import LONGEST_TEXT, Rule, either, flag, number, plain, text, whole
+from .argument_rules import Rule, either, flag, number, numbers, plain, text, whole
 
 __all__ = ["wrong_conformal"]
 
@@ -23,8 +23,9 @@ def _are_thresholds(value: Any) -> bool:
 
 
 def _are_conditions(value: Any) -> bool:
+    axes = numbers(-1e9, 1e9, 0, 8)
     return isinstance(value, Mapping) and all(
-        text().fits(name) and (plain().fits(entry) or (isinstance(entry, list) and len(str(entry)) <= LONGEST_TEXT))
+        text().fits(name) and (plain().fits(entry) or (isinstance(entry, list) and all(map(axes.fits, entry))))
         for name, entry in value.items()
     )
 

@@ -13,6 +13,7 @@ from ignite.engine import Engine
 from monai.utils import CommonKeys
 
 from ..metrics.calibration import CALIBRATION_BINS
+from ..metrics.conformal import PredictionSets
 from ..metrics.predictions import as_predictions
 from ..reports.classification import (
     ClassifiedImage,
@@ -20,6 +21,7 @@ from ..reports.classification import (
     write_classification_report,
     write_pictures,
 )
+from ..reports.conformal import conformal_headline, conformal_warnings, summarize_sets
 from ..reports.predictions_table import write_predictions
 from ..reports.sanity import Floors, beside_floors, classification_warnings, few_cases
 from ..reports.summary import common_groups, write_summary
@@ -67,11 +69,14 @@ class ClassificationReport(EvaluationReport):
         pictures: draw the PNG files.
         floors: further floors of the same images beside that of the commonest class, for example those of
             ``medssm_monai.experiments.pixel_baseline.pixel_floor``.
+        conformal: calibrated threshold of prediction sets (:func:`medssm_monai.bundle.read_conformal`): their coverage
+            and sizes become a part of the report, and their classes columns of the table. ``None`` leaves them out.
 
     Raises:
-        ValueError: fewer than two class names (at once); items that are no decollated dicts with ``pred`` and
-            ``label``, probabilities for another number of classes, no probabilities at all (logits, NaN), labels
-            outside the range (naming the file); ``group`` that fits no file name.
+        ValueError: fewer than two class names, or a threshold for another number of classes (at once); items that are
+            no decollated dicts with ``pred`` and ``label``, probabilities for another number of classes, no
+            probabilities at all (logits, NaN), labels outside the range (naming the file); ``group`` that fits no file
+            name.
         PermissionError: the output folder is not writable (when the evaluation starts).
     """
 
@@ -88,12 +93,15 @@ class ClassificationReport(EvaluationReport):
         bins: int = CALIBRATION_BINS,
         pictures: bool = True,
         floors: Floors | None = None,
+        conformal: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(output_dir, name, data_name, only_best, group, details, n_resamples)
         self.class_names = None if class_names is None else [str(entry) for entry in class_names]
         if self.class_names is not None and len(set(self.class_names)) != max(2, len(self.class_names)):
             raise ValueError(f"class_names must be at least two different names, got {self.class_names}.")
-        self.bins, self.pictures, self.floors = bins, pictures, floors
+        self.bins, self.pictures, self.floors, self.conformal = bins, pictures, floors, conformal
+        if conformal is not None:
+            PredictionSets.of(conformal, self.class_names or [str(n) for n in range(conformal.get("classes", 0))])
         self._records: list[ClassifiedImage] = []
 
     def _reset(self) -> None:
@@ -119,20 +127,36 @@ class ClassificationReport(EvaluationReport):
         probabilities, labels = _arrays(records)
         of_output = classification_warnings(probabilities, labels, names)
         of_output += beside_floors(found["metrics"], found["floors"])
+        of_data = [*few_cases(len(records), "images"), *found["undefined"]]
+        if self.conformal is not None:
+            found["conformal"] = summarize_sets(self.conformal, probabilities, labels, names)
+            of_data += conformal_warnings(self.conformal, self.data_name, self.name)
         self.summary = {
             **self._heading(),
             **found,
-            "warnings": self._warnings([*few_cases(len(records), "images"), *found["undefined"]], of_output),
+            "warnings": self._warnings(of_data, of_output),
             **self._provenance(engine),
         }
         figures = {name: entry["value"] for name, entry in self.summary["metrics"].items()}
+        if "conformal" in found:
+            figures |= {
+                "set_coverage": found["conformal"]["coverage"]["value"],
+                "set_size": found["conformal"]["mean_size"],
+            }
         self._publish(engine, figures, lambda: self._write(records, names))
 
     def _write(self, records: Sequence[ClassifiedImage], names: Sequence[str]) -> None:
         probabilities, labels = _arrays(records)
         paths = [shown_name(record.name) for record in records]
+        sets = None if self.conformal is None else PredictionSets.of(self.conformal, names)
         write_predictions(
-            self.output_dir / "per_image.csv", paths, probabilities, names, labels, groups=common_groups(records)
+            self.output_dir / "per_image.csv",
+            paths,
+            probabilities,
+            names,
+            labels,
+            groups=common_groups(records),
+            sets=sets,
         )
         write_summary(self.summary, self.output_dir / "summary.json")
         drawn = write_pictures(probabilities, labels, names, self.output_dir, self.bins) if self.pictures else []
@@ -148,6 +172,8 @@ class ClassificationReport(EvaluationReport):
             len(records),
             self.output_dir,
         )
+        if "conformal" in self.summary:
+            logger.info("%s on %s: %s", self.name, self.data_name, conformal_headline(self.summary["conformal"]))
 
 
 def _arrays(records: Sequence[ClassifiedImage]) -> tuple[np.ndarray, np.ndarray]:

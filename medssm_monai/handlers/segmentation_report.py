@@ -11,11 +11,13 @@ from typing import Any
 from ignite.engine import Engine
 from monai.utils import CommonKeys
 
-from ..data.labels import LabelSet
+from ..data.labels import BY_RULE, LabelSet
 from ..metrics import class_metric_names, confusion_counts, metric_names, segmentation_metrics
+from ..metrics.conformal_risk import RiskThresholds
 from ..metrics.overlap import as_maps, normalize_map
 from ..metrics.polyp import e_measure_from_counts, threshold_counts
 from ..reports.cases import KeptPicture, case_label, case_panel, choose_cases, write_case_pictures
+from ..reports.conformal import conformal_headline, conformal_warnings, summarize_risk
 from ..reports.sanity import beside_floors, few_cases, segmentation_warnings
 from ..reports.segmentation import ImageRecord, summarize, write_per_image, write_report
 from ..reports.segmentation_classes import (
@@ -25,7 +27,8 @@ from ..reports.segmentation_classes import (
     write_classes_per_image,
     write_classes_report,
 )
-from ..reports.summary import write_summary
+from ..reports.summary import Resampling, common_groups, write_summary
+from .class_foreground import controlled_scores
 from .class_scoring import ClassScorer
 from .evaluation_report import EvaluationReport, gather_lists
 
@@ -89,11 +92,14 @@ class SegmentationReport(EvaluationReport):
         labels: the classes, a :class:`~medssm_monai.data.labels.LabelSet` or what makes one; None, or one class told by
             a rule, is the foreground of pictures.
         tolerance: of ``surface_dice``, in mm, in pixels where the spacing is not known.
+        conformal: calibrated thresholds that control what masks miss (:func:`medssm_monai.bundle.read_conformal`): what
+            these masks miss becomes a part of the report. ``None`` leaves it out.
 
     Raises:
-        ValueError: unknown metric (at once), or one that the items do not have (``polyp`` of volumes); items that are
-            no decollated dicts with ``pred`` and ``label``, a prediction outside [0, 1] or of another size than its
-            label (naming the file); ``group`` that fits no file name; pictures and volumes in one evaluation.
+        ValueError: unknown metric, or thresholds of other classes (at once), or one that the items do not have
+            (``polyp`` of volumes); items that are no decollated dicts with ``pred`` and ``label``, a prediction outside
+            [0, 1] or of another size than its label (naming the file); ``group`` that fits no file name; pictures and
+            volumes in one evaluation.
         PermissionError: the output folder is not writable (when the evaluation starts).
     """
 
@@ -113,6 +119,7 @@ class SegmentationReport(EvaluationReport):
         n_resamples: int = 2000,
         labels: LabelSet | Mapping[str, Any] | None = None,
         tolerance: float = 1.0,
+        conformal: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(output_dir, name, data_name, only_best, group, details, n_resamples)
         self.labels = None if labels is None else LabelSet.of(labels)
@@ -120,12 +127,17 @@ class SegmentationReport(EvaluationReport):
         self._asked = metrics
         self.metrics = self._metric_names()
         self.threshold, self.spacing, self.normalize = threshold, spacing, normalize
-        self.case_count = case_count
+        self.case_count, self.conformal = case_count, conformal
+        self._risk: tuple[LabelSet, RiskThresholds] | None = None
+        if conformal is not None:
+            classes = self.labels or LabelSet.of({next(iter(conformal.get("thresholds", {})), "foreground"): BY_RULE})
+            self._risk = classes, RiskThresholds.of(conformal, classes.names)
         self._reset()
 
     def _reset(self) -> None:
         self._records: list[Any] = []
         self._pictures: dict[str, KeptPicture] = {}
+        self._controlled: dict[str, tuple[dict[str, float], dict[str, float]]] = {}
 
     def _metric_names(self) -> tuple[str, ...]:
         """What is asked for, as far as it is known before the first item: one class by rule may come in volumes."""
@@ -149,6 +161,8 @@ class SegmentationReport(EvaluationReport):
             else:
                 self.metrics = class_metric_names(self._asked)
                 record, picture = self._classes(item, name, labels)
+            if self._risk is not None:
+                self._controlled[name] = controlled_scores(item, *self._risk)
         except ValueError as error:
             raise ValueError(f"cannot evaluate {name}: {error}") from error
         record.group = self._group_of(name)
@@ -195,6 +209,9 @@ class SegmentationReport(EvaluationReport):
         (gathered,) = gather_lists([(name, kept) for name, kept in self._pictures.items() if name in chosen])
         pictures = dict(gathered)
         found, of_data, of_output = self._class_figures(records) if of_classes else self._foreground_figures(records)
+        if self.conformal is not None:
+            found["conformal"] = self._conformal_figures(records, self.conformal)
+            of_data = [*of_data, *conformal_warnings(self.conformal, self.data_name, self.name)]
         self.summary = {
             **self._heading(),
             **{key: value for key, value in found.items() if key not in _AFTER_WARNINGS},
@@ -211,8 +228,19 @@ class SegmentationReport(EvaluationReport):
         figures = {name: entry["mean"] for name, entry in self.summary["per_image"].items()}
         figures |= {f"pooled_{name}": entry["value"] for name, entry in found.get("pooled", {}).items()}
         for name, table in found.get("classes", {}).items():
+            if "conformal" in found:
+                figures[f"missed_{_NOT_IN_NAMES.sub('_', name)}"] = found["conformal"]["classes"][name]["missed"][
+                    "mean"
+                ]
             figures |= {f"{key}_{_NOT_IN_NAMES.sub('_', name)}": table[key]["mean"] for key in self.metrics}
         self._publish(engine, figures, lambda: self._write(records, pictures))
+
+    def _conformal_figures(self, records: Sequence[Any], conformal: Mapping[str, Any]) -> dict[str, Any]:
+        (gathered,) = gather_lists(list(self._controlled.items()))
+        scores = dict(gathered)
+        bootstrap: Resampling = {"n_resamples": self.n_resamples, "confidence": 0.95, "seed": 0}
+        missed, marked = zip(*(scores[record.name] for record in records), strict=True)
+        return summarize_risk(conformal, missed, marked, bootstrap, common_groups(records))
 
     def _foreground_figures(self, records: list[ImageRecord]) -> tuple[dict[str, Any], list[str], list[str]]:
         found = {
@@ -252,6 +280,8 @@ class SegmentationReport(EvaluationReport):
             len(records),
             self.output_dir,
         )
+        if "conformal" in self.summary:
+            logger.info("%s on %s: %s", self.name, self.data_name, conformal_headline(self.summary["conformal"]))
 
     def _write_overlays(self, pictures: Mapping[str, KeptPicture]) -> None:
         cases, colors = self.summary["cases"], None

@@ -66,8 +66,8 @@ def _require_images(count: int, level: float, method: str, what: str) -> None:
     fewest = fewest_images(level, method)
     if count < fewest:
         raise ValueError(
-            f"{count} {what} are too few for a coverage of {level:g} by {method}: it takes at least {fewest}. Give more "
-            "images, or ask for a lower coverage."
+            f"{count} {what} are too few for a coverage of {level:g} by {method}: it takes at least {fewest}. Give "
+            "more images, or ask for a lower coverage."
         )
 
 

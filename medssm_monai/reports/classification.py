@@ -22,6 +22,7 @@ from ..metrics.predictions import as_predictions
 from ..utils.files import replace_file
 from ..utils.shown_names import shown_name
 from ..utils.text_files import markdown_text
+from .conformal import conformal_section
 from .page import closing_facts, format_interval, format_number, page_head, write_page
 from .sanity import Floors, classification_floors, sanity_section
 from .summary import Resampling, common_groups
@@ -160,6 +161,7 @@ def write_classification_report(summary: dict[str, Any], path: Path, pictures: S
     """The summary as a Markdown page, with the pictures that lie beside it."""
     lines = page_head(summary, "images")
     lines += ["", *_tables(summary), "", *sanity_section(summary, summary["metrics"])]
+    lines += conformal_section(summary["conformal"]) if "conformal" in summary else []
     positive = summary["class_names"][-1]
     areas = f"of {positive}" if len(summary["class_names"]) == 2 else "macro average of one class against the rest"
     facts = {

@@ -16,6 +16,7 @@ from ..metrics.polyp import THRESHOLDS
 from ..utils.files import replace_file
 from ..utils.shown_names import shown_name
 from ..utils.text_files import markdown_text, name_cell, open_text
+from .conformal import conformal_section
 from .page import case_list, closing_facts, format_interval, format_number, page_head, write_page
 from .sanity import sanity_section, segmentation_floors
 from .summary import Resampling, common_groups, score_table
@@ -143,7 +144,9 @@ def write_report(summary: dict[str, Any], path: Path) -> None:
     lines += ["", *_tables(summary), ""]
     for name, part in summary.get("subsets", {}).items():
         lines += [f"## {markdown_text(name)} ({part['images']} images)", "", *_tables(part), ""]
-    lines += [*sanity_section(summary, summary["per_image"]), "## Settings", ""]
+    lines += sanity_section(summary, summary["per_image"])
+    lines += conformal_section(summary["conformal"]) if "conformal" in summary else []
+    lines += ["## Settings", ""]
     facts = {
         "Threshold": summary["threshold"],
         "Distances in": summary["distance_unit"],

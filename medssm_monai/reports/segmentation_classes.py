@@ -16,6 +16,7 @@ from ..metrics.class_overlap import ABSENT_CLASSES, CLASS_OVERLAP, overlap_of_cl
 from ..utils.files import replace_file
 from ..utils.shown_names import shown_name
 from ..utils.text_files import markdown_text, name_cell, open_text
+from .conformal import conformal_section
 from .page import case_list, closing_facts, format_interval, format_number, page_head, write_page
 from .sanity import Floors, sanity_section, segmentation_warnings
 from .summary import Resampling, common_groups, score_table
@@ -244,7 +245,9 @@ def write_classes_report(summary: dict[str, Any], path: Path) -> None:
     lines += ["", *_tables(summary), "", f"Absent classes: {summary['absent_classes']}.", ""]
     for name, part in summary.get("subsets", {}).items():
         lines += [f"## {markdown_text(name)} ({part['images']} images)", "", *_tables(part), ""]
-    lines += [*sanity_section(summary, summary["per_image"]), "## Settings", ""]
+    lines += sanity_section(summary, summary["per_image"])
+    lines += conformal_section(summary["conformal"]) if "conformal" in summary else []
+    lines += ["## Settings", ""]
     facts = {
         "Prediction": "the most probable class"
         if summary["threshold"] is None
