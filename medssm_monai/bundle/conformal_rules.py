@@ -9,7 +9,7 @@ from .argument_rules import Rule, either, flag, number, numbers, plain, text, wh
 
 __all__ = ["wrong_conformal"]
 
-SETS, RISK = ("lac", "aps", "raps"), "crc"
+SETS, RISK = ("lac", "lac_by_class", "aps", "raps"), "crc"
 NOTHING = Rule(lambda value: value is None, "null")
 COUNT = whole(1, 2**53)
 
@@ -42,6 +42,7 @@ EVERY: dict[str, Rule] = {
     "conditions": Rule(_are_conditions, "an object with settings that the thresholds hold for"),
 }
 OF_SETS: dict[str, Rule] = {"threshold": number(0, 1e6), "classes": whole(2, 10_000)}
+OF_CLASSES: dict[str, Rule] = {**OF_SETS, "threshold": numbers(0, 1e6, 2, 10_000)}
 OF_RAPS: dict[str, Rule] = {"penalty": number(0, 1e6), "free": whole(0, 10_000)}
 OF_RISK: dict[str, Rule] = {"thresholds": THRESHOLDS}
 
@@ -52,8 +53,13 @@ def wrong_conformal(conformal: Any) -> tuple[str, Any, str] | None:
     if not isinstance(conformal, Mapping) or not EVERY["method"].fits(conformal.get("method")):
         return "conformal", conformal, f"an object whose method is {EVERY['method'].expected}"
     method = conformal["method"]
-    rules = EVERY | (OF_RISK if method == RISK else OF_SETS) | (OF_RAPS if method == "raps" else {})
+    own = {RISK: OF_RISK, "lac_by_class": OF_CLASSES, "raps": OF_SETS | OF_RAPS}.get(method, OF_SETS)
+    rules = EVERY | own
     if set(conformal) != set(rules):
         return "conformal", conformal, f"an object with exactly {', '.join(rules)}"
-    wrong = (key for key, rule in rules.items() if not rule.fits(conformal[key]))
-    return next(((f"conformal, {key}", conformal[key], rules[key].expected) for key in wrong), None)
+    for key, rule in rules.items():
+        if not rule.fits(conformal[key]):
+            return f"conformal, {key}", conformal[key], rule.expected
+    if method == "lac_by_class" and len(conformal["threshold"]) != conformal["classes"]:
+        return "conformal, threshold", conformal["threshold"], f"a number for each of {conformal['classes']} classes"
+    return None

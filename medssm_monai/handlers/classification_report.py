@@ -21,7 +21,7 @@ from ..reports.classification import (
     write_classification_report,
     write_pictures,
 )
-from ..reports.conformal import conformal_headline, conformal_warnings, summarize_sets
+from ..reports.conformal import conformal_headline, conformal_warnings, coverage_warnings, summarize_sets
 from ..reports.predictions_table import write_predictions
 from ..reports.sanity import Floors, beside_floors, classification_warnings, few_cases
 from ..reports.summary import common_groups, write_summary
@@ -131,6 +131,7 @@ class ClassificationReport(EvaluationReport):
         if self.conformal is not None:
             found["conformal"] = summarize_sets(self.conformal, probabilities, labels, names)
             of_data += conformal_warnings(self.conformal, self.data_name, self.name)
+            of_output += coverage_warnings(found["conformal"])
         self.summary = {
             **self._heading(),
             **found,

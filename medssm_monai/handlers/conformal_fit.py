@@ -176,7 +176,8 @@ class PredictionSetFit(_ConformalFit):
     Args:
         ckpt_path, output_dir, part, data_name, coverage, conditions, group, one_per_group: as above.
         class_names: names of the classes.
-        set_method: ``"lac"``, ``"aps"`` or ``"raps"`` (:class:`~medssm_monai.metrics.PredictionSets`).
+        set_method: ``"lac"``, ``"lac_by_class"``, ``"aps"`` or ``"raps"``
+            (:class:`~medssm_monai.metrics.PredictionSets`).
 
     Raises:
         ImportError: MAPIE is missing (at once).
@@ -198,7 +199,8 @@ class PredictionSetFit(_ConformalFit):
         probabilities, labels = zip(*values, strict=True)
         sets = fit_prediction_sets(np.stack(probabilities), np.array(labels), self.level, self.method)
         of_raps = {"penalty": sets.penalty, "free": sets.free} if self.method == "raps" else {}
-        return {"method": self.method, "threshold": sets.threshold, "classes": sets.classes, **of_raps}
+        threshold = list(sets.threshold) if isinstance(sets.threshold, tuple) else sets.threshold
+        return {"method": self.method, "threshold": threshold, "classes": sets.classes, **of_raps}
 
 
 class RiskFit(_ConformalFit):

@@ -17,7 +17,7 @@ from ..metrics.conformal_risk import RiskThresholds
 from ..metrics.overlap import as_maps, normalize_map
 from ..metrics.polyp import e_measure_from_counts, threshold_counts
 from ..reports.cases import KeptPicture, case_label, case_panel, choose_cases, write_case_pictures
-from ..reports.conformal import conformal_headline, conformal_warnings, summarize_risk
+from ..reports.conformal import conformal_headline, conformal_warnings, coverage_warnings, summarize_risk
 from ..reports.sanity import beside_floors, few_cases, segmentation_warnings
 from ..reports.segmentation import ImageRecord, summarize, write_per_image, write_report
 from ..reports.segmentation_classes import (
@@ -212,6 +212,7 @@ class SegmentationReport(EvaluationReport):
         if self.conformal is not None:
             found["conformal"] = self._conformal_figures(records, self.conformal)
             of_data = [*of_data, *conformal_warnings(self.conformal, self.data_name, self.name)]
+            of_output = [*of_output, *coverage_warnings(found["conformal"])]
         self.summary = {
             **self._heading(),
             **{key: value for key, value in found.items() if key not in _AFTER_WARNINGS},

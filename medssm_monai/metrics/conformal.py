@@ -13,9 +13,9 @@ from .predictions import as_predictions, class_probabilities
 
 __all__ = ["SET_METHODS", "PredictionSets", "exact_interval", "set_figures"]
 
-SET_METHODS = ("lac", "aps", "raps")
-"""How sets are made: LAC (Sadinle et al., JASA 2019), APS (Romano et al., NeurIPS 2020), RAPS (Angelopoulos et al.,
-ICLR 2021)."""
+SET_METHODS = ("lac", "lac_by_class", "aps", "raps")
+"""How sets are made: LAC (Sadinle et al., JASA 2019), for all images or for those of each class, APS (Romano et al.,
+NeurIPS 2020), RAPS (Angelopoulos et al., ICLR 2021)."""
 ROUNDING = 1e-8  # of a probability at the threshold; MAPIE's own
 
 
@@ -26,6 +26,8 @@ class PredictionSets:
 
     * ``lac`` takes every class whose probability is at least ``1 - threshold``. The smallest sets on average; a set is
       empty where no class is that probable.
+    * ``lac_by_class`` has a threshold for each class, from the images of that class: the level holds for every class by
+      itself, a rare one too (Mondrian conformal prediction), for the price of larger sets.
     * ``aps`` takes classes by falling probability until their sum reaches the threshold, the class that crosses it
       included, so that no set is empty; sets grow with the uncertainty of the image. The threshold is that of
       randomized scores, and nothing is drawn when it is used: coverage is above the level rather than below.
@@ -36,7 +38,7 @@ class PredictionSets:
     Attributes:
         method: one of :data:`SET_METHODS`.
         level: coverage that was asked for, between 0 and 1.
-        threshold: of the conformity score.
+        threshold: of the conformity score; of ``lac_by_class`` one per class.
         classes: number of classes K.
         penalty: of RAPS.
         free: of RAPS.
@@ -44,7 +46,7 @@ class PredictionSets:
 
     method: str
     level: float
-    threshold: float
+    threshold: float | tuple[float, ...]
     classes: int
     penalty: float = 0.0
     free: int = 0
@@ -67,7 +69,10 @@ class PredictionSets:
                 f"{len(class_names)} ({', '.join(class_names)}). Calibrate these weights again."
             )
         known = ("method", "level", "threshold", "classes", "penalty", "free")
-        return cls(**{key: conformal[key] for key in known if key in conformal})
+        found = {key: conformal[key] for key in known if key in conformal}
+        if isinstance(found["threshold"], list):
+            found["threshold"] = tuple(found["threshold"])
+        return cls(**found)
 
     def contain(self, probabilities: ArrayLike) -> np.ndarray:
         """Which classes are in the set of each image.
@@ -85,13 +90,13 @@ class PredictionSets:
         if values.shape[1] != self.classes:
             raise ValueError(f"these sets are for {self.classes} classes, the probabilities for {values.shape[1]}.")
         values = values / values.sum(axis=1, keepdims=True)
-        if self.method == "lac":
-            return (1 - values) - self.threshold <= ROUNDING
+        if self.method in ("lac", "lac_by_class"):
+            return (1 - values) - np.asarray(self.threshold) <= ROUNDING
         order = np.flip(np.argsort(values, axis=1), axis=1)
         rank = np.arange(1, self.classes + 1)
         reached = np.cumsum(np.take_along_axis(values, order, axis=1), axis=1)
         reached = reached + self.penalty * np.maximum(0, rank - self.free)
-        below = reached - self.threshold < -ROUNDING
+        below = reached - np.asarray(self.threshold) < -ROUNDING
         within = np.concatenate([np.ones((len(values), 1), dtype=bool), below[:, :-1]], axis=1)
         found = np.empty_like(within)
         np.put_along_axis(found, order, within, axis=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from decimal import Decimal
 from importlib import import_module
@@ -100,7 +101,7 @@ def fit_prediction_sets(
         probabilities: ``(N, K)`` of images that the network did not learn from, and that chose nothing about it.
         labels: ``(N,)``, 0 to K - 1.
         level: coverage, between 0.5 and 1.
-        method: ``"lac"``, ``"aps"`` or ``"raps"``, see :class:`~.conformal.PredictionSets`.
+        method: one of :data:`~.conformal.SET_METHODS`, see :class:`~.conformal.PredictionSets`.
 
     Raises:
         ImportError: MAPIE is missing.
@@ -111,25 +112,48 @@ def fit_prediction_sets(
         raise ValueError(f"set_method must be one of {', '.join(SET_METHODS)}, got {method!r}.")
     level = check_level(level)
     data = as_predictions(probabilities, labels)
+    values = data.probabilities / data.probabilities.sum(axis=1, keepdims=True)
+    if method == "lac_by_class":
+        _require_each_class(data.labels, data.num_classes, level)
+        parts = [data.labels == number for number in range(data.num_classes)]
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*less labels")  # on purpose: one class at a time
+            quantiles = tuple(_conformalized(values[part], data.labels[part], level, "lac")[0] for part in parts)
+        return PredictionSets(method, level, quantiles, data.num_classes)
     if method != "lac" and len(np.unique(data.labels)) < 3:
         raise ValueError(f"{method} orders classes, of which two have nothing to order: take lac, or images of three.")
     _require_images(len(data.labels), level, method, "images")
+    threshold, score = _conformalized(values, data.labels, level, method)
+    if method != "raps":
+        return PredictionSets(method, level, threshold, data.num_classes)
+    penalty, free = float(np.ravel(score.lambda_star)[0]), int(np.ravel(score.k_star)[0])
+    return PredictionSets(method, level, threshold, data.num_classes, penalty, free)
+
+
+def _require_each_class(labels: np.ndarray, classes: int, level: float) -> None:
+    fewest = fewest_images(level, "lac_by_class")
+    few = [f"class {number}: {count}" for number, count in enumerate(np.bincount(labels, minlength=classes))]
+    few = [text for text in few if int(text.rpartition(" ")[2]) < fewest]
+    if few:
+        raise ValueError(
+            f"too few images for a coverage of {level:g} within each class ({', '.join(few)}): it takes at least "
+            f"{fewest} of each. Give more images, or take lac, whose coverage is that of all images together."
+        )
+
+
+def _conformalized(values: np.ndarray, labels: np.ndarray, level: float, method: str) -> tuple[float, Any]:
+    """MAPIE's quantile, and its conformity score after use."""
     classification, scores = require_mapie("mapie.classification"), require_mapie("mapie.conformity_scores")
     score = {
         "lac": scores.LACConformityScore,
         "aps": scores.APSConformityScore,
         "raps": lambda: scores.RAPSConformityScore(size_raps=RAPS_SHARE),
     }[method]()
-    values = data.probabilities / data.probabilities.sum(axis=1, keepdims=True)
     found = classification.SplitConformalClassifier(
-        _Given(data.num_classes), confidence_level=level, conformity_score=score, prefit=True, random_state=SEED
-    ).conformalize(values, data.labels)
+        _Given(values.shape[1]), confidence_level=level, conformity_score=score, prefit=True, random_state=SEED
+    ).conformalize(values, labels)
     found.predict_set(values)  # MAPIE takes the quantile here
-    threshold = float(np.ravel(score.quantiles_)[0])
-    if method != "raps":
-        return PredictionSets(method, level, threshold, data.num_classes)
-    penalty, free = float(np.ravel(score.lambda_star)[0]), int(np.ravel(score.k_star)[0])
-    return PredictionSets(method, level, threshold, data.num_classes, penalty, free)
+    return float(np.ravel(score.quantiles_)[0]), score
 
 
 def fit_risk_thresholds(missed: Mapping[str, np.ndarray], level: float = 0.9) -> RiskThresholds:

@@ -14,8 +14,17 @@ from ..utils.text_files import markdown_text
 from .page import format_interval, format_number
 from .summary import Resampling
 
-__all__ = ["conformal_headline", "conformal_section", "conformal_warnings", "summarize_risk", "summarize_sets"]
+__all__ = [
+    "conformal_headline",
+    "conformal_section",
+    "conformal_warnings",
+    "coverage_warnings",
+    "summarize_risk",
+    "summarize_sets",
+]
 
+OF_EACH = "for the images of each class"
+OF_ALL = "for all images together, not for those of each class, for which `lac_by_class` states it"
 OF_CALIBRATION = ("method", "level", "threshold", "thresholds", "penalty", "free", "images", "groups", "data", "part")
 
 
@@ -24,7 +33,7 @@ def _calibration(conformal: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def summarize_sets(
-    conformal: Mapping[str, Any], probabilities: np.ndarray, labels: Sequence[int], class_names: Sequence[str]
+    conformal: Mapping[str, Any], probabilities: np.ndarray, labels: np.ndarray, class_names: Sequence[str]
 ) -> dict[str, Any]:
     """Figures of the prediction sets (:func:`~medssm_monai.metrics.set_figures`) under ``calibration``, the threshold
     and where it comes from.
@@ -80,6 +89,26 @@ def conformal_warnings(conformal: Mapping[str, Any], data_name: str, part: str) 
     return [f"the conformal threshold was calibrated on the {part} part of {data_name}: its figures here test nothing"]
 
 
+def coverage_warnings(found: Mapping[str, Any]) -> list[str]:
+    """What is surely worse than the level: coverage over all images, and of classes, for which it may not be stated;
+    what masks miss of a class."""
+    level = found["calibration"]["level"]
+    if "classes" in found:
+        return [
+            f"masks whose risk is controlled miss {row['missed']['mean']:.1%} of {name} (95% interval "
+            f"{row['missed']['low']:.1%} to {row['missed']['high']:.1%}), more than {found['risk']:.1%}"
+            for name, row in found["classes"].items()
+            if row["missed"]["low"] > found["risk"]
+        ]
+    rows = {"all images": found["coverage"], **{f"the class {name}": row for name, row in found["per_class"].items()}}
+    return [
+        f"prediction sets hold the true class in {row['value']:.1%} of {name} (95% interval {row['low']:.1%} to "
+        f"{row['high']:.1%}), less than the {level:.1%} that they were calibrated for"
+        for name, row in rows.items()
+        if row["images"] and row["high"] < level
+    ]
+
+
 def conformal_headline(found: Mapping[str, Any]) -> str:
     """One line for the log."""
     level = found["calibration"]["level"]
@@ -105,7 +134,7 @@ def conformal_section(found: Mapping[str, Any]) -> list[str]:
 
 
 def _sets(found: Mapping[str, Any]) -> list[str]:
-    percent = f"{found['confidence']:.0%}"
+    percent, by_class = f"{found['confidence']:.0%}", found["calibration"]["method"] == "lac_by_class"
     lines = [
         f"Sets are to hold the true class in {found['calibration']['level']:.1%} of the images.",
         "",
@@ -121,7 +150,7 @@ def _sets(found: Mapping[str, Any]) -> list[str]:
         f"- Mean set size: {format_number(found['mean_size'])} (images by size: {sizes})",
         f"- Empty sets: {found['empty']:.1%}; sets with all classes: {found['full']:.1%}",
         f"- Sets with one class: {found['single']:.1%}, which is right in {format_number(found['single_accuracy'])}",
-        "- The coverage holds over all images together, not for each class",
+        "- The coverage is stated " + (OF_EACH if by_class else OF_ALL),
     ]
 
 
