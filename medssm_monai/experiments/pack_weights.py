@@ -6,8 +6,8 @@ repository takes.
 Networks load the file as any other: PyTorch casts each tensor to the parameter's own precision. Evaluate the packed
 file, not only the one it came from, and write that figure on the model card.
 
-Conformal thresholds (``conformal`` in the settings) are left out: they belong to the weights at full precision. Calibrate the
-packed file again.
+Conformal thresholds (``conformal`` in the settings) are left out: they belong to the weights at full precision.
+Calibrate the packed file again.
 
 Exit status: 0, 1 when the packed file would be too large, 2 when the checkpoint cannot be packed.
 """

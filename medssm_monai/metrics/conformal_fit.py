@@ -18,7 +18,9 @@ from .predictions import as_predictions
 
 __all__ = ["check_level", "fewest_images", "fit_prediction_sets", "fit_risk_thresholds", "require_mapie"]
 
-RAPS_SHARE = 0.2  # of the images, by which MAPIE chooses penalty and free classes
+RAPS_SHARE = Decimal(
+    "0.1"
+)  # of the images, by which MAPIE 1.6 chooses penalty and free classes, whatever size_raps says
 SEED = 0  # of the scores of APS, and of the images that RAPS chooses by
 
 
@@ -57,7 +59,7 @@ def fewest_images(level: float, method: str) -> int:
 
     ``1 / (1 - level)``: 10 for 0.9. Of ``n`` scores the ``ceil((n + 1) level)``-th is taken, which is there from one
     image less on; MAPIE asks for this one more, and so does a controlled risk, whose bound is above ``1 / (n + 1)``.
-    RAPS lays a fifth of the images aside, which must be that many.
+    RAPS lays a tenth of the images aside, which must be that many.
     """
     fewest = math.ceil(Decimal(1) / Decimal(str(_alpha(check_level(level)))))
     return math.ceil(fewest / RAPS_SHARE) if method == "raps" else fewest
@@ -147,7 +149,7 @@ def _conformalized(values: np.ndarray, labels: np.ndarray, level: float, method:
     score = {
         "lac": scores.LACConformityScore,
         "aps": scores.APSConformityScore,
-        "raps": lambda: scores.RAPSConformityScore(size_raps=RAPS_SHARE),
+        "raps": scores.RAPSConformityScore,
     }[method]()
     found = classification.SplitConformalClassifier(
         _Given(values.shape[1]), confidence_level=level, conformity_score=score, prefit=True, random_state=SEED
