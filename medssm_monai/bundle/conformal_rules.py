@@ -7,7 +7,7 @@ from typing import Any
 
 from .argument_rules import Rule, either, flag, number, numbers, plain, text, whole
 
-__all__ = ["wrong_conformal"]
+__all__ = ["HELD_OUT_RULE", "wrong_conformal"]
 
 SETS, RISK = ("lac", "lac_by_class", "aps", "raps"), "crc"
 NOTHING = Rule(lambda value: value is None, "null")
@@ -45,6 +45,14 @@ OF_SETS: dict[str, Rule] = {"threshold": number(0, 1e6), "classes": whole(2, 10_
 OF_CLASSES: dict[str, Rule] = {**OF_SETS, "threshold": numbers(0, 1e6, 2, 10_000)}
 OF_RAPS: dict[str, Rule] = {"penalty": number(0, 1e6), "free": whole(0, 10_000)}
 OF_RISK: dict[str, Rule] = {"thresholds": THRESHOLDS}
+
+
+def _is_record(value: Any) -> bool:
+    rules = {"share": number(0, 1), "validation": COUNT, "images": COUNT}
+    return isinstance(value, Mapping) and set(value) == set(rules) and all(r.fits(value[k]) for k, r in rules.items())
+
+
+HELD_OUT_RULE = Rule(_is_record, "an object with share, validation and images")
 
 
 def wrong_conformal(conformal: Any) -> tuple[str, Any, str] | None:

@@ -21,12 +21,14 @@ from .settings_schema import RESTORE, check_settings
 __all__ = [
     "CONFORMAL",
     "DOMAIN",
+    "HELD_OUT",
     "RESERVED",
     "TEACHER",
     "TRAINED_ON",
     "WEIGHTS_SHA256",
     "read_conformal",
     "read_domain",
+    "read_held_out",
     "read_model_settings",
     "saved_settings",
     "settings_file",
@@ -43,11 +45,13 @@ DOMAIN = "domain"
 """Key of what the weights were trained for, in words and in figures."""
 CONFORMAL = "conformal"
 """Key of calibrated thresholds: of prediction sets, or of masks whose risk is controlled."""
+HELD_OUT = "held_out"
+"""Key of how many validation images a training kept apart, for a calibration."""
 TEACHER = "teacher"
 """Key of the name of the network whose predictions the weights learned from."""
 EARLIER = "earlier_versions"
 """Key of a bundle's defaults: what a settings file means that does not name a setting which came later."""
-RESERVED = (WEIGHTS_SHA256, TRAINED_ON, DOMAIN, TEACHER, CONFORMAL)
+RESERVED = (WEIGHTS_SHA256, TRAINED_ON, DOMAIN, TEACHER, CONFORMAL, HELD_OUT)
 """Keys that say whose the settings are; no settings of a network, so that older files without them, and defaults that
 do not name them, hold as they are."""
 LARGEST = 1 << 20  # bytes; a file of ten thousand class names is smaller
@@ -189,6 +193,16 @@ def read_conformal(ckpt_path: str | os.PathLike[str], **conditions: Any) -> dict
         )
         return None
     return dict(found)
+
+
+def read_held_out(ckpt_path: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """Which validation images chose nothing in the training of a checkpoint
+    (:func:`medssm_monai.data.held_out_part`); None where all did, or a federation's server sends the weights.
+
+    Raises:
+        ValueError: as :func:`read_model_settings` does.
+    """
+    return None if in_federation() else (_of_these_weights(ckpt_path) or {}).get(HELD_OUT)
 
 
 def _plain(value: Any) -> Any:

@@ -21,7 +21,7 @@ from .argument_rules import (
     word,
     wrong_argument,
 )
-from .conformal_rules import wrong_conformal
+from .conformal_rules import HELD_OUT_RULE, wrong_conformal
 from .domain_rules import wrong_domain
 
 __all__ = ["SETTING_RULES", "check_settings"]
@@ -96,6 +96,7 @@ SETTING_RULES: dict[str, Rule] = {
     "teacher": text(),
     "trained_on": either(Rule(lambda value: value is None, "null"), text()),
     "domain": Rule(lambda value: isinstance(value, dict), "an object with text and fingerprints"),
+    "held_out": HELD_OUT_RULE,
     "conformal": Rule(lambda value: isinstance(value, dict), "an object with method, level and threshold"),
 }
 """Setting -> what it may be. Other keys, of bundles of your own, may hold :data:`OTHER`."""

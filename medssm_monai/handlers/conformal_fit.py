@@ -36,7 +36,7 @@ NOT_FOR_CALIBRATION = ("training", "test")
 CHOSEN_BY_IT = (
     "the validation part has chosen the epoch of these weights (and the temperature of a classification) before it "
     "calibrates them, so that the stated coverage holds approximately; look at that of the test part, or calibrate on "
-    "images that chose nothing"
+    "images that chose nothing (train with --hold_out 0.5)"
 )
 
 
@@ -59,6 +59,7 @@ class _ConformalFit(EvaluationReport):
         group: which images belong together: a function from the file name to the group, or a regular expression. None
             takes the items' own entry ``group`` where every item has one.
         one_per_group: ``False`` takes all images of each group, with a warning: the promise is gone then.
+        held_out: record of the images that chose nothing in the training, where the items are these.
 
     Raises:
         ImportError: MAPIE is missing (at once).
@@ -75,6 +76,7 @@ class _ConformalFit(EvaluationReport):
         conditions: Mapping[str, Any] | None = None,
         group: str | Callable[[str], str] | None = None,
         one_per_group: bool = True,
+        held_out: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(output_dir, part, data_name, False, group, None, 0)
         require_mapie()
@@ -84,6 +86,7 @@ class _ConformalFit(EvaluationReport):
                 "coverage holds. Calibrate on the validation part, or on further images."
             )
         self.ckpt_path, self.level = Path(ckpt_path), check_level(coverage)
+        self.held_out = held_out
         self.conditions, self.one_per_group = dict(conditions or {}), bool(one_per_group)
         if saved_settings(self.ckpt_path) is None:
             raise ValueError(f"no {settings_file(self.ckpt_path)} beside the weights to write the thresholds into.")
@@ -129,7 +132,8 @@ class _ConformalFit(EvaluationReport):
             "part": self.name,
             "conditions": json.loads(json.dumps(self.conditions)),
         }
-        self._store(conformal, [*warnings, *([CHOSEN_BY_IT] if self.name == "validation" else [])])
+        chosen = [CHOSEN_BY_IT] if self.name == "validation" and self.held_out is None else []
+        self._store(conformal, [*warnings, *chosen])
 
     def _exchangeable(self, items: list[tuple[str | None, Any]], grouped: bool) -> tuple[list[Any], list[str]]:
         """Values to fit, and what must be said of them."""
