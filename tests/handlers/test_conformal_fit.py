@@ -247,3 +247,38 @@ def test_thresholds_of_other_classes_are_refused(tmp_path):
     stored = {**STORED, "method": "crc", "thresholds": {"polyp": 0.9}}
     with pytest.raises(ValueError, match="calibrated for the classes polyp, and there are lesion"):
         SegmentationReport(tmp_path, labels={"lesion": "foreground"}, conformal=stored)
+
+
+class ThreeMaps(torch.nn.Module):
+    """Logits of background, liver and tumor from the image."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([torch.zeros_like(x), 1.5 - (x - 1).abs() * 2, 1.5 - (x - 2).abs() * 2], dim=1)
+
+
+@pytest.mark.usefixtures("mapie")
+def test_each_of_several_classes_has_its_threshold_and_what_nobody_has_labeled_counts_for_none(weights, tmp_path):
+    labels, rng, data = {"liver": 1, "tumor": 2}, np.random.default_rng(0), []
+    for number in range(24):
+        truth = np.zeros((1, 12, 12), dtype=np.float32)
+        truth[:, 1:8, 1:8] = 1
+        truth[:, 3:5, 3:6] = 2
+        image = truth + rng.normal(0, 0.3, truth.shape) + rng.normal(0, 0.2)
+        truth[:, :, 9:] = -1  # unlabeled, with nothing that could be missed
+        meta = {"filename_or_obj": f"p{number:02d}.png"}
+        data.append(
+            {"image": MetaTensor(torch.tensor(image).float(), meta=meta), "label": MetaTensor(truth, meta=meta)}
+        )
+    fit = RiskFit(weights, tmp_path / "run", coverage=0.8, labels=labels)
+    post = Activationsd("pred", softmax=True)
+    SupervisedEvaluator(
+        "cpu", DataLoader(Dataset(data), batch_size=3), ThreeMaps(), postprocessing=post, val_handlers=[fit]
+    ).run()
+    thresholds = read_conformal(weights)["thresholds"]
+    assert list(thresholds) == ["liver", "tumor"]
+    for channel, (name, threshold) in enumerate(thresholds.items(), start=1):
+        missed = []
+        for item in data:
+            probability = torch.softmax(ThreeMaps()(item["image"][None]), dim=1)[0, channel].numpy()
+            missed.append((probability <= threshold)[item["label"][0].numpy() == channel].mean())
+        assert (sum(missed) + 1) / 25 < 0.2, name
