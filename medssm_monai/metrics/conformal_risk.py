@@ -82,4 +82,4 @@ class RiskThresholds:
         """
         if name not in self.thresholds:
             raise ValueError(f"there is no class {name!r}; there are {', '.join(self.thresholds)}.")
-        return (np.asarray(probability) > self.thresholds[name]).astype(np.uint8)
+        return (np.asarray(probability, dtype=np.float64) > self.thresholds[name]).astype(np.uint8)

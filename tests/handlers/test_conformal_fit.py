@@ -281,4 +281,4 @@ def test_each_of_several_classes_has_its_threshold_and_what_nobody_has_labeled_c
         for item in data:
             probability = torch.softmax(ThreeMaps()(item["image"][None]), dim=1)[0, channel].numpy()
             missed.append((probability <= threshold)[item["label"][0].numpy() == channel].mean())
-        assert (sum(missed) + 1) / 25 < 0.2, name
+        assert (sum(missed) + 1) / 25 <= 0.2 + 1e-9, name
