@@ -13,7 +13,14 @@ from .interruption import end_on_signals, was_interrupted
 from .known_keys import require_known_keys, unknown_keys
 from .publish import publish_weights
 from .runs import claim_run, release_run, site_run_name
-from .settings import read_domain, read_model_settings, update_model_settings, write_model_settings
+from .settings import (
+    read_conformal,
+    read_domain,
+    read_held_out,
+    read_model_settings,
+    update_model_settings,
+    write_model_settings,
+)
 from .shipped import verify_shipped
 from .weights import (
     bundle_weights,
@@ -67,7 +74,9 @@ __all__ = [
     "other_weights",
     "pack_bundle",
     "publish_weights",
+    "read_conformal",
     "read_domain",
+    "read_held_out",
     "read_model_settings",
     "read_weights",
     "release_run",

@@ -14,6 +14,8 @@ import torch
 
 from ..data.fingerprint import NOT_RECORDED, flag_text
 from ..data.labels import BY_RULE, LabelSet
+from ..metrics.conformal import PredictionSets
+from ..metrics.conformal_risk import RiskThresholds
 from ..reports.predictions_table import write_predictions
 from ..transforms import SaveImage2D, SaveImageFused
 from ..utils import writable_folder
@@ -54,12 +56,14 @@ class SegmentationPrediction(_Prediction):
         threshold: probability from which a pixel belongs to a class; of no meaning where classes exclude each other.
         class_names: names of the classes, without the background.
         labels: names, values and colors; by default the first of ``class_names``, one class by rule.
+        risk: thresholds that control what masks miss, where a calibration has stored them with the weights.
     """
 
     probability: np.ndarray = field(repr=False)
     threshold: float
     class_names: tuple[str, ...]
     labels: LabelSet = field(default=None, kw_only=True, repr=False)  # type: ignore[assignment]
+    risk: RiskThresholds | None = field(default=None, kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
         if self.labels is None:
@@ -104,6 +108,31 @@ class SegmentationPrediction(_Prediction):
             raise ValueError(f"there is no class {name!r}; there are {', '.join(self.labels.names)}.")
         return self._masks[self.labels.names.index(name)].numpy().astype(np.uint8)
 
+    def controlled_mask(self, name: str | None = None) -> np.ndarray:
+        """``(*spatial)`` uint8, 1 where the probability of a class is above its calibrated threshold.
+
+        Such masks miss on average at most ``1 - risk.level`` of an image's foreground, for images exchangeable with
+        those of the calibration; they are mostly larger than :attr:`mask`, and say nothing of what is marked wrongly.
+
+        Args:
+            name: the class; may be left out where there is one.
+
+        Raises:
+            ValueError: weights without calibrated thresholds; no such class, or none named of several.
+        """
+        if self.risk is None:
+            raise ValueError(
+                "no threshold that controls the risk is stored with these weights, or it belongs to other settings. "
+                "Calibrate them: python -m monai.bundle run calibrating (docs/uncertainty.md)."
+            )
+        if name is None and len(self.labels.names) > 1:
+            raise ValueError(f"name one of the classes: {', '.join(self.labels.names)}.")
+        name = self.labels.names[0] if name is None else name
+        if name not in self.labels.names:
+            raise ValueError(f"there is no class {name!r}; there are {', '.join(self.labels.names)}.")
+        own = self.probabilities[int(self.labels.softmax) :][self.labels.names.index(name)]
+        return self.risk.mask(own, name)
+
     @property
     def confidence(self) -> float | None:
         """Mean probability within the mask, of the class that is the most probable there; None for an empty mask."""
@@ -147,10 +176,12 @@ class ClassificationPrediction(_Prediction):
     Attributes:
         probabilities: ``(K,)`` float64, calibrated by the temperature that was stored with the weights.
         class_names: in the order of the probabilities.
+        sets: how prediction sets are made, where a calibration has stored it with the weights.
     """
 
     probabilities: np.ndarray
     class_names: tuple[str, ...]
+    sets: PredictionSets | None = field(default=None, kw_only=True, repr=False)
 
     @property
     def label(self) -> int:
@@ -167,17 +198,29 @@ class ClassificationPrediction(_Prediction):
         """Probability of the most probable class."""
         return float(self.probabilities.max())
 
+    @property
+    def prediction_set(self) -> tuple[str, ...] | None:
+        """Names of the classes that the image may have at the calibrated coverage, ``sets.level``, the most probable
+        first; None where the weights were not calibrated (:class:`~medssm_monai.metrics.PredictionSets`).
+
+        With LAC it may be empty: no class is as probable as the true one mostly was in the calibration. Take that for
+        an image that the network cannot judge, not for one without a finding."""
+        return None if self.sets is None else self.sets.names(self.probabilities, self.class_names)
+
     def by_class(self) -> dict[str, float]:
         """Probability of each class by name."""
         return {name: float(p) for name, p in zip(self.class_names, self.probabilities, strict=True)}
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write a CSV table of one row: image, class, confidence, the probability of each class, and in which respects
-        the image is unlike those that the weights were trained with."""
+        """Write a CSV table of one row: image, class, confidence, the probability of each class, the prediction set
+        where the weights are calibrated, and in which respects the image is unlike those that they were trained
+        with."""
         target = Path(path)
         writable_folder(target.parent)
         unlike = NOT_RECORDED if self.trained_for == NOT_RECORDED else flag_text(self.unlike_training)
-        write_predictions(target, [self.source], self.probabilities[None], self.class_names, unlike=[unlike])
+        write_predictions(
+            target, [self.source], self.probabilities[None], self.class_names, unlike=[unlike], sets=self.sets
+        )
         return target
 
 

@@ -19,12 +19,16 @@ from .find import running_bundles
 from .settings_schema import RESTORE, check_settings
 
 __all__ = [
+    "CONFORMAL",
     "DOMAIN",
+    "HELD_OUT",
     "RESERVED",
     "TEACHER",
     "TRAINED_ON",
     "WEIGHTS_SHA256",
+    "read_conformal",
     "read_domain",
+    "read_held_out",
     "read_model_settings",
     "saved_settings",
     "settings_file",
@@ -39,11 +43,15 @@ TRAINED_ON = "trained_on"
 """Key of the name of the data that the weights learned from."""
 DOMAIN = "domain"
 """Key of what the weights were trained for, in words and in figures."""
+CONFORMAL = "conformal"
+"""Key of calibrated thresholds: of prediction sets, or of masks whose risk is controlled."""
+HELD_OUT = "held_out"
+"""Key of how many validation images a training kept apart, for a calibration."""
 TEACHER = "teacher"
 """Key of the name of the network whose predictions the weights learned from."""
 EARLIER = "earlier_versions"
 """Key of a bundle's defaults: what a settings file means that does not name a setting which came later."""
-RESERVED = (WEIGHTS_SHA256, TRAINED_ON, DOMAIN, TEACHER)
+RESERVED = (WEIGHTS_SHA256, TRAINED_ON, DOMAIN, TEACHER, CONFORMAL, HELD_OUT)
 """Keys that say whose the settings are; no settings of a network, so that older files without them, and defaults that
 do not name them, hold as they are."""
 LARGEST = 1 << 20  # bytes; a file of ten thousand class names is smaller
@@ -150,6 +158,56 @@ def read_domain(ckpt_path: str | os.PathLike[str]) -> dict[str, Any] | None:
         ValueError: as :func:`read_model_settings` does.
     """
     return None if in_federation() else (_of_these_weights(ckpt_path) or {}).get(DOMAIN)
+
+
+def read_conformal(ckpt_path: str | os.PathLike[str], **conditions: Any) -> dict[str, Any] | None:
+    """Thresholds that a calibration has stored beside a checkpoint, as they stand in its settings.
+
+    None where it was never calibrated, or a federation's server sends the weights. Thresholds hold for scores that come
+    about as they did then: where a condition differs, such as another temperature or test-time flips, they are left
+    out, and a warning says so.
+
+    Args:
+        ckpt_path: the checkpoint.
+        conditions: settings that the scores depend on, ``temperature=1.3``; those that the calibration has noted under
+            the same name are compared.
+
+    Raises:
+        ValueError: as :func:`read_model_settings` does.
+    """
+    found = None if in_federation() else (_of_these_weights(ckpt_path) or {}).get(CONFORMAL)
+    if found is None:
+        return None
+    noted = found["conditions"]
+    other = [
+        f"{name} {_plain(value)!r} instead of {noted[name]!r}"
+        for name, value in conditions.items()
+        if name in noted and _plain(value) != noted[name]
+    ]
+    if other:
+        logger.warning(
+            "the conformal thresholds in %s are left out: they were calibrated with another setting (%s). Calibrate "
+            "again with this one, or leave it as it was",
+            settings_file(ckpt_path).name,
+            "; ".join(other),
+        )
+        return None
+    return dict(found)
+
+
+def read_held_out(ckpt_path: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """Which validation images chose nothing in the training of a checkpoint
+    (:func:`medssm_monai.data.held_out_part`); None where all did, or a federation's server sends the weights.
+
+    Raises:
+        ValueError: as :func:`read_model_settings` does.
+    """
+    return None if in_federation() else (_of_these_weights(ckpt_path) or {}).get(HELD_OUT)
+
+
+def _plain(value: Any) -> Any:
+    """As JSON gives it back: tuples are lists."""
+    return json.loads(json.dumps(value))
 
 
 def _defaults_of(path: Path) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from .argument_rules import (
     word,
     wrong_argument,
 )
+from .conformal_rules import HELD_OUT_RULE, wrong_conformal
 from .domain_rules import wrong_domain
 
 __all__ = ["SETTING_RULES", "check_settings"]
@@ -95,6 +96,8 @@ SETTING_RULES: dict[str, Rule] = {
     "teacher": text(),
     "trained_on": either(Rule(lambda value: value is None, "null"), text()),
     "domain": Rule(lambda value: isinstance(value, dict), "an object with text and fingerprints"),
+    "held_out": HELD_OUT_RULE,
+    "conformal": Rule(lambda value: isinstance(value, dict), "an object with method, level and threshold"),
 }
 """Setting -> what it may be. Other keys, of bundles of your own, may hold :data:`OTHER`."""
 OTHER = either(plain(), names(0, 10_000))
@@ -120,6 +123,8 @@ def check_settings(settings: Mapping[str, Any], file: object, remedy: str = REST
     for key in SIZES:
         _check_size(settings, key, file, remedy)
     found = wrong_domain(settings["domain"], settings.get("spatial_dims")) if "domain" in settings else None
+    if found is None and "conformal" in settings:
+        found = wrong_conformal(settings["conformal"])
     if found is not None:
         raise ValueError(_message(file, *found, remedy))
     wrong = wrong_argument(settings.get("variant", ""), settings.get("network_args", {}))

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 
 from ..data.labels import BY_RULE, LabelSet
+from ..metrics.conformal import PredictionSets
+from ..metrics.conformal_risk import RiskThresholds
 from ..metrics.predictions import class_probabilities
 from .predictions import ClassificationPrediction, FusionPrediction, SegmentationPrediction
 
@@ -79,6 +81,10 @@ class SegmentationTask:
         threshold: probability from which a pixel belongs to a class; False stands for 0.5.
         class_names: name of the foreground, where ``labels`` are not given.
         labels: names, values and colors of the classes.
+        conformal: calibrated thresholds (:func:`~medssm_monai.bundle.read_conformal`); None where there are none.
+
+    Raises:
+        ValueError: thresholds of other classes.
     """
 
     kind = "segmentation"
@@ -90,9 +96,11 @@ class SegmentationTask:
         threshold: float = 0.5,
         class_names: Sequence[str] = ("foreground",),
         labels: LabelSet | None = None,
+        conformal: Mapping[str, Any] | None = None,
     ) -> None:
         self.labels = LabelSet.of({next(iter(class_names)): BY_RULE}) if labels is None else labels
         self.threshold, self.class_names = float(threshold or 0.5), self.labels.names
+        self.risk = None if conformal is None else RiskThresholds.of(conformal, self.class_names)
 
     def result(self, item: Mapping[str, Any]) -> SegmentationPrediction:
         """Prediction of a post-processed item, ``probability`` being ``(out_channels, *spatial)``.
@@ -110,6 +118,7 @@ class SegmentationTask:
             threshold=self.threshold,
             class_names=self.class_names,
             labels=self.labels,
+            risk=self.risk,
         )
 
     def uncertainty(self, samples: Iterable[np.ndarray]) -> dict[str, float]:
@@ -134,20 +143,27 @@ class ClassificationTask:
 
     Args:
         class_names: in the order of the network's outputs.
+        conformal: calibrated threshold (:func:`~medssm_monai.bundle.read_conformal`); None where there is none.
+
+    Raises:
+        ValueError: a threshold for another number of classes.
     """
 
     kind = "classification"
     keys = ("image",)
     output = "pred"
 
-    def __init__(self, class_names: Sequence[str]) -> None:
+    def __init__(self, class_names: Sequence[str], conformal: Mapping[str, Any] | None = None) -> None:
         self.class_names = tuple(map(str, class_names))
+        self.sets = None if conformal is None else PredictionSets.of(conformal, self.class_names)
 
     def result(self, item: Mapping[str, Any]) -> ClassificationPrediction:
         """Prediction of a post-processed item, ``pred`` being class probabilities ``(K,)``."""
         values = torch.as_tensor(item["pred"]).double().reshape(1, -1)
         (probabilities,) = class_probabilities(values, self.class_names)
-        return ClassificationPrediction(**_reference(item), probabilities=probabilities, class_names=self.class_names)
+        return ClassificationPrediction(
+            **_reference(item), probabilities=probabilities, class_names=self.class_names, sets=self.sets
+        )
 
     def uncertainty(self, samples: Iterable[np.ndarray]) -> dict[str, float]:
         """Every sample is ``(K,)``."""

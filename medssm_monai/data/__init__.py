@@ -29,6 +29,7 @@ from .demo.structures import (
     structures_demo_sample,
 )
 from .errors import DatalistError, ImageReadError, Problem
+from .held_out import choosing_part, held_out_part, held_out_record
 from .labels import LabelSet
 from .readers.image import Reader2D
 from .readers.limits import TooLargeError
@@ -61,6 +62,7 @@ __all__ = [
     "TooLargeError",
     "WhenUsed",
     "cached_dataset",
+    "choosing_part",
     "class_demo_sample",
     "classification_datalists",
     "dataset_channels",
@@ -70,6 +72,8 @@ __all__ = [
     "fusion_datalists",
     "fusion_demo_sample",
     "given_spacing",
+    "held_out_part",
+    "held_out_record",
     "image_datalist",
     "is_demo",
     "keep_items",

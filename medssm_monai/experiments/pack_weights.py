@@ -6,6 +6,9 @@ repository takes.
 Networks load the file as any other: PyTorch casts each tensor to the parameter's own precision. Evaluate the packed
 file, not only the one it came from, and write that figure on the model card.
 
+Conformal thresholds (``conformal`` in the settings) are left out: they belong to the weights at full precision.
+Calibrate the packed file again.
+
 Exit status: 0, 1 when the packed file would be too large, 2 when the checkpoint cannot be packed.
 """
 
@@ -20,7 +23,7 @@ import torch
 
 from ..bundle import read_weights, write_model_settings
 from ..bundle.contents import LARGEST_FILE
-from ..bundle.settings import WEIGHTS_SHA256, saved_settings
+from ..bundle.settings import CONFORMAL, WEIGHTS_SHA256, saved_settings
 from ..utils import file_sha256
 from ..utils.text_files import printable
 
@@ -70,7 +73,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     os.replace(part, options.target)
     digest = file_sha256(options.target)
-    write_model_settings(options.target, {**(saved_settings(options.source) or {}), WEIGHTS_SHA256: digest})
+    kept = {key: value for key, value in (saved_settings(options.source) or {}).items() if key != CONFORMAL}
+    write_model_settings(options.target, {**kept, WEIGHTS_SHA256: digest})
     print(f"{options.target}: {size / 2**20:.1f} MiB, SHA-256 {digest}")
     return 0
 

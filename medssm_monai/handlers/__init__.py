@@ -5,7 +5,8 @@ from __future__ import annotations
 from .best_model import BestModel
 from .checkpoints import CheckpointError, run_name_for
 from .classification_report import ClassificationReport
-from .closing import close_evaluation, close_inference, close_training
+from .closing import close_calibration, close_evaluation, close_inference, close_training
+from .conformal_fit import PredictionSetFit, RiskFit
 from .distillation import Distillation
 from .early_stop import EarlyStop
 from .epoch_seed import EpochSeed
@@ -47,9 +48,11 @@ __all__ = [
     "NaNGuard",
     "NonFiniteLossError",
     "NothingDoneError",
+    "PredictionSetFit",
     "PredictionsCSV",
     "Progress",
     "Provenance",
+    "RiskFit",
     "SegmentationReport",
     "SegmentationTable",
     "SharedHandler",
@@ -60,6 +63,7 @@ __all__ = [
     "UnlikeTraining",
     "ValidationLoss",
     "WeightAverage",
+    "close_calibration",
     "close_evaluation",
     "close_inference",
     "close_training",

@@ -13,7 +13,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from ..bundle import write_model_settings
-from ..bundle.settings import DOMAIN, TEACHER, TRAINED_ON, WEIGHTS_SHA256
+from ..bundle.settings import DOMAIN, HELD_OUT, TEACHER, TRAINED_ON, WEIGHTS_SHA256
 from ..bundle.settings_schema import check_settings
 from ..utils import keep_previous
 from .checkpoints import serialized, sha256_of, unwrapped_network, write_checkpoint
@@ -44,6 +44,8 @@ class BestModel:
             third further key, ``domain``; ``None`` leaves it out.
         teacher: name of the network whose predictions are learned beside the labels. A further key, ``teacher``;
             ``None`` leaves it out.
+        held_out: which validation images choose nothing (:func:`medssm_monai.data.held_out_record`). A further key,
+            ``held_out``; ``None`` leaves it out.
         fitted: settings that the evaluation finds out: names in ``engine.state.metrics``, by handlers before this one.
         filename: name of the weights; the settings have the same one with the ending ``.json``.
         save: ``False`` writes nothing (ranks other than 0).
@@ -64,10 +66,12 @@ class BestModel:
         save: bool = True,
         domain: Callable[[], Mapping[str, Any]] | None = None,
         teacher: str | None = None,
+        held_out: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = Path(save_dir) / filename
         self.network, self.settings, self.data_name = network, settings, data_name
         self.fitted, self.save, self.domain, self.teacher = tuple(fitted), save, domain, teacher
+        self.held_out = held_out
         check_settings(settings, self.path.with_suffix(".json").name, "Inference could not read it; choose another.")
         self._engine: Engine | None = None
         self._best: dict[str, Any] | None = None  # weights and settings of the best epoch
@@ -88,6 +92,8 @@ class BestModel:
             settings[DOMAIN] = self.domain()
         if self.teacher is not None:
             settings[TEACHER] = self.teacher
+        if self.held_out is not None:
+            settings[HELD_OUT] = dict(self.held_out)
         self._write(weights, json.dumps(settings), keep=self._best is None)
 
     def _write(self, weights: dict[str, torch.Tensor], settings: str, keep: bool) -> None:

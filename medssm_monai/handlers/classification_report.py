@@ -13,6 +13,7 @@ from ignite.engine import Engine
 from monai.utils import CommonKeys
 
 from ..metrics.calibration import CALIBRATION_BINS
+from ..metrics.conformal import PredictionSets
 from ..metrics.predictions import as_predictions
 from ..reports.cases import choose_cases
 from ..reports.classification import (
@@ -21,6 +22,7 @@ from ..reports.classification import (
     write_classification_report,
     write_pictures,
 )
+from ..reports.conformal import conformal_headline, conformal_warnings, coverage_warnings, summarize_sets
 from ..reports.html_classification import write_classification_html
 from ..reports.html_images import thumbnail
 from ..reports.predictions_table import write_predictions
@@ -77,11 +79,14 @@ class ClassificationReport(EvaluationReport):
         case_count: worst, median and best cases of ``report.html``, that many of each; without ``pictures`` none.
         subgroups: CSV of names, and columns such as sex or scanner; the accuracy is given for each of their values.
         provenance: what ran with what, for ``report.html``.
+        conformal: calibrated threshold of prediction sets (:func:`medssm_monai.bundle.read_conformal`): their coverage
+            and sizes become a part of the report, and their classes columns of the table. ``None`` leaves them out.
 
     Raises:
-        ValueError: fewer than two class names (at once); items that are no decollated dicts with ``pred`` and
-            ``label``, probabilities for another number of classes, no probabilities at all (logits, NaN), labels
-            outside the range (naming the file); ``group`` that fits no file name.
+        ValueError: fewer than two class names, or a threshold for another number of classes (at once); items that are
+            no decollated dicts with ``pred`` and ``label``, probabilities for another number of classes, no
+            probabilities at all (logits, NaN), labels outside the range (naming the file); ``group`` that fits no file
+            name.
         PermissionError: the output folder is not writable (when the evaluation starts).
     """
 
@@ -101,13 +106,16 @@ class ClassificationReport(EvaluationReport):
         case_count: int = 4,
         subgroups: str | os.PathLike[str] | None = None,
         provenance: Provenance | None = None,
+        conformal: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(output_dir, name, data_name, only_best, group, details, n_resamples, subgroups, provenance)
         self.case_count = case_count if pictures else 0
         self.class_names = None if class_names is None else [str(entry) for entry in class_names]
         if self.class_names is not None and len(set(self.class_names)) != max(2, len(self.class_names)):
             raise ValueError(f"class_names must be at least two different names, got {self.class_names}.")
-        self.bins, self.pictures, self.floors = bins, pictures, floors
+        self.bins, self.pictures, self.floors, self.conformal = bins, pictures, floors, conformal
+        if conformal is not None:
+            PredictionSets.of(conformal, self.class_names or [str(n) for n in range(conformal.get("classes", 0))])
         self._reset()
 
     def _reset(self) -> None:
@@ -145,6 +153,10 @@ class ClassificationReport(EvaluationReport):
         cases = self._cases(records, names)
         chosen = {case["image"] for case in cases}
         (gathered,) = gather_lists([(name, kept) for name, kept in self._pictures.items() if name in chosen])
+        if self.conformal is not None:
+            found["conformal"] = summarize_sets(self.conformal, probabilities, labels, names)
+            of_data += conformal_warnings(self.conformal, self.data_name, self.name)
+            of_output += coverage_warnings(found["conformal"])
         self.summary = {
             **self._heading(),
             **found,
@@ -155,6 +167,11 @@ class ClassificationReport(EvaluationReport):
         }
         self._advise()
         figures = {name: entry["value"] for name, entry in self.summary["metrics"].items()}
+        if "conformal" in found:
+            figures |= {
+                "set_coverage": found["conformal"]["coverage"]["value"],
+                "set_size": found["conformal"]["mean_size"],
+            }
         self._publish(engine, figures, lambda: self._write(records, names, dict(gathered)))
 
     def _cases(self, records: Sequence[ClassifiedImage], names: Sequence[str]) -> list[dict[str, Any]]:
@@ -172,8 +189,15 @@ class ClassificationReport(EvaluationReport):
     def _write(self, records: Sequence[ClassifiedImage], names: Sequence[str], pictures: Mapping[str, bytes]) -> None:
         probabilities, labels = _arrays(records)
         paths = [shown_name(record.name) for record in records]
+        sets = None if self.conformal is None else PredictionSets.of(self.conformal, names)
         write_predictions(
-            self.output_dir / "per_image.csv", paths, probabilities, names, labels, groups=common_groups(records)
+            self.output_dir / "per_image.csv",
+            paths,
+            probabilities,
+            names,
+            labels,
+            groups=common_groups(records),
+            sets=sets,
         )
         write_summary(self.summary, self.output_dir / "summary.json")
         drawn = write_pictures(probabilities, labels, names, self.output_dir, self.bins) if self.pictures else []
@@ -192,6 +216,8 @@ class ClassificationReport(EvaluationReport):
             len(records),
             self.output_dir,
         )
+        if "conformal" in self.summary:
+            logger.info("%s on %s: %s", self.name, self.data_name, conformal_headline(self.summary["conformal"]))
 
 
 def _plane(image: Any) -> np.ndarray:

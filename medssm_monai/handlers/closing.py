@@ -19,6 +19,7 @@ from ignite.engine import Engine
 from ..bundle.callers import in_federation
 from ..bundle.closing_message import Place, closing_block
 from ..bundle.publish import DONE
+from ..bundle.settings import CONFORMAL, saved_settings, settings_file
 from ..bundle.weights import WEIGHTS, bundle_weights
 from ..utils.command_line import as_typed, option_words, python_name, run_by_monai, short_command
 from ..utils.files import shown_path
@@ -30,7 +31,7 @@ from .workflow_state import workflow_state
 if TYPE_CHECKING:
     from ..engines import BulkEvaluator
 
-__all__ = ["close_evaluation", "close_inference", "close_training", "key_figure"]
+__all__ = ["close_calibration", "close_evaluation", "close_inference", "close_training", "key_figure"]
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ OF_ONE_TRAINING = (
     *("run_id", "run_name", "run_dir", "resume_from", "init_from", "pretrained_path", "max_epochs", "ckpt_path"),
     *("optimizer", "optimizers", "lr_scheduler", "loss", "train", "tracker", "settings", "domain_text"),
 )
+OF_ONE_CALIBRATION = ("part", "coverage", "set_method", "one_per_group", "run_name", "run_dir")
 OF_EVERY_COMMAND = ("bundle_root", "device", "args_file", "meta_file", "logging_file")
 
 
@@ -114,6 +116,23 @@ def close_evaluation(
         "next": _infer_command(Path(bundle_root), run, Path(ckpt_path)),
     }
     logger.info("%s", closing_block(f"Evaluated: {key_figure(summary)}", places, commands))
+
+
+def close_calibration(bundle_root: str, ckpt_path: str | os.PathLike) -> None:
+    """Log what the thresholds were calibrated on, where they are, and how to see whether they hold.
+
+    Args:
+        bundle_root: the bundle's folder.
+        ckpt_path: the weights.
+    """
+    if process_rank() > 0:
+        return
+    weights = Path(ckpt_path)
+    settings = saved_settings(weights) or {}
+    found = settings[CONFORMAL]
+    figure = f"Calibrated: {found['method']} at a coverage of {found['level']:g} on {found['images']} images"
+    commands = {"next": _check_command(Path(bundle_root), weights)}
+    logger.info("%s", closing_block(figure, {"weights": weights, "settings": settings_file(weights)}, commands))
 
 
 def close_inference(
@@ -223,6 +242,20 @@ def _evaluate_command(root: Path, weights: Path) -> str:
         file for file in _typed_configs(options, root / "configs" / "train.yaml") if "multi_gpu_train" not in file
     ]
     return _command(["evaluating"], [*configs, shown_path(root / "configs" / "evaluate.yaml")], kept)
+
+
+def _check_command(root: Path, weights: Path) -> str:
+    """This calibration's command as an evaluation of the test part."""
+    if not run_by_monai():
+        return ""
+    _, options = option_words(sys.argv[1:])
+    left_out = {"config_file", "ckpt_path", *OF_ONE_CALIBRATION}
+    kept = [word for name, words in options.items() if name not in left_out for word in words]
+    own = _weights_option(root, weights)
+    if short := short_command():
+        return as_typed([short[0], "evaluate", *short[2:], *own, *_without_flags(kept)])
+    configs = [file for file in _typed_configs(options, root / "configs" / "train.yaml") if "calibrate" not in file]
+    return _command(["evaluating"], configs, [*own, *kept])
 
 
 def _infer_command(root: Path, run: Path, weights: Path) -> str:

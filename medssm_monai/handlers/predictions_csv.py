@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
 
 from ..engines.batch_items import decollated, item_file, item_stage
+from ..metrics.conformal import PredictionSets
 from ..metrics.predictions import class_probabilities
 from ..reports.predictions_table import prediction_row
 from ..transforms.unlike_training import UNLIKE_TRAINING
@@ -45,22 +47,32 @@ class PredictionsCSV:
         path: the table.
         class_names: names of the classes in the order of the network's outputs; ``None`` calls them ``class_0``, ...
         weights: what the predictions are made with; adds a column ``weights`` with this text.
+        conformal: calibrated threshold of prediction sets (:func:`medssm_monai.bundle.read_conformal`); adds the
+            columns ``prediction_set``, the classes that the image may have at the calibrated coverage, and
+            ``set_size``. ``None`` adds none.
 
     Raises:
-        ValueError: two classes of one name (at once); items that are no decollated dicts with ``pred``; probabilities
-            for another number of classes, or none at all (logits, NaN), naming the file, which a ``BulkEvaluator``
-            records and goes on.
+        ValueError: two classes of one name, a threshold for another number of classes (at once); items that are no
+            decollated dicts with ``pred``; probabilities for another number of classes, or none at all (logits, NaN),
+            naming the file, which a ``BulkEvaluator`` records and goes on.
         PermissionError: the folder is not writable (when the evaluation starts).
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], class_names: Sequence[str] | None = None, weights: str | None = None
+        self,
+        path: str | os.PathLike[str],
+        class_names: Sequence[str] | None = None,
+        weights: str | None = None,
+        conformal: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = Path(typed_option(path, "predictions_file"))
         self.class_names = None if class_names is None else [str(name) for name in class_names]
         if self.class_names is not None and len(set(self.class_names)) < len(self.class_names):
             raise ValueError(f"class_names must be different names, got {self.class_names}.")
         self.weights = weights
+        names = self.class_names or ([] if conformal is None else range(conformal.get("classes", 0)))
+        self.sets = None if conformal is None else PredictionSets.of(conformal, [str(name) for name in names])
+        self._sizes: Counter[int] = Counter()
         self._table = GrowingTable(self.path)
         self._rows: dict[str, tuple[np.ndarray, str | None]] = {}
 
@@ -72,6 +84,7 @@ class PredictionsCSV:
 
     def _started(self, engine: Engine) -> None:
         self._rows = {}
+        self._sizes.clear()
         self._table.restart()
         if process_rank() == 0:
             writable_folder(self.path.parent)
@@ -94,7 +107,9 @@ class PredictionsCSV:
 
     def _append(self, name: str, values: np.ndarray, unlike: str | None) -> None:
         names = self.class_names or [f"class_{number}" for number in range(len(values))]
-        self._table.append(prediction_row(shown_name(name), values, names, weights=self.weights, unlike=unlike))
+        row = prediction_row(shown_name(name), values, names, weights=self.weights, unlike=unlike, sets=self.sets)
+        self._sizes.update([row["set_size"]] if self.sets is not None else [])
+        self._table.append(row)
 
     def _finish(self, engine: Engine) -> None:
         if world_size() > 1:
@@ -104,3 +119,9 @@ class PredictionsCSV:
                     self._append(name, *found)
         if self._table.rows:
             logger.info("predictions of %d images written to %s", self._table.rows, self.path)
+        if self.sets is not None and self._table.rows:
+            logger.info(
+                "prediction sets at a coverage of %g: %d images with one class, %d with several, %d with none",
+                *(self.sets.level, self._sizes[1], sum(self._sizes.values()) - self._sizes[0] - self._sizes[1]),
+                self._sizes[0],
+            )

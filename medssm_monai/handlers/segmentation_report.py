@@ -12,11 +12,13 @@ from typing import Any
 from ignite.engine import Engine
 from monai.utils import CommonKeys
 
-from ..data.labels import LabelSet
+from ..data.labels import BY_RULE, LabelSet
 from ..metrics import class_metric_names, confusion_counts, metric_names, segmentation_metrics
+from ..metrics.conformal_risk import RiskThresholds
 from ..metrics.overlap import as_maps, normalize_map
 from ..metrics.polyp import e_measure_from_counts, threshold_counts
 from ..reports.cases import KeptPicture, case_label, case_panel, choose_cases, write_case_pictures
+from ..reports.conformal import conformal_headline, conformal_warnings, coverage_warnings, summarize_risk
 from ..reports.html_segmentation import write_segmentation_html
 from ..reports.sanity import beside_floors, few_cases, segmentation_warnings
 from ..reports.segmentation import ImageRecord, summarize, write_per_image, write_report
@@ -27,7 +29,8 @@ from ..reports.segmentation_classes import (
     write_classes_per_image,
     write_classes_report,
 )
-from ..reports.summary import write_summary
+from ..reports.summary import Resampling, common_groups, write_summary
+from .class_foreground import controlled_scores
 from .class_scoring import ClassScorer
 from .evaluation_report import EvaluationReport, gather_lists
 from .provenance import Provenance
@@ -95,11 +98,14 @@ class SegmentationReport(EvaluationReport):
         tolerance: of ``surface_dice``, in mm, in pixels where the spacing is not known.
         subgroups: CSV of names, and columns such as sex or scanner; the first metric is given for each of their values.
         provenance: what ran with what, for ``report.html``.
+        conformal: calibrated thresholds that control what masks miss (:func:`medssm_monai.bundle.read_conformal`): what
+            these masks miss becomes a part of the report. ``None`` leaves it out.
 
     Raises:
-        ValueError: unknown metric (at once), or one that the items do not have (``polyp`` of volumes); items that are
-            no decollated dicts with ``pred`` and ``label``, a prediction outside [0, 1] or of another size than its
-            label (naming the file); ``group`` that fits no file name; pictures and volumes in one evaluation.
+        ValueError: unknown metric, or thresholds of other classes (at once), or one that the items do not have
+            (``polyp`` of volumes); items that are no decollated dicts with ``pred`` and ``label``, a prediction outside
+            [0, 1] or of another size than its label (naming the file); ``group`` that fits no file name; pictures and
+            volumes in one evaluation.
         PermissionError: the output folder is not writable (when the evaluation starts).
     """
 
@@ -121,6 +127,7 @@ class SegmentationReport(EvaluationReport):
         tolerance: float = 1.0,
         subgroups: str | os.PathLike[str] | None = None,
         provenance: Provenance | None = None,
+        conformal: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(output_dir, name, data_name, only_best, group, details, n_resamples, subgroups, provenance)
         self.labels = None if labels is None else LabelSet.of(labels)
@@ -128,12 +135,17 @@ class SegmentationReport(EvaluationReport):
         self._asked = metrics
         self.metrics = self._metric_names()
         self.threshold, self.spacing, self.normalize = threshold, spacing, normalize
-        self.case_count = case_count
+        self.case_count, self.conformal = case_count, conformal
+        self._risk: tuple[LabelSet, RiskThresholds] | None = None
+        if conformal is not None:
+            classes = self.labels or LabelSet.of({next(iter(conformal.get("thresholds", {})), "foreground"): BY_RULE})
+            self._risk = classes, RiskThresholds.of(conformal, classes.names)
         self._reset()
 
     def _reset(self) -> None:
         self._records: list[Any] = []
         self._pictures: dict[str, KeptPicture] = {}
+        self._controlled: dict[str, tuple[dict[str, float], dict[str, float]]] = {}
 
     def _metric_names(self) -> tuple[str, ...]:
         """What is asked for, as far as it is known before the first item: one class by rule may come in volumes."""
@@ -157,6 +169,8 @@ class SegmentationReport(EvaluationReport):
             else:
                 self.metrics = class_metric_names(self._asked)
                 record, picture = self._classes(item, name, labels)
+            if self._risk is not None:
+                self._controlled[name] = controlled_scores(item, *self._risk)
         except ValueError as error:
             raise ValueError(f"cannot evaluate {name}: {error}") from error
         record.group = self._group_of(name)
@@ -206,6 +220,10 @@ class SegmentationReport(EvaluationReport):
         own = {record.name: (record.means if of_classes else record.scores)[first] for record in records}
         groups = [record.group for record in records]
         beside, of_table = self._beside(first, list(own), list(own.values()), groups, found["bootstrap"])
+        if self.conformal is not None:
+            found["conformal"] = self._conformal_figures(records, self.conformal)
+            of_data = [*of_data, *conformal_warnings(self.conformal, self.data_name, self.name)]
+            of_output = [*of_output, *coverage_warnings(found["conformal"])]
         self.summary = {
             **self._heading(),
             **{key: value for key, value in found.items() if key not in _AFTER_WARNINGS},
@@ -224,8 +242,19 @@ class SegmentationReport(EvaluationReport):
         figures = {name: entry["mean"] for name, entry in self.summary["per_image"].items()}
         figures |= {f"pooled_{name}": entry["value"] for name, entry in found.get("pooled", {}).items()}
         for name, table in found.get("classes", {}).items():
+            if "conformal" in found:
+                figures[f"missed_{_NOT_IN_NAMES.sub('_', name)}"] = found["conformal"]["classes"][name]["missed"][
+                    "mean"
+                ]
             figures |= {f"{key}_{_NOT_IN_NAMES.sub('_', name)}": table[key]["mean"] for key in self.metrics}
         self._publish(engine, figures, lambda: self._write(records, pictures))
+
+    def _conformal_figures(self, records: Sequence[Any], conformal: Mapping[str, Any]) -> dict[str, Any]:
+        (gathered,) = gather_lists(list(self._controlled.items()))
+        scores = dict(gathered)
+        bootstrap: Resampling = {"n_resamples": self.n_resamples, "confidence": 0.95, "seed": 0}
+        missed, marked = zip(*(scores[record.name] for record in records), strict=True)
+        return summarize_risk(conformal, missed, marked, bootstrap, common_groups(records))
 
     def _foreground_figures(self, records: list[ImageRecord]) -> tuple[dict[str, Any], list[str], list[str]]:
         found = {
@@ -267,6 +296,8 @@ class SegmentationReport(EvaluationReport):
             len(records),
             self.output_dir,
         )
+        if "conformal" in self.summary:
+            logger.info("%s on %s: %s", self.name, self.data_name, conformal_headline(self.summary["conformal"]))
 
     def _write_page(self, page: Path, records: list[Any], pictures: Mapping[str, KeptPicture]) -> None:
         first = self.metrics[0]

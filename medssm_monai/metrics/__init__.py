@@ -19,6 +19,9 @@ from .classification import (
     confusion_matrix,
     per_class_metrics,
 )
+from .conformal import SET_METHODS, PredictionSets, set_figures
+from .conformal_fit import fit_prediction_sets, fit_risk_thresholds
+from .conformal_risk import RISK_THRESHOLDS, RiskThresholds, missed_share, missed_shares
 from .fusion import FUSION_METRICS, FusionMetric, fusion_metric_names, fusion_metrics
 from .fusion_fsim import fsim
 from .fusion_similarity import qabf, ssim, vif
@@ -47,9 +50,13 @@ __all__ = [
     "METRIC_SETS",
     "OVERLAP_METRICS",
     "PER_CLASS_METRICS",
+    "RISK_THRESHOLDS",
+    "SET_METHODS",
     "BootstrapInterval",
     "ClassificationMetric",
     "FusionMetric",
+    "PredictionSets",
+    "RiskThresholds",
     "bootstrap_classification",
     "bootstrap_interval",
     "bootstrap_pooled",
@@ -63,6 +70,8 @@ __all__ = [
     "e_measure",
     "entropy",
     "expected_calibration_error",
+    "fit_prediction_sets",
+    "fit_risk_thresholds",
     "fit_temperature",
     "fsim",
     "fusion_metric_names",
@@ -72,6 +81,8 @@ __all__ = [
     "lesion_scores",
     "mean_absolute_error",
     "metric_names",
+    "missed_share",
+    "missed_shares",
     "mutual_information",
     "negative_log_likelihood",
     "normalized_mutual_information",
@@ -85,6 +96,7 @@ __all__ = [
     "scd_mean",
     "scd_sum",
     "segmentation_metrics",
+    "set_figures",
     "spatial_frequency",
     "ssim",
     "standard_deviation",

@@ -22,6 +22,7 @@ from ..metrics.predictions import as_predictions
 from ..utils.files import replace_file
 from ..utils.shown_names import shown_name
 from ..utils.text_files import markdown_text
+from .conformal import conformal_section
 from .page import (
     closing_facts,
     format_interval,
@@ -189,6 +190,7 @@ def write_classification_report(summary: dict[str, Any], path: Path, pictures: S
     """The summary as a Markdown page, with the pictures that lie beside it."""
     lines = page_head(summary, "images")
     lines += ["", *_tables(summary), "", *sanity_section(summary, summary["metrics"])]
+    lines += conformal_section(summary["conformal"]) if "conformal" in summary else []
     lines += [*next_list(summary), *subgroup_tables(summary)]
     facts = classification_facts(summary)
     lines += ["## Settings", "", *closing_facts(summary, "images", facts)]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..metrics.conformal import PredictionSets
 from ..transforms.unlike_training import UNLIKE_TRAINING
 from ..utils.files import replace_file
 from ..utils.text_files import name_cell, open_text
@@ -17,6 +18,7 @@ from ..utils.text_files import name_cell, open_text
 __all__ = ["prediction_row", "write_predictions"]
 
 logger = logging.getLogger(__name__)
+BETWEEN = " | "  # the classes of a set
 
 
 def write_predictions(
@@ -28,9 +30,10 @@ def write_predictions(
     weights: str | None = None,
     groups: Sequence[str] | None = None,
     unlike: Sequence[str] | None = None,
+    sets: PredictionSets | None = None,
 ) -> None:
-    """Write ``image, [group,] [label,] class, confidence, [correct,] probability_<class>, ..., [unlike_training,]
-    [weights]`` in one step.
+    """Write ``image, [group,] [label,] class, confidence, [correct,] probability_<class>, ..., [prediction_set,
+    set_size,] [unlike_training,] [weights]`` in one step.
 
     Args:
         path: the table; an existing one is replaced.
@@ -41,13 +44,14 @@ def write_predictions(
         weights: what the predictions were made with, the same in each row.
         groups: patient or lesion of each row, where they are known.
         unlike: in which respects each image is unlike the training images, empty where in none.
+        sets: adds the classes that each image may have, and how many these are.
     """
     with replace_file(path) as temporary, open_text(temporary) as stream:
         writer = csv.writer(stream)
         for number, (file, values) in enumerate(zip(files, probabilities, strict=True)):
             label = None if labels is None else int(labels[number])
             flag = None if unlike is None else unlike[number]
-            row = prediction_row(file, values, class_names, label, weights, flag)
+            row = prediction_row(file, values, class_names, label, weights, flag, sets)
             if groups is not None:
                 row = {"image": row.pop("image"), "group": name_cell(groups[number]), **row}
             if number == 0:
@@ -62,6 +66,7 @@ def prediction_row(
     label: int | None = None,
     weights: str | None = None,
     unlike: str | None = None,
+    sets: PredictionSets | None = None,
 ) -> dict[str, Any]:
     """One row of the table, with the columns as keys."""
     chosen = int(values.argmax())
@@ -72,6 +77,9 @@ def prediction_row(
     if label is not None:
         row["correct"] = int(chosen == label)
     row |= {f"probability_{name}": f"{value:.6f}" for name, value in zip(class_names, values, strict=True)}
+    if sets is not None:
+        members = sets.names(values, class_names)
+        row |= {"prediction_set": name_cell(BETWEEN.join(members)), "set_size": len(members)}
     if unlike is not None:
         row[UNLIKE_TRAINING] = name_cell(unlike)
     return row if weights is None else {**row, "weights": name_cell(weights)}

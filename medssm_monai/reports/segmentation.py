@@ -16,6 +16,7 @@ from ..metrics.polyp import THRESHOLDS
 from ..utils.files import replace_file
 from ..utils.shown_names import shown_name
 from ..utils.text_files import markdown_text, name_cell, open_text
+from .conformal import conformal_section
 from .page import (
     case_list,
     closing_facts,
@@ -164,6 +165,7 @@ def write_report(summary: dict[str, Any], path: Path) -> None:
     for name, part in summary.get("subsets", {}).items():
         lines += [f"## {markdown_text(name)} ({part['images']} images)", "", *_tables(part), ""]
     lines += [*sanity_section(summary, summary["per_image"]), *next_list(summary), *subgroup_tables(summary)]
+    lines += conformal_section(summary["conformal"]) if "conformal" in summary else []
     lines += ["## Settings", ""]
     facts = segmentation_facts(summary)
     lines += closing_facts(summary, "images", facts)

@@ -16,6 +16,7 @@ from ..metrics.class_overlap import ABSENT_CLASSES, CLASS_OVERLAP, overlap_of_cl
 from ..utils.files import replace_file
 from ..utils.shown_names import shown_name
 from ..utils.text_files import markdown_text, name_cell, open_text
+from .conformal import conformal_section
 from .page import (
     case_list,
     closing_facts,
@@ -277,6 +278,7 @@ def write_classes_report(summary: dict[str, Any], path: Path) -> None:
     for name, part in summary.get("subsets", {}).items():
         lines += [f"## {markdown_text(name)} ({part['images']} images)", "", *_tables(part), ""]
     lines += [*sanity_section(summary, summary["per_image"]), *next_list(summary), *subgroup_tables(summary)]
+    lines += conformal_section(summary["conformal"]) if "conformal" in summary else []
     lines += ["## Settings", ""]
     facts = class_facts(summary)
     lines += closing_facts(summary, "images", facts)

@@ -9,14 +9,14 @@ import pytest
 import yaml
 from monai.bundle import ConfigParser
 
-from .bundle_runs import BUNDLES, CLASSIFIERS, every_bundle, leaves
+from .bundle_runs import BUNDLES, CLASSIFIERS, MAMBA_MIS, every_bundle, leaves
 
 OWN = {
     "train.yaml": """imports bundle_root variant max_epochs batch_size learning_rate weight_decay clip_norm patience
         load_image#keys load_image#channels load_volume#_target_ load_volume#keys load_volume#channels
         loss#_target_ tracker#experiment_name data_name datalists#_target_
         train#deterministic_transforms
-        train#random_transforms train#preprocessing#transforms validate#preprocessing#transforms
+        train#random_transforms train#preprocessing#transforms validate#preprocessing#transforms validate#dataset#data
         validate#dataloader#batch_size validate#early_stop#score_function validate#handlers initialize""",
     "evaluate.yaml": """datalists#require flag_unlike#keys validate#preprocessing#transforms validate#dataset#data
         validate#handlers run""",
@@ -54,6 +54,16 @@ def different(configs):
 @pytest.mark.parametrize("file", sorted(OWN))
 def test_what_bundles_share_is_equal(bundles, own, file):
     assert different([contents(bundle, file) for bundle in bundles]) == set(own[file].split())
+
+
+def test_calibrations_are_equal_but_for_the_task():
+    of_classes, others = (
+        [contents(bundle, "calibrate.yaml") for bundle in CLASSIFIERS],
+        contents(MAMBA_MIS, "calibrate.yaml"),
+    )
+    assert different(of_classes) == set()
+    own = "validate#handlers validate#dataset#data"
+    assert different([of_classes[0], others]) == set(own.split())
 
 
 def test_logging_is_configured_alike():

@@ -43,7 +43,7 @@ def _overlay(root: Path, name: str) -> Path:
         return inside
     if Path(name).is_file():
         return Path(name)
-    own = {"train", "evaluate", "inference", "metadata", "settings", "comparison", "ablations"}
+    own = {"train", "evaluate", "calibrate", "inference", "metadata", "settings", "comparison", "ablations"}
     there = sorted(path.stem for path in (root / "configs").glob("*.yaml") if path.stem not in own)
     raise FileNotFoundError(f"no overlay {name!r}: {root.name} has {', '.join(there)}; or give a file.")
 

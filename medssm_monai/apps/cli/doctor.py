@@ -25,6 +25,7 @@ PACKAGES = (
 EXTRAS = {
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
     "viewer": ("gradio",),
+    "conformal": ("mapie",),
     "dicom": ("pydicom", "highdicom"),
     "cuda": ("triton",),
     "label": ("monailabel",),

@@ -36,6 +36,7 @@ USUAL = {
         "  --learning_rate X, --init_from WEIGHTS, --resume_from RUN, --seed N; all in configs/train.yaml"
     ),
     "evaluate": "usual keys: --dataset_dir FOLDER, --part test; all in configs/train.yaml and configs/evaluate.yaml",
+    "calibrate": "usual keys: --dataset_dir FOLDER, --coverage 0.9, --group EXPRESSION; all in configs/calibrate.yaml",
 }
 NOT_A_DEVICE = "Not a medical device: for research, not for diagnosis or treatment."
 
@@ -125,8 +126,15 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         "medssm evaluate mamba_mis --dataset_dir FOLDER",
         _evaluate,
     )
-    evaluate.add_argument("--weights", help="a file, or a name in the bundle's models/ (default: your training's)")
-    for one in (train, evaluate):
+    calibrate = command(
+        "calibrate",
+        "calibrate prediction sets, or masks whose risk is controlled, on the validation part",
+        "medssm calibrate medconvmamba --dataset_dir FOLDER --coverage 0.9",
+        _calibrate,
+    )
+    for one in (evaluate, calibrate):
+        one.add_argument("--weights", help="a file, or a name in the bundle's models/ (default: your training's)")
+    for one in (train, evaluate, calibrate):
         _add_bundle(one)
         one.add_argument(
             "--overlay", action="append", default=[], help="of the bundle's configs/, or a file; repeatable"
@@ -178,6 +186,10 @@ def _train(options: argparse.Namespace) -> int:
 
 def _evaluate(options: argparse.Namespace) -> int:
     return _run(options, "evaluating", ("train", "evaluate"))
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    return _run(options, "calibrating", ("train", "evaluate", "calibrate"))
 
 
 def _run(options: argparse.Namespace, action: str, configs: Sequence[str]) -> int:
