@@ -20,7 +20,8 @@ def calling(kind: type[Kind]) -> Kind | None:
     """
     frame = inspect.currentframe()
     while frame is not None:
-        if isinstance(found := frame.f_locals.get("self"), kind):
+        method = frame.f_code.co_varnames[:1] == ("self",)  # asked for, a frame's locals are kept until it ends
+        if method and isinstance(found := frame.f_locals.get("self"), kind):
             return found
         frame = frame.f_back
     return None

@@ -27,7 +27,7 @@ def test_copy_pack_and_verify(tmp_path, capsys, monkeypatch):
     digest = hashlib.sha256((tmp_path / "out" / "mamba_mis_v0.1.0.zip").read_bytes()).hexdigest()
     assert capsys.readouterr().out.startswith("out/mamba_mis_v0.1.0.zip (1.")
     assert main(["verify", "out/mamba_mis_v0.1.0.zip"]) == 0
-    assert f"SHA-256 {digest}): 23 files, all as they were packed" in capsys.readouterr().out
+    assert f"SHA-256 {digest}): 24 files, all as they were packed" in capsys.readouterr().out
 
 
 def test_what_is_wrong_is_one_line_and_a_status(tmp_path, capsys):

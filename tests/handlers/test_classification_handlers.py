@@ -103,7 +103,9 @@ def test_report_holds_every_image_and_the_figures(tmp_path) -> None:
     assert summary["versions"]["scikit-learn"] and summary["details"]["temperature"] == 1.5
 
     pictures = {"confusion_matrix.png", "roc_curves.png", "pr_curves.png", "reliability.png"}
-    assert {path.name for path in tmp_path.iterdir()} == pictures | {"per_image.csv", "report.md", "summary.json"}
+    assert {path.name for path in tmp_path.iterdir()} == pictures | {
+        *("per_image.csv", "report.html", "report.md", "summary.json"),
+    }
     page = (tmp_path / "report.md").read_text()
     assert "demo (synthetic)" in page and "bacterial" in page and all(name in page for name in pictures)
 

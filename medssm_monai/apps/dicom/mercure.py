@@ -4,7 +4,7 @@
     python -m medssm_monai.apps.dicom.mercure medconvmamba --watch TASKS --output RESULTS --errors FAILED
 
 The first takes the images of the folder MERCURE_IN_DIR and writes results into MERCURE_OUT_DIR, all of them or none;
-`process.settings` of task.json change its options. The second does so with every task that comes into a folder. Exit
+``process.settings`` of task.json change its options. The second does so with every task that comes into a folder. Exit
 status of the first: 0, 1 when the task has failed, 2 when nothing could be done.
 """
 

@@ -5,7 +5,7 @@
     python -m medssm_monai.apps.dicom.orthanc queue --storage FOLDER --state failed
     python -m medssm_monai.apps.dicom.orthanc retry all --storage FOLDER
 
-FOLDER holds Orthanc's configuration, images, password and the queue. With an Orthanc of your own, `work` takes
+FOLDER holds Orthanc's configuration, images, password and the queue. With an Orthanc of your own, ``work`` takes
 --orthanc URL --queue FILE instead; the page docs/dicom_served.md says what its configuration needs.
 """
 

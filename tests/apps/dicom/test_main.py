@@ -150,7 +150,8 @@ def test_ctrl_c_ends_in_order_and_the_next_run_goes_on(segmenter, studies, tmp_p
         save(image("XC", pixels(number)), studies / f"more {number}.dcm")
     out = tmp_path / "out"
     command = [sys.executable, "-m", "medssm_monai.apps.dicom", segmenter, str(studies), str(out)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731  a background shell ignores it
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
     while not list(out.glob("*/mamba_mis_*")) and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
