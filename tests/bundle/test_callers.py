@@ -12,15 +12,11 @@ class Caller:
     def ask(self, ask):
         return ask()
 
-    def inside(self, ask):
-        return [self.ask(lambda: calling(Caller)) for _ in range(1)][0] if ask else self
-
 
 def test_the_nearest_object_of_the_class_is_found():
     one, two = Caller(), Caller()
     assert one.ask(lambda: calling(Caller)) is one
     assert one.ask(lambda: two.ask(lambda: calling(Caller))) is two
-    assert one.inside(True) is one
     assert calling(Caller) is None
 
 

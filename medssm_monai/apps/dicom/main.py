@@ -8,7 +8,7 @@
 Results of one image or volume lie in RESULTS/STUDY UID/NAME, each whole or not there; started again, what is done is
 passed over. Neither messages nor names of files hold the patient's name or the names of the files that were read
 (MEDSSM_FULL_NAMES=1 shows the latter). Exit status: 0, 2 when nothing could be done, 3 when a prediction failed or a
-file could not be read, 130 after Ctrl-C.
+file could not be read, 130 after Ctrl-C and 143 after SIGTERM, which let the prediction at hand end.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...bundle.console import wants_traceback
+from ...bundle.interruption import Terminated
 from ...utils import root_cause, shown_path
 from ...utils.text_files import printable
 from .account import Account
 from .options import add_engine_options, build_engine
+from .stopping import stop_between
 
 if TYPE_CHECKING:
     from ...dicom.engine import StudyEngine, StudyPlan
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 PROGRAM = "python -m medssm_monai.apps.dicom"
-DONE, NOT_POSSIBLE, SOME_FAILED, INTERRUPTED = 0, 2, 3, 130
+DONE, NOT_POSSIBLE, SOME_FAILED, INTERRUPTED, TERMINATED = 0, 2, 3, 130, 143
 SHOWN = 20
 
 
@@ -56,9 +58,9 @@ def main(arguments: list[str] | None = None, prog: str = PROGRAM) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
         return _run(options)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Terminated) as error:
         print("\nInterrupted; start the same command again to go on.", file=sys.stderr)
-        return INTERRUPTED
+        return TERMINATED if isinstance(error, Terminated) else INTERRUPTED
     except Exception as error:
         if wants_traceback():
             raise
@@ -111,6 +113,7 @@ def _predict(engine: StudyEngine, plan: StudyPlan, account: Account, output: Pat
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     with (
+        stop_between() as between,
         logging_redirect_tqdm(),
         tqdm(total=len(plan.jobs), desc=engine.predictor.name, unit="image", disable=None, dynamic_ncols=True) as bar,
     ):
@@ -118,3 +121,4 @@ def _predict(engine: StudyEngine, plan: StudyPlan, account: Account, output: Pat
             account.results.append(result)
             bar.set_postfix_str(result.answer if result.state != "failed" else "failed", refresh=False)
             bar.update()
+            between()

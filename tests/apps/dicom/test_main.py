@@ -145,7 +145,8 @@ def test_the_short_command(tmp_path, capsys):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
-def test_ctrl_c_ends_in_order_and_the_next_run_goes_on(segmenter, studies, tmp_path):
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_in_order_and_the_next_run_goes_on(segmenter, studies, tmp_path, sent, status):
     for number in range(40):
         save(image("XC", pixels(number)), studies / f"more {number}.dcm")
     out = tmp_path / "out"
@@ -154,9 +155,10 @@ def test_ctrl_c_ends_in_order_and_the_next_run_goes_on(segmenter, studies, tmp_p
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
     while not list(out.glob("*/mamba_mis_*")) and process.poll() is None:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, said = process.communicate(timeout=120)
-    assert process.returncode == 130 and "start the same command again" in said
+    assert process.returncode == status, said
+    assert "start the same command again" in said
     before = len(list(out.glob("*/mamba_mis_*")))
     assert 0 < before < 43 and not list(out.rglob(".part-*"))
     again = run(segmenter, studies, out)
