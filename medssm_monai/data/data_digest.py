@@ -13,9 +13,10 @@ from typing import Any
 from ..utils.files import file_sha256, replace_file
 from ..utils.text_files import write_text
 from ..utils.user_cache import user_cache
-from .readers.npz import parse_npz_address
+from .readers.segment_labels import SegmentFiles
+from .readers.series_files import SeriesFiles
 
-__all__ = ["LARGEST", "data_digest", "files_of"]
+__all__ = ["LARGEST", "data_digest", "file_behind", "files_of"]
 
 logger = logging.getLogger(__name__)
 LARGEST = 20 * 10**9
@@ -25,34 +26,37 @@ _NO_FILES = ("name", "group", "dataset", "subset")  # entries of an item that ar
 
 
 def files_of(lists: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Path]:
-    """The files behind the items of all parts, each once: images, masks, series with all their files, ``.npz`` files.
+    """The files behind the items of all parts, each once: images, masks, series with all their files, segmentations,
+    ``.npz`` files.
 
     Args:
         lists: part -> items, as the functions of :mod:`medssm_monai.data.datalists` give them.
     """
-    named: set[Path] = set()
-    for items in lists.values():
-        for item in items:
-            for key, value in item.items():
-                if key not in _NO_FILES:
-                    named.update(_paths(value))
-    found: set[Path] = set()
-    for path in named:
-        if path.is_dir():
-            found.update(file for file in path.rglob("*") if file.is_file())
-        elif path.is_file():
-            found.add(path)
-    return sorted(found)
+    items = (item for part in lists.values() for item in part)
+    values = (value for item in items for key, value in item.items() if key not in _NO_FILES)
+    return sorted({file for value in values for file in _files(value)})
 
 
-def _paths(value: Any) -> Iterator[Path]:
-    if isinstance(value, (str, os.PathLike)):
-        path = Path(os.path.abspath(value))
-        address = parse_npz_address(path)
-        yield path if address is None else address[0]
-    elif isinstance(value, (list, tuple)):
+def file_behind(address: str | os.PathLike[str]) -> Path | None:
+    """The file of a name, or of an address within one (an entry of an ``.npz`` file, a frame); None where there is no
+    such file."""
+    path = Path(address)
+    return next((one for one in (path, *path.parents) if one.is_file()), None)
+
+
+def _files(value: Any) -> Iterator[Path]:
+    if isinstance(value, (SeriesFiles, SegmentFiles)):
+        value = value.files
+    if isinstance(value, (list, tuple)):
         for entry in value:
-            yield from _paths(entry)
+            yield from _files(entry)
+    elif isinstance(value, (str, os.PathLike)):
+        path = Path(os.path.abspath(value))
+        file = file_behind(path)
+        if file is not None:
+            yield file
+        elif path.is_dir():
+            yield from (inside for inside in path.rglob("*") if inside.is_file())
 
 
 def data_digest(files: Iterable[Path], largest: int = LARGEST) -> dict[str, Any]:

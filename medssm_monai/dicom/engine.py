@@ -53,6 +53,14 @@ class StudyPlan:
     passed: tuple[Passed, ...]
     names: Nameless
 
+    @property
+    def lost(self) -> list[tuple[str, str]]:
+        """Files and series that should have given a result and could not be used: what they are called, and why."""
+        names = self.names
+        files = [(names.file(one.path), names.text(one.reason)) for one in self.found.set_aside if one.lost]
+        series = [(f"series {names.uid(one.series.series_uid)}", one.reason) for one in self.passed if one.lost]
+        return files + series
+
 
 @dataclass(frozen=True)
 class JobResult:

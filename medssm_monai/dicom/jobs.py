@@ -9,8 +9,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from ..bundle.tasks import FusionTask
-from ..data.readers.channels import same_place
-from ..data.studies.channels import channel_of
+from ..data.studies.channels import channel_of, on_one_grid
 from ..data.studies.series import Found, Instance, Series
 from ..data.studies.sort import without_place
 from .selection import Selection
@@ -60,9 +59,8 @@ class Job:
     @property
     def instance_uid(self) -> str:
         """SOP Instance UID of the picture, or of the first slice; of several series of the first one's."""
-        first = self.series[0]
-        instance = picture_of(first, self.pictures[0])[0] if self.pictures else first.instances[0]
-        return str(instance.header.get("SOPInstanceUID", ""))
+        _, instances, _ = self.images[0]
+        return str(instances[0].header.get("SOPInstanceUID", ""))
 
 
 @dataclass(frozen=True)
@@ -177,13 +175,10 @@ def _combine(
         combination
         for combination in product(*candidates)
         if len({id(one) for one in combination}) == len(names)
-        and all(_one_grid(combination[0], other) for other in combination[1:])
+        and all(on_one_grid(combination[0], other) for other in combination[1:])
     ]
     if not found:
-        return (
-            [],
-            f"the series for {wanted} do not lie on the same voxels of one frame of reference; register them first",
-        )
+        return [], f"the series for {wanted} do not lie {ON_ONE_GRID}; register them first"
     if len({id(one) for combination in found for one in combination}) < len(found) * len(names):
         return [], f"several series fit one of {wanted}; narrow the rules for sources"
     return found, f"no source: {wanted}"
@@ -202,28 +197,7 @@ def _candidates(
 def _pairs_on_one_grid(study: Sequence[Series]) -> Iterator[tuple[Series, Series]]:
     ordered = sorted(study, key=_number)
     for number, one in enumerate(ordered):
-        yield from ((one, other) for other in ordered[number + 1 :] if _one_grid(one, other))
-
-
-def _size(series: Series) -> tuple[int, int, int]:
-    header = series.instances[0].header
-    count = len(series.frames) if series.frames is not None else len(series.instances)
-    return (
-        int(header.Rows),
-        int(header.Columns),
-        count if series.spatial_dims == 3 else sum(i.frames for i in series.instances),
-    )
-
-
-def _one_grid(one: Series, other: Series) -> bool:
-    if _size(one) != _size(other):
-        return False
-    if one.spatial_dims == 2:
-        return True
-    if one.affine is None or other.affine is None or not same_place(one.affine, other.affine):
-        return False
-    frames = {str(series.instances[0].header.get("FrameOfReferenceUID", "")) for series in (one, other)}
-    return len(frames) == 1
+        yield from ((one, other) for other in ordered[number + 1 :] if on_one_grid(one, other))
 
 
 def _together(series: tuple[Series, ...]) -> list[Job]:

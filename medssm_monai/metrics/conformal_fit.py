@@ -134,8 +134,8 @@ def fit_prediction_sets(
 
 def _require_each_class(labels: np.ndarray, classes: int, level: float) -> None:
     fewest = fewest_images(level, "lac_by_class")
-    few = [f"class {number}: {count}" for number, count in enumerate(np.bincount(labels, minlength=classes))]
-    few = [text for text in few if int(text.rpartition(" ")[2]) < fewest]
+    counts = np.bincount(labels, minlength=classes)
+    few = [f"class {number}: {count}" for number, count in enumerate(counts) if count < fewest]
     if few:
         raise ValueError(
             f"too few images for a coverage of {level:g} within each class ({', '.join(few)}): it takes at least "

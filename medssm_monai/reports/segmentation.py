@@ -15,19 +15,13 @@ from ..metrics import bootstrap_pooled
 from ..metrics.polyp import THRESHOLDS
 from ..utils.files import replace_file
 from ..utils.shown_names import shown_name
-from ..utils.text_files import markdown_text, name_cell, open_text
-from .conformal import conformal_section
+from ..utils.text_files import name_cell, open_text
 from .page import (
-    case_list,
-    closing_facts,
     format_interval,
     format_number,
-    next_list,
-    page_head,
-    subgroup_tables,
-    write_page,
 )
-from .sanity import sanity_section, segmentation_floors
+from .sanity import segmentation_floors
+from .segmentation_page import write_segmentation_page
 from .summary import Resampling, common_groups, score_table
 
 __all__ = ["ImageRecord", "segmentation_facts", "summarize", "write_per_image", "write_report"]
@@ -160,16 +154,4 @@ def segmentation_facts(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 def write_report(summary: dict[str, Any], path: Path) -> None:
     """The summary as a Markdown page."""
-    lines = page_head(summary, "images")
-    lines += ["", *_tables(summary), ""]
-    for name, part in summary.get("subsets", {}).items():
-        lines += [f"## {markdown_text(name)} ({part['images']} images)", "", *_tables(part), ""]
-    lines += [*sanity_section(summary, summary["per_image"]), *next_list(summary), *subgroup_tables(summary)]
-    lines += conformal_section(summary["conformal"]) if "conformal" in summary else []
-    lines += ["## Settings", ""]
-    facts = segmentation_facts(summary)
-    lines += closing_facts(summary, "images", facts)
-    lines += case_list(summary)
-    if summary["overlays"]:
-        lines += ["", f"![worst, median and best cases]({summary['overlays']})"]
-    write_page(lines, path)
+    write_segmentation_page(summary, path, _tables, segmentation_facts(summary))

@@ -16,18 +16,12 @@ from ..metrics.class_overlap import ABSENT_CLASSES, CLASS_OVERLAP, overlap_of_cl
 from ..utils.files import replace_file
 from ..utils.shown_names import shown_name
 from ..utils.text_files import markdown_text, name_cell, open_text
-from .conformal import conformal_section
 from .page import (
-    case_list,
-    closing_facts,
     format_interval,
     format_number,
-    next_list,
-    page_head,
-    subgroup_tables,
-    write_page,
 )
-from .sanity import Floors, sanity_section, segmentation_warnings
+from .sanity import Floors, segmentation_warnings
+from .segmentation_page import write_segmentation_page
 from .summary import Resampling, common_groups, score_table
 
 __all__ = [
@@ -273,16 +267,5 @@ def class_facts(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 def write_classes_report(summary: dict[str, Any], path: Path) -> None:
     """The summary as a Markdown page."""
-    lines = page_head(summary, "images")
-    lines += ["", *_tables(summary), "", f"Absent classes: {summary['absent_classes']}.", ""]
-    for name, part in summary.get("subsets", {}).items():
-        lines += [f"## {markdown_text(name)} ({part['images']} images)", "", *_tables(part), ""]
-    lines += [*sanity_section(summary, summary["per_image"]), *next_list(summary), *subgroup_tables(summary)]
-    lines += conformal_section(summary["conformal"]) if "conformal" in summary else []
-    lines += ["## Settings", ""]
-    facts = class_facts(summary)
-    lines += closing_facts(summary, "images", facts)
-    lines += case_list(summary)
-    if summary["overlays"]:
-        lines += ["", f"![worst, median and best cases]({summary['overlays']})"]
-    write_page(lines, path)
+    said = [f"Absent classes: {summary['absent_classes']}.", ""]
+    write_segmentation_page(summary, path, _tables, class_facts(summary), said)

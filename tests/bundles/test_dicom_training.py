@@ -53,6 +53,9 @@ def test_volumes_are_trained_and_scored(volumes, channels, tmp_path):
     tiny = next(case for case in CLASS_SETS if case.name == "four classes 3D").tiny | {"split": "auto"}
     options = {"dataset_dir": str(volumes), "labels": STRUCTURES_DEMO_LABELS, "channel_names": channels}
     MAMBA_MIS.run(("train.yaml", "volume.yaml"), tmp_path, run_name="first", **options, **tiny)
+    data = json.loads((tmp_path / "first" / "provenance.json").read_text())["data"]
+    slices = SIZE[-1] * (2 if channels else 1)
+    assert data["files"] == PATIENTS * (slices + 1) and data["sha256"]  # with a SEG for each
     with open(tmp_path / "first" / "history.csv") as stream:
         assert np.isfinite(float(next(csv.DictReader(stream))["train_loss"]))
     files = ("train.yaml", "volume.yaml", "evaluate.yaml")

@@ -167,6 +167,18 @@ def test_two_volumes_become_a_series_of_the_first_ones_kind(tmp_path):
     assert problems(result.objects[0]) == []
 
 
+def test_slices_without_a_place_are_lost_to_a_network_of_volumes_and_no_secret(tmp_path):
+    slices(tmp_path / "in", turned(10))
+    for path in (tmp_path / "in").glob("*.dcm"):
+        header = pydicom.dcmread(path)
+        del header.ImagePositionPatient
+        header.save_as(path)
+    plan = StudyEngine(medssm_monai.load("clinical_fmamba", ckpt_path="volume", device="cpu")).plan(tmp_path / "in")
+    assert plan.jobs == () and plan.found.set_aside == ()
+    ((what, reason),) = plan.lost
+    assert what == f"series {header.SeriesInstanceUID}" and "no valid position" in reason
+
+
 def test_images_without_identifiers_get_no_result(tmp_path, segmenter):
     made = image("XC", pixels())
     made.StudyInstanceUID = ""

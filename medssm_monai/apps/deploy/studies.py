@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from ...data.studies.series import Series
@@ -61,14 +61,11 @@ def build_engine(
     options = options or ResultOptions()
     if not options.objects and isinstance(predictor, ArchivePredictor) and EXPLANATION in OBJECTS[predictor.kind]:
         left = tuple(name for name in OBJECTS[predictor.kind] if name != EXPLANATION)
-        options = ResultOptions(**{**_values(options), "objects": left})
+        options = replace(options, objects=left)
         logger.warning("a .ts has no layers to look into: results are without a picture that explains the class")
-    chosen = SelectedSeries(**_values(selection or Selection()), uids=None if uids is None else frozenset(uids))
+    rules = {field.name: getattr(selection or Selection(), field.name) for field in fields(Selection)}
+    chosen = SelectedSeries(**rules, uids=None if uids is None else frozenset(uids))
     return StudyEngine(predictor, options, chosen)
-
-
-def _values(record: ResultOptions | Selection) -> dict:
-    return {field.name: getattr(record, field.name) for field in fields(record)}
 
 
 def run_studies(
@@ -86,9 +83,8 @@ def run_studies(
     plan = engine.plan(Path(input_dir))
     for passed in plan.passed:
         logger.info("series %s is passed over: %s", plan.names.uid(passed.series.series_uid), passed.reason)
-    lost = [aside for aside in plan.found.set_aside if aside.lost]
     if not plan.jobs:
-        reasons = sorted({passed.reason for passed in plan.passed} | {plan.names.text(aside.reason) for aside in lost})
+        reasons = sorted({passed.reason for passed in plan.passed} | {reason for _, reason in plan.lost})
         raise ValueError(f"there is nothing in the input that {engine.predictor.name} takes: {'; '.join(reasons)}.")
     results = []
     for result in engine.run(plan, output_dir):
@@ -96,7 +92,7 @@ def run_studies(
         said = result.reason if result.state == "failed" else result.answer
         logger.info("series %s, instance %s: %s, %s", result.series_uid, result.instance_uid, result.state, said)
     wrong = [f"{one.series_uid}, instance {one.instance_uid}: {one.reason}" for one in results if one.state == "failed"]
-    wrong += [f"{plan.names.file(aside.path)}: {plan.names.text(aside.reason)}" for aside in lost]
+    wrong += [f"{what}: {reason}" for what, reason in plan.lost]
     if wrong:
         done = len([one for one in results if one.state != "failed"])
         raise RuntimeError(f"{done} of {len(plan.jobs)} predictions done. Not done or not read: {'; '.join(wrong)}")

@@ -38,20 +38,6 @@ class Account:
         """Predictions that failed."""
         return [result for result in self.results if result.state == "failed"]
 
-    @property
-    def lost(self) -> list[tuple[str, str]]:
-        """Files and series that should have given a result and could not be used, and why."""
-        names = self.plan.names
-        files = [
-            (names.file(aside.path), names.text(aside.reason)) for aside in self.plan.found.set_aside if aside.lost
-        ]
-        series = [
-            (f"series {names.uid(passed.series.series_uid)}", passed.reason)
-            for passed in self.plan.passed
-            if passed.lost
-        ]
-        return files + series
-
     def lines(self) -> list[str]:
         """The account in words."""
         states = Counter(result.state for result in self.results)
@@ -68,7 +54,7 @@ class Account:
     def _by_reason(self) -> list[tuple[str, str]]:
         """What could not be used, once for each reason; rare ones, of which others may follow, first."""
         names: dict[str, list[str]] = {}
-        for name, reason in self.lost:
+        for name, reason in self.plan.lost:
             names.setdefault(reason, []).append(name)
         several = lambda some: f"{some[0]} and {len(some) - 1} more" if len(some) > 1 else some[0]  # noqa: E731
         return [(several(some), reason) for reason, some in sorted(names.items(), key=lambda one: len(one[1]))]
@@ -98,7 +84,7 @@ class Account:
                 for passed in self.plan.passed
                 if not passed.lost
             ],
-            "not_read": [{"what": file, "reason": reason} for file, reason in self.lost],
+            "not_read": [{"what": what, "reason": reason} for what, reason in self.plan.lost],
             "set_aside": [
                 {"file": names.file(aside.path), "reason": names.text(aside.reason)}
                 for aside in self.plan.found.set_aside

@@ -90,7 +90,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.report:
         model = None if options.dry_run else engine.about.described
         account.write(Path(options.report), model, time.perf_counter() - started)
-    if account.failed or account.lost:
+    if account.failed or plan.lost:
         return SOME_FAILED
     if not plan.jobs:
         print("There is nothing in the input that the network takes.", file=sys.stderr)

@@ -11,48 +11,35 @@ status of the first: 0, 1 when the task has failed, 2 when nothing could be done
 from __future__ import annotations
 
 import argparse
-import logging
 import os
-import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ...bundle.console import wants_traceback
-from ...utils.errors import root_cause
 from ...utils.text_files import printable
 from .mercure_task import Engines, TaskError, read_settings, run_task
 from .mercure_watch import Watcher, WatchOptions
 from .options import add_engine_options, build_engine
-
-if TYPE_CHECKING:
-    from types import FrameType
+from .served import end_on_signals, run_served
 
 __all__ = ["main"]
 
 PROGRAM = "python -m medssm_monai.apps.dicom.mercure"
 IN, OUT = "MERCURE_IN_DIR", "MERCURE_OUT_DIR"
-DONE, FAILED, NOT_POSSIBLE, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED = 0, 1
 
 
 def main(arguments: list[str] | None = None, prog: str = PROGRAM) -> int:
     """Command line; returns the exit status."""
     options = _parser(prog).parse_args(arguments)
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    logging.getLogger("medssm_monai.apps.dicom").setLevel(logging.INFO)
-    try:
-        return _watch(options) if options.watch else _module(options)
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except TaskError as error:
-        print(printable(f"{prog}: {error}"), file=sys.stderr)
-        return FAILED
-    except Exception as error:
-        if wants_traceback():
-            raise
-        print(printable(f"{prog}: {root_cause(error)}"), file=sys.stderr)
-        return NOT_POSSIBLE
+
+    def run() -> int:
+        try:
+            return _watch(options) if options.watch else _module(options)
+        except TaskError as error:
+            print(printable(f"{prog}: {error}"), file=sys.stderr)
+            return FAILED
+
+    return run_served(prog, run)
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
@@ -97,13 +84,7 @@ def _watch(options: argparse.Namespace) -> int:
     settings = WatchOptions(watch, output, errors, options.max_attempts, options.poll)
     watcher = Watcher(engines.engine, settings)
 
-    def stop(number: int, _: FrameType | None) -> None:
-        if watcher.stopping.is_set():
-            raise KeyboardInterrupt
-        watcher.stop()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+    end_on_signals(watcher)
     print("Watching.", flush=True)
     watcher.run(options.once)
     return DONE

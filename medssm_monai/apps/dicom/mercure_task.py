@@ -8,8 +8,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,12 +147,6 @@ class Engines:
         return self._loaded[key]
 
 
-@dataclass(frozen=True)
-class _Object:
-    path: Path
-    name: str
-
-
 def run_task(
     engine: StudyEngine,
     inputs: Path,
@@ -181,16 +174,17 @@ def run_task(
         OSError: the results cannot be written.
     """
     plan = engine.plan(inputs)
-    lost = sorted({plan.names.text(aside.reason) for aside in plan.found.set_aside if aside.lost})
-    failures = [f"files not used: {reason}" for reason in lost]
+    failures = [f"not used: {reason}" for reason in sorted({reason for _, reason in plan.lost})]
     with tempfile.TemporaryDirectory(prefix="medssm_task_", dir=work) as place:
-        predictions, objects = [], []
+        predictions: list[dict[str, Any]] = []
+        objects: dict[str, Path] = {}
         for result in engine.run(plan, place):
             go_on()
             if result.state == "failed":
                 failures.append(f"series {result.series_uid}: {result.reason}")
                 continue
-            objects += [_Object(path, _mercure_name(path)) for path in result.objects]
+            named = {_mercure_name(path): path for path in result.objects}
+            objects |= named
             predictions.append(
                 {
                     "study_uid": result.study_uid,
@@ -199,7 +193,7 @@ def run_task(
                     "frame": result.frame,
                     "answer": result.answer,
                     "unlike_training": list(result.unlike_training),
-                    "objects": [_mercure_name(path) for path in result.objects],
+                    "objects": list(named),
                 }
             )
         if failures:
@@ -217,15 +211,15 @@ def _mercure_name(path: Path) -> str:
     return f"{header.SeriesInstanceUID}#{header.SOPInstanceUID}.dcm"
 
 
-def _write(objects: list[_Object], said: dict[str, Any], output: Path) -> None:
+def _write(objects: Mapping[str, Path], said: dict[str, Any], output: Path) -> None:
     """All files, or none of them."""
     writable_folder(output, remedy="MERCURE_OUT_DIR must be writable.")
     parts: list[tuple[Path, Path]] = []
     try:
-        for one in objects:
-            part = output / f".{one.name}.part"
-            parts.append((part, output / one.name))
-            shutil.copyfile(one.path, part)
+        for name, path in objects.items():
+            part = output / f".{name}.part"
+            parts.append((part, output / name))
+            shutil.copyfile(path, part)
         for part, final in parts:
             os.replace(part, final)
         with replace_file(output / RESULT) as file:

@@ -32,7 +32,7 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="any key of the bundle's inference.yaml, such as threshold=0.4; repeatable",
     )
-    which = parser.add_argument_group("which series", "rules without a match in small or capital letters")
+    which = parser.add_argument_group("which series", "in regular expressions small and capital letters are the same")
     which.add_argument("--modality", action="append", default=[], help="such as MR; repeatable")
     which.add_argument("--body-part", default="", metavar="REGEX", help="in Body Part Examined")
     which.add_argument("--description", default="", metavar="REGEX", help="in the Series Description")
@@ -81,7 +81,7 @@ def build_engine(options: argparse.Namespace) -> StudyEngine:
         modality=tuple(options.modality),
         body_part=options.body_part,
         description=options.description,
-        sources={name: str(value) for name, value in _pairs("--source", options.source, "NAME=REGEX")},
+        sources=dict(_pairs("--source", options.source, "NAME=REGEX")),
         own_results=options.own_results,
     )
     results = ResultOptions(

@@ -15,47 +15,31 @@ import argparse
 import logging
 import os
 import shutil
-import signal
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...bundle.console import wants_traceback
-from ...utils.errors import root_cause
 from ...utils.text_files import printable
 from .in_orthanc.rules import read_rules
 from .in_orthanc.study_queue import STATES, StudyQueue
 from .options import add_engine_options, build_engine
 from .orthanc_config import PLUGIN_FOLDERS, QUEUE, SPOOL, THIS_COMPUTER, USER, ServerOptions, Storage, write_config
+from .served import end_on_signals, run_served
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from .orthanc_client import OrthancClient
 
 __all__ = ["main"]
 
 PROGRAM = "python -m medssm_monai.apps.dicom.orthanc"
 PASSWORD_VARIABLE = "MEDSSM_ORTHANC_PASSWORD"
-NOT_POSSIBLE, INTERRUPTED = 2, 130
 
 
 def main(arguments: list[str] | None = None, prog: str = PROGRAM) -> int:
     """Command line; returns the exit status: 2 for what cannot be done."""
     options = _parser(prog).parse_args(arguments)
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    logging.getLogger("medssm_monai.apps.dicom").setLevel(logging.INFO)
-    try:
-        return int(options.run(options) or 0)
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except Exception as error:
-        if wants_traceback():
-            raise
-        print(printable(f"{prog}: {root_cause(error)}"), file=sys.stderr)
-        return NOT_POSSIBLE
+    return run_served(prog, lambda: options.run(options))
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
@@ -225,13 +209,7 @@ def _work(options: argparse.Namespace) -> int:
     )
     worker = Worker(StudyQueue(file), client, engine, settings)
 
-    def stop(number: int, _: FrameType | None) -> None:
-        if worker.stopping.is_set():
-            raise KeyboardInterrupt  # asked twice: not even the prediction at hand is waited for
-        worker.stop()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+    end_on_signals(worker)
     print(f"Working as {settings.name} ({about.serial}) for {client.url}; results are {about.use}.", flush=True)
     worker.run(options.once)
     return 0

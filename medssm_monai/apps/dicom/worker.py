@@ -236,10 +236,10 @@ class Worker:
             if not plan.jobs:
                 reasons = sorted({passed.reason for passed in plan.passed})
                 outcome.nothing = "; ".join([f"nothing in it for {self.options.name}", *reasons])
-            unreadable = [plan.names.text(aside.reason) for aside in plan.found.set_aside if aside.lost]
-            if unreadable:
+            if plan.lost:
                 outcome.nothing = ""
-                outcome.failures.append(f"{len(unreadable)} files not used: " + "; ".join(sorted(set(unreadable))))
+                reasons = sorted({reason for _, reason in plan.lost})
+                outcome.failures.append(f"{len(plan.lost)} not used: " + "; ".join(reasons))
             before = self.queue.stored(item)
             jobs = tuple(job for job in plan.jobs if self.engine.result_folder(job, results).name not in before)
             for result in self.engine.run(replace(plan, jobs=jobs), results):

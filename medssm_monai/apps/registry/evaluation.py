@@ -16,6 +16,7 @@ from monai.bundle import ConfigParser
 
 from ...bundle.find import bundle_config
 from ...bundle.settings import settings_file
+from ...data.data_digest import file_behind
 from ...experiments import programs
 from ...utils import file_sha256, unwrapped
 from ...utils.object_digest import object_digest
@@ -160,8 +161,7 @@ def _content(value: Any) -> str:
     if isinstance(files, (list, tuple)) and files and all(isinstance(one, (str, os.PathLike)) for one in files):
         return " ".join(map(_content, files))
     if isinstance(value, (str, os.PathLike)):
-        path = Path(value)
-        file = next((one for one in (path, *path.parents) if one.is_file()), None)
+        file = file_behind(value)
         if file is not None:
-            return f"{file_sha256(file)} {path.relative_to(file).as_posix()}"
+            return f"{file_sha256(file)} {Path(value).relative_to(file).as_posix()}"
     return object_digest(value)

@@ -12,7 +12,7 @@ __all__ = ["Grid", "SegmentFile", "SegmentsError"]
 
 
 class SegmentsError(ValueError):
-    """Segments that make no label map of an image.
+    """Segments that make no label map of an image, or belong to none.
 
     Attributes:
         kind: of the problem, as a :class:`~medssm_monai.data.Problem` has it.

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from ..readers.channels import same_place
 from .annotations import plain_name
 from .matching import MatchError, Target
+from .series import Series
 
-__all__ = ["channel_of", "channels_of"]
+__all__ = ["channel_of", "channels_of", "on_one_grid"]
 
 SHOWN = 12
 
@@ -26,7 +27,8 @@ def channels_of(target: Target, targets: Sequence[Target], names: Sequence[str])
     Raises:
         MatchError: a channel that no series is, or several are.
     """
-    beside = [one for one in targets if one.series.study_uid == target.series.study_uid and _on_one_grid(one, target)]
+    of_study = [one for one in targets if one.series.study_uid == target.series.study_uid]
+    beside = [one for one in of_study if on_one_grid(one.series, target.series)]
     channel = {one.name: channel_of(one.series.description, names) for one in beside}
     found = {name: [one for one in beside if channel[one.name] == name] for name in names}
     missing = [name for name, own in found.items() if not own]
@@ -42,11 +44,22 @@ def channels_of(target: Target, targets: Sequence[Target], names: Sequence[str])
     return [found[name][0] for name in names]
 
 
-def _on_one_grid(one: Target, other: Target) -> bool:
-    first, second = one.grid, other.grid
-    if first.shape != second.shape or first.frame_of_reference != second.frame_of_reference:
+def on_one_grid(one: Series, other: Series) -> bool:
+    """Whether two series have the same voxels of one frame of reference; pictures, whether as many of one size."""
+    if one.spatial_dims != other.spatial_dims or _size(one) != _size(other):
         return False
-    return first.affine is not None and second.affine is not None and same_place(first.affine, second.affine)
+    if one.spatial_dims == 2:
+        return True
+    if one.affine is None or other.affine is None or not same_place(one.affine, other.affine):
+        return False
+    return len({str(series.instances[0].header.get("FrameOfReferenceUID", "")) for series in (one, other)}) == 1
+
+
+def _size(series: Series) -> tuple[int, int, int]:
+    """Rows, columns, and slices or pictures."""
+    header = series.instances[0].header
+    count = sum(instance.frames for instance in series.instances) if series.frames is None else len(series.frames)
+    return int(header.Rows), int(header.Columns), count
 
 
 def channel_of(description: str, names: Sequence[str]) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from ..readers.segments import Grid
+from ..readers.segments import Grid, SegmentsError
 from ..readers.series_files import SeriesFiles
 from .annotations import Annotation
 from .headers import quiet_pydicom, require_pydicom
@@ -22,16 +22,8 @@ __all__ = ["MatchError", "Target", "match", "patient_key", "targets_of", "why_mi
 SHOWN = 3
 
 
-class MatchError(ValueError):
-    """An object that belongs to no image, or to several.
-
-    Attributes:
-        kind: of the problem, as a :class:`~medssm_monai.data.Problem` has it.
-    """
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
+class MatchError(SegmentsError):
+    """An object that belongs to no image, or to several."""
 
 
 @dataclass(frozen=True)

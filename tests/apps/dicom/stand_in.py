@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,8 +19,7 @@ class Plan:
     folder: Path
     jobs: tuple[str, ...]
     passed: tuple[Any, ...] = ()
-    found: Any = field(default_factory=lambda: SimpleNamespace(set_aside=()))
-    names: Any = field(default_factory=lambda: SimpleNamespace(text=str))
+    lost: tuple[tuple[str, str], ...] = ()
 
 
 class StandIn:
@@ -31,12 +30,14 @@ class StandIn:
 
     about = SimpleNamespace(described={"model": "stand-in"}, name="stand_in", serial="0" * 16, use="tests")
 
-    def __init__(self, trouble=lambda name: None) -> None:
-        self.trouble = trouble
+    def __init__(self, trouble=lambda name: None, lost=()) -> None:
+        self.trouble, self.lost = trouble, lost
         self.predicted: list[str] = []
 
     def plan(self, folder: Path) -> Plan:
-        return Plan(Path(folder), tuple(sorted(path.name for path in Path(folder).glob("*.dcm"))))
+        return Plan(
+            Path(folder), tuple(sorted(path.name for path in Path(folder).glob("*.dcm"))), lost=tuple(self.lost)
+        )
 
     def result_folder(self, job: str, output_dir) -> Path:
         return Path(output_dir) / "1.2" / Path(job).stem

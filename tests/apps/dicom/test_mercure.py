@@ -48,6 +48,16 @@ def test_results_are_named_as_mercure_names_images(tmp_path):
     assert "ID-4711" not in json.dumps(said) and said["predictions"][0]["answer"] == "fine"
 
 
+def test_what_could_not_be_used_fails_the_task(tmp_path):
+    with pytest.raises(TaskError, match="not used: its slices state no valid position"):
+        run_task(
+            StandIn(lost=(("series 1.2.9", "its slices state no valid position"),)),
+            task(tmp_path / "in"),
+            tmp_path / "out",
+        )
+    assert not list(tmp_path.glob("out/*"))
+
+
 @pytest.mark.parametrize("full", [False, True])
 def test_all_results_or_none(tmp_path, monkeypatch, full):
     inputs, output = task(tmp_path / "in"), tmp_path / "out"

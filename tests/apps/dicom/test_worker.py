@@ -171,6 +171,17 @@ def test_an_error_of_the_engine_and_a_refused_object_are_failures(bench):
     assert bench.states() == [("failed", 2, "Refused: no")]
 
 
+def test_what_could_not_be_used_fails_the_item_and_the_rest_is_stored(bench):
+    bench.engine.lost = (("series 1.2.9", "its slices state no valid position"),)
+    bench.add("a", "i")
+    for _ in range(2):
+        bench.worker.run(once=True)
+        bench.due()
+    ((state, attempts, reason),) = bench.states()
+    assert (state, attempts) == ("failed", 2) and reason == "1 not used: its slices state no valid position"
+    assert len(bench.client.stored) == 1
+
+
 def test_a_full_disk_is_waited_for(bench):
     bench.add("a", "i")
     bench.client.fail = [("download", OSError(errno.ENOSPC, "No space left on device"))]
