@@ -45,7 +45,8 @@ def no_patient_in(folder):
     assert texts
     for path in [*texts, *folder.rglob("*")]:
         shown = path.relative_to(folder).as_posix() + (path.read_text() if path in texts else "")
-        assert "nemo" not in shown.lower() and "nobody" not in shown.lower(), path
+        # signs that base64 lacks: letters alone turn up in the pictures of a report by chance
+        assert not any(name in shown.lower() for name in ("^nemo", "nemo-", "nemo.", "nobody^")), path
 
 
 @pytest.mark.parametrize("channels", [None, ["t1", "t2"]])

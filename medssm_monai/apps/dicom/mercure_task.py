@@ -174,7 +174,7 @@ def run_task(
         OSError: the results cannot be written.
     """
     plan = engine.plan(inputs)
-    failures = [f"not used: {reason}" for reason in sorted({reason for _, reason in plan.lost})]
+    failures = [f"files not used: {reason}" for reason in sorted({reason for _, reason in plan.lost})]
     with tempfile.TemporaryDirectory(prefix="medssm_task_", dir=work) as place:
         predictions: list[dict[str, Any]] = []
         objects: dict[str, Path] = {}
