@@ -22,10 +22,21 @@ needs_triton = pytest.mark.skipif(usable("triton") is not None, reason=f"triton 
 
 
 @needs_triton
-def test_results() -> None:
+@pytest.mark.parametrize("chosen", ["not integration", pytest.param("integration", marks=pytest.mark.integration)])
+def test_results(chosen: str) -> None:
     """Runs :mod:`.triton_kernels`, where the tests are."""
     where = {} if torch.cuda.is_available() else {"TRITON_INTERPRET": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/ops/triton_kernels.py"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-m",
+        chosen,
+        "-p",
+        "no:cacheprovider",
+        "tests/ops/triton_kernels.py",
+    ]
     done = subprocess.run(command, cwd=REPOSITORY, env={**os.environ, **where}, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -1,9 +1,10 @@
 """What the Triton backend computes: on a GPU where there is one, else through Triton's interpreter.
 
 Not collected by itself: :mod:`.test_triton` runs it in a process of its own, since ``TRITON_INTERPRET=1`` must be set
-before Triton is first imported. By hand::
+before Triton is first imported. The default set takes each option in one case, the integration tests take every case.
+By hand::
 
-    TRITON_INTERPRET=1 python -m pytest tests/ops/triton_kernels.py
+    TRITON_INTERPRET=1 python -m pytest tests/ops/triton_kernels.py -m "integration or not integration"
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"
 FULL = {"skip": True, "gate": True, "bias": True, "softplus": True}
 ODD = {"batch": 1, "channels": 10, "length": 35, "states": 3, "groups": 2}  # no whole tile, no whole block
-CASES = [Case(**options, discretization=rule) for options in OPTIONS for rule in ("euler", "zoh")]
-CASES += [Case(**ODD, **options, discretization=("zoh", "euler")[i % 2]) for i, options in enumerate(OPTIONS)]
+CASES = [Case(**ODD, **options, discretization=("zoh", "euler")[i % 2]) for i, options in enumerate(OPTIONS)]
 CASES += [Case(length=1, **FULL, discretization=rule) for rule in ("euler", "zoh")]
+EVEN_CASES = [Case(**options, discretization=rule) for options in OPTIONS for rule in ("euler", "zoh")]
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, of branches that tl.where drops
 
@@ -76,7 +77,10 @@ def check(case: Case, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
     return result
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+every_case = pytest.mark.integration
+
+
+@pytest.mark.parametrize("case", [*CASES, *(pytest.param(case, marks=every_case) for case in EVEN_CASES)], ids=str)
 def test_equals_the_oracle(case: Case, small_tiles: None) -> None:
     check(case)
 
@@ -98,7 +102,14 @@ def test_the_interpreter_as_it_is_agrees(unhurried: None, small_tiles: None) -> 
     check(Case(batch=1, channels=2, length=18, states=2, order="reversed"))
 
 
-@pytest.mark.parametrize("programs", [1, 8, 10**6], ids=["one span", "unequal spans", "a span per tile"])
+@pytest.mark.parametrize(
+    "programs",
+    [
+        pytest.param(1, id="one span", marks=every_case),
+        pytest.param(8, id="unequal spans"),
+        pytest.param(10**6, id="a span per tile", marks=every_case),
+    ],
+)
 @pytest.mark.parametrize(
     "case",
     [
@@ -226,6 +237,7 @@ def test_operator_registration_is_sound() -> None:
     torch.library.opcheck(scan_forward, (*leaves, order, True, "zoh", True), test_utils=tests)
 
 
+@every_case
 def test_compile_without_graph_breaks_and_with_gradients() -> None:
     inputs, order = make_inputs(Case(channels=4, length=18, groups=2, states=3, order="reversed", **FULL))
     leaves = [x.float().to(DEVICE).requires_grad_() for x in inputs.values()]
