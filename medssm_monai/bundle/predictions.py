@@ -48,8 +48,8 @@ class _Prediction:
 
     @property
     def calibrated(self) -> dict[str, Any] | None:
-        """What the calibration that is stored with the weights adds to the answer, as JSON can hold it, with ``meaning``
-        in words; None without one."""
+        """What the calibration that is stored with the weights adds to the answer, as JSON can hold it, with
+        ``meaning`` in words; None without one."""
         return None
 
 

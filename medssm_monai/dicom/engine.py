@@ -183,6 +183,7 @@ class StudyEngine:
                 result = {
                     **named,
                     "answer": answer_of(prediction),
+                    **({} if prediction.calibrated is None else {"calibrated": prediction.calibrated}),
                     "unlike_training": list(getattr(prediction, "unlike_training", ())),
                     "model": self.about.described,
                 }

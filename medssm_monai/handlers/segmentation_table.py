@@ -60,8 +60,8 @@ class SegmentationTable:
             masks that are saved are not those.
 
     Raises:
-        ValueError: thresholds of other classes (at once); items that are no decollated dicts with ``probability``, at the size of the file ``(out_channels,
-            *spatial)``, and ``saved_to``.
+        ValueError: thresholds of other classes (at once); items that are no decollated dicts with ``probability``, at
+            the size of the file ``(out_channels, *spatial)``, and ``saved_to``.
         PermissionError: the folder is not writable (when the evaluation starts).
     """
 
