@@ -81,9 +81,9 @@ def write(
     """Write a Comprehensive 3D SR and a JSON file that says the same, without patient and study but their identifiers.
 
     A classification gives the probability of each class, a segmentation the volume (ml) of each class, of pictures the
-    area (mm², in pixels where nothing states their size in the body). Where a calibration is stored with the weights, each
-    class is in the prediction set or not, a segmentation also has the size of the mask that misses little, and a text
-    says what that promises.
+    area (mm², in pixels where nothing states their size in the body). Where a calibration is stored with the weights,
+    each class is in the prediction set or not, a segmentation also has the size of the mask that misses little, and a
+    text says what that promises.
 
     Args:
         series: of the images.
@@ -168,7 +168,9 @@ def _of_segmentation(
             unit, size = MM2, stated.mm[0] * stated.mm[1]
     marked = {name: mask["pixels"] * size for name, mask in (prediction.calibrated or {"masks": {}})["masks"].items()}
     return [
-        _Group(name, codes[name].type, codes[name].category, concept, count * size, unit, number, None, marked.get(name))
+        _Group(
+            name, codes[name].type, codes[name].category, concept, count * size, unit, number, None, marked.get(name)
+        )
         for number, (name, count) in enumerate(zip(labels.names, counts, strict=True), start=1)
     ]
 
@@ -348,7 +350,9 @@ def _plain(
             group.concept[2].lower(): group.value,
             "unit": group.unit[0],
             **({} if seg is None or group.segment is None else {"segment": group.segment}),
-            **({} if group.controlled is None else {f"{group.concept[2].lower()} that misses little": group.controlled}),
+            **(
+                {} if group.controlled is None else {f"{group.concept[2].lower()} that misses little": group.controlled}
+            ),
         }
         for group in groups
     ]
