@@ -114,7 +114,7 @@ def test_results_of_calibrated_weights_hold_sets_and_masks(studies, segmenter, t
         assert said["calibrated"]["masks"][name]["threshold"] == 0.25
         assert [problems(path) for path in result.objects] == [[], []]
     assert results[0].answer == plain.answer
-    root = calibrated(MEDCONVMAMBA, tmp_path / "sets", method="lac", threshold=1.0, classes=4)
+    root = calibrated(MEDCONVMAMBA, tmp_path / "sets", method="lac", threshold=1.0, classes=3)
     classifier = medssm_monai.load(root, device="cpu")
     options = ResultOptions(objects=("report",))
     result = next(StudyEngine(classifier, options).run(studies, tmp_path / "out"))

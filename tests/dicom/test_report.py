@@ -158,7 +158,7 @@ def test_volumes_that_miss_little(tmp_path):
     slices(tmp_path / "in", turned(15))
     series = series_of(tmp_path / "in")
     volume = volume_of(series)
-    probability = (volume.numpy()[0] / volume.max()).numpy().astype(np.float32)
+    probability = (volume.numpy()[0] / float(volume.max())).astype(np.float32)
     risk = RiskThresholds(0.95, {"liver": 0.25})
     prediction = SegmentationPrediction("f", volume.meta, probability, 0.5, ("liver",), risk=risk)
     (seg,) = segmentation.write(series, prediction, tmp_path / "out", FACTS)
