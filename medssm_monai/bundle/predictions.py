@@ -16,6 +16,7 @@ from ..data.fingerprint import NOT_RECORDED, flag_text
 from ..data.labels import BY_RULE, LabelSet
 from ..metrics.conformal import PredictionSets
 from ..metrics.conformal_risk import RiskThresholds
+from ..metrics.conformal_words import risk_promise, set_words
 from ..reports.predictions_table import write_predictions
 from ..transforms import SaveImage2D, SaveImageFused
 from ..utils import writable_folder
@@ -44,6 +45,12 @@ class _Prediction:
     def affine(self) -> np.ndarray:
         """``(4, 4)`` of the file, for arrays in the file's own axis order; the identity for pictures."""
         return np.asarray(self.meta.get("file_affine", self.meta.get("affine")), dtype=np.float64)
+
+    @property
+    def calibrated(self) -> dict[str, Any] | None:
+        """What the calibration that is stored with the weights adds to the answer, as JSON can hold it, with
+        ``meaning`` in words; None without one."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -134,6 +141,27 @@ class SegmentationPrediction(_Prediction):
         return self.risk.mask(own, name)
 
     @property
+    def calibrated(self) -> dict[str, Any] | None:
+        """``masks``: of each class the calibrated ``threshold``, and the ``pixels`` (or voxels) and ``share`` of the
+        image that :meth:`controlled_mask` marks; ``missed_at_most``: on average, of an image's foreground;
+        ``meaning`` in words. None without a calibration."""
+        if self.risk is None:
+            return None
+        masks = {name: self.controlled_mask(name) for name in self.labels.names}
+        return {
+            "masks": {
+                name: {
+                    "threshold": self.risk.thresholds[name],
+                    "pixels": int(mask.sum()),
+                    "share": float(mask.mean()),
+                }
+                for name, mask in masks.items()
+            },
+            "missed_at_most": round(1 - self.risk.level, 9),
+            "meaning": risk_promise(self.risk),
+        }
+
+    @property
     def confidence(self) -> float | None:
         """Mean probability within the mask, of the class that is the most probable there; None for an empty mask."""
         inside = self.probabilities.max(axis=0)[self.mask > 0]
@@ -206,6 +234,20 @@ class ClassificationPrediction(_Prediction):
         With LAC it may be empty: no class is as probable as the true one mostly was in the calibration. Take that for
         an image that the network cannot judge, not for one without a finding."""
         return None if self.sets is None else self.sets.names(self.probabilities, self.class_names)
+
+    @property
+    def calibrated(self) -> dict[str, Any] | None:
+        """``prediction_set``, ``coverage`` that it was calibrated for, ``method``, and ``meaning`` in words; None
+        without a calibration."""
+        members = self.prediction_set
+        if members is None or self.sets is None:
+            return None
+        return {
+            "prediction_set": list(members),
+            "coverage": self.sets.level,
+            "method": self.sets.method,
+            "meaning": set_words(members, self.sets),
+        }
 
     def by_class(self) -> dict[str, float]:
         """Probability of each class by name."""

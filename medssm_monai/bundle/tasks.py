@@ -100,6 +100,7 @@ class SegmentationTask:
     ) -> None:
         self.labels = LabelSet.of({next(iter(class_names)): BY_RULE}) if labels is None else labels
         self.threshold, self.class_names = float(threshold or 0.5), self.labels.names
+        self.calibration = conformal
         self.risk = None if conformal is None else RiskThresholds.of(conformal, self.class_names)
 
     def result(self, item: Mapping[str, Any]) -> SegmentationPrediction:
@@ -155,6 +156,7 @@ class ClassificationTask:
 
     def __init__(self, class_names: Sequence[str], conformal: Mapping[str, Any] | None = None) -> None:
         self.class_names = tuple(map(str, class_names))
+        self.calibration = conformal
         self.sets = None if conformal is None else PredictionSets.of(conformal, self.class_names)
 
     def result(self, item: Mapping[str, Any]) -> ClassificationPrediction:

@@ -152,8 +152,8 @@ class StudyEngine:
         """Predict what a plan says, one after the other, and write the results to
         ``<output_dir>/<study>/<bundle>_<number>/``.
 
-        Such a folder is whole or not there, and has the same name in every run with the same images, weights and
-        options: what is there is passed over. A job that fails does not stop the others.
+        Such a folder is whole or not there, and has the same name in every run with the same images, weights,
+        calibration and options: what is there is passed over. A job that fails does not stop the others.
 
         Args:
             plan: by :meth:`plan`, or a folder.
@@ -183,6 +183,7 @@ class StudyEngine:
                 result = {
                     **named,
                     "answer": answer_of(prediction),
+                    **({} if prediction.calibrated is None else {"calibrated": prediction.calibrated}),
                     "unlike_training": list(getattr(prediction, "unlike_training", ())),
                     "model": self.about.described,
                 }
@@ -209,6 +210,8 @@ class StudyEngine:
             None if options.deidentify is None else options.deidentify.uid(job.instance_uid),
             {name: str(overrides[name]) for name in sorted(overrides) if name not in NOT_OF_THE_RESULT},
         ]
+        calibration = getattr(self.predictor.task, "calibration", None)  # of the same weights: other sets and masks
+        asked += [] if calibration is None else [dict(calibration)]
         digest = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
         study = job.series[0].study_uid
         if not is_uid(study):  # it becomes the name of a folder

@@ -42,6 +42,15 @@ NO_UNITS = ("1", "UCUM", "no units")
 NOT_IN_THE_BODY = ("ImagerPixelSpacing", "NominalScannedPixelSpacing")  # of a detector, or a film
 VOLUME, AREA = ("118565006", "SCT", "Volume"), ("42798000", "SCT", "Area")
 PROBABILITY = ("122157", "DCM", "Probability")
+PREDICTED = ("PREDICTED", SCHEME, "Most probable class")
+IN_SET = ("INSET", SCHEME, "In the set of classes that the image may have")
+YES, NO = ("373066001", "SCT", "Yes"), ("373067005", "SCT", "No")
+CONTROLLED = {
+    VOLUME: ("CONTROLLEDVOLUME", SCHEME, "Volume of the mask that misses little"),
+    AREA: ("CONTROLLEDAREA", SCHEME, "Area of the mask that misses little"),
+}
+CALIBRATED = ("CALIBRATED", SCHEME, "What the calibration promises")
+EVALUATIONS = ("C0034375", "UMLS", "Qualitative Evaluations")  # the container of TID 1500
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,8 @@ class _Group:
     value: float
     unit: Coded
     segment: int | None = None
+    in_set: bool | None = None  # of a class; None without calibrated prediction sets
+    controlled: float | None = None  # the same measure of the mask whose risk is controlled
 
 
 def write(
@@ -70,7 +81,9 @@ def write(
     """Write a Comprehensive 3D SR and a JSON file that says the same, without patient and study but their identifiers.
 
     A classification gives the probability of each class, a segmentation the volume (ml) of each class, of pictures the
-    area (mm², in pixels where nothing states their size in the body).
+    area (mm², in pixels where nothing states their size in the body). Where a calibration is stored with the weights,
+    each class is in the prediction set or not, a segmentation also has the size of the mask that misses little, and a
+    text says what that promises.
 
     Args:
         series: of the images.
@@ -125,8 +138,17 @@ def _own_code(name: str) -> Coded:
 
 def _of_classification(prediction: ClassificationPrediction, segments: Mapping[str, Any] | None) -> list[_Group]:
     codes = segment_codes([name for name in prediction.class_names if name in (segments or {})], segments)
+    members = prediction.prediction_set
     return [
-        _Group(name, codes[name].type if name in codes else _own_code(name), None, PROBABILITY, float(p), NO_UNITS)
+        _Group(
+            name,
+            codes[name].type if name in codes else _own_code(name),
+            None,
+            PROBABILITY,
+            float(p),
+            NO_UNITS,
+            in_set=None if members is None else name in members,
+        )
         for name, p in zip(prediction.class_names, prediction.probabilities, strict=True)
     ]
 
@@ -144,8 +166,11 @@ def _of_segmentation(
         stated = pixel_size(picture_of(series, prediction.source)[0].header)
         if stated is not None and stated.source not in NOT_IN_THE_BODY:
             unit, size = MM2, stated.mm[0] * stated.mm[1]
+    marked = {name: mask["pixels"] * size for name, mask in (prediction.calibrated or {"masks": {}})["masks"].items()}
     return [
-        _Group(name, codes[name].type, codes[name].category, concept, count * size, unit, number)
+        _Group(
+            name, codes[name].type, codes[name].category, concept, count * size, unit, number, None, marked.get(name)
+        )
         for number, (name, count) in enumerate(zip(labels.names, counts, strict=True), start=1)
     ]
 
@@ -193,6 +218,8 @@ def _report(
         imaging_measurements=items,
         title=codes.DCM.ImagingMeasurementReport,
     )
+    if prediction.calibrated is not None:
+        content[0].ContentSequence.append(_promise(prediction.calibrated["meaning"]))
     made: Any = sr.Comprehensive3DSR(
         evidence=headers if seg is None else [*headers, seg],
         content=content[0],
@@ -212,6 +239,18 @@ def _report(
     return made
 
 
+def _promise(meaning: str) -> Any:
+    """A text of the report's qualitative evaluations (TID 1500)."""
+    from highdicom import sr
+
+    contains = sr.RelationshipTypeValues.CONTAINS
+    item = sr.ContainerContentItem(name=_concept(EVALUATIONS), relationship_type=contains)
+    item.ContentSequence = sr.ContentSequence(
+        [sr.TextContentItem(name=_concept(CALIBRATED), value=meaning, relationship_type=contains)]
+    )
+    return item
+
+
 def _measured(
     group: _Group,
     headers: Sequence[Dataset],
@@ -223,11 +262,13 @@ def _measured(
     """A measurement group of one class."""
     from highdicom import sr
 
-    measurement = sr.Measurement(
-        name=_concept(group.concept),
-        value=float(f"{group.value:.8g}"),
-        unit=_concept(group.unit),
-    )
+    values = {group.concept: group.value}
+    if group.controlled is not None:
+        values[CONTROLLED[group.concept]] = group.controlled
+    measurements = [
+        sr.Measurement(name=_concept(concept), value=float(f"{value:.8g}"), unit=_concept(group.unit))
+        for concept, value in values.items()
+    ]
     facts: dict[str, Any] = {
         "tracking_identifier": sr.TrackingIdentifier(uid=new_uid(), identifier=group.name[:64]),
         "finding_type": _concept(group.finding),
@@ -238,7 +279,7 @@ def _measured(
             parameters=[f"{name}: {value}" for name, value in about.described.items()],
             manufacturer=MANUFACTURER,
         ),
-        "measurements": [measurement],
+        "measurements": measurements,
     }
     frames = None if frame is None else [frame]
     numbers = [] if seg is None else _frames_of(seg, group.segment)
@@ -255,11 +296,14 @@ def _measured(
         )
         del planar[0].ReferencedSOPSequence[0].ReferencedSegmentNumber  # a frame is of one segment (PS3.3 C.17.3)
         return sr.PlanarROIMeasurementsAndQualitativeEvaluations(referenced_segment=planar, **facts)
+    said: dict[Coded, Coded] = {}
     if isinstance(prediction, ClassificationPrediction) and group.name == prediction.class_name:
+        said[PREDICTED] = group.finding
+    if group.in_set is not None:
+        said[IN_SET] = YES if group.in_set else NO
+    if said:
         facts["qualitative_evaluations"] = [
-            sr.QualitativeEvaluation(
-                name=_concept(("PREDICTED", SCHEME, "Most probable class")), value=_concept(group.finding)
-            )
+            sr.QualitativeEvaluation(name=_concept(name), value=_concept(value)) for name, value in said.items()
         ]
     images = [
         sr.SourceImageForMeasurementGroup(
@@ -306,6 +350,9 @@ def _plain(
             group.concept[2].lower(): group.value,
             "unit": group.unit[0],
             **({} if seg is None or group.segment is None else {"segment": group.segment}),
+            **(
+                {} if group.controlled is None else {f"{group.concept[2].lower()} that misses little": group.controlled}
+            ),
         }
         for group in groups
     ]
@@ -324,6 +371,7 @@ def _plain(
     return {
         **found,
         "measurements": measured,
+        **({} if prediction.calibrated is None else {"calibrated": prediction.calibrated}),
         "unlike training": list(prediction.unlike_training),
         "model": about.described,
     }

@@ -90,6 +90,8 @@ class ClassificationReport(EvaluationReport):
         PermissionError: the output folder is not writable (when the evaluation starts).
     """
 
+    can_be_calibrated = True
+
     def __init__(
         self,
         output_dir: str | os.PathLike[str],

@@ -17,6 +17,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
 
+from ..bundle.find import bundle_name, running_bundles
 from ..data.fingerprint import flag_reasons
 from ..engines.batch_items import decollated, item_file
 from ..reports.html_page import PAGE, figure_of
@@ -76,6 +77,7 @@ class EvaluationReport(ABC):
     """
 
     counted = "images"
+    can_be_calibrated = False  # whether there are prediction sets, or masks whose risk is controlled, of this kind
 
     def __init__(
         self,
@@ -199,7 +201,8 @@ class EvaluationReport(ABC):
 
     def _advise(self) -> None:
         """Add to the summary what the reader would do next."""
-        self.summary["next_steps"] = next_steps(self.summary, *figure_of(self.summary), self.counted)
+        calibrate = _calibrate_command() if self.can_be_calibrated and not self.only_best else None
+        self.summary["next_steps"] = next_steps(self.summary, *figure_of(self.summary), self.counted, calibrate)
 
     def _provenance(self, engine: Engine) -> dict[str, Any]:
         """What was evaluated, with which versions, and when: given facts, and what the engine knows."""
@@ -227,3 +230,9 @@ class EvaluationReport(ABC):
             if not self.only_best:
                 for floor in describe_floors(self.summary["floors"]):
                     logger.info("%s on %s: the floor, %s", self.name, self.data_name, floor)
+
+
+def _calibrate_command() -> str:
+    """That calibrates the weights of the bundle that is being run."""
+    names = [name for root in running_bundles() if (name := bundle_name(root))]
+    return f"medssm calibrate {names[0] if names else 'BUNDLE'} --dataset_dir FOLDER"

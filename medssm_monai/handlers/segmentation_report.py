@@ -109,6 +109,8 @@ class SegmentationReport(EvaluationReport):
         PermissionError: the output folder is not writable (when the evaluation starts).
     """
 
+    can_be_calibrated = True
+
     def __init__(
         self,
         output_dir: str | os.PathLike[str],
@@ -241,11 +243,9 @@ class SegmentationReport(EvaluationReport):
         self._advise()
         figures = {name: entry["mean"] for name, entry in self.summary["per_image"].items()}
         figures |= {f"pooled_{name}": entry["value"] for name, entry in found.get("pooled", {}).items()}
+        for name, row in found.get("conformal", {}).get("classes", {}).items():
+            figures[f"missed_{_NOT_IN_NAMES.sub('_', name)}"] = row["missed"]["mean"]
         for name, table in found.get("classes", {}).items():
-            if "conformal" in found:
-                figures[f"missed_{_NOT_IN_NAMES.sub('_', name)}"] = found["conformal"]["classes"][name]["missed"][
-                    "mean"
-                ]
             figures |= {f"{key}_{_NOT_IN_NAMES.sub('_', name)}": table[key]["mean"] for key in self.metrics}
         self._publish(engine, figures, lambda: self._write(records, pictures))
 

@@ -17,6 +17,7 @@ from ..data.labels import LabelSet
 from ..data.readers.channels import files_of
 from ..data.readers.files import DICOM, NIFTI, file_stem
 from ..engines.batch_items import decollated, item_file, item_stage
+from ..metrics.conformal_risk import RiskThresholds
 from ..utils import replace_file, writable_folder
 from ..utils.shown_names import shown_name
 from ..utils.text_files import GrowingTable, name_cell
@@ -37,7 +38,9 @@ class SegmentationTable:
     * ``image``, ``mask``: their files, the image's from the data folder on;
     * ``area_pixels``; ``area_mm2`` where the file knows its spacing, else an empty cell (PNG, JPEG, TIFF, BMP);
     * ``share`` of the image, 0 to 1; ``confidence``, the mean probability within the mask, empty without foreground;
-    * ``overlay``: the picture, in the folder ``overlays`` beside the mask.
+    * ``overlay``: the picture, in the folder ``overlays`` beside the mask;
+    * with ``conformal``: ``controlled_threshold``, the calibrated probability above which a pixel is marked so that
+      little is missed, and ``controlled_pixels`` (``controlled_voxels``), how many are.
 
     With ``labels`` of several classes, or of one that values tell, and for volumes, there is a row per image and class:
     ``image``, ``mask``, ``class``, then ``pixels`` and ``area_mm2``, of volumes ``voxels`` and ``volume_ml``, ``share``
@@ -53,10 +56,12 @@ class SegmentationTable:
         weights: what the masks are made with; adds a column ``weights`` with this text.
         labels: the classes, a :class:`~medssm_monai.data.labels.LabelSet` or what makes one; None, or one class told by
             a rule, is the foreground of pictures.
+        conformal: calibrated thresholds that control what masks miss (:func:`medssm_monai.bundle.read_conformal`); the
+            masks that are saved are not those.
 
     Raises:
-        ValueError: items that are no decollated dicts with ``probability``, at the size of the file ``(out_channels,
-            *spatial)``, and ``saved_to``.
+        ValueError: thresholds of other classes (at once); items that are no decollated dicts with ``probability``, at
+            the size of the file ``(out_channels, *spatial)``, and ``saved_to``.
         PermissionError: the folder is not writable (when the evaluation starts).
     """
 
@@ -67,8 +72,13 @@ class SegmentationTable:
         threshold: float | None = 0.5,
         weights: str | None = None,
         labels: LabelSet | Mapping[str, Any] | None = None,
+        conformal: Mapping[str, Any] | None = None,
     ) -> None:
         self.labels = None if labels is None else LabelSet.of(labels)
+        self._risk = None
+        if conformal is not None:
+            names = self.labels.names if self.labels else list(conformal.get("thresholds", {}))[:1]
+            self._risk = RiskThresholds.of(conformal, names)
         self.path, self.load, self.weights = Path(path), load, weights
         self.threshold = float(threshold or 0.5)
         self._table = GrowingTable(path)
@@ -108,6 +118,8 @@ class SegmentationTable:
         row["confidence"] = f"{float(probability[mask].mean(dtype=np.float64)):.6f}" if area else ""
         if self.load is not None:
             row["overlay"] = name_cell(_draw(self.load, file, saved, mask))
+        if self._risk is not None:
+            row |= self._controlled(next(iter(self._risk.thresholds)), probability, "pixels")
         self._append(row)
 
     def _classes(self, file: str, saved: Path, values: Any, meta: Mapping[str, Any], labels: LabelSet) -> None:
@@ -128,7 +140,15 @@ class SegmentationTable:
             row["area_mm2" if flat else "volume_ml"] = "" if unit is None else f"{count * unit:.4f}"
             row["share"] = f"{count / mask.size:.6f}"
             row["confidence"] = f"{float(channel[mask].mean(dtype=np.float64)):.6f}" if count else ""
-            self._append(row if overlay is None else {**row, "overlay": overlay})
+            row |= {} if overlay is None else {"overlay": overlay}
+            self._append(row | self._controlled(name, channel, "pixels" if flat else "voxels"))
+
+    def _controlled(self, name: str, probability: np.ndarray, unit: str) -> dict[str, Any]:
+        """Cells of the mask whose risk is controlled; none without a calibration."""
+        if self._risk is None:
+            return {}
+        marked = int(self._risk.mask(probability, name).sum())
+        return {"controlled_threshold": f"{self._risk.thresholds[name]:g}", f"controlled_{unit}": marked}
 
     def _append(self, row: dict[str, Any]) -> None:
         self._table.append(row if self.weights is None else {**row, "weights": name_cell(self.weights)})

@@ -15,10 +15,13 @@ from .page import format_interval, format_number
 from .summary import Resampling
 
 __all__ = [
+    "beside_promise",
+    "calibrated_on",
     "conformal_headline",
     "conformal_section",
     "conformal_warnings",
     "coverage_warnings",
+    "stated_for",
     "summarize_risk",
     "summarize_sets",
 ]
@@ -123,18 +126,39 @@ def conformal_headline(found: Mapping[str, Any]) -> str:
     return f"masks with at most {found['risk']:g} missed: {missed} missed"
 
 
-def conformal_section(found: Mapping[str, Any]) -> list[str]:
-    """The section of a page."""
+def calibrated_on(found: Mapping[str, Any]) -> str:
+    """Where the thresholds come from, as a sentence."""
     calibration = found["calibration"]
-    where = f"the {calibration['part']} part of {markdown_text(calibration.get('data') or 'data without a name')}"
+    where = f"the {calibration['part']} part of {calibration.get('data') or 'data without a name'}"
     of_groups = f" of as many groups ({calibration['groups']})" if "groups" in calibration else ""
-    source = f"Calibrated by {calibration['method']} on {calibration['images']} images{of_groups}, {where}."
+    return f"Calibrated by {calibration['method']} on {calibration['images']} images{of_groups}, {where}."
+
+
+def stated_for(found: Mapping[str, Any]) -> str:
+    """For which images a coverage is stated, in words."""
+    return OF_EACH if found["calibration"]["method"] == "lac_by_class" else OF_ALL
+
+
+def beside_promise(entry: Mapping[str, float], promised: float) -> str:
+    """Where a share lies by its interval: ``"below"``, ``"above"``, or ``"not told apart"`` from what was promised.
+
+    Args:
+        entry: ``low`` and ``high``; NaN tells nothing.
+        promised: the share.
+    """
+    if entry["high"] < promised:
+        return "below"
+    return "above" if entry["low"] > promised else "not told apart"
+
+
+def conformal_section(found: Mapping[str, Any]) -> list[str]:
+    """The section of a page in Markdown."""
     lines = _sets(found) if "coverage" in found else _risk(found)
-    return ["## Conformal prediction", "", source, "", *lines, ""]
+    return ["## Conformal prediction", "", markdown_text(calibrated_on(found)), "", *lines, ""]
 
 
 def _sets(found: Mapping[str, Any]) -> list[str]:
-    percent, by_class = f"{found['confidence']:.0%}", found["calibration"]["method"] == "lac_by_class"
+    percent = f"{found['confidence']:.0%}"
     lines = [
         f"Sets are to hold the true class in {found['calibration']['level']:.1%} of the images.",
         "",
@@ -150,7 +174,7 @@ def _sets(found: Mapping[str, Any]) -> list[str]:
         f"- Mean set size: {format_number(found['mean_size'])} (images by size: {sizes})",
         f"- Empty sets: {found['empty']:.1%}; sets with all classes: {found['full']:.1%}",
         f"- Sets with one class: {found['single']:.1%}, which is right in {format_number(found['single_accuracy'])}",
-        "- The coverage is stated " + (OF_EACH if by_class else OF_ALL),
+        f"- The coverage is stated {stated_for(found)}",
     ]
 
 

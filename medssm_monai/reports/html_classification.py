@@ -9,6 +9,7 @@ from typing import Any
 from ..utils.shown_names import shown_name
 from .cases import CASE_KINDS
 from .classification import classification_facts
+from .html_conformal import conformal_sections
 from .html_images import chart, file_source, jpeg_source, patient_picture
 from .html_markup import Html, element, stack, table
 from .html_page import Section, interval_cell, write_html
@@ -49,6 +50,7 @@ def write_classification_html(
     sections = [Section("figures", "Figures", stack([_metrics(summary), _classes(summary)]))]
     answers = stack([_confusion(summary), _calibration(summary), _charts(path, charts)])
     sections.append(Section("answers", "Labels, answers and calibration", answers))
+    sections += conformal_sections(summary)
     sections.append(Section("cases", "Cases", _cases(summary, pictures)))
     write_html(path, summary, "images", summary["metrics"], sections, classification_facts(summary), provenance)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..metrics.class_overlap import CLASS_OVERLAP
+from .html_conformal import conformal_sections
 from .html_images import chart, picture_source, png_source
 from .html_markup import Html, element, stack, table
 from .html_page import Section, case_figures, interval_cell, write_html
@@ -42,6 +43,7 @@ def write_segmentation_html(
     sections = [Section("figures", "Figures", stack(figures))]
     for number, (name, part) in enumerate(summary.get("subsets", {}).items(), start=1):
         sections.append(Section(f"subset-{number}", f"{name} ({part['images']} images)", stack(tables(part))))
+    sections += conformal_sections(summary)
     if panels:
         seen = "Image, and the outlines of label (cyan) and prediction (yellow)"
         seen = "Image, label and prediction, each class in its color" if of_classes else seen

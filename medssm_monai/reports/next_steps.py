@@ -18,7 +18,9 @@ NOTHING_FOUND = (
 Entry = Mapping[str, float]
 
 
-def next_steps(summary: Mapping[str, Any], figure: str, entry: Entry, counted: str) -> list[str]:
+def next_steps(
+    summary: Mapping[str, Any], figure: str, entry: Entry, counted: str, calibrate: str | None = None
+) -> list[str]:
     """Sentences, the most urgent first; one that says that nothing was found where nothing was.
 
     Args:
@@ -26,11 +28,12 @@ def next_steps(summary: Mapping[str, Any], figure: str, entry: Entry, counted: s
         figure: name of the figure that the evaluation goes by.
         entry: that figure, ``low`` and ``high``.
         counted: what was evaluated ("images", "pairs").
+        calibrate: command that calibrates the weights, where they could be and are not.
     """
     found = [*_of_output(summary), *_of_data(summary, counted)]
     found += _of_size(summary, figure, entry, counted)
     found += [*_of_calibration(summary), *_of_subgroups(summary)]
-    return found or [NOTHING_FOUND]
+    return [*(found or [NOTHING_FOUND]), *_of_thresholds(summary, calibrate)]
 
 
 def _of_output(summary: Mapping[str, Any]) -> Iterator[str]:
@@ -97,6 +100,16 @@ def _of_calibration(summary: Mapping[str, Any]) -> Iterator[str]:
         f"Do not read the probabilities as chances yet: the network is {how} (mean confidence {confidence:.3f}, "
         f"accuracy {accuracy['value']:.3f}, outside its interval). A training fits a temperature to its validation "
         "part (model.json); fit it on images like these."
+    )
+
+
+def _of_thresholds(summary: Mapping[str, Any], calibrate: str | None) -> Iterator[str]:
+    if calibrate is None or "conformal" in summary:
+        return
+    what = "sets of classes that hold the true one" if "confusion_matrix" in summary else "masks that miss little"
+    yield (
+        f"Calibrate the weights: no threshold for these settings is stored with them, so that nothing is promised of "
+        f"single answers. Run: {calibrate} (validation images in, {what} at a stated rate out; then evaluate again)."
     )
 
 

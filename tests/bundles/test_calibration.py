@@ -23,11 +23,18 @@ def mapie():
 
 
 def copied(bundle, folder: Path) -> Path:
-    """The weights that come with a bundle, where they may be changed."""
+    """The weights that come with a bundle, where they may be changed, without their calibration."""
     folder.mkdir()
     for file in (bundle.folder / "models").glob("model.*"):
         shutil.copy(file, folder)
+    settings = json.loads((folder / "model.json").read_text())
+    del settings["conformal"]
+    (folder / "model.json").write_text(json.dumps(settings))
     return folder / "model.pt"
+
+
+def as_shipped(bundle) -> dict:
+    return json.loads((bundle.folder / "models" / "model.json").read_text())["conformal"]
 
 
 def summary_of(folder: Path) -> dict:
@@ -78,6 +85,10 @@ def test_coverage_of_shipped_weights_on_breast_images(real_data, tmp_path):
     found = {}
     for method in ("lac", "lac_by_class"):
         MEDSPECTRALNET.run(CALIBRATE, tmp_path, **common, set_method=method, run_name=f"calibrated_{method}")
+        if method == "lac":  # what comes with the weights is this calibration
+            made = read_conformal(weights)
+            assert made["threshold"] == pytest.approx(as_shipped(MEDSPECTRALNET)["threshold"], abs=1e-5)
+            assert {**made, "threshold": 0} == {**as_shipped(MEDSPECTRALNET), "threshold": 0}
         MEDSPECTRALNET.run(("train.yaml", "evaluate.yaml"), tmp_path, **common, n_resamples=20, run_name=method)
         summary = summary_of(tmp_path / method)
         found[method] = summary["conformal"]

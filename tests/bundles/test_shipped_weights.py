@@ -10,8 +10,10 @@ import os
 from pathlib import Path
 
 import monai.bundle
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import medssm_monai
 from medssm_monai.data import classification_datalists
@@ -67,6 +69,29 @@ def test_a_classifier_s_probabilities_are_calibrated(bundle, subset, least):
     settings = medssm_monai.load(bundle, ckpt_path=weights_of(bundle)).settings
     assert settings["temperature"] > 0 and settings["temperature"] != 1.0
     assert len(settings["class_names"]) == 2
+
+
+@shipped
+def test_a_classifier_s_answers_come_with_sets(bundle, subset, least, tmp_path):
+    predictor = medssm_monai.load(bundle)  # the weights that come with it, as nobody has trained here
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)).save(tmp_path / "x.png")
+    prediction = predictor.predict(tmp_path / "x.png")
+    noted = json.loads(weights_of(bundle).with_suffix(".json").read_text())["conformal"]
+    assert (noted["part"], noted["data"], noted["level"]) == ("validation", subset, 0.9)
+    inside = [name for name, p in prediction.by_class().items() if 1 - p <= noted["threshold"] + 1e-8]
+    assert sorted(prediction.prediction_set) == sorted(inside) == sorted(prediction.calibrated["prediction_set"])
+    card = " ".join(weights_of(bundle).with_suffix(".md").read_text().split())
+    assert f"{noted['images']} validation images" in card and "**Prediction sets**" in card
+
+
+def test_the_segmentation_s_masks_come_with_a_controlled_one(tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 50, 3), dtype=np.uint8)).save(tmp_path / "x.png")
+    prediction = medssm_monai.load("mamba_mis").predict(tmp_path / "x.png")
+    noted = json.loads(weights_of("mamba_mis").with_suffix(".json").read_text())["conformal"]
+    expected = prediction.probability.astype(float) > noted["thresholds"]["lesion"]
+    assert (prediction.controlled_mask() == expected).all()
+    assert prediction.calibrated["masks"]["lesion"]["pixels"] == expected.sum()
+    assert "**Masks that miss little**" in weights_of("mamba_mis").with_suffix(".md").read_text()
 
 
 @shipped

@@ -89,6 +89,40 @@ def test_other_weights_and_options_are_other_results(studies, segmenter, tmp_pat
     assert len(folders) == 8
 
 
+def calibrated(bundle, folder, **conformal):
+    """A tiny bundle whose weights carry thresholds."""
+    root = copy_bundle(bundle, folder)
+    file = root / "models" / "model.json"
+    noted = {"level": 0.9, "images": 50, "one_per_group": False, "groups": None, "data": None, "part": "validation"}
+    settings = json.loads(file.read_text()) | {"conformal": noted | {"conditions": {}} | conformal}
+    file.write_text(json.dumps(settings))
+    return root
+
+
+def test_results_of_calibrated_weights_hold_sets_and_masks(studies, segmenter, tmp_path):
+    (plain, _) = StudyEngine(segmenter).run(studies, tmp_path / "out")
+    name = segmenter.task.class_names[0]
+    root = calibrated(MAMBA_MIS, tmp_path / "risk", method="crc", thresholds={name: 0.25})
+    predictor = medssm_monai.load(root, device="cpu")
+    engine = StudyEngine(predictor)
+    plan = engine.plan(studies)
+    results = list(engine.run(plan, tmp_path / "out"))
+    assert results[0].state == "done" and results[0].folder != plain.folder  # of the same weights and images
+    for job, result in zip(plan.jobs, results, strict=True):
+        said = json.loads((result.folder / finished.RESULT).read_text())
+        assert said["calibrated"] == predictor.predict(job.pictures[0]).calibrated
+        assert said["calibrated"]["masks"][name]["threshold"] == 0.25
+        assert [problems(path) for path in result.objects] == [[], []]
+    assert results[0].answer == plain.answer
+    root = calibrated(MEDCONVMAMBA, tmp_path / "sets", method="lac", threshold=1.0, classes=3)
+    classifier = medssm_monai.load(root, device="cpu")
+    options = ResultOptions(objects=("report",))
+    result = next(StudyEngine(classifier, options).run(studies, tmp_path / "out"))
+    said = json.loads((result.folder / finished.RESULT).read_text())["calibrated"]
+    assert sorted(said["prediction_set"]) == sorted(classifier.task.class_names) and said["coverage"] == 0.9
+    assert [problems(path) for path in result.objects] == [[]]
+
+
 def test_one_failure_names_the_instance_and_stops_nothing(studies, segmenter, tmp_path):
     wrong = image("XC", pixels(4), PhotometricInterpretation="CMYK")
     save(wrong, studies / "Anna 0.dcm")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from medssm_monai.bundle.predictions import ClassificationPrediction, Segmentati
 from medssm_monai.data.labels import LabelSet
 from medssm_monai.dicom import Deidentifier, segmentation
 from medssm_monai.dicom.report import write
+from medssm_monai.metrics import RiskThresholds
+from medssm_monai.metrics.conformal import PredictionSets
 
 from .objects import FACTS, image, problems, require_libraries, save, series_of, slices, turned, volume_of
 
@@ -100,6 +103,73 @@ def test_probabilities_of_classes(tmp_path):
     content = json.loads(plain.read_text())
     assert content["most probable class"] == "nevus" and content["unlike training"] == ["darker than any"]
     assert [one["probability"] for one in content["measurements"]] == [0.7, 0.2, 0.1]
+
+
+def said_of(made, name):
+    """Values of the items with a concept name, at any depth."""
+    found = []
+    for item in made.get("ContentSequence", []):
+        if item.get("ConceptNameCodeSequence") and item.ConceptNameCodeSequence[0].CodeValue == name:
+            value = item.get("TextValue") or item.get("ConceptCodeSequence", [None])[0]
+            found.append(value if isinstance(value, str) else getattr(value, "CodeMeaning", value))
+        found += said_of(item, name)
+    return found
+
+
+@pytest.mark.parametrize(("threshold", "members"), [(0.85, ["nevus", "melanoma"]), (0.2, [])])
+def test_prediction_sets(tmp_path, threshold, members):
+    series, path = picture(tmp_path)
+    prediction = replace(classified(path), sets=PredictionSets("lac", 0.9, threshold, 3))
+    report, plain = write(series, prediction, tmp_path / "out", FACTS)
+    assert problems(report) == []
+    inside = ["Yes" if name in members else "No" for name in prediction.class_names]
+    assert said_of(pydicom.dcmread(report), "INSET") == inside
+    assert said_of(pydicom.dcmread(report), "CALIBRATED") == [prediction.calibrated["meaning"]]
+    assert said_of(pydicom.dcmread(report), "PREDICTED") == ["nevus"]
+    assert [group.get_measurements()[0].value for group in groups_of(report)] == pytest.approx([0.7, 0.2, 0.1])
+    found = json.loads(plain.read_text())["calibrated"]
+    assert found["prediction_set"] == members and found["coverage"] == 0.9 and "90 %" in found["meaning"]
+    plain_report, _ = write(series, classified(path), tmp_path / "plain", FACTS)
+    assert said_of(pydicom.dcmread(plain_report), "INSET") == said_of(pydicom.dcmread(plain_report), "CALIBRATED") == []
+
+
+def test_masks_that_miss_little(tmp_path):
+    series, path = picture(tmp_path, PixelSpacing=["0.5", "0.25"])
+    probability = np.zeros((14, 11), np.float32)
+    probability[2:6, 1:9], probability[6, 1:9] = 1, 0.3
+    risk = RiskThresholds(0.9, {"lesion": 0.25})
+    prediction = SegmentationPrediction(str(path), {}, probability, 0.5, ("lesion",), risk=risk)
+    (seg,) = segmentation.write(series, prediction, tmp_path / "out", FACTS)
+    report, plain = write(series, prediction, tmp_path / "out", FACTS, segmentation=seg)
+    assert problems(report) == []
+    (group,) = highdicom.sr.srread(report).content.get_planar_roi_measurement_groups()
+    area, controlled = group.get_measurements()
+    assert (area.name.meaning, area.value) == ("Area", pytest.approx(4.0))
+    assert (controlled.name.value, controlled.unit.value) == ("CONTROLLEDAREA", "mm2")
+    assert controlled.value == pytest.approx(prediction.controlled_mask().sum() * 0.125) == pytest.approx(5.0)
+    assert "at most 10 %" in said_of(pydicom.dcmread(report), "CALIBRATED")[0]
+    content = json.loads(plain.read_text())
+    assert content["measurements"][0]["area that misses little"] == pytest.approx(5.0)
+    assert content["calibrated"]["masks"]["lesion"] == {"threshold": 0.25, "pixels": 40, "share": 40 / 154}
+    np.testing.assert_array_equal(pydicom.dcmread(seg).pixel_array.reshape(14, 11), prediction.mask)
+
+
+def test_volumes_that_miss_little(tmp_path):
+    slices(tmp_path / "in", turned(15))
+    series = series_of(tmp_path / "in")
+    volume = volume_of(series)
+    probability = (volume.numpy()[0] / float(volume.max())).astype(np.float32)
+    risk = RiskThresholds(0.95, {"liver": 0.25})
+    prediction = SegmentationPrediction("f", volume.meta, probability, 0.5, ("liver",), risk=risk)
+    (seg,) = segmentation.write(series, prediction, tmp_path / "out", FACTS)
+    report, _ = write(series, prediction, tmp_path / "out", FACTS, segmentation=seg)
+    assert problems(report) == []
+    (group,) = highdicom.sr.srread(report).content.get_volumetric_roi_measurement_groups()
+    plain, controlled = group.get_measurements()
+    voxel = 3.0 * 0.8 * 1.25 / 1000
+    assert plain.value == pytest.approx((probability >= 0.5).sum() * voxel, rel=1e-6)
+    assert (controlled.name.value, controlled.unit.value) == ("CONTROLLEDVOLUME", "ml")
+    assert controlled.value == pytest.approx((probability > 0.25).sum() * voxel, rel=1e-6)
 
 
 @pytest.mark.parametrize("spacing", [None, ["0.5", "0.25"]])

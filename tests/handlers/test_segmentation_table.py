@@ -146,3 +146,28 @@ def test_channels_that_do_not_fit_are_an_error(tmp_path):
 def test_volume_of_a_voxel_does_not_depend_on_the_direction_of_its_axes():
     assert voxel_volume(VOLUME) == pytest.approx(0.004) == voxel_volume(VOLUME @ np.diag([-1.0, 1, 1, 1]))
     assert voxel_volume(None) is None
+
+
+CONFORMAL = {"method": "crc", "level": 0.9}
+
+
+def test_controlled_masks_have_columns_before_the_weights_and_change_no_other(tmp_path):
+    probability = np.zeros((4, 5), np.float32)
+    probability[1, 1:4] = 0.6, 0.9, 0.3
+    conformal = {**CONFORMAL, "thresholds": {"lesion": 0.25}}
+    (plain,) = run(SegmentationTable(tmp_path / "a.csv", weights="m.pt"), item(probability))
+    (row,) = run(SegmentationTable(tmp_path / "b.csv", weights="m.pt", conformal=conformal), item(probability))
+    assert (row["controlled_threshold"], row["controlled_pixels"]) == ("0.25", "3")
+    assert {key: row[key] for key in plain} == plain and list(row)[-1] == "weights"
+
+
+def test_controlled_masks_of_each_class_of_a_volume(tmp_path):
+    labels = LabelSet.of({"liver": 1, "tumor": 2})
+    probability = np.zeros((3, 4, 4, 4), np.float32)
+    probability[0], probability[1, 0], probability[2, 1, 0] = 0.6, 0.3, 0.4
+    conformal = {**CONFORMAL, "thresholds": {"liver": 0.25, "tumor": 0.35}}
+    table = SegmentationTable(tmp_path / "s.csv", labels=labels, conformal=conformal)
+    rows = run(table, volume_item(probability, tmp_path))
+    assert [(row["class"], row["controlled_voxels"]) for row in rows] == [("liver", "16"), ("tumor", "4")]
+    with pytest.raises(ValueError, match="calibrated for the classes liver, tumor, and there are spleen"):
+        SegmentationTable(tmp_path / "s.csv", labels=LabelSet.of({"spleen": 1}), conformal=conformal)

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 
 KINDS = {  # name -> bundle, options, and fewest and most pages on A4
     "segmentation": (MAMBA_MIS, {}, (3, 6)),
-    "classification": (MEDSPECTRALNET, {}, (3, 7)),
+    "classification": (MEDSPECTRALNET, {}, (3, 8)),
     "fusion": (CLINICAL_FMAMBA, {"report_metrics": ["ssim_mean", "entropy"]}, (2, 5)),
 }
 
@@ -78,6 +78,7 @@ def test_a_page_opens_alone_and_prints(browser, page_file, tmp_path):
     for link in page.locator("nav a").all():
         link.click()
         assert page.locator(link.get_attribute("href")).is_visible()
+    assert page.locator("#uncertainty").count() == (kind != "fusion")  # the shipped weights are calibrated
     page.screenshot(path=tmp_path / f"{kind}.png", full_page=True)
     printed = page.pdf(prefer_css_page_size=True)
     fewest, most = KINDS[kind][2]

@@ -13,6 +13,7 @@ from medssm_monai.handlers.evaluation_report import EvaluationReport
 from medssm_monai.metrics.class_overlap import overlap_of_class
 from medssm_monai.reports import ClassifiedImage, FusedPair, summarize, summarize_classification, summarize_fusion
 from medssm_monai.reports.cases import choose_cases
+from medssm_monai.reports.conformal import summarize_risk, summarize_sets
 from medssm_monai.reports.html_classification import write_classification_html
 from medssm_monai.reports.html_fusion import write_fusion_html
 from medssm_monai.reports.html_images import LARGEST_PNG, picture_source, thumbnail
@@ -69,6 +70,67 @@ def test_a_classification_has_the_figures_of_its_summary(tmp_path):
     assert len(page.pictures()) == len(kept["cases"]) == 6
     sizes = {Image.open(io.BytesIO(content)).size for content in page.pictures()}
     assert sizes == {(168, 168)}  # 28 pixels, enlarged by a whole factor
+
+
+def with_sets(threshold, count=60):
+    """A classification whose sets take every class that reaches ``1 - threshold``."""
+    summary = classified(count)
+    rng, labels = np.random.default_rng(0), np.arange(count) % 2
+    second = rng.uniform(size=count)
+    conformal = {"method": "lac", "level": 0.9, "threshold": threshold, "classes": 2, "images": 99, "part": HOSTILE}
+    conformal |= {"data": HOSTILE, "groups": None}
+    names = summary["class_names"]
+    return summary | {"conformal": summarize_sets(conformal, np.stack([1 - second, second], 1), labels, names)}
+
+
+def test_sets_are_measured_against_their_promise(tmp_path):
+    summary = with_sets(0.4)  # none is as probable as 0.6 in a fifth of the images, and half of the rest are wrong
+    write_classification_html(summary, tmp_path / "report.html", [], {})
+    page, found = checked(tmp_path / "report.html", HOSTILE), summary["conformal"]
+    assert "Uncertainty that holds" in page.text and "Not kept: the whole interval lies below 90 %." in page.text
+    whole = found["coverage"]
+    assert f"{100 * whole['value']:.1f} % ({whole['covered']} of 60 images" in page.text
+    start = page.cells.index("all classes")
+    cells = ["all classes", "60", format_number(whole["value"])]
+    cells += [f"{format_number(whole['low'])} to {format_number(whole['high'])}", "below"]
+    assert page.cells[start : start + 5] == cells
+    sizes = dict(zip(page.cells, page.cells[1:], strict=False))
+    assert sizes["none (empty)"] == str(found["sizes"]["0"]) != "0" and sizes["2 (all)"] == "0"
+    assert "cannot judge the image" in page.text and "no class is ruled out" in page.text
+    assert len(page.pictures()) == 1  # the chart
+    every = with_sets(1.0)
+    write_classification_html(every, tmp_path / "all.html", [], {})
+    page = checked(tmp_path / "all.html", HOSTILE)
+    assert "Kept: the whole interval lies above 90 %." in page.text and "100.0 % (60 of 60 images" in page.text
+
+
+def test_without_a_calibration_there_is_no_such_section(tmp_path):
+    write_classification_html(classified(), tmp_path / "report.html", [], {})
+    assert "Uncertainty that holds" not in checked(tmp_path / "report.html", HOSTILE).text
+
+
+@pytest.mark.parametrize(
+    ("missed", "said"),
+    [
+        (0.3, "Not kept: the whole interval lies above 10 %."),
+        (0.02, "Kept: the whole interval lies below 10 %."),
+        (0.1, "Neither kept nor broken for sure: the interval holds 10 %."),
+    ],
+)
+def test_masks_are_measured_against_their_promise(tmp_path, missed, said):
+    _, summary = segmented()
+    rng = np.random.default_rng(0)
+    values = [{HOSTILE: float(missed + rng.uniform(-0.01, 0.01))} for _ in range(12)]
+    conformal = {"method": "crc", "level": 0.9, "thresholds": {HOSTILE: 0.345}, "images": 99, "part": "validation"}
+    marked = [{HOSTILE: 1.25}] * 12
+    draws = {"n_resamples": FEW, "confidence": 0.95, "seed": 0}
+    found = summarize_risk(conformal, values, marked, draws)
+    write_segmentation_html(summary | {"conformal": found}, tmp_path / "report.html", {"dice": [0.5]}, [])
+    page, entry = checked(tmp_path / "report.html", HOSTILE), found["classes"][HOSTILE]["missed"]
+    assert said in page.text and f"{100 * entry['mean']:.1f} % missed" in page.text
+    start = page.cells.index(HOSTILE)
+    assert page.cells[start : start + 4] == [HOSTILE, "0.345", "12", format_number(entry["mean"])]
+    assert "1.2500" in page.cells
 
 
 def test_names_are_texts_whatever_they_hold(tmp_path):

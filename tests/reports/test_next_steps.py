@@ -74,3 +74,12 @@ def test_subgroups_that_lie_apart_or_are_too_small():
     assert "Add more of scanner D" in found[-1]
     same = {"sex": {"F": entry(0.9), "M": entry(0.89)}}
     assert steps(subgroups={"metric": "dice", "unit": "image", "fewest": 10, "columns": same}) == [NOTHING_FOUND]
+
+
+def test_weights_that_are_not_calibrated_get_the_command():
+    asked = next_steps(GOOD, "dice", NARROW, "images", "medssm calibrate mamba_mis --dataset_dir FOLDER")
+    assert asked[0] == NOTHING_FOUND and len(asked) == 2
+    assert "Run: medssm calibrate mamba_mis --dataset_dir FOLDER (" in asked[1] and "masks that miss little" in asked[1]
+    of_classes = next_steps(GOOD | {"confusion_matrix": [], "mean_confidence": None}, "accuracy", NARROW, "images", "x")
+    assert "sets of classes that hold the true one" in of_classes[-1]
+    assert next_steps(GOOD | {"conformal": {}}, "dice", NARROW, "images", "x") == [NOTHING_FOUND]

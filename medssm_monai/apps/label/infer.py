@@ -84,7 +84,8 @@ class BundleInfer(InferTask):
         seconds = round(time.perf_counter() - start, 3)
         said = {"model": self.model.name, "weights": shown_text(prediction.weights), "latencies": {"total": seconds}}
         domain = {"trained_for": prediction.trained_for, "unlike_training": list(prediction.unlike_training)}
-        return file, {**answer, **said, **domain}
+        promised = {} if prediction.calibrated is None else {"calibrated": prediction.calibrated}
+        return file, {**answer, **promised, **said, **domain}
 
     def ready(self) -> Predictor:
         """The predictor with its network built."""

@@ -13,7 +13,7 @@ from .events import DRAWING, NETWORK, chosen, forget, picture, result_state, saf
 from .files import new_folder, open_file, remove_folder
 from .models import Model, require_dimensions
 from .pictures import shown as preview
-from .words import bars, color_legend, facts, likeness, note, origin
+from .words import bars, color_legend, facts, likeness, note, origin, promise
 
 __all__ = ["classification_tab"]
 
@@ -47,7 +47,7 @@ def _facts(found: Classified) -> str:
 def _answer(found: Classified) -> str:
     prediction = found.prediction
     title = f"{prediction.class_name}, {100 * prediction.confidence:.2f} %"
-    return f'<div class="medssm-class">{escape(title)}</div>{bars(prediction.by_class())}'
+    return f'<div class="medssm-class">{escape(title)}</div>{bars(prediction.by_class())}{promise(prediction)}'
 
 
 def _legend(found: Classified) -> str:

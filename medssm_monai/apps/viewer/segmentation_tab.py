@@ -12,7 +12,7 @@ from .events import DRAWING, NETWORK, chosen, forget, picture, result_state, saf
 from .files import new_folder, open_file, remove_folder
 from .models import Model
 from .segmentation import LAYERS, MASK, PROBABILITY, UNCERTAINTY, Segmented, segment, segment_volume
-from .words import color_legend, facts, likeness, mask_legend, note, origin
+from .words import color_legend, facts, likeness, mask_legend, note, origin, promise
 
 __all__ = ["segmentation_tab"]
 
@@ -41,7 +41,12 @@ def _facts(found: Segmented, layer: str, threshold: float) -> str:
         rows["Uncertainty"] = (
             f"{float(found.unsure.mean()):.5f}, mean of all pixels (epistemic, 8 samples with dropout)"
         )
-    return _legend(found, layer) + facts(rows | origin(found.prediction))
+    for name, mask in (result.calibrated or {"masks": {}})["masks"].items():
+        rows[f"Mask of {name} that misses little"] = (
+            f"{100 * mask['share']:.2f} % of the image ({mask['pixels']} of {pixels} pixels), more probable than the "
+            f"calibrated threshold {mask['threshold']:g}"
+        )
+    return _legend(found, layer) + promise(result) + facts(rows | origin(found.prediction))
 
 
 def _legend(found: Segmented, layer: str) -> str:

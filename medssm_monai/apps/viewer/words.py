@@ -24,6 +24,7 @@ __all__ = [
     "origin",
     "plain",
     "problem",
+    "promise",
     "without_folders",
 ]
 
@@ -88,6 +89,16 @@ def likeness(prediction: Any) -> str:
         '<div class="medssm-box medssm-warning" role="alert"><b>This image is unlike those that the weights were '
         f"trained with.</b> The result may be wrong however sure it looks.<ul>{reasons}</ul></div>"
     )
+
+
+def promise(prediction: Any) -> str:
+    """A box: what a calibration that is stored with the weights says of the image; nothing without one."""
+    found = prediction.calibrated
+    if found is None:
+        return ""
+    if found.get("prediction_set") == []:  # nothing that a reader should pass over
+        return f'<div class="medssm-box medssm-warning" role="alert">{_lines(found["meaning"])}</div>'
+    return note(found["meaning"])
 
 
 def origin(prediction: Any) -> dict[str, str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import enum
 import importlib
+import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -15,6 +17,9 @@ import pytest
 
 import medssm_monai
 from medssm_monai.apps.label.channels import channel_files, channel_name, channel_number, channel_stem
+from medssm_monai.bundle.predictions import ClassificationPrediction
+from medssm_monai.metrics import RiskThresholds
+from medssm_monai.metrics.conformal import PredictionSets
 
 from ...bundle.volume_bundle import CHANNELS, expected_labels, make_bundle, write_case
 
@@ -110,3 +115,35 @@ def test_names_of_channels(tmp_path):
     assert [channel_number(name) for name in ("a_0000", "a_b_0012", "a_12", "_0001", "a")] == [0, 12, None, None, None]
     assert (channel_name("a_b_0000", 3), channel_stem("a_b_0000"), channel_stem("a")) == ("a_b_0003", "a_b", "a")
     assert channel_files(tmp_path / "whole.nii.gz", CHANNELS) == []
+
+
+@pytest.mark.parametrize("threshold", [None, 0.7, 0.2])
+def test_a_classification_says_which_classes_an_image_may_have(infer, tmp_path, threshold):
+    sets = None if threshold is None else PredictionSets("lac", 0.9, threshold, 2)
+    prediction = ClassificationPrediction("x", {}, np.array([0.4, 0.6]), ("a", "b"), sets=sets)
+    predictor = SimpleNamespace(kind="classification", predict=lambda files: prediction, network=None)
+    model = SimpleNamespace(name="m", predictor=lambda: predictor, weights=None, weights_sha256=None)
+    (tmp_path / "x.png").write_bytes(b"")
+    _, answer = infer.infer_task(model)({"image": str(tmp_path / "x.png")})
+    assert (answer["class"], answer["confidence"]) == ("b", 0.6)
+    assert answer.get("calibrated") == prediction.calibrated
+    if threshold is not None:
+        members = {0.7: ["b", "a"], 0.2: []}[threshold]
+        assert answer["calibrated"]["prediction_set"] == members and answer["calibrated"]["coverage"] == 0.9
+        assert json.loads(json.dumps(answer["calibrated"])) == answer["calibrated"]
+
+
+def test_a_segmentation_says_how_large_the_mask_is_that_misses_little(task, tmp_path):
+    predictor = task.model.predictor()
+    risk = RiskThresholds(0.9, {"liver": 0.2, "spleen": 0.3})
+    predict, seen = predictor.predict, []
+    task.model.predictor = lambda: predictor
+    predictor.predict = lambda files: seen.append(replace(predict(files), risk=risk)) or seen[0]
+    files = write_case(tmp_path / "studies", "case")
+    made, answer = task({"image": files[0]})
+    Path(made).unlink()
+    masks = answer["calibrated"]["masks"]
+    (expected,) = seen
+    counted = {name: int(expected.controlled_mask(name).sum()) for name in ("liver", "spleen")}
+    assert {name: mask["pixels"] for name, mask in masks.items()} == counted
+    assert answer["calibrated"]["missed_at_most"] == 0.1
