@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from monai.bundle import ConfigParser
 
-__all__ = ["Plan", "PlanError", "Row", "Run", "parse_words", "read_plan"]
+__all__ = ["Plan", "PlanError", "Row", "Run", "parse_words", "read_plan", "short_digest"]
 
 NEEDED, BUDGETS = {"metric", "rows"}, ("steps", "minutes")
 OPTIONAL = {"higher_is_better", "seeds", "overlays", "overrides", "evaluation", "reference", "group"} | {
@@ -158,6 +158,11 @@ class Plan:
         if fold is None:
             return overrides
         return {**overrides, "split_file": hashlib.sha256(self.fold_files[fold - 1].read_bytes()).hexdigest()}
+
+
+def short_digest(content: Any) -> str:
+    """Eight hexadecimal digits that tell contents apart."""
+    return _digest(content)[:8]
 
 
 def _digest(content: Any) -> str:
