@@ -75,7 +75,7 @@ class Study:
         self.busy: list[str] = []
         self.optuna: OptunaStudy | None = None
         if search.trials is not None:
-            same = [plan.fingerprint(Row("base")), search.as_text(), search.seed, search.pruning]
+            same = [plan.fingerprint(Row("base")), search.as_text(), search.seed]
             self.optuna = OptunaStudy(output, f"{plan.bundle.name}-{short_digest(same)}", search)
 
     def turns(self) -> Iterator[Claimed]:

@@ -82,8 +82,8 @@ def trial_page(trials: Sequence[Trial], keys: Sequence[str], metric: str, headin
             "",
             f"Best: {best['name']}, {metric} {best['score']:.4f} on the validation part "
             f"({len(done)} complete{spread}). The largest of several is too good an estimate, since the validation "
-            "part chose it. No trial was evaluated on the test part; do that once, with the best settings trained anew, "
-            "or with several seeds (`compare`).",
+            "part chose it. No trial was evaluated on the test part; do that once, with the best settings trained "
+            "anew, or with several seeds (`compare`).",
             "",
             f"`{then}`",
         ]

@@ -72,7 +72,7 @@ class ValidationWatch:
 
         asked = self.pruning
         assert asked is not None
-        pruner = optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=int(asked["warm_up"]))
+        pruner = optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=int(asked["warm_up"]) + 1)
         study = optuna.load_study(study_name=asked["study_name"], storage=asked["storage"], pruner=pruner)
         trial = optuna.trial.Trial(study, int(asked["trial_id"]))
         trial.report(value, epoch)
