@@ -7,7 +7,7 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from ..data.errors import Problem
 from ..utils import root_cause
 from .plans import Plan, PlanError, Row
 
-__all__ = ["FOLDS", "development_items", "with_folds"]
+__all__ = ["FOLDS", "Development", "development_items", "with_folds"]
 
 logger = logging.getLogger(__name__)
 FOLDS = "folds"
@@ -45,23 +45,42 @@ def with_folds(plan: Plan, output: Path) -> Plan:
     if plan.folds is None:
         return plan
     try:
-        pool, class_names, held = development_items(plan, output)
+        data = development_items(plan, output)
+        pool, class_names = data.items, data.class_names
         _add_groups(pool, plan.group)
-        found = fold_parts(pool, plan.folds, plan.fold_seed, class_names)
+        found = fold_parts(pool, plan.folds, plan.fold_seed, class_names, split=data.split)
     except (OSError, RuntimeError, ValueError) as error:
         raise PlanError(f"no folds: {root_cause(error)}") from error
     groups = {item["group"] for item in pool if "group" in item}
     unit = f"{len(groups)} groups, none of them in two parts" if groups else "each image for itself"
-    logger.info("%d folds over %d images (%s); the test part (%d) is not touched", len(found), len(pool), unit, held)
+    logger.info(
+        "%d folds over %d images (%s); the test part (%d) is not touched", len(found), len(pool), unit, data.held
+    )
     files = [output / FOLDS / f"fold{number}.json" for number in range(1, len(found) + 1)]
     for file, (lists, rule) in zip(files, found, strict=True):
         write_lists(lists, file, rule, class_names)
     return replace(plan, fold_files=tuple(files))
 
 
-def development_items(plan: Plan, output: Path) -> tuple[Items, list[str] | None, int]:
-    """Items of the training and the validation part as the configs of the plan give them, class names where there are
-    classes, and how many items the test part has.
+@dataclass(frozen=True)
+class Development:
+    """What there is to fold.
+
+    Attributes:
+        items: of the training and the validation part.
+        class_names: where there are classes.
+        held: how many items the test part has.
+        split: the configs' rule for items without classes and groups; volumes are drawn at random.
+    """
+
+    items: Items
+    class_names: list[str] | None
+    held: int
+    split: str
+
+
+def development_items(plan: Plan, output: Path) -> Development:
+    """The training and the validation part, as the configs of the plan give them.
 
     Raises:
         DatalistError: names that several items share, all of them.
@@ -74,6 +93,8 @@ def development_items(plan: Plan, output: Path) -> tuple[Items, list[str] | None
         parser = ConfigParser()
         parser.read_config(plan.configs(Row("folds"), str(overlay)))
         lists = parser.get_parsed_content("datalists")
+        split = parser.get_parsed_content("split") if "split" in parser else "auto"
+        volumes = "spatial_dims" in parser and parser.get_parsed_content("spatial_dims") == 3
     if not isinstance(lists, Mapping) or "training" not in lists:
         raise ValueError("the configs of this bundle have no datalists with a training part to fold")
     pool = [dict(item) for part in ("training", "validation") for item in lists[part]]
@@ -83,7 +104,8 @@ def development_items(plan: Plan, output: Path) -> tuple[Items, list[str] | None
             [Problem("name of several images", name, "folds go by name; rename them") for name in twice]
         )
     names = getattr(lists, "class_names", None)
-    return pool, None if names is None else list(names), len(lists.get("test", ()))
+    held, chosen = len(lists.get("test", ())), "random" if volumes and split == "auto" else str(split)
+    return Development(pool, None if names is None else list(names), held, chosen)
 
 
 def _add_groups(pool: Items, pattern: str | None) -> None:

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,7 @@ class Plan:
         if fold is not None:
             parts["split_file"] = str(self.fold_files[fold - 1])
             other = "split_counts"
-            if other in ConfigParser.load_config_files(self.configs(row)):
+            if other in _content(self.configs(row)):
                 parts[other] = None
         return {**self.overrides, **row.overrides, **parts}
 
@@ -144,12 +145,12 @@ class Plan:
     def fingerprint(self, row: Row, seed: int | None = None, fold: int | None = None) -> str:
         """SHA-256 over all that decides a training: the merged configs (not their comments), overrides, budget, and
         whose images are in the fold."""
-        config = ConfigParser.load_config_files(self.configs(row))
+        config = _content(self.configs(row))
         return _digest([config, self._by_content(self.training_overrides(row, seed, fold), fold), self.minutes])
 
     def evaluation_fingerprint(self, row: Row, seed: int | None = None, fold: int | None = None) -> str:
         """SHA-256 over all that decides the evaluation of a training's weights."""
-        config = ConfigParser.load_config_files(self.configs(row, "evaluate.yaml"))
+        config = _content(self.configs(row, "evaluate.yaml"))
         overrides = self._by_content(self.evaluation_overrides(row, seed, fold), fold)
         return _digest([config, self.settings(), overrides])
 
@@ -158,6 +159,17 @@ class Plan:
         if fold is None:
             return overrides
         return {**overrides, "split_file": hashlib.sha256(self.fold_files[fold - 1].read_bytes()).hexdigest()}
+
+
+def _content(files: Sequence[str]) -> Mapping[str, Any]:
+    """The merged configs, to look at; files that did not change are read once."""
+    return _read(tuple(files), tuple(Path(file).stat().st_mtime_ns for file in files))
+
+
+@lru_cache(maxsize=256)
+def _read(files: tuple[str, ...], dates: tuple[int, ...]) -> Mapping[str, Any]:
+    content: dict[str, Any] = ConfigParser.load_config_files(list(files))
+    return content
 
 
 def short_digest(content: Any) -> str:
