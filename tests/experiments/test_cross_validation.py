@@ -12,10 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from monai.bundle import ConfigParser
 
 from medssm_monai.experiments import compare, plan_rows, programs
+from medssm_monai.experiments.plan_folds import development_items, with_folds
 from medssm_monai.experiments.plans import PlanError, read_plan
 from medssm_monai.metrics import bootstrap_interval
+
+from ..bundles.bundle_runs import every_bundle
 
 PLAN = {"metric": "dice", "reference": "ours", "rows": [{"name": "ours"}, {"name": "other"}]}
 NAMES = [f"{letter}{n}" for letter in "qwertzuiop" for n in "xy"]  # groups of two by the letter
@@ -132,6 +136,28 @@ def test_parts_that_the_data_have_are_those_of_the_folds(tmp_path, runs):
     bundle = write_bundle(tmp_path, split_counts=[3, 1, 1])
     assert compare.main([str(bundle), "--rows", "ours", "--folds", "2", "--output_dir", str(tmp_path / "out")]) == 0
     assert all(overlay["split_counts"] is None and overlay["split_file"] for _, overlay in runs)
+
+
+@every_bundle
+def test_folds_of_every_bundle_are_what_its_trainings_read(bundle, tmp_path):
+    """The demo sets: the files of the folds, read again by the bundle's own datalists."""
+    words = ["--datalists#demo_counts", "[16, 8, 4]"]
+    plan = read_plan(bundle.folder, bundle.folder / "configs" / "comparison.yaml", words=words, folds=2)
+    plan = with_folds(plan, tmp_path)
+    pool = {item["name"] for item in development_items(plan, tmp_path).items}
+    tested = []
+    for number in (1, 2):
+        overrides = plan.training_overrides(plan.rows[0], 0, number)
+        overrides |= {"bundle_root": str(bundle.folder), "output_dir": str(tmp_path)}
+        overlay = tmp_path / "overlay.yaml"
+        overlay.write_text(yaml.safe_dump(overrides), encoding="utf8")
+        parser = ConfigParser()
+        parser.read_config(plan.configs(plan.rows[0], str(overlay)))
+        lists = parser.get_parsed_content("datalists")
+        parts = [{item["name"] for item in lists[part]} for part in ("training", "validation", "test")]
+        assert all(parts) and set().union(*parts) == pool and sum(map(len, parts)) == len(pool) == 24
+        tested += parts[2]
+    assert sorted(tested) == sorted(pool)
 
 
 @pytest.mark.parametrize(

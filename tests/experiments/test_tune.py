@@ -257,8 +257,8 @@ def test_optuna_ends_a_training_that_falls_behind(tmp_path):
     study = tune_optuna.OptunaStudy(tmp_path, "s", read_search(None, None, "{a: {low: 0.0, high: 1.0}}", 9))
     for number in range(5):
         known, _ = study.propose()
-        assert watched(tmp_path / f"{number}.json", [0.1, 0.5, 0.8], study.pruning(known, 1)) == 3
-        study.tell(known, 0.8)
+        assert watched(tmp_path / f"{number}.json", [0.1, 0.5], study.pruning(known, 1)) == 2
+        study.tell(known, 0.5)
     worse, _ = study.propose()
     file = tmp_path / "worse.json"
     assert watched(file, [0.0, 0.2, 0.9], study.pruning(worse, 1)) == 2
