@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -192,7 +193,11 @@ def _figures(line: Mapping[str, Any], plan: Plan) -> list[str]:
     unknown = "undefined" if line["status"] == "done" else str(line["status"])
     cells = [f"{line['value']:.3f}" if "value" in line else unknown]
     cells += [] if plan.folds is None else [f"{line['pooled']:.3f}" if line.get("pooled") is not None else ""]
-    cells += [f"{line['low']:.3f} to {line['high']:.3f}" if line.get("low") is not None else ""]
+    cells += [
+        f"{line['low']:.3f} to {line['high']:.3f}"
+        if line.get("low") is not None and not math.isnan(line["low"])
+        else ""
+    ]
     cells += [str(line["seeds"] or "")]
     cells += [f"{line['min']:.3f} to {line['max']:.3f}" if several else "", f"{line['sd']:.3f}" if several else ""]
     if plan.reference is None:
