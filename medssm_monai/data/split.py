@@ -18,26 +18,22 @@ import argparse
 import logging
 import re
 import sys
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.model_selection import KFold, StratifiedGroupKFold, StratifiedKFold
 
-from ..utils.shown_names import shown_name
 from ..utils.text_files import printable
 from .datalists.checks import raise_for
 from .datalists.classification import read_samples
-from .datalists.classification_split_rules import random_parts, torn_groups
 from .datalists.dicom_labels import find_labels_table
+from .datalists.folds import draw_folds, draw_lists, fold_parts, write_lists
 from .datalists.fusion import fusion_pairs
 from .datalists.groups import add_groups, drop_listed
 from .datalists.segmentation_layouts import DICOM_LAYOUT, LAYOUTS, detect_layout
-from .datalists.split_files import PARTS, write_parts
-from .datalists.split_rules import FRACTIONS, draw_parts
+from .datalists.split_rules import FRACTIONS
 from .datalists.tables import IMAGE_COLUMNS, read_table
 from .errors import DatalistError
 from .root import existing_path
@@ -121,72 +117,6 @@ def _add_groups(items: Items, options: argparse.Namespace) -> None:
             item["group"] = match[match.lastindex and 1 or 0]
 
 
-def _draw(
-    pool: Items, shares: Sequence[float], seed: int, split: str, class_names: list[str] | None, where: str
-) -> tuple[dict[str, Items], str]:
-    if class_names is not None:
-        lists = random_parts(pool, shares, seed, class_names=class_names)
-        kind = "groups kept together" if any("group" in item for item in pool) else "stratified by class"
-        return lists, f"drawn at random, {kind}, seed {seed}"
-    return draw_parts(pool, split, shares, seed, printable(shown_name(where)))
-
-
-def draw_folds(
-    pool: Items, folds: int, seed: int, class_names: Sequence[str] | None = None
-) -> list[tuple[Items, Items]]:
-    """``(rest, fold)`` for each of K folds, by scikit-learn: stratified by ``label`` where there are classes, whole
-    groups where the items carry a ``group``.
-
-    Raises:
-        DatalistError: fewer groups, items, or images of a class than folds.
-    """
-    if folds < 2:
-        raise ValueError(f"--folds must be 2 or more, got {folds}.")
-    labels = [item["label"] for item in pool] if class_names is not None else None
-    groups = [item["group"] for item in pool] if any("group" in item for item in pool) else None
-    units = Counter(groups if groups is not None else range(len(pool)))
-    if len(units) < folds:
-        raise DatalistError(
-            f"{len(units)} {'groups' if groups else 'images'} cannot make {folds} folds; ask for fewer."
-        )
-    if class_names is not None and labels is not None and groups is None:
-        rare = [f"{class_names[label]} ({count})" for label, count in Counter(labels).items() if count < folds]
-        if rare:
-            raise DatalistError(f"too few images for {folds} folds: {', '.join(rare)}; ask for fewer folds.")
-    if groups is None:
-        splitter = (KFold if labels is None else StratifiedKFold)(folds, shuffle=True, random_state=seed)
-    else:
-        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-        labels = [0] * len(pool) if labels is None else labels
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
-        found = list(splitter.split(np.zeros(len(pool)), labels, groups))
-    return [([pool[i] for i in rest], [pool[i] for i in fold]) for rest, fold in found]
-
-
-def _counts(lists: dict[str, Items], class_names: list[str] | None) -> str:
-    words = []
-    for part in PARTS:
-        items, detail = lists[part], []
-        if class_names is not None:
-            of = Counter(item["label"] for item in items)
-            detail += [f"{name} {of[label]}" for label, name in enumerate(class_names)]
-        if any("group" in item for item in items):
-            detail.append(f"{len({item['group'] for item in items})} groups")
-        words.append(f"{len(items)} {part}" + (f" ({', '.join(detail)})" if detail else ""))
-    return printable(", ".join(words))
-
-
-def _write(lists: dict[str, Items], path: Path, rule: str, class_names: list[str] | None) -> None:
-    raise_for(torn_groups(lists))
-    for label, name in enumerate(class_names or ()):
-        lacking = [part for part in PARTS if lists[part] and all(item["label"] != label for item in lists[part])]
-        if lacking:
-            logger.warning("no image of %s in the %s part", printable(name), " and the ".join(lacking))
-    write_parts({part: [item["name"] for item in lists[part]] for part in PARTS}, path, rule)
-    logger.info("%s: %s; %s", path, _counts(lists, class_names), rule)
-
-
 def write_splits(options: argparse.Namespace) -> list[Path]:
     """What the command does; returns the files it wrote.
 
@@ -209,22 +139,24 @@ def write_splits(options: argparse.Namespace) -> list[Path]:
     if test:  # only training and validation are drawn
         shares = np.array([shares[0], shares[1], 0.0]) / (shares[0] + shares[1])
     if options.folds is None:
-        lists, rule = _draw(pool, shares.tolist(), options.seed, options.split, class_names, options.dataset_dir)
+        lists, rule = draw_lists(pool, shares.tolist(), options.seed, options.split, class_names, options.dataset_dir)
         lists["test"] = lists["test"] + test
-        _write(lists, output, official + rule, class_names)
-        return [output]
-    files = []
-    for number, (rest, fold) in enumerate(draw_folds(pool, options.folds, options.seed, class_names), start=1):
-        rule = f"{official}fold {number} of {options.folds}, seed {options.seed}"
-        if test:
-            lists = {"training": rest, "validation": fold, "test": test}
-        else:
-            inner = [shares[0] / (shares[0] + shares[1]), shares[1] / (shares[0] + shares[1]), 0.0]
-            lists, how = _draw(rest, inner, options.seed, options.split, class_names, options.dataset_dir)
-            lists, rule = {**lists, "test": fold}, f"{rule}; validation {how}"
-        files.append(output.with_name(f"{output.stem}_fold{number}{output.suffix or '.json'}"))
-        _write(lists, files[-1], rule, class_names)
-    return files
+        return [write_lists(lists, output, official + rule, class_names)]
+    if test:
+        drawn = draw_folds(pool, options.folds, options.seed, class_names, options.split)
+        rule = f"{official}fold {{}} of {options.folds}, seed {options.seed}"
+        found = [
+            ({"training": rest, "validation": fold, "test": test}, rule.format(number))
+            for number, (rest, fold) in enumerate(drawn, start=1)
+        ]
+    else:
+        found = fold_parts(
+            pool, options.folds, options.seed, class_names, shares.tolist(), options.split, options.dataset_dir
+        )
+    return [
+        write_lists(lists, output.with_name(f"{output.stem}_fold{number}{output.suffix or '.json'}"), rule, class_names)
+        for number, (lists, rule) in enumerate(found, start=1)
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

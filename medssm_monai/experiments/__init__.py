@@ -2,5 +2,5 @@
 weights to ship.
 
 Each is started as ``python -m medssm_monai.experiments.NAME``: ``prepare_data``, ``compare``, ``ablate``,
-``robustness``, ``pixel_baseline``, ``fusion_downstream``, ``pack_weights``, ``record_domain``.
+``tune``, ``robustness``, ``pixel_baseline``, ``fusion_downstream``, ``pack_weights``, ``record_domain``.
 """

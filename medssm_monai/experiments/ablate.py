@@ -23,7 +23,7 @@ __all__ = ["main"]
 def main(arguments: list[str] | None = None) -> int:
     """Run the rows; returns 1 when one failed."""
     given = sys.argv[1:] if arguments is None else arguments
-    return run_command(given, "ablate", __doc__ or "", "ablations", "Ablations")
+    return run_command(given, "python -m medssm_monai.experiments.ablate", __doc__ or "", "ablations", "Ablations")
 
 
 if __name__ == "__main__":

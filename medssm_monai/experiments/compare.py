@@ -5,6 +5,11 @@ the seeds, intervals, paired differences to a reference row on the same test ima
     python -m medssm_monai.experiments.compare bundles/medconvmamba --overlay covid_xray.yaml -- --dataset_dir FOLDER
     python -m medssm_monai.experiments.compare bundles/medconvmamba --rows "monai_resnet18" --seeds 0 1 --max_minutes 10
     python -m medssm_monai.experiments.compare bundles/medconvmamba --plan FILE --output_dir FOLDER
+    python -m medssm_monai.experiments.compare bundles/medconvmamba --folds 5 --seeds 0 -- --dataset_dir FOLDER
+
+With --folds K each row is trained K times, in a cross-validation over the training and the validation part: every image
+is scored once, by a training that has not seen it; the test part is not touched. Groups (``--group_column`` after the
+two dashes, or ``group`` of the plan) are never divided.
 
 The plan is ``configs/comparison.yaml`` of the bundle; words after the two dashes override settings of all rows. Start
 the same command again to go on: what is complete and unchanged is not repeated, a training that was interrupted goes on
@@ -27,39 +32,48 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from ..bundle.find import find_bundle
 from ..bundle.interruption import Terminated
+from ..bundle.work_place import work_folder
+from .parent_run import open_parent
 from .plan_comparison import write_table
+from .plan_folds import with_folds
 from .plan_rows import RECORD, Busy, claim, run_row
 from .plans import Plan, PlanError, read_plan
 
-__all__ = ["main", "run_command"]
+__all__ = ["bundle_folder", "ended_by_sigterm", "main", "run_command"]
 
 logger = logging.getLogger(__name__)
+PROGRAM = "python -m medssm_monai.experiments.compare"
 
 
-def _parser(name: str, description: str, kind: str) -> argparse.ArgumentParser:
+def _parser(prog: str, description: str, kind: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=f"python -m medssm_monai.experiments.{name}",
+        prog=prog,
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("bundle", type=Path, help="folder of the bundle")
+    add("bundle", help="folder of the bundle, or its name")
     add("--plan", type=Path, help=f"rows to run; default: configs/{kind}.yaml of the bundle")
     add("--rows", nargs="+", metavar="NAME", help="only these rows")
     add("--seeds", nargs="+", type=int, metavar="N", help="train each row once with each of these; default: the plan's")
     add("--overlay", action="append", default=[], help="config of the bundle for all rows; repeatable")
     add("--max_minutes", type=float, metavar="M", help="processor minutes of each training, which decide its epochs")
-    add("--output_dir", type=Path, help=f"default: eval/{kind} of the bundle")
+    add(
+        "--folds", type=int, metavar="K", help="cross-validation over training and validation part; default: the plan's"
+    )
+    add("--fold_seed", type=int, metavar="N", help="of the draw of the folds; default: the plan's, else 0")
+    add("--output_dir", type=Path, help=f"default: eval/{kind} of the bundle, with folds eval/{kind}_folds")
     return parser
 
 
-def run_command(given: Sequence[str], name: str, description: str, kind: str, title: str) -> int:
+def run_command(given: Sequence[str], prog: str, description: str, kind: str, title: str) -> int:
     """What ``compare`` and ``ablate`` do.
 
     Args:
         given: words of the command line.
-        name: of the command.
+        prog: the command as it is typed.
         description: for its help.
         kind: stem of the default plan, of the folder below ``eval`` and of the tables.
         title: of the page.
@@ -67,44 +81,56 @@ def run_command(given: Sequence[str], name: str, description: str, kind: str, ti
     Returns:
         the exit status.
     """
-    parser = _parser(name, description, kind)
+    parser = _parser(prog, description, kind)
     cut = list(given).index("--") if "--" in given else len(given)
     options, words = parser.parse_args(given[:cut]), given[cut + 1 :]
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    bundle = options.bundle.resolve()
-    output = (options.output_dir or bundle / "eval" / kind).resolve()
     try:
+        bundle = bundle_folder(options.bundle)
         file = options.plan or bundle / "configs" / f"{kind}.yaml"
-        plan = read_plan(bundle, file, options.overlay, words, options.seeds, options.max_minutes)
+        plan = read_plan(
+            *(bundle, file, options.overlay, words, options.seeds, options.max_minutes),
+            folds=options.folds,
+            fold_seed=options.fold_seed,
+        )
+        stem = kind if plan.folds is None else f"{kind}_folds"
+        output = (options.output_dir or Path(work_folder(bundle)) / "eval" / stem).resolve()
         unknown = set(options.rows or ()) - {row.name for row in plan.rows}
         if unknown:
             raise PlanError(f"no rows {sorted(unknown)}; the plan has {[row.name for row in plan.rows]}")
-        for row in plan.rows:
-            plan.evaluation_fingerprint(row)  # a config file that is missing shows before the first training
+        output.mkdir(parents=True, exist_ok=True)
+        plan = with_folds(plan, output)
+        for run in plan.runs:  # a config file that is missing shows before the first training
+            plan.evaluation_fingerprint(run.row, run.seed, run.fold)
     except PlanError as error:
         parser.error(str(error))
-    output.mkdir(parents=True, exist_ok=True)
     _name_leftovers(plan, output)
     chosen = [run for run in plan.runs if options.rows is None or run.row.name in options.rows]
     command = f"{parser.prog} {shlex.join(given)}"
     failed, busy = False, []
+    parent = open_parent(plan, output, stem, title)
+    ended = "KILLED"
     try:
-        with _ended_by_sigterm():
+        with ended_by_sigterm():
             for run in chosen:
                 try:
                     with claim(output / run.slug):
-                        failed |= run_row(plan, run, output)["status"] != "done"
+                        failed |= run_row(plan, run, output, parent=parent)["status"] != "done"
                 except Busy as error:
                     logger.info("%s: left to the other process (%s)", run.name, error)
                     busy.append(run)
-                text = write_table(plan, output, kind, title, command)
+                text = write_table(plan, output, stem, title, command)
+        ended = "FAILED" if failed else "FINISHED"
     except (KeyboardInterrupt, Terminated) as error:
         logger.warning("Stopped. Start the same command again to go on.")
         return error.code if isinstance(error, Terminated) and isinstance(error.code, int) else 130
+    finally:
+        files = [output / f"{stem}.csv", output / f"{stem}_trainings.csv", output / f"{stem}.md"]
+        parent.close("RUNNING" if busy and ended == "FINISHED" else ended, files)
     print(text)
     if busy:
         logger.info("%d trainings run in other processes; the last of them completes the table.", len(busy))
-    logger.info("The table is in %s and %s.", output / f"{kind}.csv", output / f"{kind}.md")
+    logger.info("The table is in %s and %s.", output / f"{stem}.csv", output / f"{stem}.md")
     return int(failed)
 
 
@@ -119,7 +145,7 @@ def _name_leftovers(plan: Plan, output: Path) -> None:
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
+def ended_by_sigterm() -> Iterator[None]:
     """SIGTERM ends the block as Ctrl-C does, by an exception, so that the running step is closed and recorded."""
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -135,10 +161,25 @@ def _ended_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def bundle_folder(named: str) -> Path:
+    """Folder of a bundle that is given as a folder or by its name.
+
+    Raises:
+        PlanError: no such bundle.
+    """
+    folder = Path(named)
+    if (folder / "configs" / "train.yaml").is_file():
+        return folder.resolve()
+    try:
+        return find_bundle(named)
+    except FileNotFoundError as error:
+        raise PlanError(str(error)) from error
+
+
+def main(arguments: list[str] | None = None, prog: str = PROGRAM) -> int:
     """Run the rows; returns 1 when one failed."""
     given = sys.argv[1:] if arguments is None else arguments
-    return run_command(given, "compare", __doc__ or "", "comparison", "Comparison")
+    return run_command(given, prog, __doc__ or "", "comparison", "Comparison")
 
 
 if __name__ == "__main__":

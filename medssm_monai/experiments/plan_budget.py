@@ -101,7 +101,7 @@ def calibrate(plan: Plan, run: Run, folder: Path) -> dict[str, Any]:
 
 def _measure(plan: Plan, run: Run, folder: Path) -> dict[str, Any]:
     assert plan.minutes is not None
-    overrides = plan.training_overrides(run.row, run.seed)
+    overrides = plan.training_overrides(run.row, run.seed, run.fold)
     parser = ConfigParser(ConfigParser.load_config_files(plan.configs(run.row)))
     interval = int(overrides.get("val_interval", parser["val_interval"]))
     warm_up = int(overrides.get("warmup_epochs", parser.get("warmup_epochs", 0)))

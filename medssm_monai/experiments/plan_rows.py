@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from ..bundle.runs import LOCK
 from ..handlers.checkpoints import checkpoints_in
 from ..networks.complexity import count_complexity
 from ..utils import replace_file
+from .parent_run import ParentRun
 from .plan_budget import calibrate
 from .plans import Plan, Run
 from .programs import RowError, run_program, stopwatch
@@ -68,29 +69,39 @@ def keep(record: Mapping[str, Any], folder: Path) -> None:
         part.write_text(json.dumps(record, indent=2, default=str), encoding="utf8")
 
 
-def run_row(plan: Plan, run: Run, output: Path) -> Record:
+def run_row(
+    plan: Plan,
+    run: Run,
+    output: Path,
+    parent: ParentRun | None = None,
+    finish: Callable[[Plan, Run, Path, Record], None] | None = None,
+    further: Mapping[str, Any] | None = None,
+) -> Record:
     """Train and evaluate one row with one seed, but for what is done; its record is kept in ``<folder>/row.json``.
 
     A training that was interrupted goes on from its last checkpoint. A row whose settings changed begins anew, and what
     it was before is kept under another name. The caller has the claim on the folder.
+
+    Args:
+        plan: what the row is part of.
+        run: which training.
+        output: folder of the tables.
+        parent: MLflow's run of the whole, whose children the runs become.
+        finish: what follows the training, and adds to the record; None evaluates on the test part (of the fold).
+        further: overrides of the training that decide nothing, such as handlers that watch it.
 
     Returns:
         the record; ``status`` is ``"done"`` or ``"failed"``.
     """
     folder = output / run.slug
     record = _begin(plan, run, folder)
-    evaluated = plan.evaluation_fingerprint(run.row, run.seed)
-    summary = folder / EVALUATING / "summary.json"
     try:
         if not record["trained"]:
-            _train(plan, run, folder, record)
-        if record.get("evaluation_fingerprint") == evaluated and summary.is_file():
-            logger.info("%s: done before", run.name)
+            _train(plan, run, folder, record, parent, further or {})
+        if finish is None:
+            _evaluate(plan, run, folder, record, parent)
         else:
-            record |= cost(plan.configs(run.row, str(folder / f"{TRAINING}.yaml")))
-            _run_bundle(plan, run, folder, EVALUATING, plan.evaluation_overrides(run.row, run.seed))
-            record["evaluation_fingerprint"] = evaluated
-        record |= result(summary, plan.metrics)
+            finish(plan, run, folder, record)
         record["status"] = "done"
         record.pop("error", None)
     except Exception as error:  # whatever a row's own settings break: the other rows still count
@@ -104,6 +115,20 @@ def run_row(plan: Plan, run: Run, output: Path) -> Record:
     return record
 
 
+def _evaluate(plan: Plan, run: Run, folder: Path, record: Record, parent: ParentRun | None) -> None:
+    """Evaluate on the test part, unless that is done; the record gets the figures."""
+    evaluated = plan.evaluation_fingerprint(run.row, run.seed, run.fold)
+    summary = folder / EVALUATING / "summary.json"
+    if record.get("evaluation_fingerprint") == evaluated and summary.is_file():
+        logger.info("%s: done before", run.name)
+    else:
+        record |= cost(plan.configs(run.row, str(folder / f"{TRAINING}.yaml")))
+        overrides = plan.evaluation_overrides(run.row, run.seed, run.fold)
+        _run_bundle(plan, run, folder, EVALUATING, overrides, parent)
+        record["evaluation_fingerprint"] = evaluated
+    record |= result(summary, plan.metrics)
+
+
 def _set_aside(folder: Path) -> Path:
     """Rename a folder by the time; returns the new one, which nothing had (two in one second get numbers)."""
     dated = folder.with_name(f"{folder.name}_until_{time.strftime('%Y%m%d-%H%M%S')}")
@@ -113,9 +138,10 @@ def _set_aside(folder: Path) -> Path:
 
 def _begin(plan: Plan, run: Run, folder: Path) -> Record:
     """The record to go on with: that of the folder, or a new one."""
-    settings = {**plan.training_overrides(run.row, run.seed), "overlays": [*plan.overlays, *run.row.overlays]}
+    settings = {**plan.training_overrides(run.row, run.seed, run.fold), "overlays": [*plan.overlays, *run.row.overlays]}
     settings |= {} if plan.minutes is None else {"minutes": plan.minutes}
-    record: Record = {"name": run.row.name, "seed": run.seed, "fingerprint": plan.fingerprint(run.row, run.seed)}
+    record: Record = {"name": run.row.name, "seed": run.seed, "fold": run.fold}
+    record["fingerprint"] = plan.fingerprint(run.row, run.seed, run.fold)
     record |= {"status": "started", "trained": False, "attempts": [], "settings": settings}
     before = read_record(folder)
     if before is not None and before["fingerprint"] == record["fingerprint"]:
@@ -141,9 +167,11 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     return "; ".join(f"{key}: {old.get(key, 'not set')}, now {new.get(key, 'not set')}" for key in keys)
 
 
-def _train(plan: Plan, run: Run, folder: Path, record: Record) -> None:
+def _train(
+    plan: Plan, run: Run, folder: Path, record: Record, parent: ParentRun | None, more: Mapping[str, Any]
+) -> None:
     """Train, or go on training; ``record`` gets the time of each attempt, whichever way it ends."""
-    overrides = plan.training_overrides(run.row, run.seed)
+    overrides = plan.training_overrides(run.row, run.seed, run.fold)
     if plan.minutes is not None:
         found = calibrate(plan, run, folder.parent / f"{run.row.slug}-calibration")
         record["calibration"] = found
@@ -157,7 +185,7 @@ def _train(plan: Plan, run: Run, folder: Path, record: Record) -> None:
     keep(record, folder)  # an attempt without times shows that there was one, should this process be killed
     try:
         with stopwatch() as spent:
-            _run_bundle(plan, run, folder, TRAINING, overrides, further=bool(there))
+            _run_bundle(plan, run, folder, TRAINING, {**overrides, **more}, parent, further=bool(there))
     finally:
         attempt |= {"wall": spent.wall, "processor": spent.processor}
         record["training_seconds"] = _total(record, "wall")
@@ -174,7 +202,13 @@ def _total(record: Record, kind: str) -> float | None:
 
 
 def _run_bundle(
-    plan: Plan, run: Run, folder: Path, step: str, overrides: Mapping[str, Any], further: bool = False
+    plan: Plan,
+    run: Run,
+    folder: Path,
+    step: str,
+    overrides: Mapping[str, Any],
+    parent: ParentRun | None = None,
+    further: bool = False,
 ) -> None:
     """Run ``training`` or ``evaluating`` of the bundle as a program of its own; output goes to ``folder/<step>.log``.
 
@@ -188,6 +222,7 @@ def _run_bundle(
         "ckpt_dir": str(folder / "models"),
         "run_dir": str(folder / step),
         "run_name": run.slug if training else f"{run.slug}-test",
+        **(parent.overrides(overrides) if parent else {}),
     }
     overlay = folder / f"{step}.yaml"
     overlay.write_text(yaml.safe_dump({**overrides, **places}, sort_keys=False), encoding="utf8")

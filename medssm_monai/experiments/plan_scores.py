@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,24 +35,29 @@ class Scores:
     statistics: dict[str, Statistics]
 
 
-def read_scores(folder: Path, metrics: tuple[str, ...], group: str | None = None) -> Scores:
-    """Read ``per_image.csv`` (segmentation or classification) or ``per_pair.csv`` (fusion) of an evaluation.
+def read_scores(folders: Path | Sequence[Path], metrics: tuple[str, ...], group: str | None = None) -> Scores:
+    """Read ``per_image.csv`` (segmentation or classification) or ``per_pair.csv`` (fusion) of an evaluation, or of the
+    folds of a cross-validation, which are put together to one.
 
     Args:
-        folder: of the evaluation, with its ``summary.json``.
+        folders: of the evaluation, with its ``summary.json``; or of all folds.
         metrics: which figures.
         group: expression whose first bracket (or whole match) in an image's name is its group; None takes the column
             ``group`` where the table has one.
 
     Raises:
         FileNotFoundError: no such table.
-        ValueError: a metric that the table does not give by image, or a name that ``group`` does not fit.
+        ValueError: a metric that the table does not give by image, names that ``group`` does not fit, or images that
+            are in two folds.
     """
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf8"))
-    fusion = folder / "per_pair.csv"
-    with (fusion if fusion.is_file() else folder / "per_image.csv").open(encoding="utf8", newline="") as stream:
-        table = list(csv.DictReader(stream))
-    if fusion.is_file():
+    several = [folders] if isinstance(folders, Path) else list(folders)
+    summary = json.loads((several[0] / "summary.json").read_text(encoding="utf8"))
+    fusion = (several[0] / "per_pair.csv").is_file()
+    table: Table = []
+    for folder in several:
+        with (folder / ("per_pair.csv" if fusion else "per_image.csv")).open(encoding="utf8", newline="") as stream:
+            table += csv.DictReader(stream)
+    if fusion:
         by_row: dict[str, Table] = {}
         for line in table:
             by_row.setdefault(line["row"], []).append(line)
@@ -60,7 +67,11 @@ def read_scores(folder: Path, metrics: tuple[str, ...], group: str | None = None
         statistics = {FUSED: _of_classes(table, summary["class_names"])}
     else:
         statistics = {FUSED: mean_statistics(_columns(table, metrics))}
-    return Scores(tuple(line["image"] for line in table), _groups(table, group), statistics)
+    images = tuple(line["image"] for line in table)
+    twice = [name for name, count in Counter(images).items() if count > 1]
+    if len(several) > 1 and twice:
+        raise ValueError(f"{len(twice)} image(s) are in two folds, {', '.join(twice[:3])}")
+    return Scores(images, _groups(table, group), statistics)
 
 
 def _columns(table: Table, metrics: tuple[str, ...]) -> dict[str, list[float]]:

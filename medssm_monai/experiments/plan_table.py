@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from ..utils.text_files import open_text
 from .plans import Plan
 
-__all__ = ["COLUMNS", "markdown", "summarize_rows", "write_csv"]
+__all__ = ["COLUMNS", "fold_page", "markdown", "summarize_rows", "training_lines", "write_csv", "write_trainings"]
 
 COLUMNS = {
     "name": "row",
@@ -23,8 +24,9 @@ COLUMNS = {
     "scan_flops": "scan operations",
     "metric": "name of the metric",
     "seeds": "trainings that are complete",
-    "value": "metric, mean over the trainings",
-    "low": "95% low",
+    "value": "metric, mean over the trainings (of a cross-validation over its folds)",
+    "pooled": "of a cross-validation: metric of all items together, each scored out of its fold",
+    "low": "95% low (of a cross-validation: of the pooled figure)",
     "high": "95% high",
     "min": "smallest of the trainings",
     "max": "largest of the trainings",
@@ -32,6 +34,8 @@ COLUMNS = {
     "difference": "value minus that of the reference",
     "difference_low": "95% low of the difference",
     "difference_high": "95% high of the difference",
+    "difference_p": "two-sided p-value of the difference",
+    "difference_p_holm": "the same, adjusted over the rows of a metric",
     "images": "test images",
     "max_epochs": "epochs that fit into the budget, where it is one of minutes",
     "training_seconds": "seconds of a training on the clock, mean",
@@ -40,6 +44,7 @@ COLUMNS = {
     "error": "error",
 }
 """Column of the CSV file -> what it holds."""
+TRAINING_COLUMNS = ("name", "seed", "fold", "metric", "value", "low", "high", "images", "status")
 OF_ONE = ("input_shape", "parameters", "convolutions", "total", "scan_flops", "images", "data")
 Line = dict[str, Any]
 
@@ -71,13 +76,13 @@ def summarize_rows(plan: Plan, records: Mapping[str, Sequence[Mapping[str, Any]]
 
 
 def _spread(found: Sequence[Mapping[str, float]]) -> Line:
-    values = [entry["value"] for entry in found]
+    values = [entry["value"] for entry in found if entry["value"] is not None]  # undefined without some class
     if not values:
         return {}
     line: Line = {"value": statistics.fmean(values), "min": min(values), "max": max(values)}
     if len(values) > 1:
         line["sd"] = statistics.stdev(values)
-    else:
+    elif len(found) == 1:
         line |= {key: found[0][key] for key in ("low", "high")}  # the evaluation's own, over the images
     return line
 
@@ -90,6 +95,48 @@ def write_csv(lines: Iterable[Mapping[str, Any]], file: Path) -> None:
         writer.writerows(lines)
 
 
+def training_lines(plan: Plan, records: Sequence[Mapping[str, Any]]) -> list[Line]:
+    """One line for each training and metric; ``records`` in the order of ``plan.runs``."""
+    return [
+        {
+            **{key: record.get(key, "") for key in ("images", "status")},
+            **(record.get("values", {}).get(metric, {}) if record["status"] == "done" else {}),
+            "name": run.row.name,
+            "seed": "" if run.seed is None else run.seed,
+            "fold": "" if run.fold is None else run.fold,
+            "metric": metric,
+        }
+        for run, record in zip(plan.runs, records, strict=True)
+        for metric in plan.metrics
+    ]
+
+
+def write_trainings(lines: Iterable[Mapping[str, Any]], file: Path) -> None:
+    """Each seed and fold apart, with the interval of its own evaluation."""
+    with open_text(file) as stream:
+        writer = csv.DictWriter(stream, TRAINING_COLUMNS, extrasaction="ignore", restval="")
+        writer.writeheader()
+        writer.writerows(lines)
+
+
+def fold_page(plan: Plan, trainings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Of a cross-validation, a table of each metric by fold, mean over the seeds."""
+    page = []
+    for metric in plan.metrics if plan.folds is not None else ():
+        numbers = range(1, (plan.folds or 0) + 1)
+        rows = []
+        for row in plan.rows:
+            cells = []
+            for fold in numbers:
+                own = [line for line in trainings if (line["name"], line["fold"]) == (row.name, fold)]
+                values = [line["value"] for line in own if line["metric"] == metric and "value" in line]
+                known = [value for value in values if value is not None]
+                cells.append(f"{statistics.fmean(known):.3f}" if known else "undefined" if values else "")
+            rows.append([row.name, *cells])
+        page.append("\n".join(_table([f"{metric} by fold", *map(str, numbers)], rows)))
+    return page
+
+
 def markdown(lines: Sequence[Mapping[str, Any]], plan: Plan, title: str, command: str, notes: Sequence[str]) -> str:
     """The table as a page to read, with the counting conventions, the data and what failed below it."""
     page = [f"# {title} of {plan.bundle.name}", "", f"`{command}`", ""]
@@ -97,8 +144,8 @@ def markdown(lines: Sequence[Mapping[str, Any]], plan: Plan, title: str, command
     if any("synthetic" in name for name in data):
         page += ["**Synthetic demo data: these figures show that the runs work, not what the parts are worth.**", ""]
     page += [f"Data: {', '.join(data) or 'no row is complete'}.", ""]
-    head = ["", "input", "parameters", "convolutions, GMAC", "total, GMAC", "scan, GFLOP", plan.metrics[0], "95 %"]
-    head += ["seeds", "min to max", "SD", *_versus(plan), "processor min", "min"]
+    head = ["", "input", "parameters", "convolutions, GMAC", "total, GMAC", "scan, GFLOP"]
+    head += [*_figure_heads(plan.metrics[0], plan), "processor min", "min"]
     rows = [
         [
             str(line["name"]),
@@ -113,7 +160,7 @@ def markdown(lines: Sequence[Mapping[str, Any]], plan: Plan, title: str, command
     ]
     page += _table(head, rows)
     for metric in plan.metrics[1:]:
-        head = ["", metric, "95 %", "seeds", "min to max", "SD", *_versus(plan)]
+        head = ["", *_figure_heads(metric, plan)]
         of_metric = [line for line in lines if line["metric"] == metric]
         page += ["", *_table(head, [[str(line["name"]), *_figures(line, plan)] for line in of_metric])]
     page += [
@@ -133,15 +180,24 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (head, ["---", *["---:"] * (len(head) - 1)], *rows)]
 
 
-def _versus(plan: Plan) -> list[str]:
-    return [] if plan.reference is None else [f"minus {plan.reference} (95 %)"]
+def _figure_heads(metric: str, plan: Plan) -> list[str]:
+    folds = [f"{metric}, mean of folds", "pooled", "95 %", "trainings"]
+    heads = [metric, "95 %", "seeds"] if plan.folds is None else folds
+    return [*heads, "min to max", "SD", *([] if plan.reference is None else [f"minus {plan.reference} (95 %)"])]
 
 
 def _figures(line: Mapping[str, Any], plan: Plan) -> list[str]:
-    """Mean, interval, seeds, extremes, SD, and the difference to the reference where the plan has one."""
-    several = line["seeds"] > 1
-    cells = [f"{line['value']:.3f}" if "value" in line else str(line["status"])]
-    cells += [f"{line['low']:.3f} to {line['high']:.3f}" if line.get("low") is not None else ""]
+    """Mean, pooled figure of folds, interval, trainings, extremes, SD, and the difference to the reference where the
+    plan has one."""
+    several = "sd" in line
+    unknown = "undefined" if line["status"] == "done" else str(line["status"])
+    cells = [f"{line['value']:.3f}" if "value" in line else unknown]
+    cells += [] if plan.folds is None else [f"{line['pooled']:.3f}" if line.get("pooled") is not None else ""]
+    cells += [
+        f"{line['low']:.3f} to {line['high']:.3f}"
+        if line.get("low") is not None and not math.isnan(line["low"])
+        else ""
+    ]
     cells += [str(line["seeds"] or "")]
     cells += [f"{line['min']:.3f} to {line['max']:.3f}" if several else "", f"{line['sd']:.3f}" if several else ""]
     if plan.reference is None:
@@ -150,7 +206,9 @@ def _figures(line: Mapping[str, Any], plan: Plan) -> list[str]:
         return [*cells, ""]
     low, high = line["difference_low"], line["difference_high"]
     verdict = "" if not (low > 0 or high < 0) else ", better" if (low > 0) == plan.higher_is_better else ", worse"
-    return [*cells, f"{line['difference']:+.3f} ({low:+.3f} to {high:+.3f}){verdict}"]
+    p_value = line.get("difference_p_holm")
+    told = "" if p_value is None else ", p < 0.001" if p_value < 0.001 else f", p = {p_value:.3f}"
+    return [*cells, f"{line['difference']:+.3f} ({low:+.3f} to {high:+.3f}){told}{verdict}"]
 
 
 def _count(record: Mapping[str, Any], key: str) -> str:

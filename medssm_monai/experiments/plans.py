@@ -7,18 +7,21 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 from monai.bundle import ConfigParser
 
-__all__ = ["Plan", "PlanError", "Row", "Run", "parse_words", "read_plan"]
+__all__ = ["Plan", "PlanError", "Row", "Run", "parse_words", "read_plan", "short_digest"]
 
 NEEDED, BUDGETS = {"metric", "rows"}, ("steps", "minutes")
 OPTIONAL = {"higher_is_better", "seeds", "overlays", "overrides", "evaluation", "reference", "group"} | {
     "budget",
     "minutes",
+    "folds",
+    "fold_seed",
 }
 
 
@@ -47,15 +50,18 @@ class Row:
 
 @dataclass(frozen=True)
 class Run:
-    """One training: a row with a seed; None leaves the seed to the configs."""
+    """One training: a row with a seed, and of a cross-validation one fold (from 1); without them the seed is that of
+    the configs, and the data are as they are."""
 
     row: Row
     seed: int | None = None
+    fold: int | None = None
 
     @property
     def name(self) -> str:
-        """The row's name, and the seed where there is one."""
-        return self.row.name if self.seed is None else f"{self.row.name}, seed {self.seed}"
+        """The row's name, and the seed and the fold where there are such."""
+        parts = [self.row.name, *([] if self.seed is None else [f"seed {self.seed}"])]
+        return ", ".join([*parts, *([] if self.fold is None else [f"fold {self.fold}"])])
 
     @property
     def slug(self) -> str:
@@ -80,6 +86,10 @@ class Plan:
         group: expression whose first bracket (or whole match) in an image's name is its sequence or patient; these are
             resampled then, not single images.
         minutes: processor time that each training may take; None leaves the number of epochs to the configs.
+        folds: of a cross-validation over training and validation part; None trains and evaluates on the parts as they
+            are.
+        fold_seed: of the draw of the folds.
+        fold_files: split files of the folds, once they are drawn (:func:`~.plan_folds.with_folds`).
     """
 
     bundle: Path
@@ -93,11 +103,15 @@ class Plan:
     higher_is_better: bool = True
     group: str | None = None
     minutes: float | None = None
+    folds: int | None = None
+    fold_seed: int = 0
+    fold_files: tuple[Path, ...] = ()
 
     @property
     def runs(self) -> list[Run]:
-        """All trainings: every row with the first seed, then every row with the second, and so on."""
-        return [Run(row, seed) for seed in self.seeds for row in self.rows]
+        """All trainings: every row with the first seed (and fold), then every row with the second, and so on."""
+        folds = [None] if self.folds is None else range(1, self.folds + 1)
+        return [Run(row, seed, fold) for seed in self.seeds for fold in folds for row in self.rows]
 
     def configs(self, row: Row, *last: str) -> list[str]:
         """Config files of a row: ``train.yaml``, the overlays, and ``last``."""
@@ -108,13 +122,19 @@ class Plan:
             raise PlanError(f"no such config: {', '.join(missing)}")
         return [str(file) for file in files]
 
-    def training_overrides(self, row: Row, seed: int | None = None) -> dict[str, Any]:
-        """What a row changes in training."""
-        return {**self.overrides, **row.overrides, **({} if seed is None else {"seed": seed})}
+    def training_overrides(self, row: Row, seed: int | None = None, fold: int | None = None) -> dict[str, Any]:
+        """What a row changes in training; a fold comes as a split file, in place of every other split."""
+        parts: dict[str, Any] = {} if seed is None else {"seed": seed}
+        if fold is not None:
+            parts["split_file"] = str(self.fold_files[fold - 1])
+            other = "split_counts"
+            if other in _content(self.configs(row)):
+                parts[other] = None
+        return {**self.overrides, **row.overrides, **parts}
 
-    def evaluation_overrides(self, row: Row, seed: int | None = None) -> dict[str, Any]:
+    def evaluation_overrides(self, row: Row, seed: int | None = None, fold: int | None = None) -> dict[str, Any]:
         """The same for the evaluation, but for the settings that it reads beside the checkpoint."""
-        kept, overrides = self.settings(), self.training_overrides(row, seed)
+        kept, overrides = self.settings(), self.training_overrides(row, seed, fold)
         return {key: value for key, value in overrides.items() if key.split("#")[0] not in kept} | dict(self.evaluation)
 
     def settings(self) -> dict[str, Any]:
@@ -122,15 +142,39 @@ class Plan:
         file = self.bundle / "configs" / "settings.yaml"
         return dict(ConfigParser.load_config_file(str(file))) if file.is_file() else {}
 
-    def fingerprint(self, row: Row, seed: int | None = None) -> str:
-        """SHA-256 over all that decides a training: the merged configs (not their comments), overrides and budget."""
-        config = ConfigParser.load_config_files(self.configs(row))
-        return _digest([config, self.training_overrides(row, seed), self.minutes])
+    def fingerprint(self, row: Row, seed: int | None = None, fold: int | None = None) -> str:
+        """SHA-256 over all that decides a training: the merged configs (not their comments), overrides, budget, and
+        whose images are in the fold."""
+        config = _content(self.configs(row))
+        return _digest([config, self._by_content(self.training_overrides(row, seed, fold), fold), self.minutes])
 
-    def evaluation_fingerprint(self, row: Row, seed: int | None = None) -> str:
+    def evaluation_fingerprint(self, row: Row, seed: int | None = None, fold: int | None = None) -> str:
         """SHA-256 over all that decides the evaluation of a training's weights."""
-        config = ConfigParser.load_config_files(self.configs(row, "evaluate.yaml"))
-        return _digest([config, self.settings(), self.evaluation_overrides(row, seed)])
+        config = _content(self.configs(row, "evaluate.yaml"))
+        overrides = self._by_content(self.evaluation_overrides(row, seed, fold), fold)
+        return _digest([config, self.settings(), overrides])
+
+    def _by_content(self, overrides: dict[str, Any], fold: int | None) -> dict[str, Any]:
+        """A fold's file by what is in it, so that a folder can be moved."""
+        if fold is None:
+            return overrides
+        return {**overrides, "split_file": hashlib.sha256(self.fold_files[fold - 1].read_bytes()).hexdigest()}
+
+
+def _content(files: Sequence[str]) -> Mapping[str, Any]:
+    """The merged configs, to look at; files that did not change are read once."""
+    return _read(tuple(files), tuple(Path(file).stat().st_mtime_ns for file in files))
+
+
+@lru_cache(maxsize=256)
+def _read(files: tuple[str, ...], dates: tuple[int, ...]) -> Mapping[str, Any]:
+    content: dict[str, Any] = ConfigParser.load_config_files(list(files))
+    return content
+
+
+def short_digest(content: Any) -> str:
+    """Eight hexadecimal digits that tell contents apart."""
+    return _digest(content)[:8]
 
 
 def _digest(content: Any) -> str:
@@ -144,6 +188,8 @@ def read_plan(
     words: Sequence[str] = (),
     seeds: Sequence[int] | None = None,
     minutes: float | None = None,
+    folds: int | None = None,
+    fold_seed: int | None = None,
 ) -> Plan:
     """Read the plan of a bundle, ``configs/ablations.yaml`` unless another is named.
 
@@ -155,6 +201,7 @@ def read_plan(
         words: command-line words ``--key value`` that override the plan's ``overrides``, not those of a row.
         seeds: instead of the plan's.
         minutes: makes it a plan of equal processor minutes, or replaces their number.
+        folds, fold_seed: make it a cross-validation, or replace the plan's.
 
     Raises:
         PlanError: a file that is missing or no such plan, words that are no pairs.
@@ -183,7 +230,10 @@ def read_plan(
         bool(plan.get("higher_is_better", True)),
         plan.get("group"),
         _minutes(plan, minutes, file),
+        plan.get("folds") if folds is None else folds,
+        plan.get("fold_seed", 0) if fold_seed is None else fold_seed,
     )
+    _check_folds(found, file)
     _check_rows(found, file)
     return found
 
@@ -198,6 +248,20 @@ def _minutes(plan: Mapping[str, Any], given: float | None, file: Path) -> float 
     if isinstance(minutes, bool) or not isinstance(minutes, (int, float)) or minutes <= 0:
         raise PlanError(f"{file}: minutes must be a number above 0 (processor minutes of a training), got {minutes!r}")
     return float(minutes)
+
+
+def _check_folds(plan: Plan, file: Path) -> None:
+    whole = [isinstance(value, int) and not isinstance(value, bool) for value in (plan.folds, plan.fold_seed)]
+    if plan.folds is not None and (not whole[0] or plan.folds < 2):
+        raise PlanError(f"{file}: folds must be a whole number from 2 on, got {plan.folds!r}")
+    if not whole[1] or plan.fold_seed < 0:
+        raise PlanError(f"{file}: fold_seed must be a whole number from 0 on, got {plan.fold_seed!r}")
+    if plan.folds is None:
+        return
+    for row in plan.rows:
+        given = {"split_file", "split_counts"} & set(row.overrides)
+        if given:
+            raise PlanError(f"{row.name}: {sorted(given)} overridden, but the folds decide the parts; leave it out")
 
 
 def _check_rows(plan: Plan, file: Path) -> None:

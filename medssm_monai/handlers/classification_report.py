@@ -131,8 +131,7 @@ class ClassificationReport(EvaluationReport):
             (prob,), (number,) = as_predictions(pred.double().reshape(1, -1), label.reshape(-1), self.class_names)
         except ValueError as error:
             raise ValueError(f"cannot evaluate {name}: {error}") from error
-        group = self._group_of(name) if self.group is not None else source.get("group")
-        self._records.append(ClassifiedImage(name, prob, int(number), None if group is None else str(group)))
+        self._records.append(ClassifiedImage(name, prob, int(number), self._group_of(name, source)))
         if self.case_count > 0 and self.page is not None and CommonKeys.IMAGE in item:
             self._pictures[name] = thumbnail(_plane(item[CommonKeys.IMAGE]))
 

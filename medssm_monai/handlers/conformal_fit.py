@@ -105,7 +105,7 @@ class _ConformalFit(EvaluationReport):
 
     def _score(self, item: Mapping[str, Any], source: Mapping[str, Any]) -> None:
         name = self._file_of(item, source, len(self._items))
-        group = self._group_of(name) if self.group is not None else source.get("group")
+        group = self._group_of(name, source)
         try:
             self._items[name] = None if group is None else str(group), self._values(item)
         except ValueError as error:

@@ -65,7 +65,7 @@ class EvaluationReport(ABC):
         data_name: name of the data set; ``"demo"`` appears as "demo (synthetic)" wherever the report is read.
         only_best: write only when the evaluator's key metric is the best so far.
         group: which images belong together: a function from the file name to the group, or a regular expression whose
-            first bracket (or whole match) is the group.
+            first bracket (or whole match) is the group; None takes the items' own entry ``group``.
         details: further facts for the report.
         n_resamples: resamples of the bootstrap.
         subgroups: table with a row per image or patient, :meth:`medssm_monai.reports.SubgroupTable.read`; the figure
@@ -143,9 +143,10 @@ class EvaluationReport(ABC):
         """The file of an item; a made-up name, alike in no two ranks, for data that was never read from files."""
         return item_file(source) or item_file(item) or f"rank{process_rank()}_image{position:05d}"
 
-    def _group_of(self, name: str) -> str | None:
+    def _group_of(self, name: str, source: Mapping[str, Any]) -> str | None:
         if self.group is None:
-            return None
+            known = source.get("group")  # the datalist's, of a column of patients, or of DICOM
+            return None if known is None else str(known)
         if callable(self.group):
             return str(self.group(Path(name).name))
         match = re.search(self.group, Path(name).name)

@@ -63,6 +63,7 @@ class FusionReport(EvaluationReport):
         only_best: for the validation during training: write only when the evaluator's key metric is the best so far.
         group: which pairs belong together (patient), so that intervals resample groups: a function from the file name
             of source A to the group, or a regular expression whose first bracket (or whole match) is the group.
+            ``None`` takes the items' own entry ``group`` where every item has one.
         details: further facts for the report.
         n_resamples: resamples of the bootstrap (95 %, seed 0).
         subgroups: CSV of names, and columns such as sex or scanner; ``case_metric`` is given for each of their values.
@@ -142,7 +143,9 @@ class FusionReport(EvaluationReport):
             raise ValueError(f"cannot evaluate {name}: {error}") from error
         scores = {row: {metric: float(values[i]) for metric, values in found.items()} for i, row in enumerate(rows)}
         flat = _variation(fused) < LEAST_VARIATION <= max(_variation(a), _variation(b))
-        self._pairs.append(FusedPair(name, tuple(a.shape[1:]), scores, self._seconds, self._group_of(name), flat))
+        self._pairs.append(
+            FusedPair(name, tuple(a.shape[1:]), scores, self._seconds, self._group_of(name, source), flat)
+        )
         if self.case_count > 0:
             self._pictures[name] = _planes(a, b, fused, {**source, **item})
 

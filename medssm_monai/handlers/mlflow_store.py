@@ -65,16 +65,22 @@ class MLflowStore:
         self.client: Any = None
         self._handler: Any = None
 
-    def open(self, engine: Engine) -> None:
-        """Open the run, or go on with an unfinished one of this name."""
-        with self._alone():
-            self._open(engine)
+    def open(self, engine: Engine, run_id: str | None = None) -> None:
+        """Open the run, or go on with an unfinished one of this name.
 
-    def _open(self, engine: Engine) -> None:
+        Args:
+            engine: the one that is tracked.
+            run_id: of a run to go on with, whether it is finished or not, where the store has it; empty for a run that
+                tracks no engine.
+        """
+        with self._alone():
+            self._open(engine, run_id)
+
+    def _open(self, engine: Engine, run_id: str | None) -> None:
         from monai.handlers import MLFlowHandler
 
         with environment({URI_VARIABLE: None}):  # which MONAI's handler would take instead of the argument
-            self._handler = self._call(
+            self._handler = self.call(
                 lambda: MLFlowHandler(
                     tracking_uri=self.uri,
                     experiment_name=self.experiment_name,
@@ -84,10 +90,27 @@ class MLflowStore:
             )
         self.client = self._handler.client
         if not self.is_local:
-            self._call(lambda: self.client.search_experiments(max_results=1))  # is anybody there?
-        self._call(lambda: self._handler.start(engine), calls=8)
+            self.call(lambda: self.client.search_experiments(max_results=1))  # is anybody there?
+        if run_id is not None:
+            self._handler.cur_run = self.call(lambda: self._known(run_id))
+            self._handler.default_tracking_params = []  # it has its own already
+        self.call(lambda: self._handler.start(engine), calls=8)
         self.run_id = self._handler.cur_run.info.run_id
-        self._call(lambda: self.client.update_run(self.run_id, status="RUNNING"))
+        self.call(lambda: self.client.update_run(self.run_id, status="RUNNING"))
+
+    def _known(self, run_id: str) -> Any:
+        """The run of this ID; None where the store has none, or had it deleted."""
+        from mlflow.exceptions import MlflowException
+
+        if not run_id:
+            return None
+        try:
+            run = self.client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
+        return run if run.info.lifecycle_stage == "active" else None
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -103,35 +126,42 @@ class MLflowStore:
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags of the run."""
         for key, value in tags.items():
-            self._call(partial(self.client.set_tag, self.run_id, key, value))
+            self.call(partial(self.client.set_tag, self.run_id, key, value))
 
     def log_params(self, params: Mapping[str, str]) -> list[str]:
         """Log settings; returns the names of those that the run has already with another value, which it keeps."""
         from mlflow.entities import Param
 
-        known = self._call(lambda: self.client.get_run(self.run_id)).data.params
+        known = self.call(lambda: self.client.get_run(self.run_id)).data.params
         for part in _parts(
             [Param(name, value) for name, value in params.items() if name not in known], PARAMS_PER_CALL
         ):
-            self._call(partial(self.client.log_batch, self.run_id, params=part))
+            self.call(partial(self.client.log_batch, self.run_id, params=part))
         return [name for name, value in params.items() if name in known and known[name] != value]
 
     def log_metrics(self, metrics: Sequence[Any]) -> None:
         """Log MLflow ``Metric`` objects."""
         for part in _parts(metrics, METRICS_PER_CALL):
-            self._call(partial(self.client.log_batch, self.run_id, metrics=part))
+            self.call(partial(self.client.log_batch, self.run_id, metrics=part))
 
     def log_file(self, path: str, folder: str | None = None) -> None:
         """Log a file, into a folder of the run's artifacts."""
         extra = os.path.getsize(path) * SECONDS_PER_BYTE
-        self._call(lambda: self.client.log_artifact(self.run_id, path, folder), extra=extra)
+        self.call(lambda: self.client.log_artifact(self.run_id, path, folder), extra=extra)
 
     def close(self, status: str) -> None:
         """End the run with this status, and release the SQLite file."""
         self._handler.run_finish_status = status
-        self._call(self._handler.close)
+        self.call(self._handler.close)
 
-    def _call(self, function: Callable[[], Result], calls: int = 1, extra: float = 0.0) -> Result:
+    def call(self, function: Callable[[], Result], calls: int = 1, extra: float = 0.0) -> Result:
+        """Call a function that asks the store, with the limit of time that holds for it.
+
+        Args:
+            function: what is called.
+            calls: how many requests it makes.
+            extra: seconds more, for files.
+        """
         if self.is_local:
             return function()
         if any(os.environ.get(name) for name in list(REQUESTS)[:2]):

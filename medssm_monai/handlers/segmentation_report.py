@@ -89,7 +89,8 @@ class SegmentationReport(EvaluationReport):
         spacing: pixel size in millimeters, for distances in mm; ``None`` gives pixels. Volumes go by the affine matrix
             of the label, else of the image, and by this only where neither has one.
         group: which images belong together (video sequence, patient): a function from the file name to the group, or
-            a regular expression whose first bracket (or whole match) is the group. Intervals then resample groups.
+            a regular expression whose first bracket (or whole match) is the group. ``None`` takes the items' own entry
+            ``group`` where every item has one. Intervals then resample groups.
         normalize: stretch maps to [0, 1] for the metrics that judge the map, as published polyp results do.
         details: further facts for the report, for example learning rate or checkpoint.
         n_resamples: resamples of the bootstrap (95 %, seed 0).
@@ -175,7 +176,7 @@ class SegmentationReport(EvaluationReport):
                 self._controlled[name] = controlled_scores(item, *self._risk)
         except ValueError as error:
             raise ValueError(f"cannot evaluate {name}: {error}") from error
-        record.group = self._group_of(name)
+        record.group = self._group_of(name, source)
         record.subset = source.get("dataset") if isinstance(source.get("dataset"), str) else None
         self._records.append(record)
         if picture is not None:

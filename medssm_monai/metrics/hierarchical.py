@@ -13,17 +13,26 @@ from .bootstrap import BootstrapInterval, ClassificationFigures, _check, _draws,
 from .calibration import CALIBRATION_BINS
 from .predictions import as_predictions
 
-__all__ = ["Comparison", "Statistics", "bootstrap_hierarchical", "classification_statistics", "mean_statistics"]
+__all__ = [
+    "Comparison",
+    "Statistics",
+    "bootstrap_hierarchical",
+    "classification_statistics",
+    "holm",
+    "mean_statistics",
+]
 
 Statistics = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 """Figures ``(b,)`` by name, from integer weights ``(b, n)``: how often each resample holds each image."""
 
 
 class Comparison(NamedTuple):
-    """A row's mean over its trainings, and its difference to the reference; None for the reference itself."""
+    """A row's mean over its trainings, its difference to the reference, and the p-value of "no difference": two-sided,
+    twice the smaller share of resamples at or beyond zero, NaN without resamples. Both None for the reference."""
 
     mean: BootstrapInterval
     difference: BootstrapInterval | None
+    p_value: float | None = None
 
 
 def mean_statistics(scores: Mapping[str, ArrayLike]) -> Statistics:
@@ -115,12 +124,37 @@ def bootstrap_hierarchical(
         compared[name] = {}
         for number, metric in enumerate(metrics):
             mean = _interval(estimates[name][number], resampled[name][number], confidence)
-            lead = None
+            lead, p_value = None, None
             if reference is not None and name != reference:
                 estimate, drawn = (part[name][number] - part[reference][number] for part in (estimates, resampled))
-                lead = _interval(estimate, drawn, confidence)
-            compared[name][metric] = Comparison(mean, lead)
+                lead, p_value = _interval(estimate, drawn, confidence), _two_sided(drawn)
+            compared[name][metric] = Comparison(mean, lead, p_value)
     return compared
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values of one family, adjusted by Holm's step-down procedure: the chance of any false finding stays below alpha
+    where those below alpha are called findings. NaN stays NaN and does not count.
+
+    Source: Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 6 (1979).
+    """
+    adjusted = [math.nan] * len(p_values)
+    order = sorted((p, number) for number, p in enumerate(p_values) if not math.isnan(p))
+    largest = 0.0
+    for rank, (p, number) in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - rank) * p))
+        adjusted[number] = largest
+    return adjusted
+
+
+def _two_sided(drawn: np.ndarray) -> float:
+    """Twice the smaller share of the resampled differences at or beyond zero (one counted on each side, so it is never
+    0), as an interval that leaves zero out turns into a test."""
+    defined = drawn[~np.isnan(drawn)]
+    if not len(defined):
+        return math.nan
+    least = min(int((defined <= 0).sum()), int((defined >= 0).sum()))
+    return min(1.0, 2 * (1 + least) / (1 + len(defined)))
 
 
 def _figures(trainings: Sequence[Statistics], weights: Sequence[np.ndarray], metrics: Sequence[str]) -> np.ndarray:

@@ -15,6 +15,7 @@ COMMANDS = (
     "prepare_data",
     "record_domain",
     "robustness",
+    "tune",
 )
 
 

@@ -286,7 +286,7 @@ def test_a_program_is_ended_with_its_runner(tmp_path):
     with (
         (tmp_path / "log").open("w") as log,
         pytest.raises(compare.Terminated),
-        compare._ended_by_sigterm(),
+        compare.ended_by_sigterm(),
     ):
         execute([sys.executable, "-c", code], stdout=log, cwd=tmp_path)
     assert (tmp_path / "closed").exists()

@@ -115,6 +115,10 @@ def test_groups_are_resampled_together_and_pictures_of_an_earlier_run_go(tmp_pat
     report = FusionReport(tmp_path, metrics=["ssim_mean"], group=r"image0000(\d)", n_resamples=20)
     evaluate(pairs(4), report)
     assert report.summary["groups"] == 4
+    own = FusionReport(tmp_path / "own", metrics=["ssim_mean"], n_resamples=20)
+    evaluate([{**item, "group": n // 2} for n, item in enumerate(pairs(4))], own)
+    assert own.summary["groups"] == 2
+    assert [row["group"] for row in rows_of(tmp_path / "own" / "per_pair.csv") if row["row"] == "fused"] == list("0011")
     evaluate(pairs(1), report)
     assert len(list((tmp_path / "cases").glob("*.png"))) == 1
 

@@ -397,10 +397,10 @@ def test_a_server_that_is_absent_at_the_start_costs_less_than_ten_seconds(
 def test_the_users_own_limits_hold(monkeypatch) -> None:
     store = mlflow_store.MLflowStore("http://127.0.0.1:9", "tests", "a")
     seen: list[str | None] = []
-    store._call(lambda: seen.append(os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT")))
+    store.call(lambda: seen.append(os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT")))
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
     monkeypatch.setattr(mlflow_store, "SECONDS", 0.0)
-    store._call(lambda: (time.sleep(0.3), seen.append(os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT"))))
+    store.call(lambda: (time.sleep(0.3), seen.append(os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT"))))
     assert seen == ["6", "77"]
 
 

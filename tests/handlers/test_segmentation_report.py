@@ -105,6 +105,21 @@ def test_higher_is_worse_for_distances(tmp_path) -> None:
     assert handler.summary["distance_unit"] == "mm"
 
 
+def test_groups_of_the_items_are_resampled_unless_an_expression_is_given(tmp_path) -> None:
+    items = [{**item, "group": f"patient {i // 3}"} for i, item in enumerate(write_images(tmp_path / "data"))]
+    handler = SegmentationReport(tmp_path / "out", case_count=0)
+    evaluator(items, [handler]).run()
+    assert handler.summary["groups"] == 2 and handler.summary["bootstrap"]["unit"] == "group"
+    rows = rows_of(tmp_path / "out" / "per_image.csv")
+    assert [row["group"] for row in rows] == ["patient 0"] * 3 + ["patient 1"] * 3
+    handler = SegmentationReport(tmp_path / "by_name", group=r"(seq\d+)_", case_count=0)
+    evaluator(items, [handler]).run()
+    assert handler.summary["groups"] == 3
+    handler = SegmentationReport(tmp_path / "some", case_count=0)
+    evaluator([{k: v for k, v in item.items() if k != "group"} for item in items], [handler]).run()
+    assert handler.summary["bootstrap"]["unit"] == "image"
+
+
 def test_groups_and_test_sets(tmp_path) -> None:
     items = [{**item, "dataset": "A" if i < 4 else "B"} for i, item in enumerate(write_images(tmp_path / "data"))]
     handler = SegmentationReport(tmp_path / "out", group=r"(seq\d+)_", case_count=0)

@@ -9,7 +9,12 @@ import pytest
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from medssm_monai.metrics import bootstrap_interval
-from medssm_monai.metrics.hierarchical import bootstrap_hierarchical, classification_statistics, mean_statistics
+from medssm_monai.metrics.hierarchical import (
+    bootstrap_hierarchical,
+    classification_statistics,
+    holm,
+    mean_statistics,
+)
 
 
 def rows_of(**scores):
@@ -84,3 +89,37 @@ def test_bad_arguments_are_named(rows, options, message):
 def test_a_single_image_has_no_interval():
     found = bootstrap_hierarchical(rows_of(a=[[0.5], [0.7]]), 1, ["dice"])["a"]["dice"].mean
     assert found.estimate == pytest.approx(0.6) and math.isnan(found.low) and math.isnan(found.high)
+
+
+def test_the_p_value_is_that_of_the_resampled_differences_and_says_what_the_interval_says():
+    rng = np.random.default_rng(5)
+    base = rng.random(60)
+    shifts = {"same": 0.0, "near": 0.03, "far": 0.2}
+    rows = rows_of(base=[base], **{name: [base + d + rng.normal(0, 0.1, 60)] for name, d in shifts.items()})
+    found = bootstrap_hierarchical(rows, 60, ["dice"], reference="base")
+    for name in shifts:
+        entry = found[name]["dice"]
+        outside = entry.difference.low > 0 or entry.difference.high < 0
+        assert (entry.p_value < 0.05) == outside
+    assert found["base"]["dice"].p_value is None and found["far"]["dice"].p_value == pytest.approx(2 / 2001)
+    alike = bootstrap_hierarchical(rows_of(a=[base], b=[base]), 60, ["dice"], reference="a")["b"]["dice"]
+    assert alike.p_value == 1.0
+    alone = bootstrap_hierarchical(rows_of(a=[base[:1]], b=[base[:1]]), 1, ["dice"], reference="a")["b"]["dice"]
+    assert math.isnan(alone.p_value)
+
+
+def test_p_values_under_no_difference_are_uniform():
+    """Of 300 comparisons of two networks that are the same, about one of twenty is below 0.05."""
+    rng = np.random.default_rng(6)
+    below = 0
+    for _ in range(300):
+        a, b = rng.normal(size=(2, 40))
+        below += bootstrap_hierarchical(rows_of(a=[a], b=[b]), 40, ["dice"], "a", 200)["b"]["dice"].p_value < 0.05
+    assert 3 <= below <= 30
+
+
+def test_holm_is_the_published_procedure():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])  # R: p.adjust(p, "holm")
+    adjusted = holm([0.2, math.nan, 0.9])
+    assert adjusted[0] == pytest.approx(0.4) and math.isnan(adjusted[1]) and adjusted[2] == pytest.approx(0.9)
+    assert holm([]) == [] and holm([0.7, 0.8]) == [1.0, 1.0]

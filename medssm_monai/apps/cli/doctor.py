@@ -26,6 +26,7 @@ EXTRAS = {
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
     "viewer": ("gradio",),
     "conformal": ("mapie",),
+    "tune": ("optuna",),
     "dicom": ("pydicom", "highdicom"),
     "cuda": ("triton",),
     "label": ("monailabel",),

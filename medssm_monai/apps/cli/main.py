@@ -24,6 +24,11 @@ FORWARDED = {
         "medssm_monai.apps.registry.main",
         "versions of weights in an MLflow registry, and which is the champion",
     ),
+    "tune": ("medssm_monai.experiments.tune", "search settings of a training: a grid, or a study by Optuna"),
+    "compare": (
+        "medssm_monai.experiments.compare",
+        "train several networks with several seeds, or by folds, and compare them in one table",
+    ),
     "label": ("medssm_monai.apps.label.__main__", "serve the bundles to MONAI Label's clients"),
 }
 """Command -> the module whose ``main`` takes its words, and what it does."""
