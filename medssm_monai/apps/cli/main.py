@@ -24,6 +24,10 @@ FORWARDED = {
         "medssm_monai.apps.registry.main",
         "versions of weights in an MLflow registry, and which is the champion",
     ),
+    "tracking": (
+        "medssm_monai.apps.tracking.main",
+        "runs that were kept while an MLflow server was away, and sending them",
+    ),
     "label": ("medssm_monai.apps.label.__main__", "serve the bundles to MONAI Label's clients"),
 }
 """Command -> the module whose ``main`` takes its words, and what it does."""
