@@ -37,8 +37,15 @@ PROGRAMS = (
     "pip",
     "curl",
     "storescu",
+    "createdb",
+    "export",
     "mlflow",
+    "pg_dump",
+    "pg_restore",
+    "sha256sum",
     "source",
+    "sqlite3",
+    "tar",
     "medssm",
 )
 BUNDLES = sorted(path.parent.name for path in ROOT.glob("bundles/*/configs"))

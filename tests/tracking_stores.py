@@ -1,4 +1,7 @@
-"""MLflow builds the tables of a new SQLite store by all its migrations, which takes seconds; here once, then copies."""
+"""MLflow's SQLite stores in tests.
+
+MLflow builds the tables of a new one by all its migrations, which takes seconds; here once, then copies.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 import pytest
+
+from medssm_monai.handlers import mlflow_store
 
 
 @contextmanager
@@ -27,3 +32,18 @@ def copied_tables() -> Iterator[None]:
 
         patch.setattr(utils, "_initialize_tables", build_or_copy)
         yield
+
+
+def play_server(monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+    """Have a SQLite file play the server that the environment names: trackers take no other file for local."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    for name in mlflow_store.REQUESTS:
+        monkeypatch.delenv(name, raising=False)
+    begin = mlflow_store.MLflowStore.__init__
+
+    def as_server(store, address, *args) -> None:
+        begin(store, address, *args)
+        store.is_local = address != uri
+
+    monkeypatch.setattr(mlflow_store.MLflowStore, "__init__", as_server)
+    monkeypatch.setattr(mlflow_store, "SECONDS", 60.0)  # a busy machine is no lost server

@@ -225,11 +225,13 @@ class Registry:
                     tracking_uri=self.uri,
                 )
         except (MlflowException, OSError) as error:
-            if isinstance(error, ConnectionError):
-                raise
+            if isinstance(error, ConnectionError):  # MLflow says the same of a file and of a server that is not there
+                self.ask(lambda client: client.search_registered_models(max_results=1))
+            reason = short_reason(error.__cause__ or error)
             raise FileNotFoundError(
-                f"{what} cannot be fetched from the registry's artifact store ({short_reason(error)}). Register the "
-                "weights again."
+                f"{what} cannot be fetched from the registry's artifact store ({reason}). The database knows the "
+                "version, but its file is not there: bring back the folder of artifacts that belongs to this database, "
+                "or register the weights again."
             ) from error
         return Path(found)
 

@@ -25,6 +25,7 @@ from ..utils import writable_folder
 from ..utils.shown_names import shown_text, shown_value
 from ..utils.text_files import write_text
 from .events import average_train_loss, loss_of, on_failure, process_rank, scalars
+from .mlflow_sending import KEPT_FOR, KEPT_RUN, SENT_AT, Sender, kept_runs, lock_of, send_run
 from .mlflow_store import MLflowStore, StoreLostError, local_uri, resolve_tracking_uri, shown_uri
 from .provenance import Provenance
 
@@ -77,9 +78,11 @@ class MLflowTracker:
     model, curves, pictures and reports; marks the run FAILED when the engine raises, KILLED when it is interrupted
     (Ctrl-C, SIGTERM), FINISHED at the end, and FAILED at interpreter exit when nothing else closed it.
 
-    A tracking server that is not there when the run starts, or is lost while it runs, costs some seconds once, not the
+    A tracking server that is not there when the run starts, or is lost while it runs, costs some seconds, not the
     training: a warning says so, and the whole run, with what was logged before, is kept in the SQLite file in
-    ``output_dir`` instead. Nothing more is sent to that server in this run.
+    ``output_dir`` from then on. What the server lacks is sent when it answers again, each value once: at the end of an
+    epoch (asked after one minute, then after two, four, up to sixteen), at the end of the run, when the run is resumed,
+    or by ``medssm tracking send``.
 
     MLflow's own usage telemetry is switched off, unless ``MLFLOW_DISABLE_TELEMETRY`` is set already.
 
@@ -142,6 +145,7 @@ class MLflowTracker:
         self.kept_in: str | None = None
         self._owner: Engine | None = None
         self._store: MLflowStore | None = None
+        self._sender: Sender | None = None  # once a server is lost
         self._metrics: list[Any] = []  # all of this run, for the local store should the server be lost
         store = self.output_dir.resolve() / "mlruns"
         inside = [path for path in self.artifacts if store.is_relative_to(Path(path).resolve())]
@@ -183,11 +187,12 @@ class MLflowTracker:
         uri = resolve_tracking_uri(self.output_dir, self.tracking_uri)
         writable_folder(self.output_dir)
         self._owner = self._owner or engine
-        self._metrics = []
+        self._metrics, self._sender = [], None
         atexit.register(self._close, "FAILED")
         try:
             try:
                 self._begin(uri)
+                self._send_before()
             except StoreLostError as error:
                 self._fall_back(uri, error)
         except BaseException:
@@ -219,12 +224,41 @@ class MLflowTracker:
         local = local_uri(self.output_dir)
         logger.warning(
             "The MLflow server %s does not take this run (%s). The run goes on and is kept in %s, from its beginning; "
-            "nothing more is sent to the server.",
+            "what the server lacks is sent when it answers again.",
             shown_uri(lost),
             error,
             local,
         )
+        opened = self._store.run_id if self._store is not None else None
         self._begin(local)
+        assert self._store is not None  # as it has just begun
+        self._sender = Sender(lost, self._kept_in_file)
+        self._store.log_tags(
+            {KEPT_FOR: shown_uri(lost), **({KEPT_RUN: opened} if opened else {}), SENT_AT: ""},
+        )
+
+    @property
+    def _kept_in_file(self) -> Path:
+        return self.output_dir.resolve() / "mlruns.db"
+
+    def _send_before(self) -> None:
+        """Send what was kept of this run when it was begun, and the server was lost."""
+        store = self._store
+        assert store is not None  # it has just begun
+        if store.is_local or not self._kept_in_file.is_file():
+            return
+        from mlflow import MlflowClient
+
+        try:
+            kept = MlflowClient(tracking_uri=local_uri(self.output_dir))
+            for run in kept_runs(kept):
+                if run.info.run_name == self.run_name:
+                    sent = send_run(kept, run.info.run_id, store.uri, lock_of(self._kept_in_file), ends=False)
+                    logger.info("MLflow run %s: %d metrics that were kept are sent.", self.run_name, sent.metrics)
+        except StoreLostError:
+            raise
+        except Exception:
+            logger.exception("What was kept of MLflow run %s was not sent.", self.run_name)
 
     def _safely(self, action: Callable[[MLflowStore], None]) -> None:
         """Do something with the store; when it is a server that is lost, go on with the local one and do it there."""
@@ -253,6 +287,7 @@ class MLflowTracker:
             self._safely(lambda store: store.log_metrics(metrics))
         except Exception:
             logger.exception("MLflow did not take the metrics of step %d; training goes on.", step)
+            return  # what one store refuses the next one would refuse too, and all that is sent with it
         if not self._store.is_local:
             self._metrics += metrics
 
@@ -262,6 +297,8 @@ class MLflowTracker:
         if optimizer is not None:
             values["lr"] = optimizer.param_groups[0]["lr"]
         self._log_metrics(scalars(values), engine.state.epoch)
+        if self._sender is not None and self._store is not None and self.run_id is not None:
+            self._sender.try_now_and_then(self._store.client, self.run_id)
 
     def _iteration_completed(self, engine: Engine) -> None:
         loss = loss_of(engine.state.output)
@@ -332,4 +369,7 @@ class MLflowTracker:
             raise
         except Exception:
             logger.exception("MLflow artifacts of run %s were not logged.", self.run_name)
+        if self._sender is not None and store.is_local and store.run_id is not None:
+            store.end(status, int(time.time() * 1000))
+            self._sender.send_all(store.client, store.run_id)
         store.close(status)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from filelock import FileLock
 from ignite.engine import Engine
@@ -23,8 +23,13 @@ from ..utils.tracking import (
     shown_uri,
 )
 
-__all__ = ["MLflowStore", "StoreLostError", "local_uri", "resolve_tracking_uri", "shown_uri"]
+if TYPE_CHECKING:
+    from mlflow.entities import Metric, Run
 
+__all__ = ["KEPT_AS", "MLflowStore", "StoreLostError", "local_uri", "resolve_tracking_uri", "shown_uri"]
+
+KEPT_AS = "kept_as"
+"""Tag of a server's run: the id of the run that was kept for it."""
 SECONDS = 7.0
 SECONDS_PER_BYTE = 1e-6
 PARAMS_PER_CALL = 100
@@ -112,6 +117,62 @@ class MLflowStore:
             raise
         return run if run.info.lifecycle_stage == "active" else None
 
+    def join(self, run: Run, known: str | None) -> Run:
+        """Go on with a run that is kept elsewhere: with its own run here, or a new one.
+
+        Its own is the one that the tracker had opened, one that an earlier sending has made, or one of its name that is
+        open: the answer to a call may be lost, what it did is not.
+
+        Args:
+            run: the kept run.
+            known: id of the run that the tracker had opened here.
+
+        Returns:
+            The run as it is here.
+        """
+        from mlflow import MlflowClient
+
+        self.client = MlflowClient(tracking_uri=self.uri)
+        experiment = self._experiment()
+        kept_as = f"tags.{KEPT_AS} = '{run.info.run_id}'"
+        found = self._search(experiment, f"attributes.run_id = '{known}'") if known else []
+        found = found or self._search(experiment, kept_as)
+        if not found:
+            open_ones = self._search(experiment, "attributes.status = 'RUNNING'")
+            found = [one for one in open_ones if one.info.run_name == self.run_name and KEPT_AS not in one.data.tags]
+        if not found:
+            self.call(
+                lambda: self.client.create_run(
+                    experiment, start_time=run.info.start_time, tags={KEPT_AS: run.info.run_id}, run_name=self.run_name
+                )
+            )
+            found = self._search(experiment, kept_as)
+        self.run_id = found[0].info.run_id
+        self.log_tags({KEPT_AS: run.info.run_id})
+        return found[0]
+
+    def _search(self, experiment: str, query: str) -> list[Run]:
+        return list(self.call(lambda: self.client.search_runs([experiment], query)))
+
+    def _experiment(self) -> str:
+        from mlflow.exceptions import MlflowException
+
+        found = self.call(lambda: self.client.get_experiment_by_name(self.experiment_name))
+        if found is None:
+            try:
+                return str(self.call(lambda: self.client.create_experiment(self.experiment_name)))
+            except MlflowException:  # somebody else made it meanwhile
+                found = self.call(lambda: self.client.get_experiment_by_name(self.experiment_name))
+        return str(found.experiment_id)
+
+    def history(self, metric: str) -> list[Metric]:
+        """All values of a metric of the run."""
+        return list(self.call(lambda: self.client.get_metric_history(self.run_id, metric)))
+
+    def list_files(self, run_id: str | None, folder: str | None) -> list[Any]:
+        """What lies in a folder of the run's artifacts."""
+        return list(self.call(lambda: self.client.list_artifacts(run_id, folder)))
+
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Opened by one process at a time: of two that make the tables of a SQLite file at once, one fails."""
@@ -153,6 +214,10 @@ class MLflowStore:
         """End the run with this status, and release the SQLite file."""
         self._handler.run_finish_status = status
         self.call(self._handler.close)
+
+    def end(self, status: str, end_time: int) -> None:
+        """End a run that was joined as the kept one ended, at that time (ms)."""
+        self.call(lambda: self.client.set_terminated(self.run_id, status, end_time))
 
     def call(self, function: Callable[[], Result], calls: int = 1, extra: float = 0.0) -> Result:
         """Call a function that asks the store, with the limit of time that holds for it.

@@ -77,4 +77,5 @@ def short_reason(error: BaseException) -> str:
     for known in ("Connection refused", "Name or service not known", "timed out", "Max retries exceeded"):
         if known.lower() in text.lower():
             return known.lower()
-    return text[:200]
+    answered = re.search(r"\b[45]\d\d (?:Client|Server) Error: [A-Z][A-Za-z ]*", text)
+    return answered[0].strip() if answered else text[:200]

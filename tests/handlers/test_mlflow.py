@@ -23,7 +23,7 @@ from monai.utils import path_to_sqlite_uri
 from medssm_monai.handlers import MLflowTracker, SegmentationReport, TrainingHistory, mlflow_store, new_run_name
 from medssm_monai.handlers.mlflow import flatten_params, resolve_tracking_uri
 
-from ..tracking_stores import copied_tables
+from ..tracking_stores import copied_tables, play_server
 from .engines_for_tests import FailsAt, evaluator, trainer, write_images
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -255,15 +255,24 @@ HANGING = 120.0  # seconds; a tracker that waited for the answer would take long
 
 
 class Unwell:
-    """Fails so many times, in this way, and then does what it should."""
+    """Fails so many times, in this way, and then does what it should.
 
-    def __init__(self, how: str | float, times: int, function: Callable[..., Any]) -> None:
-        self.how, self.times, self.function, self.calls = how, times, function, 0
+    Args:
+        how: the message of the error, or seconds without an answer.
+        times: how often.
+        function: what it should do.
+        heard: do it nevertheless: only the answer is lost.
+    """
+
+    def __init__(self, how: str | float, times: int, function: Callable[..., Any], heard: bool = False) -> None:
+        self.how, self.times, self.function, self.heard, self.calls = how, times, function, heard, 0
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         self.calls += 1
         if self.calls > self.times:
             return self.function(*args, **kwargs)
+        if self.heard:
+            self.function(*args, **kwargs)
         if isinstance(self.how, str):
             raise mlflow.exceptions.MlflowException(self.how)
         time.sleep(self.how)
@@ -274,26 +283,16 @@ def server(tmp_path, monkeypatch) -> Path:
     """A folder whose SQLite file plays the server: the tracker takes no address but its own file for local."""
     folder = tmp_path / "server"
     folder.mkdir()
-    uri = path_to_sqlite_uri(folder / "mlruns.db")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    for name in mlflow_store.REQUESTS:
-        monkeypatch.delenv(name, raising=False)
-    begin = mlflow_store.MLflowStore.__init__
-
-    def as_server(store, address, *args) -> None:
-        begin(store, address, *args)
-        store.is_local = address != uri
-
-    monkeypatch.setattr(mlflow_store.MLflowStore, "__init__", as_server)
-    monkeypatch.setattr(mlflow_store, "SECONDS", 60.0)  # a busy machine is no lost server
+    play_server(monkeypatch, path_to_sqlite_uri(folder / "mlruns.db"))
     return folder
 
 
-@pytest.mark.parametrize("how", ["server away", HANGING], ids=["fails", "hangs"])
+@pytest.mark.parametrize("how", ["server away", HANGING, "answer lost"], ids=["fails", "hangs", "answer lost"])
 @pytest.mark.parametrize("lost_at", ["metrics", "artifacts", "the end"])
 def test_a_server_lost_in_mid_run_costs_seconds_and_no_figures(
     tmp_path, out, server, caplog, monkeypatch, how, lost_at
 ) -> None:
+    caplog.set_level("INFO")
     asked, called = {
         "metrics": ("log_metrics", "log_batch"),
         "artifacts": ("log_file", "log_artifact"),
@@ -307,7 +306,7 @@ def test_a_server_lost_in_mid_run_costs_seconds_and_no_figures(
     @engine.on(Events.EPOCH_STARTED(once=3))
     def cut(_engine) -> None:
         store = tracker._store
-        unwell.append(Unwell(how, 99, getattr(store.client, called)))
+        unwell.append(Unwell(how, 99, getattr(store.client, called), heard=how == "answer lost"))
         setattr(store.client, called, unwell[0])
         ask = getattr(store, asked)
 
@@ -321,7 +320,7 @@ def test_a_server_lost_in_mid_run_costs_seconds_and_no_figures(
     start = time.monotonic()
     engine.run()
     assert time.monotonic() - start < HANGING
-    assert unwell[0].calls == 1  # nothing more is sent after the first failure
+    assert unwell[0].calls == 1  # nothing more is sent before the end
     assert caplog.text.count("does not take this run") == 1
     (run,) = runs(out)
     assert run.info.status == "FINISHED"
@@ -329,8 +328,10 @@ def test_a_server_lost_in_mid_run_costs_seconds_and_no_figures(
     assert [m.step for m in client(out).get_metric_history(run.info.run_id, "train_loss")] == [1, 2, 3, 4]
     assert artifact_names(out, run.info.run_id) == {"history.csv"}
     (there,) = runs(server)
-    sent = [m.step for m in client(server).get_metric_history(there.info.run_id, "train_loss")]
-    assert sent == ([1, 2] if lost_at == "metrics" else [1, 2, 3, 4])
+    assert there.info.status == "FINISHED" and there.data.tags["data"] == "demo" and there.data.params["lr"] == "0.1"
+    assert [m.step for m in client(server).get_metric_history(there.info.run_id, "train_loss")] == [1, 2, 3, 4]
+    assert artifact_names(server, there.info.run_id) == {"history.csv"}
+    assert "has all of this run now" in caplog.text
 
 
 def test_a_healthy_server_gets_all_and_nothing_is_kept_twice(tmp_path, out, server) -> None:
@@ -380,6 +381,7 @@ def test_a_server_that_is_absent_at_the_start_costs_less_than_ten_seconds(
 
     def timed(self, *args) -> None:
         began.append(time.monotonic() - start)
+        monkeypatch.setattr(mlflow_store, "SECONDS", 1.0)  # of the try at the end
         fall_back(self, *args)
 
     monkeypatch.setattr(MLflowTracker, "_fall_back", timed)
@@ -388,6 +390,7 @@ def test_a_server_that_is_absent_at_the_start_costs_less_than_ten_seconds(
     engine.run()
     assert len(began) == 1 and began[0] < 10
     assert caplog.text.count("does not take this run") == 1 and absent in caplog.text
+    assert f"medssm tracking send {out}" in caplog.text
     (run,) = runs(out)
     assert run.info.status == "FINISHED"
     assert [m.step for m in client(out).get_metric_history(run.info.run_id, "train_loss")] == [1, 2]

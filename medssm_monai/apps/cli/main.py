@@ -29,6 +29,10 @@ FORWARDED = {
         "medssm_monai.experiments.compare",
         "train several networks with several seeds, or by folds, and compare them in one table",
     ),
+    "tracking": (
+        "medssm_monai.apps.tracking.main",
+        "runs that were kept while an MLflow server was away, and sending them",
+    ),
     "label": ("medssm_monai.apps.label.__main__", "serve the bundles to MONAI Label's clients"),
 }
 """Command -> the module whose ``main`` takes its words, and what it does."""

@@ -10,9 +10,9 @@ from monai.networks.layers import Norm
 from monai.networks.layers.factories import LayerFactory
 from monai.utils import ComponentStore
 
-from .networks import nets
-from .networks.blocks import BFSS, DirectionalS6, GatedConvMixer, MambaMixer
-from .networks.layers import ChannelLayerNorm
+from ..networks import nets
+from ..networks.blocks import BFSS, DirectionalS6, GatedConvMixer, MambaMixer
+from ..networks.layers import ChannelLayerNorm
 
 __all__ = ["Mixer", "Networks", "get_network", "register"]
 

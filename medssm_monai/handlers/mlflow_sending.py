@@ -1,0 +1,199 @@
+"""Runs that a tracking server did not take: kept in a SQLite file, and sent to the server later, everything once."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from .mlflow_store import MLflowStore, StoreLostError, shown_uri
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Run
+
+__all__ = ["KEPT_FOR", "KEPT_RUN", "SENT_AT", "Sender", "Sent", "kept_runs", "lock_of", "send_run"]
+
+logger = logging.getLogger(__name__)
+KEPT_FOR, KEPT_RUN, SENT_AT = "kept_for", "kept_for_run", "sent_at"
+"""Tags of a kept run: the server's address without a password, its run there, and when all was sent ("": not yet)."""
+PAUSES = (60.0, 960.0)
+"""Seconds between two tries while a training runs: at first, and at most; each that fails doubles them."""
+PATIENCE = 30.0
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What a server has now.
+
+    Attributes:
+        run_id: of the run there.
+        metrics: values that it did not have before.
+        files: artifacts that it did not have before.
+        whole: whether the kept run has ended, so that nothing will follow.
+    """
+
+    run_id: str
+    metrics: int
+    files: int
+    whole: bool
+
+
+def kept_runs(kept: MlflowClient, sent: bool = False) -> list[Run]:
+    """Runs of a store that were kept for a server, the oldest first.
+
+    Args:
+        kept: client of the store.
+        sent: with those that were sent.
+    """
+    experiments = [experiment.experiment_id for experiment in kept.search_experiments()]
+    token, found = None, []
+    while experiments:
+        page = kept.search_runs(experiments, f"tags.{KEPT_FOR} LIKE '%'", order_by=["start_time"], page_token=token)
+        found += [run for run in page if sent or not run.data.tags.get(SENT_AT)]
+        token = page.token
+        if not token:
+            break
+    return found
+
+
+def send_run(
+    kept: MlflowClient, run_id: str, uri: str, lock: Path, patience: float = PATIENCE, ends: bool = True
+) -> Sent:
+    """Bring a server's run up to a kept one: settings, tags, files, and every metric once, whatever was sent before.
+
+    Args:
+        kept: client of the store in which the run is kept.
+        run_id: of the kept run.
+        uri: of the server.
+        lock: file that makes sure that one process sends at a time.
+        patience: seconds to wait for another one that sends.
+        ends: whether the server's run ends as the kept one did; not when it goes on there.
+
+    Raises:
+        StoreLostError: the server does not answer, or another process is sending.
+        MlflowException: the server refuses what it is sent.
+    """
+    try:
+        with FileLock(lock, timeout=patience):
+            return _send(kept, run_id, uri, ends)
+    except Timeout:
+        raise StoreLostError("another process is sending these runs") from None
+
+
+def _send(kept: MlflowClient, run_id: str, uri: str, ends: bool) -> Sent:
+    run = kept.get_run(run_id)
+    store = MLflowStore(uri, kept.get_experiment(run.info.experiment_id).name, run.info.run_name)
+    there = store.join(run, run.data.tags.get(KEPT_RUN))
+    if run.data.tags.get(KEPT_RUN) != store.run_id:
+        kept.set_tag(run_id, KEPT_RUN, store.run_id)
+    own = {key: value for key, value in run.data.tags.items() if not key.startswith("mlflow.")}
+    for name in (KEPT_FOR, KEPT_RUN, SENT_AT):
+        own.pop(name, None)
+    store.log_tags({key: value for key, value in own.items() if there.data.tags.get(key) != value})
+    store.log_params(run.data.params)
+    metrics = list(_missing(kept, run, store, there))
+    store.log_metrics(metrics)
+    files = _send_files(kept, run, store)
+    whole = run.info.end_time is not None and run.info.status != "RUNNING"
+    if whole:
+        if ends and (there.info.status == "RUNNING" or (there.info.end_time or 0) < run.info.end_time):
+            store.end(run.info.status, run.info.end_time)
+        kept.set_tag(run_id, SENT_AT, datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    return Sent(str(store.run_id), len(metrics), files, whole)
+
+
+def _missing(kept: MlflowClient, run: Run, store: MLflowStore, there: Run) -> Iterator[Metric]:
+    """Metrics that the server does not have, by step, time and value."""
+    for name in run.data.metrics:
+        known = {_point(metric) for metric in store.history(name)} if name in there.data.metrics else set()
+        yield from (m for m in kept.get_metric_history(run.info.run_id, name) if _point(m) not in known)
+
+
+def _point(metric: Metric) -> tuple[int, int, str]:
+    return metric.step, metric.timestamp, repr(float(metric.value))  # as text NaN equals itself
+
+
+def _send_files(kept: MlflowClient, run: Run, store: MLflowStore) -> int:
+    """Send artifacts that the server does not have, or has in another size."""
+    from mlflow.utils.file_utils import local_file_uri_to_path
+
+    own = _files(kept.list_artifacts, run.info.run_id)
+    there = _files(store.list_files, store.run_id) if own else {}
+    root = Path(local_file_uri_to_path(run.info.artifact_uri))
+    missing = [path for path, size in own.items() if there.get(path) != size]
+    for path in missing:
+        folder = path.rpartition("/")[0]
+        store.log_file(str(root / path), folder or None)
+    return len(missing)
+
+
+def _files(listing: Any, run_id: str | None, folder: str | None = None) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for info in listing(run_id, folder):
+        found.update(_files(listing, run_id, info.path) if info.is_dir else {info.path: info.file_size})
+    return found
+
+
+class Sender:
+    """Sends one kept run while its training goes on, and once more at the end; says what happens, and never raises.
+
+    Args:
+        uri: of the server.
+        kept_in: the SQLite file in which the run is kept.
+    """
+
+    def __init__(self, uri: str, kept_in: Path) -> None:
+        self.uri, self.kept_in = uri, kept_in
+        self.lost = True
+        self._pause = PAUSES[0]
+        self._next = time.monotonic() + self._pause
+
+    def try_now_and_then(self, kept: MlflowClient, run_id: str) -> None:
+        """Send what there is, unless the last try was a moment ago."""
+        if time.monotonic() < self._next:
+            return
+        try:
+            sent = send_run(kept, run_id, self.uri, self.lock, patience=0.0)
+        except Exception as error:
+            if not self.lost:
+                logger.warning("The MLflow server %s is lost again (%s); training goes on.", shown_uri(self.uri), error)
+            self.lost, self._pause = True, min(2 * self._pause, PAUSES[1])
+        else:
+            if self.lost:
+                logger.info(
+                    "The MLflow server %s answers again: %d metrics were sent; the next follow from time to time.",
+                    *(shown_uri(self.uri), sent.metrics),
+                )
+            self.lost, self._pause = False, PAUSES[0]
+        self._next = time.monotonic() + self._pause
+
+    def send_all(self, kept: MlflowClient, run_id: str) -> None:
+        """Send the run that has ended, or say how to send it later."""
+        try:
+            sent = send_run(kept, run_id, self.uri, self.lock)
+        except Exception as error:
+            logger.warning(
+                "The MLflow server %s does not have all of this run (%s); it is kept in %s. Send it when the server "
+                "is back: medssm tracking send %s",
+                *(shown_uri(self.uri), error, self.kept_in, self.kept_in.parent),
+            )
+        else:
+            self.lost = False
+            logger.info("The MLflow server %s has all of this run now (run %s).", shown_uri(self.uri), sent.run_id)
+
+    @property
+    def lock(self) -> Path:
+        """File that is locked while something is sent."""
+        return lock_of(self.kept_in)
+
+
+def lock_of(kept_in: Path) -> Path:
+    """The file that is locked while runs of a SQLite file are sent."""
+    return kept_in.with_name(f".{kept_in.name}.sending.lock")
