@@ -163,11 +163,11 @@ def check(bundle: str, folder: Path, kills: int, seed: int, epochs: int) -> Outc
             moment, left = next(moments, None), left - 1
             training = Training(bundle, place, words)
         status = training.wait()
-        faults = (
-            differences(place, straight, bundle) if status == 0 else [f"exit status {status}: {_end_of_log(place)}"]
-        )
+        failed = [f"exit status {status}: {_end_of_log(place)}"] if status else []
+        faults = failed or differences(place, straight, bundle)
         outcome.faults += [f"{place.name}: {fault}" for fault in faults]
-        print(f"{bundle}: training {outcome.trainings} ended, {'; '.join(faults) or 'equal to the straight one'}")
+        said = "; ".join(faults) or "equal to the straight one"
+        print(f"{bundle}: training {outcome.trainings} ended, {said}", flush=True)
         if not left:
             return outcome
 
