@@ -87,12 +87,15 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def _table(run: Path) -> list[dict[str, str]]:
+    if not (run / "history.csv").is_file():
+        return []
     with open(run / "history.csv", newline="", encoding="utf-8") as stream:
         return [{key: cell for key, cell in row.items() if key != "seconds"} for row in csv.DictReader(stream)]
 
 
 def _figures(run: Path) -> dict[str, Any]:
-    summary = json.loads((run / "validation" / "summary.json").read_text(encoding="utf-8"))
+    file = run / "validation" / "summary.json"
+    summary = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     return {key: value for key, value in summary.items() if not key.startswith(("written", "seconds"))}
 
 
