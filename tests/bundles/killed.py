@@ -16,7 +16,7 @@ import medssm_monai.data
 import medssm_monai.handlers
 import medssm_monai.networks
 import medssm_monai.transforms
-import medssm_monai.visualize  # noqa: F401
+import medssm_monai.visualize
 
 from .bundle_runs import MAMBA_MIS, give_store
 
