@@ -41,7 +41,7 @@ TINY = {
 }
 SHARED = ("--image_size", "[32,32]", "--datalists#demo_counts", "[8,4,4]", "--batch_size", "4", "--device", "cpu")
 LONGEST = 600.0  # seconds of one start
-HALF = ".checkpoint_epoch=*.part.pt"
+HALF = ".checkpoint_epoch=*.{}.part.pt"  # of the process of this number
 EVERY = 4  # which kill waits for a half-written checkpoint
 
 
@@ -103,7 +103,7 @@ class Training:
         while self.process.poll() is None:
             if self.seconds > LONGEST or (moment is not None and self.seconds >= moment):
                 break
-            if moment is None and any(self.folder.glob(f"eval/*/{HALF}")):
+            if moment is None and any(self.folder.glob(f"eval/*/{HALF.format(self.process.pid)}")):
                 break
             time.sleep(0.0005 if moment is None else 0.005)
         ended = self.process.poll() is not None
@@ -118,13 +118,13 @@ class Training:
         self.log.close()
 
 
-def where(folder: Path) -> str:
+def where(training: Training) -> str:
     """What a killed training was doing, by what it left."""
-    runs = run_folders(folder / "eval")
+    runs = run_folders(training.folder / "eval")
     if not runs:
         return "start-up"
     run = runs[-1]
-    if any(run.glob(HALF)):
+    if any(run.glob(HALF.format(training.process.pid))):
         return "checkpoint write"
     if (run / DONE).is_file():
         return "after its weights were published"
@@ -157,7 +157,7 @@ def check(bundle: str, folder: Path, kills: int, seed: int, epochs: int) -> Outc
         place = folder / f"killed_{outcome.trainings}"
         training = Training(bundle, place, words)
         while left and training.killed(moment):
-            found = where(place)
+            found = where(training)
             outcome.moments[found] += 1
             print(f"{bundle}: kill {outcome.kills} after {training.seconds:.1f} s: {found}", flush=True)
             moment, left = next(moments, None), left - 1

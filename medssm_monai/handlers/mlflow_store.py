@@ -215,13 +215,16 @@ def _plain(value: float) -> float | None:
 
 
 def _make_file(file: Path) -> None:
-    """Make a SQLite store beside its place: one that a kill leaves with half of its tables would open never again."""
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    """Make the tables of a SQLite store beside its place: MLflow would never open one of which a kill has left half."""
+    from mlflow.store.db import utils
     from monai.utils import path_to_sqlite_uri
 
     with replace_file(file) as temporary:
-        store = SqlAlchemyStore(path_to_sqlite_uri(temporary), (file.parent / "mlruns").absolute().as_uri())
-        store.engine.dispose()
+        engine = utils.create_sqlalchemy_engine_with_retry(path_to_sqlite_uri(temporary))
+        try:
+            utils._initialize_tables(engine)
+        finally:
+            engine.dispose()
 
 
 def _parts(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
