@@ -105,6 +105,8 @@ def _tracked(out: Path, bundle: str) -> list[tuple[str, dict[str, list[tuple[int
 
     client = MlflowClient(path_to_sqlite_uri(out / "eval" / "mlruns.db"))
     experiment = client.get_experiment_by_name(bundle)
+    if experiment is None:
+        return []
     found = []
     for run in client.search_runs([experiment.experiment_id]):
         names = sorted(run.data.metrics)
