@@ -6,6 +6,7 @@ import argparse
 import json
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from benchmarks import (
     differences,
     floors,
     gpu,
+    kill_training,
     kinds_of_work,
     loss_curves,
     network_sizes,
@@ -343,3 +345,46 @@ def test_precision_times_both_and_says_how_far_they_are_apart():
     assert name == "mamba_mis_s, 32, batch 1"
     assert all(float(cell.split(" ")[0]) > 0 for cell in times) and len(times) == 2
     assert 0 < float(difference) < 0.2  # bfloat16 keeps three digits; equal outputs would mean that nothing ran in it
+
+
+def test_moments_of_kills_are_those_of_the_seed_over_the_whole_life_and_every_fourth_is_a_write():
+    moments = list(kill_training.drawn(200, 3, 10.0))
+    assert moments == list(kill_training.drawn(200, 3, 10.0)) != list(kill_training.drawn(200, 4, 10.0))
+    assert [number for number, moment in enumerate(moments, 1) if moment is None] == list(range(4, 201, 4))
+    drawn = [moment for moment in moments if moment is not None]
+    assert 0 <= min(drawn) < 1 and 9 < max(drawn) <= 10
+
+
+def test_a_training_is_killed_with_all_its_processes_or_has_ended(monkeypatch, tmp_path):
+    monkeypatch.setattr(kill_training.sys, "executable", "/bin/sleep")  # which refuses the words, at once
+    ended = kill_training.Training("mamba_mis", tmp_path / "ended", [])
+    assert ended.wait() != 0 and not ended.killed(0.0)
+    script = tmp_path / "sleeper"
+    script.write_text("#!/bin/sh\nsleep 100 & echo $! > child; exec sleep 100\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(kill_training.sys, "executable", str(script))
+    monkeypatch.setattr(kill_training, "ROOT", tmp_path)
+    training = kill_training.Training("mamba_mis", tmp_path / "killed", [])
+    while not (tmp_path / "child").is_file() or not (tmp_path / "child").read_text().strip():
+        time.sleep(0.01)
+    assert kill_training.where(training) == "start-up"
+    assert training.killed(0.0) and training.process.returncode == -9
+    child, end = int((tmp_path / "child").read_text()), time.monotonic() + 30
+    while _runs(child) and time.monotonic() < end:  # a busy system takes a moment over it
+        time.sleep(0.01)
+    assert not _runs(child)
+
+
+def _runs(process: int) -> bool:
+    """Whether a process is there and no zombie, which nobody may have asked for its status yet."""
+    shown = subprocess.run(["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True).stdout
+    return bool(shown.strip()) and not shown.strip().startswith("Z")
+
+
+def test_what_kills_cost_is_a_row():
+    outcome = kill_training.Outcome("mamba_mis", kill_training.Counter({"start-up": 2, "checkpoint write": 1}), 2)
+    assert kill_training.table([outcome]).splitlines()[-1] == (
+        "| mamba_mis | 3 | checkpoint write 1, start-up 2 | 2 | nothing |"
+    )
+    outcome.faults.append("history.csv differs")
+    assert kill_training.table([outcome]).endswith("| 1 |")

@@ -12,6 +12,7 @@ from .find import BUNDLES_VARIABLE, bundle_config, bundle_places, find_bundle, f
 from .interruption import end_on_signals, was_interrupted
 from .known_keys import require_known_keys, unknown_keys
 from .publish import publish_weights
+from .run_records import newest_run, note_run
 from .runs import claim_run, release_run, site_run_name
 from .settings import (
     read_conformal,
@@ -71,6 +72,8 @@ __all__ = [
     "load",
     "load_teacher",
     "load_weights",
+    "newest_run",
+    "note_run",
     "other_weights",
     "pack_bundle",
     "publish_weights",

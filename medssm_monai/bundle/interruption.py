@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from ..utils.command_line import arguments_with, as_typed, launcher, run_by_monai
+from ..utils.command_line import arguments_with, as_typed, launcher, option_words, run_by_monai
 from ..utils.files import shown_path
 
 __all__ = ["Terminated", "end_on_signals", "note_interruption", "was_interrupted"]
@@ -99,6 +99,8 @@ def _say_how_to_go_on() -> None:
         logger.warning("Stopped by %s.", _current.ended_by)
     elif not any(_current.folder.glob("checkpoint_epoch=*.pt")):
         logger.warning("Stopped by %s before an epoch was complete: there is nothing to go on from.", _current.ended_by)
+    elif _goes_on_by_itself():
+        logger.warning("Stopped by %s. The same command goes on with %s.", _current.ended_by, _current.folder.name)
     elif run_by_monai():
         logger.warning(
             "Stopped by %s. To go on:\n\n    %s\n", _current.ended_by, _resume_command(_current.folder, _current.name)
@@ -115,6 +117,12 @@ def _say_how_to_go_on() -> None:
 def _resume_command(folder: Path, name: str | None) -> str:
     changes = {"resume_from": shown_path(folder), **({"run_name": name} if name else {})}
     return as_typed([*launcher(), "-m", "monai.bundle", *arguments_with(sys.argv[1:], changes)])
+
+
+def _goes_on_by_itself() -> bool:
+    """Whether the command was typed with ``--resume true``."""
+    word = option_words(sys.argv[1:])[1].get("resume", ["--resume=false"])[-1] if run_by_monai() else "false"
+    return word == "--resume" or word.removeprefix("--resume=").lower() == "true"
 
 
 def _rank() -> int:

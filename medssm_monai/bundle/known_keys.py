@@ -22,6 +22,8 @@ SEPARATOR = "::"  # of ids, in MONAI's config language
 COMPONENT = "_target_"
 ENTRIES = {"imports", "initialize", "run", "finalize", "prediction", "run_name"}
 """Keys that MONAI's commands and :func:`medssm_monai.load` read, or that its federated client gives to any config."""
+SWITCHES = {"resume"}
+"""Keys whose reader takes ``true`` and ``false`` as texts as well (:func:`~medssm_monai.utils.switches.switch`)."""
 WORDS = {"true": "True", "false": "False", "null": "None"}
 """Words of YAML that a command line hands over as texts, and the ones of Python, which it reads."""
 RUN_PREFIX = "@run"
@@ -38,7 +40,7 @@ def require_known_keys(parser: ConfigParser | None = None) -> None:
     use away from, as the evaluation does from ``seed``, are passed over.
 
     The texts ``true``, ``false`` and ``null`` are refused as well: a command line takes ``True``, ``False`` and
-    ``None``, and a text is true whatever it says.
+    ``None``, and a text is true whatever it says. Keys of ``SWITCHES`` take these texts as well.
 
     Args:
         parser: parser of the config, overrides applied. None takes the one that evaluates the calling expression, so
@@ -56,7 +58,7 @@ def require_known_keys(parser: ConfigParser | None = None) -> None:
         raise RuntimeError("require_known_keys was not called by an expression of a config; give it the parser.")
     config = parser.get()
     for name, value in config.items():
-        if isinstance(value, str) and value in WORDS:
+        if isinstance(value, str) and value in WORDS and name not in SWITCHES:
             raise ValueError(f"{name} is the text {value!r}; on a command line write --{name} {WORDS[value]}.")
     _require_numbers(parser)
     found = unknown_keys(config)

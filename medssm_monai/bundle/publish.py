@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from ..utils.files import file_sha256, keep_previous, replace_file, writable_folder
+from ..utils.files import file_sha256, keep_previous, remove_parts, replace_file, writable_folder
 from .runs import release_run
 from .settings import TRAINED_ON, WEIGHTS_SHA256, saved_settings, settings_file
 from .weights import WEIGHTS
@@ -78,6 +78,8 @@ def _publish(run: Path, folder: Path) -> Path | None:
     writable_folder(folder)
     mark = json.dumps({"weights": digest, "folder": os.fspath(folder.absolute())})
     with FileLock(folder / LOCK):
+        for name in (WEIGHTS, settings_file(target).name):
+            remove_parts(folder, name)
         if target.is_file() and _text(run / DONE) == mark:
             logger.info("%s: nothing new since its weights were published; %s stays as it is", run, folder)
             return target
@@ -97,7 +99,8 @@ def _replace(source: Path, target: Path, settings: Mapping[str, Any]) -> None:
         if file_sha256(weights) != settings[WEIGHTS_SHA256]:
             raise ValueError(f"{source} changed while it was copied; {target.parent} stays as it is.")
         beside.write_text(json.dumps(dict(settings), indent=2) + "\n", encoding="utf8")
-        kept = keep_previous(target, settings_file(target), move=False)
+        interrupted = dict(earlier) == dict(settings)  # between the two: the pair from before has its dated name
+        kept = [] if interrupted else keep_previous(target, settings_file(target), move=False)
     trained = f"trained on {settings[TRAINED_ON]}" if settings.get(TRAINED_ON) else "training data not recorded"
     published = f"published {source} as {target} ({trained})"
     if not kept:

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 from filelock import FileLock, Timeout
 
-from ..utils.files import writable_folder
+from ..utils.files import remove_parts, writable_folder
 from .callers import calling, in_federation
 
 __all__ = ["claim_run", "release_run", "site_run_name"]
@@ -75,6 +75,7 @@ def _locked(folder: Path) -> FileLock:
         raise _in_use(folder) from None
     if holder.is_file():
         logger.info("%s: a training was interrupted here (%s); its folder is taken over", folder, _read(holder))
+    remove_parts(folder)
     holder.unlink(missing_ok=True)
     since = time.strftime("%Y-%m-%d %H:%M:%S")
     holder.write_text(f"process {os.getpid()} on {socket.gethostname()} since {since}\n", encoding="utf8")

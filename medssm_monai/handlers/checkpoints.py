@@ -13,7 +13,10 @@ from typing import Any, cast
 
 import torch
 
+from ..bundle.run_records import newest_run
 from ..utils import replace_file
+from ..utils.switches import switch
+from .events import process_rank
 from .mlflow import new_run_name
 
 __all__ = [
@@ -22,6 +25,7 @@ __all__ = [
     "checkpoints_in",
     "find_checkpoint",
     "read_checkpoint",
+    "resumes",
     "run_name_for",
     "serialized",
     "sha256_of",
@@ -32,6 +36,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"checkpoint_epoch=(\d+)\.pt")
+_A_FOLDER = "To go on with a certain run give its folder as --resume_from, or its name as --run_name."
 
 
 class CheckpointError(RuntimeError):
@@ -51,15 +56,38 @@ def checkpoints_in(folder: Path) -> dict[int, Path]:
     return dict(sorted(found.items(), reverse=True))
 
 
-def run_name_for(resume_from: str | os.PathLike | None, *parts: str) -> str:
-    """Name of the run that a training belongs to: that of the checkpoint's folder, or a new one.
+def resumes(resume: Any) -> bool:
+    """Whether a training goes on by itself with what it finds, as the setting ``resume`` says.
+
+    Raises:
+        ValueError: neither on nor off, such as a folder.
+    """
+    return switch(resume, "resume", _A_FOLDER)
+
+
+def run_name_for(
+    resume_from: str | os.PathLike | None,
+    *parts: str,
+    resume: Any = False,
+    output_dir: str | os.PathLike | None = None,
+) -> str:
+    """Name of the run that a training belongs to: that of the checkpoint's folder, that of the newest run of the same
+    settings, or a new one.
 
     Args:
         resume_from: a checkpoint or a run's folder, or None for a new run.
         parts: what a new run is about, as ``new_run_name`` takes it.
+        resume: ``True`` looks for the newest run of the config in ``output_dir``
+            (:func:`medssm_monai.bundle.newest_run`); on rank 0 alone, whose folder all ranks resume from.
+        output_dir: folder of all runs.
+
+    Raises:
+        ValueError: ``resume`` is neither on nor off.
     """
     if resume_from is None:
-        return new_run_name(*parts)
+        first = resumes(resume) and output_dir is not None and process_rank() == 0
+        earlier = newest_run(output_dir) if first and output_dir is not None else None
+        return new_run_name(*parts) if earlier is None else earlier.name
     path = Path(resume_from)
     return (path if path.is_dir() else path.parent).resolve().name
 
@@ -114,7 +142,9 @@ def find_checkpoint(resume_from: str | os.PathLike) -> tuple[Path, dict[str, Any
             reasons.append(str(error))
         else:
             return path, state, broken
-    raise ValueError(f"no checkpoint of {given} loads: {'; '.join(reasons)}. Start the training again.")
+    raise ValueError(
+        f"no checkpoint of {given} loads: {'; '.join(reasons)}. Start the training again, under another --run_name."
+    )
 
 
 def _remedy(others: list[Path]) -> str:

@@ -38,8 +38,8 @@ logger = logging.getLogger(__name__)
 PICTURES = "*.png"
 ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 OF_ONE_TRAINING = (
-    *("run_id", "run_name", "run_dir", "resume_from", "init_from", "pretrained_path", "max_epochs", "ckpt_path"),
-    *("optimizer", "optimizers", "lr_scheduler", "loss", "train", "tracker", "settings", "domain_text"),
+    *("run_id", "run_name", "run_dir", "resume", "resume_from", "init_from", "pretrained_path", "max_epochs"),
+    *("ckpt_path", "optimizer", "optimizers", "lr_scheduler", "loss", "train", "tracker", "settings", "domain_text"),
 )
 OF_ONE_CALIBRATION = ("part", "coverage", "set_method", "one_per_group", "run_name", "run_dir")
 OF_EVERY_COMMAND = ("bundle_root", "device", "args_file", "meta_file", "logging_file")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -16,6 +16,7 @@ from monai.utils import CommonKeys
 __all__ = [
     "TRAIN_LOSS",
     "average_train_loss",
+    "from_first_rank",
     "loss_of",
     "on_failure",
     "optimizer_stepped",
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 TRAIN_LOSS = "train_loss"
 
 FailureCallback = Callable[[Engine, BaseException], None]
+Value = TypeVar("Value")
 
 
 def process_rank() -> int:
@@ -43,6 +45,15 @@ def process_rank() -> int:
 def world_size() -> int:
     """How many processes the running process group has; 1 without one."""
     return dist.get_world_size() if _in_group() else 1
+
+
+def from_first_rank(value: Value) -> Value:
+    """What rank 0 of the running process group has; the value itself without a group. A collective operation."""
+    if world_size() == 1:
+        return value
+    values = [value]
+    dist.broadcast_object_list(values, src=0)
+    return values[0]
 
 
 def _in_group() -> bool:

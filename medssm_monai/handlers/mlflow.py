@@ -23,6 +23,7 @@ from ..data.demo.segmentation import DEMO
 from ..reports.html_page import without_pictures
 from ..utils import writable_folder
 from ..utils.shown_names import shown_text, shown_value
+from ..utils.switches import switch
 from ..utils.text_files import write_text
 from .events import average_train_loss, loss_of, on_failure, process_rank, scalars
 from .mlflow_sending import KEPT_FOR, KEPT_RUN, SENT_AT, Sender, kept_runs, lock_of, send_run
@@ -38,6 +39,8 @@ CHARTS = ("curves.png", "confusion_matrix.png", "roc_curves.png", "pr_curves.png
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".svg", ".pdf")
 IMAGES = (".nii", ".nii.gz", ".dcm", ".dicom", ".nrrd", ".mha", ".npy", ".npz")
 PAGES = (".html",)
+OF_A_FAILURE = ("error", "traceback")
+"""Tags that a run has from its failure on until it goes on."""
 _TAG_LENGTH = 5000  # what every MLflow server takes
 
 
@@ -78,6 +81,9 @@ class MLflowTracker:
     model, curves, pictures and reports; marks the run FAILED when the engine raises, KILLED when it is interrupted
     (Ctrl-C, SIGTERM), FINISHED at the end, and FAILED at interpreter exit when nothing else closed it.
 
+    A run that goes on after an interruption has each epoch once: a value that the epoch has there already, from before
+    a checkpoint could be written, is not logged again. Tags of the failure are taken off.
+
     A tracking server that is not there when the run starts, or is lost while it runs, costs some seconds, not the
     training: a warning says so, and the whole run, with what was logged before, is kept in the SQLite file in
     ``output_dir`` from then on. What the server lacks is sent when it answers again, each value once: at the end of an
@@ -104,6 +110,7 @@ class MLflowTracker:
         tracking_uri: used when ``MLFLOW_TRACKING_URI`` is not set; ``None`` is the SQLite file in ``output_dir``.
         iteration_log: also log the loss of every iteration (as ``train_loss_iteration``), not only epoch means.
         provenance: what the run is made with; becomes tags.
+        resume: ``True`` goes on with a finished run of that name too, instead of opening another one.
         pictures: also log pictures of patients: overlays, cases, explanations, whatever is no chart (``CHARTS``).
             Without them, pages (``report.html``) are logged with their pictures of patients left out.
             ``None``: only those of the synthetic demo set. They stay in the run's folder in any case.
@@ -130,6 +137,7 @@ class MLflowTracker:
         iteration_log: bool = False,
         pictures: bool | None = None,
         provenance: Provenance | None = None,
+        resume: bool | str = False,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.experiment_name = experiment_name
@@ -141,6 +149,7 @@ class MLflowTracker:
         self.iteration_log = iteration_log
         self.pictures = data_name == DEMO if pictures is None else pictures
         self.provenance = provenance
+        self.resume = switch(resume, "resume")
         self.run_id: str | None = None
         self.kept_in: str | None = None
         self._owner: Engine | None = None
@@ -209,9 +218,10 @@ class MLflowTracker:
     def _begin(self, uri: str) -> None:
         """Open the run in this store, and tell it what is known so far."""
         assert self._owner is not None  # it is known before a run begins
-        self._store = MLflowStore(uri, self.experiment_name, self.run_name)
+        self._store = MLflowStore(uri, self.experiment_name, self.run_name, self.resume)
         self._store.open(self._owner)
         self.run_id, self.kept_in = self._store.run_id, shown_uri(uri)
+        self._store.remove_tags([name for name in OF_A_FAILURE if name not in self.tags])
         self._store.log_tags({**(self.provenance.tags() if self.provenance else {}), **self.tags})
         changed = self._store.log_params({name: shown_value(value) for name, value in self.params.items()})
         if changed:
@@ -311,10 +321,9 @@ class MLflowTracker:
     def _failed(self, engine: Engine, error: BaseException) -> None:
         if engine is not self._owner or self._store is None:
             return
-        tags = {
-            "error": shown_text(f"{type(error).__name__}: {error}")[:_TAG_LENGTH],
-            "traceback": shown_text("".join(traceback.format_exception(error)))[-_TAG_LENGTH:],
-        }
+        said = shown_text(f"{type(error).__name__}: {error}")[:_TAG_LENGTH]
+        where = shown_text("".join(traceback.format_exception(error)))[-_TAG_LENGTH:]
+        tags = dict(zip(OF_A_FAILURE, (said, where), strict=True))
         self.tags.update(tags)
         try:
             self._safely(lambda store: store.log_tags(tags))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from filelock import FileLock
 from ignite.engine import Engine
 
+from ..utils.files import remove_parts, replace_file
 from ..utils.tracking import (
     REQUESTS,
     URI_VARIABLE,
@@ -34,9 +36,11 @@ SECONDS = 7.0
 SECONDS_PER_BYTE = 1e-6
 PARAMS_PER_CALL = 100
 METRICS_PER_CALL = 1000
+FINISHED = "FINISHED"
 REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS")
 
 Result = TypeVar("Result")
+_Values = dict[tuple[str, int], set[float | None]]  # metric and step -> what a run has there
 
 
 class StoreLostError(RuntimeError):
@@ -54,6 +58,7 @@ class MLflowStore:
         uri: of the store.
         experiment_name: one experiment per bundle.
         run_name: name of the run.
+        reopen: go on with a finished run of that name too, where there is no unfinished one.
 
     Attributes:
         run_id: of the open run, None before :meth:`open`.
@@ -63,11 +68,12 @@ class MLflowStore:
             file raises is passed on.
     """
 
-    def __init__(self, uri: str, experiment_name: str, run_name: str) -> None:
+    def __init__(self, uri: str, experiment_name: str, run_name: str, reopen: bool = False) -> None:
         self.uri, self.experiment_name, self.run_name = uri, experiment_name, run_name
-        self.is_local = uri.startswith("sqlite:")
+        self.is_local, self.reopen = uri.startswith("sqlite:"), reopen
         self.run_id: str | None = None
         self.client: Any = None
+        self._earlier: _Values | None = None
         self._handler: Any = None
 
     def open(self, engine: Engine, run_id: str | None = None) -> None:
@@ -99,6 +105,8 @@ class MLflowStore:
         if run_id is not None:
             self._handler.cur_run = self.call(lambda: self._known(run_id))
             self._handler.default_tracking_params = []  # it has its own already
+        elif self.reopen:
+            self.call(self._reopen, calls=2)
         self.call(lambda: self._handler.start(engine), calls=8)
         self.run_id = self._handler.cur_run.info.run_id
         self.call(lambda: self.client.update_run(self.run_id, status="RUNNING"))
@@ -173,6 +181,14 @@ class MLflowStore:
         """What lies in a folder of the run's artifacts."""
         return list(self.call(lambda: self.client.list_artifacts(run_id, folder)))
 
+    def _reopen(self) -> None:
+        """Make the newest run of this name an unfinished one, which MONAI's handler joins."""
+        experiment = self.client.get_experiment_by_name(self.experiment_name)
+        found = [] if experiment is None else self.client.search_runs([experiment.experiment_id])  # the newest first
+        named = [run.info for run in found if run.info.run_name == self.run_name]
+        if named and all(info.status == FINISHED for info in named):
+            self.client.update_run(named[0].run_id, status="RUNNING")
+
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Opened by one process at a time: of two that make the tables of a SQLite file at once, one fails."""
@@ -182,12 +198,21 @@ class MLflowStore:
         file = Path(self.uri.removeprefix("sqlite:///"))
         file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(file.with_name(f".{file.name}.lock")):
+            remove_parts(file.parent, file.name)
+            if not file.exists():
+                _make_file(file)
             yield
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags of the run."""
         for key, value in tags.items():
             self.call(partial(self.client.set_tag, self.run_id, key, value))
+
+    def remove_tags(self, names: Sequence[str]) -> None:
+        """Take tags off the run; those that it has not are passed over."""
+        there = self.call(lambda: self.client.get_run(self.run_id)).data.tags
+        for name in [name for name in names if name in there]:
+            self.call(partial(self.client.delete_tag, self.run_id, name))
 
     def log_params(self, params: Mapping[str, str]) -> list[str]:
         """Log settings; returns the names of those that the run has already with another value, which it keeps."""
@@ -201,9 +226,22 @@ class MLflowStore:
         return [name for name, value in params.items() if name in known and known[name] != value]
 
     def log_metrics(self, metrics: Sequence[Any]) -> None:
-        """Log MLflow ``Metric`` objects."""
-        for part in _parts(metrics, METRICS_PER_CALL):
+        """Log MLflow ``Metric`` objects, but those that the run had with the same step and value when it was opened."""
+        if not metrics:
+            return
+        if self._earlier is None:
+            self._earlier = self.call(self._logged, calls=8)
+        known = self._earlier
+        new = [metric for metric in metrics if _plain(metric.value) not in known.get((metric.key, metric.step), ())]
+        for part in _parts(new, METRICS_PER_CALL):
             self.call(partial(self.client.log_batch, self.run_id, metrics=part))
+
+    def _logged(self) -> _Values:
+        found: _Values = {}
+        for name in self.client.get_run(self.run_id).data.metrics:
+            for metric in self.client.get_metric_history(self.run_id, name):
+                found.setdefault((name, metric.step), set()).add(_plain(metric.value))
+        return found
 
     def log_file(self, path: str, folder: str | None = None) -> None:
         """Log a file, into a folder of the run's artifacts."""
@@ -264,6 +302,24 @@ def _within(seconds: float | None, function: Callable[[], Result]) -> Result:
     if "result" not in outcome:
         raise TimeoutError(f"no answer within {seconds:.0f} s")
     return outcome["result"]
+
+
+def _plain(value: float) -> float | None:
+    """A value that equals itself: a store keeps what is no number as NaN or as 0."""
+    return None if math.isnan(value) else value
+
+
+def _make_file(file: Path) -> None:
+    """Make the tables of a SQLite store beside its place: MLflow would never open one of which a kill has left half."""
+    from mlflow.store.db import utils
+    from monai.utils import path_to_sqlite_uri
+
+    with replace_file(file) as temporary:
+        engine = utils.create_sqlalchemy_engine_with_retry(path_to_sqlite_uri(temporary))
+        try:
+            utils._initialize_tables(engine)
+        finally:
+            engine.dispose()
 
 
 def _parts(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

@@ -32,7 +32,7 @@ __all__ = ["Provenance"]
 
 FILE = "provenance.json"
 PACKAGES = (*OF_FIGURES, "numba", "triton", "mamba-ssm", "nibabel", "pydicom", "pillow", "mlflow")
-OF_ONE_START = ("run_name", "kept_name", "run_dir", "output_dir", "resume_from")
+OF_ONE_START = ("run_name", "kept_name", "run_dir", "output_dir", "resume", "resume_from")
 Lists = Mapping[str, Sequence[Mapping[str, Any]]]
 
 

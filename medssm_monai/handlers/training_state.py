@@ -19,11 +19,14 @@ from .checkpoints import (
     checkpoint_path,
     checkpoints_in,
     find_checkpoint,
+    read_checkpoint,
+    resumes,
     serialized,
     unwrapped_network,
     write_checkpoint,
 )
 from .early_stop import EarlyStop
+from .events import from_first_rank, process_rank
 from .weight_average import WeightAverage
 from .workflow_state import workflow_state
 
@@ -55,11 +58,14 @@ class TrainingState:
             ``None``.
         save: ``False`` only resumes (ranks other than 0).
         keep: how many checkpoints are kept.
+        resume: ``True`` goes on with the newest checkpoint in ``save_dir`` that loads; where there is none with
+            ``resume_from``, and without that from the beginning. Run distributed, all ranks take the checkpoint that
+            rank 0 finds.
 
     Raises:
         FileNotFoundError: on ``attach``, ``resume_from`` is no file and no folder with checkpoints.
-        ValueError: on ``attach``, the checkpoint does not load, or ``save_dir`` holds checkpoints of another run; at
-            the start of the training, it is that of another network or optimizer.
+        ValueError: ``resume`` is neither on nor off; on ``attach``, the checkpoint does not load, or ``save_dir`` holds
+            checkpoints of another run; at the start of the training, it is that of another network or optimizer.
         CheckpointError: the state could not be written. Training ends, the earlier checkpoints stay.
     """
 
@@ -70,11 +76,12 @@ class TrainingState:
         resume_from: str | os.PathLike | None = None,
         save: bool = True,
         keep: int = 2,
+        resume: bool | str = False,
     ) -> None:
         if keep < 1:
             raise ValueError(f"keep must be at least 1, got {keep}.")
         self.save_dir, self.objects, self.resume_from = Path(save_dir), dict(objects), resume_from
-        self.save, self.keep = save, keep
+        self.save, self.keep, self.resume = save, keep, resumes(resume)
         self._found: tuple[Path, dict[str, Any]] | None = None
         self._broken: list[Path] = []
         self._done = 0  # epochs that this run has behind it when it starts
@@ -82,10 +89,10 @@ class TrainingState:
 
     def attach(self, engine: Engine) -> None:
         """Attach to the trainer; the checkpoint to resume from is read now."""
-        if self.resume_from is not None:
-            path, state, self._broken = find_checkpoint(self.resume_from)
-            self._found = path, state
-            if path.parent.resolve() != self.save_dir.resolve() and checkpoints_in(self.save_dir):
+        self._found = self._find() if self.resume or self.resume_from is not None else None
+        if self._found is not None:
+            path = self._found[0]
+            if self.save and path.parent.resolve() != self.save_dir.resolve() and checkpoints_in(self.save_dir):
                 raise ValueError(
                     f"{self.save_dir} holds checkpoints of another run than {path}. Leave --run_name out to go on in "
                     f"the folder of the checkpoint, or give a new one."
@@ -93,6 +100,20 @@ class TrainingState:
             engine.add_event_handler(Events.STARTED, self._resume)
         if self.save:
             engine.add_event_handler(Events.EPOCH_STARTED, self._take_the_last_place)
+
+    def _find(self) -> tuple[Path, dict[str, Any]] | None:
+        """The checkpoint that rank 0 chooses, and its content."""
+        first, found = process_rank() == 0, None
+        if first:
+            own = self.resume and checkpoints_in(self.save_dir)
+            source = self.save_dir if own else self.resume_from
+            if source is None:
+                logger.info("--resume: %s holds no checkpoint; the training starts from its beginning", self.save_dir)
+            else:
+                path, state, self._broken = find_checkpoint(source)
+                found = path, state
+        chosen = from_first_rank(None if found is None else found[0])
+        return found if first or chosen is None else (chosen, read_checkpoint(chosen))
 
     def _take_the_last_place(self, engine: Engine) -> None:
         """Behind the handlers that take their place when the training starts."""

@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import logging
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -22,6 +23,7 @@ __all__ = [
     "DiskFullError",
     "file_sha256",
     "keep_previous",
+    "remove_parts",
     "replace_file",
     "require_file",
     "shown_path",
@@ -31,6 +33,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 _FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
 LONGEST_NAME = 255  # bytes, of most file systems
+_PART = re.compile(r"\.(?P<stem>.+)\.\d+(?:-\d+)?\.part(?P<ending>\..+)?")
 _TOO_LARGE = "the file is larger than this process may write (ulimit -f)"
 
 
@@ -76,6 +79,22 @@ def replace_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise full from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_parts(folder: str | os.PathLike[str], name: str | None = None) -> None:
+    """Remove what :func:`replace_file` leaves beside a file when its process is killed.
+
+    Nobody else may be writing there: the caller holds the lock of the folder, or of the file.
+
+    Args:
+        folder: where they lie; folders in it are gone through too, unless ``name`` is given.
+        name: of the only file whose parts, and journals of them, are removed; None for all.
+    """
+    for path in Path(folder).glob(".*" if name else "**/.*"):
+        match = _PART.fullmatch(path.name)
+        if match and (name is None or f"{match['stem']}{match['ending'] or ''}".startswith(name)):
+            path.unlink(missing_ok=True)
+            logger.info("removed %s, which an interruption left half written", path)
 
 
 OTHER_FOLDER = "Make it writable or choose another one with --output_dir (and --ckpt_dir for checkpoints)."

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from medssm_monai.bundle import end_on_signals, was_interrupted
+from medssm_monai.bundle import end_on_signals, interruption, was_interrupted
 from medssm_monai.bundle.interruption import Terminated
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -139,3 +139,20 @@ def test_in_another_thread_signals_stay_as_they_are():
     thread.join()
     assert not errors
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(
+    ("words", "by_monai", "expected"),
+    [
+        (["--resume", "true"], True, True),
+        (["--resume=True"], True, True),
+        (["--seed", "1", "--resume"], True, True),
+        (["--resume", "False"], True, False),
+        (["--resume_from", "true"], True, False),
+        (["--resume", "true"], False, False),  # the program's own option
+    ],
+)
+def test_whether_the_same_command_goes_on(monkeypatch, words, by_monai, expected):
+    monkeypatch.setattr(sys, "argv", ["monai.bundle", "run", "training", *words])
+    monkeypatch.setattr(interruption, "run_by_monai", lambda: by_monai)
+    assert interruption._goes_on_by_itself() is expected

@@ -118,6 +118,28 @@ def test_a_full_disk_changes_nothing(tmp_path, monkeypatch):
     assert not list(target.glob(".*part*"))
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_killed_between_any_two_steps_it_is_done_again_and_every_pair_is_whole(tmp_path, monkeypatch, number):
+    class Killed(BaseException):
+        pass
+
+    target, run, calls = model(tmp_path / "models", "old"), model(tmp_path / "run", "new"), []
+
+    def kill(source, place):
+        calls.append(place)
+        if len(calls) == number:
+            raise Killed
+        return replace(source, place)
+
+    replace = os.replace
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(os, "replace", kill)
+        publish_weights(run, target)
+    publish_weights(run, target)
+    assert sorted(set(pairs(target).values())) == [("new", "new"), ("old", "old")]
+    assert pairs(target)["model"] == ("new", "new")
+
+
 def test_a_run_without_weights_moves_nothing_and_says_so(tmp_path, caplog):
     target = model(tmp_path / "models", "old")
     (tmp_path / "run").mkdir()

@@ -14,7 +14,7 @@ from monai.engines import IterationEvents
 
 from medssm_monai.utils import root_cause
 
-from .bundle_runs import BUNDLES, MAMBA_MIS, Bundle, every_bundle
+from .bundle_runs import BUNDLES, MAMBA_MIS, Bundle, every_bundle, give_store
 
 TRAIN = ("train.yaml",)
 RANDOM = {  # more of what draws random numbers than the defaults
@@ -144,6 +144,26 @@ def test_a_finished_training_that_is_resumed_ends_well_and_changes_no_weights(tm
     before = [(tmp_path / "run" / name).read_bytes() for name in files]
     MAMBA_MIS.run(TRAIN, tmp_path, **options, resume_from=str(tmp_path / "run"))
     assert [(tmp_path / "run" / name).read_bytes() for name in files] == before
+
+
+@pytest.mark.parametrize("workers", [(0, 2), (2, 0)], ids=str)
+def test_it_goes_on_by_itself_with_another_number_of_workers(workers, tmp_path, monkeypatch):
+    before, after = (settings(MAMBA_MIS, number) for number in workers)
+    give_store(tmp_path)
+    interrupt(MAMBA_MIS.workflow(TRAIN, tmp_path, **before, resume=True), "mid-epoch", 2, monkeypatch)
+    flow = MAMBA_MIS.run(TRAIN, tmp_path, **after, resume=True)
+    run = Path(flow.parser.get_parsed_content("run_dir"))
+    assert [path.parent for path in tmp_path.glob("*/history.csv")] == [run]
+    assert [row["epoch"] for row in table(run)] == ["1", "2"]
+    assert [run.info.status for run in MAMBA_MIS.mlflow_runs(tmp_path)[1]] == ["FINISHED"]
+
+
+def test_a_training_of_other_settings_begins_anew_and_says_why(tmp_path, caplog):
+    options = {**MAMBA_MIS.tiny, "max_epochs": 1, "resume": True}
+    flows = [MAMBA_MIS.run(TRAIN, tmp_path, **options, seed=seed) for seed in (0, 1, 1)]
+    first, second, again = (Path(flow.parser.get_parsed_content("run_dir")) for flow in flows)
+    assert first != second == again
+    assert f"{first.name}, has other values of seed; --run_name {first.name} goes on with it" in caplog.text
 
 
 def test_a_typo_in_the_checkpoint_is_said_and_nothing_is_trained(tmp_path):

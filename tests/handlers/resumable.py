@@ -52,6 +52,7 @@ class Training:
         save: bool = True,
         planned: int | None = None,
         ema_decay: float | None = 0.5,
+        resume: bool | str = False,
     ) -> None:
         torch.manual_seed(0)
         rng = np.random.default_rng(0)
@@ -85,7 +86,7 @@ class Training:
         objects = {"model": self.network, "optimizer": optimizer, "lr_scheduler": scheduler}
         objects |= {"average": self.average}
         objects |= {"early_stop": self.stop, "best_model": self.best, "history": self.history}
-        self.state = TrainingState(folder, objects, resume_from=resume_from, save=save)
+        self.state = TrainingState(folder, objects, resume_from=resume_from, save=save, resume=resume)
         self.trainer = SupervisedTrainer(
             "cpu",
             max_epochs,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 import re
 import socket
@@ -10,7 +11,7 @@ import textwrap
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,71 @@ def test_resume_continues_a_failed_run_of_that_name(tmp_path, out, caplog) -> No
     assert run.info.status == "FINISHED"
     assert run.data.params["lr"] == "0.1" and run.data.params["new"] == "1"
     assert [m.step for m in client(out).get_metric_history(run.info.run_id, "train_loss")] == [1, 2, 3]
+
+
+def test_an_epoch_that_is_done_again_is_logged_once(out) -> None:
+    """Killed after the metrics of epoch 2, before its checkpoint; a value that differs is logged all the same."""
+    from mlflow.entities import Metric
+
+    def start(*values: tuple[str, float, int]) -> str:
+        store = mlflow_store.MLflowStore(path_to_sqlite_uri(out / "mlruns.db"), "tests", "mine")
+        store.open(Engine(lambda engine, batch: None))
+        for name, value, step in values:
+            store.log_metrics([Metric(name, value, 0, step)])
+        return store.run_id
+
+    first = start(("loss", 0.1 + 0.2, 1), ("loss", 0.25, 2), ("empty", math.nan, 2), ("dice", 0.5, 2))
+    second = start(("loss", 0.25, 2), ("empty", math.nan, 2), ("dice", 0.75, 2), ("loss", 0.25, 3))
+    assert first == second
+    found = {
+        name: [(m.step, m.value) for m in client(out).get_metric_history(first, name)]
+        for name in ("loss", "dice", "empty")
+    }
+    assert found["loss"] == [(1, 0.1 + 0.2), (2, 0.25), (3, 0.25)]
+    assert found["dice"] == [(2, 0.5), (2, 0.75)]
+    assert [step for step, _ in found["empty"]] == [2]
+
+
+@pytest.mark.parametrize(("resume", "expected"), [("true", 1), (False, 2)])
+def test_a_finished_run_is_gone_on_with_only_when_asked(tmp_path, out, resume, expected) -> None:
+    items = write_images(tmp_path / "data")
+    for epochs in (1, 2):
+        tracker = MLflowTracker(out, "tests", run_name="mine", resume=resume)
+        engine = trainer(items, [tracker], max_epochs=epochs)
+        engine.state.epoch, engine.state.iteration = epochs - 1, 3 * (epochs - 1)
+        engine.run()
+    assert [run.info.status for run in runs(out)] == ["FINISHED"] * expected
+    assert [m.step for m in client(out).get_metric_history(tracker.run_id, "train_loss")] == [1, 2][-2 // expected :]
+
+
+def test_a_run_that_goes_on_loses_the_words_of_its_failure(tmp_path, out) -> None:
+    items = write_images(tmp_path / "data")
+    for handlers in ([FailsAt(2, RuntimeError("boom"))], []):
+        engine = trainer(items, [MLflowTracker(out, "tests", run_name="mine"), *handlers], max_epochs=1)
+        with suppress(RuntimeError):
+            engine.run()
+    (run,) = runs(out)
+    assert run.info.status == "FINISHED" and not {"error", "traceback"} & run.data.tags.keys()
+
+
+def test_a_kill_while_a_store_is_made_leaves_no_half_of_one(tmp_path, monkeypatch) -> None:
+    class Killed(BaseException):
+        pass
+
+    def half(engine) -> None:
+        mlflow.store.db.utils.InitialBase.metadata.create_all(engine)
+        raise Killed
+
+    items = write_images(tmp_path / "data")
+    folder = tmp_path / "new"
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(mlflow.store.db.utils, "_initialize_tables", half)
+        patch.setattr(Path, "unlink", lambda *args, **kwargs: None)  # a kill cleans nothing up
+        trainer(items, [MLflowTracker(folder, "tests")], max_epochs=1).run()
+    assert not (folder / "mlruns.db").exists() and list(folder.glob(".mlruns.*.part.db"))
+    trainer(items, [MLflowTracker(folder, "tests")], max_epochs=1).run()
+    assert [run.info.status for run in runs(folder)] == ["FINISHED"]
+    assert not list(folder.glob(".mlruns.*.part.db*"))
 
 
 def test_environment_variable_wins(tmp_path, out, monkeypatch) -> None:

@@ -93,6 +93,55 @@ def test_a_resumed_training_equals_the_uninterrupted_one(
     same(tmp_path, straight[workers])
 
 
+@pytest.mark.parametrize("moment", ["mid-epoch", "mid-write"])
+def test_the_same_start_goes_on_by_itself(straight, moment, tmp_path, monkeypatch, caplog) -> None:
+    for epoch in (1, 2, 4):
+        stop_at(Training(tmp_path, resume="true"), moment, epoch, monkeypatch)
+    with caplog.at_level(logging.INFO, "medssm_monai"):
+        Training(tmp_path, resume="true").run()
+    same(tmp_path, straight[0])
+    assert "checkpoint_epoch=3.pt: 3 epochs are done" in caplog.text
+
+
+def test_a_start_without_a_checkpoint_says_so_and_begins(straight, tmp_path, caplog) -> None:
+    with caplog.at_level(logging.INFO, "medssm_monai"):
+        Training(tmp_path, resume=True).run()
+    assert f"--resume: {tmp_path} holds no checkpoint; the training starts from its beginning" in caplog.text
+    same(tmp_path, straight[0])
+
+
+def test_its_own_checkpoint_comes_before_the_one_that_it_began_with(straight, tmp_path, monkeypatch) -> None:
+    Training(tmp_path / "first", max_epochs=2, planned=5).run()
+    arguments = {"planned": 5, "resume_from": tmp_path / "first", "resume": True}
+    stop_at(Training(tmp_path / "second", **arguments), "mid-epoch", 5, monkeypatch)
+    training = Training(tmp_path / "second", **arguments)
+    assert training.state._found[0] == tmp_path / "second" / "checkpoint_epoch=4.pt"
+    training.run()
+    same_after_planning(tmp_path / "second", straight[0])
+
+
+@pytest.mark.parametrize("broken", [[5], [4, 5]])
+def test_a_start_by_itself_passes_over_what_is_corrupt(broken, tmp_path, caplog) -> None:
+    """The kind of damage that a disk does: one byte in the middle."""
+    Training(tmp_path).run()
+    for epoch in broken:
+        path = tmp_path / f"checkpoint_epoch={epoch}.pt"
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2 : len(data) // 2 + 3000] = bytes(3000)
+        path.write_bytes(data)
+    if len(broken) == 2:
+        with pytest.raises(ValueError, match=r"(?s)no checkpoint of .*epoch=5.pt.*epoch=4.pt.*another --run_name"):
+            Training(tmp_path, resume=True)
+        return
+    assert Training(tmp_path, resume=True).state._found[0].name == "checkpoint_epoch=4.pt"
+    assert re.search(r"checkpoint_epoch=5.pt does not load \(\d+ bytes.*it is left out", caplog.text)
+
+
+def test_resume_takes_no_folder(tmp_path) -> None:
+    with pytest.raises(ValueError, match="resume is 'eval/run'.*--resume_from"):
+        Training(tmp_path, resume="eval/run")
+
+
 def test_epochs_draw_different_numbers_and_the_seed_decides(tmp_path) -> None:
     losses = {}
     for name, seed in (("a", 7), ("b", 7), ("c", 8)):

@@ -11,6 +11,7 @@ import pytest
 
 from medssm_monai.utils import DiskFullError, keep_previous, replace_file, require_file, writable_folder
 from medssm_monai.utils.errors import ends_the_run
+from medssm_monai.utils.files import remove_parts
 
 
 def test_writable_folder_is_created(tmp_path):
@@ -105,3 +106,30 @@ def test_a_full_disk_ends_a_run_and_a_limit_of_one_file_does_not(tmp_path, numbe
     with pytest.raises(DiskFullError, match="was not written") as raised, replace_file(tmp_path / "mask.png"):
         raise OSError(number, os.strerror(number))
     assert ends_the_run(raised.value) is ends
+
+
+def _left_by_a_kill(path: Path) -> Path:
+    """The half-written file of a process that ended in the middle of it."""
+
+    class Killed(BaseException):
+        pass
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed), replace_file(path) as temporary:
+        temporary.write_text("half")
+        patch.setattr(Path, "unlink", lambda *args, **kwargs: None)
+        raise Killed
+    return temporary
+
+
+def test_what_kills_left_half_written_is_removed_and_nothing_else(tmp_path):
+    (tmp_path / "sub").mkdir()
+    names = ("model.pt", "volume.nii.gz", "plain", "sub/table.csv", "checkpoint_epoch=1.pt")
+    halves = [_left_by_a_kill(tmp_path / name) for name in names]
+    others = [tmp_path / name for name in (".training.lock", ".run.json", "model.1.part.pt", ".x.part", "sub/a.pt")]
+    for path in others:
+        path.touch()
+    assert all(path.is_file() for path in halves)
+    remove_parts(tmp_path, "model.pt")
+    assert [path.exists() for path in halves] == [False, True, True, True, True]
+    remove_parts(tmp_path)
+    assert not any(path.exists() for path in halves) and all(path.exists() for path in others)

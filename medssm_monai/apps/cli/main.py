@@ -42,7 +42,7 @@ USUAL = {
     "explain": "usual keys: --explain_layer NAME, --device cuda:0; all in configs/inference.yaml",
     "train": (
         'usual keys: --dataset_dir FOLDER, --max_epochs N, --image_size "[128,128]", --batch_size N,\n'
-        "  --learning_rate X, --init_from WEIGHTS, --resume_from RUN, --seed N; all in configs/train.yaml"
+        "  --learning_rate X, --init_from WEIGHTS, --resume true, --seed N; all in configs/train.yaml"
     ),
     "evaluate": "usual keys: --dataset_dir FOLDER, --part test; all in configs/train.yaml and configs/evaluate.yaml",
     "calibrate": "usual keys: --dataset_dir FOLDER, --coverage 0.9, --group EXPRESSION; all in configs/calibrate.yaml",
