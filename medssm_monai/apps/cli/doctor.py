@@ -21,12 +21,14 @@ __all__ = ["doctor", "examine"]
 PACKAGES = (
     *("medssm-monai", "monai", "torch", "numpy", "pytorch-ignite", "mlflow", "numba", "itk", "nibabel", "scikit-image"),
     *("scikit-learn", "triton", "mamba-ssm", "onnx", "onnxruntime", "pydicom", "highdicom", "gradio", "monailabel"),
+    *("nvflare", "monai-nvflare"),
 )
 EXTRAS = {
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
     "viewer": ("gradio",),
     "conformal": ("mapie",),
     "dicom": ("pydicom", "highdicom"),
+    "federated": ("nvflare", "monai_nvflare"),
     "cuda": ("triton",),
     "label": ("monailabel",),
 }

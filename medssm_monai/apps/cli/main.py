@@ -24,6 +24,7 @@ FORWARDED = {
         "medssm_monai.apps.registry.main",
         "versions of weights in an MLflow registry, and which is the champion",
     ),
+    "federated": ("medssm_monai.apps.federated.main", "jobs for NVIDIA FLARE, and the model that comes out of them"),
     "label": ("medssm_monai.apps.label.__main__", "serve the bundles to MONAI Label's clients"),
 }
 """Command -> the module whose ``main`` takes its words, and what it does."""
