@@ -1,4 +1,4 @@
-"""Federated training with NVIDIA FLARE: jobs for its server and sites, what a site allows, and the model that comes out.
+"""Federated training with NVIDIA FLARE: jobs for its server and sites, what a site allows, the model that comes out.
 
 FLARE and MONAI do the work (``monai-nvflare``, :class:`monai.fl.client.MonaiAlgo`); what is here writes their files.
 """

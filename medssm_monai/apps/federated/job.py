@@ -86,8 +86,8 @@ def write_job(
     _check(target, overrides, rounds=rounds, local_epochs=local_epochs, min_clients=min_clients, wait=wait)
     if not is_demo(dataset_dir) and init_from is None and example_dir is None:
         raise ValueError(
-            f"nothing says which classes and channels the images of {dataset_dir!r} have, and they must not follow each "
-            "site's own. Start from weights (init_from), or name a folder of images like them here (example_dir)."
+            f"nothing says which classes and channels the images of {dataset_dir!r} have, and they must not follow "
+            "each site's own. Start from weights (init_from), or name a folder of images like them here (example_dir)."
         )
     names = overlay_names(root, overlays)
     like = dataset_dir if example_dir is None and is_demo(dataset_dir) else example_dir or "demo"
@@ -95,7 +95,10 @@ def write_job(
     site = {**overrides, **OUTPUT, "dataset_dir": dataset_dir}
     training = {**site, **start.training, "max_epochs": rounds * local_epochs}
     evaluation = {key: value for key, value in site.items() if key not in start.settings}
-    evaluation |= {"ckpt_path": f"{{JOB_CONFIG_DIR}}/../{START}", "part": "validation"}  # its settings; FLARE sends weights
+    evaluation |= {
+        "ckpt_path": f"{{JOB_CONFIG_DIR}}/../{START}",
+        "part": "validation",
+    }  # its settings; FLARE sends weights
 
     writable_folder(target.parent, remedy="Make it writable, or name another folder for the job.")
     fresh = target.with_name(f".{target.name}.new-{uuid.uuid4().hex}")

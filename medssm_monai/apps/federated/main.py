@@ -70,7 +70,9 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     job.add_argument("--example_dir", metavar="FOLDER", help="images like the sites', for classes and channels")
     job.set_defaults(run=_job)
     site = actions.add_parser("site", help="let such jobs run, and keep the log of errors here", allow_abbrev=False)
-    site.add_argument("local", metavar="LOCAL", help="the folder local of a site, the server or a simulator's workspace")
+    site.add_argument(
+        "local", metavar="LOCAL", help="the folder local of a site, the server or a simulator's workspace"
+    )
     site.set_defaults(run=_site)
     model = actions.add_parser("model", help="write a global model as weights of its bundle", allow_abbrev=False)
     model.add_argument("job", metavar="JOB", help="the job's folder")

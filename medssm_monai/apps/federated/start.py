@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
+from ...bundle.argument_rules import network_arguments
 from ...bundle.checkpoint import read_weights, require_fitting_weights
 from ...bundle.find import bundle_config
 from ...bundle.known_keys import require_known_keys
@@ -69,22 +70,21 @@ def starting_point(
     parser = ConfigParser()
     parser.read_config([os.fspath(root / "configs" / name) for name in ("train.yaml", *overlays)])
     with tempfile.TemporaryDirectory() as folder:  # of the demo set
-        own = {"bundle_root": os.fspath(root), "dataset_dir": os.fspath(example_dir), "output_dir": folder}
-        for key, value in {**overrides, **own}.items():
+        places = {"bundle_root": os.fspath(root), "dataset_dir": os.fspath(example_dir), "output_dir": folder}
+        for key, value in {**overrides, **places}.items():
             parser[key.replace("#", "::")] = value
         require_known_keys(parser)
         settings = _of_config(parser) if init_from is None else _of_weights(init_from, overrides)
         weights = _fresh(parser) if init_from is None else read_weights(init_from)
-    network = build_network(settings["variant"], settings)
-    if init_from is not None:
-        require_fitting_weights(init_from, network)
-    elif {key: value.shape for key, value in weights.items()} != {
-        key: value.shape for key, value in network.state_dict().items()
-    }:
+    own = None if network_arguments(settings["variant"]) is None else build_network(settings["variant"], settings)
+    if own is None or init_from is None and _shapes(weights) != _shapes(own.state_dict()):
         raise ValueError(
-            f"{', '.join(overlays) or 'train.yaml'} trains another network than its settings describe, which an "
-            f"evaluation could not build. Leave out overlays such as those of baselines."
+            f"{', '.join(overlays) or 'the config'} trains {settings['variant']}, which the settings beside weights do "
+            "not describe: neither the server nor an evaluation could build it. Leave out overlays such as those of "
+            "baselines."
         )
+    if init_from is not None:
+        require_fitting_weights(init_from, own)
     named = {key: value for key, value in settings.items() if value is not None and key not in OF_THE_DATA}
     selects = parser.get("select_by", "dice")
     figure = selects if isinstance(selects, str) else selects[0]
@@ -120,6 +120,10 @@ def _fresh(parser: ConfigParser) -> dict[str, torch.Tensor]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(parser.get("seed", 0)))
         return dict(parser.get_parsed_content("network_def").state_dict())
+
+
+def _shapes(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Size]:
+    return {key: value.shape for key, value in weights.items()}
 
 
 def overlay_names(root: Path, overlays: Sequence[str]) -> list[str]:
