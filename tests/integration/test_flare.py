@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -205,7 +206,9 @@ def test_two_sites_two_rounds_and_the_mean_evaluates_as_ours_does(flare, bundle,
 def test_a_site_that_is_gone_does_not_end_the_rounds(flare, tmp_path):
     """The second site is killed in the second round, after its training; the first one goes on alone."""
     federation = federate(flare, MEDCONVMAMBA, tmp_path, ends={"site-2": 1})
-    assert "Subprocess died for client site-2" in federation.log
+    assert re.search("(Subprocess died for|Communication error with) client site-2", federation.log), federation.log[
+        -6000:
+    ]
     assert [site for site in SITES if (tmp_path / "sent" / f"{site}_1.npz").is_file()] == ["site-1"]
     assert (tmp_path / "sent" / "site-2_0.npz").is_file()
     assert "Round 1 finished." in federation.log and "Finished ScatterAndGather Training." in federation.log
