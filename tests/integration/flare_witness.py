@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 from nvflare.apis.dxo import from_shareable
 from nvflare.apis.filter import Filter
+from nvflare.apis.fl_constant import ReturnCode
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
-
-NAME = f"{__name__}.Witness"
 
 
 class Witness(Filter):
@@ -33,6 +32,8 @@ class Witness(Filter):
         site = fl_ctx.get_identity_name()
         if self.ends.get(site) == self.count:
             os.kill(os.getpid(), signal.SIGKILL)
+        if shareable.get_return_code() != ReturnCode.OK:  # an error, which has no weights
+            return shareable
         dxo = from_shareable(shareable)
         path = Path(self.folder, f"{site}_{self.count}")
         np.savez(path.with_suffix(".npz"), **dxo.data)

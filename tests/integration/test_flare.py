@@ -58,7 +58,7 @@ def write_images(bundle: Bundle, folder: Path, counts: tuple[int, ...], first: i
                 picture, mask = demo_sample(part, index, 32)
                 places = {"images": picture, "masks": mask}
             elif bundle is CLINICAL_FMAMBA:
-                pair = fusion_demo_sample(part, index, 32)
+                pair = fusion_demo_sample(part, index, 48)  # its metrics take no smaller ones
                 places = {f"{part}/{source}": image for source, image in zip(FUSION_DEMO_SOURCES, pair, strict=True)}
             else:
                 picture, label = class_demo_sample(part, index, 32)
