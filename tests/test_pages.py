@@ -33,6 +33,7 @@ OURS = ("medssm_monai", "benchmarks", "tests")
 PROGRAMS = (
     "python",
     ".venv-label/bin/python",
+    "nvflare",
     "torchrun",
     "pip",
     "curl",

@@ -8,16 +8,15 @@ import secrets
 import signal
 import socket
 import subprocess
-import sys
 import time
 from email import message_from_bytes
 from pathlib import Path
 from typing import Any
 
 import requests
-from filelock import FileLock
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from .environments import REPOSITORY, environment_python
+
 START_SECONDS = 300
 TASK_SECONDS = 600
 
@@ -27,18 +26,7 @@ def label_python() -> Path:
 
     The variable MEDSSM_LABEL_VENV names another folder for it.
     """
-    venv = Path(os.environ.get("MEDSSM_LABEL_VENV") or REPOSITORY / ".venv-label")
-    script = REPOSITORY / "scripts" / "label_environment.py"
-    with FileLock(f"{venv}.lock"):  # two processes of the tests need it, one makes it
-        done = subprocess.run(
-            [sys.executable, str(script), "--venv", str(venv)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-        )
-    assert done.returncode == 0, done.stdout[-6000:]
-    return venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    return environment_python("label")
 
 
 def free_port() -> int:

@@ -21,6 +21,7 @@ __all__ = ["doctor", "examine"]
 PACKAGES = (
     *("medssm-monai", "monai", "torch", "numpy", "pytorch-ignite", "mlflow", "numba", "itk", "nibabel", "scikit-image"),
     *("scikit-learn", "triton", "mamba-ssm", "onnx", "onnxruntime", "pydicom", "highdicom", "gradio", "monailabel"),
+    *("nvflare", "monai-nvflare"),
 )
 EXTRAS = {
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
@@ -28,6 +29,7 @@ EXTRAS = {
     "conformal": ("mapie",),
     "tune": ("optuna",),
     "dicom": ("pydicom", "highdicom"),
+    "federated": ("nvflare", "monai_nvflare"),
     "cuda": ("triton",),
     "label": ("monailabel",),
 }

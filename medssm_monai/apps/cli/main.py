@@ -33,6 +33,7 @@ FORWARDED = {
         "medssm_monai.apps.tracking.main",
         "runs that were kept while an MLflow server was away, and sending them",
     ),
+    "federated": ("medssm_monai.apps.federated.main", "jobs for NVIDIA FLARE, and the model that comes out of them"),
     "label": ("medssm_monai.apps.label.__main__", "serve the bundles to MONAI Label's clients"),
 }
 """Command -> the module whose ``main`` takes its words, and what it does."""

@@ -1,0 +1,54 @@
+"""The environment of FLARE: what is installed into it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import federated_environment
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from .test_constraints import PYTHONS, pinned_version, pins
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FILE = "constraints-federated.txt"
+
+
+def test_pins_are_exact_fit_the_extra_and_repeat_no_other(repository_root: Path) -> None:
+    project = tomllib.loads((repository_root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for python in PYTHONS:
+        own = pins(repository_root, python, FILE)
+        assert not own.keys() & pins(repository_root, python).keys()
+        assert all(pinned_version(requirement).local is None for requirement in own.values())
+        for text in project["optional-dependencies"]["federated"]:
+            wanted = Requirement(text)
+            assert pinned_version(own[canonicalize_name(wanted.name)]) in wanted.specifier
+
+
+def test_the_bridge_is_pinned_and_no_part_of_the_extra(repository_root: Path) -> None:
+    name = Requirement(federated_environment.bridge()).name
+    assert name in pins(repository_root, "3.11", FILE)
+    project = tomllib.loads((repository_root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert name not in {Requirement(text).name for text in project["optional-dependencies"]["federated"]}
+
+
+def test_dry_run_shows_the_commands_and_changes_nothing(repository_root: Path, tmp_path: Path) -> None:
+    script = repository_root / "scripts" / "federated_environment.py"
+    done = subprocess.run(
+        [sys.executable, str(script), "--dry-run", "--venv", str(tmp_path / "venv"), "--pip-option=--no-index"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    commands = [line for line in done.stdout.splitlines() if "] $ " in line]
+    assert [part in line for part, line in zip(("-m venv", "[federated]", "--no-deps"), commands, strict=True)] == [
+        True
+    ] * 3
+    assert all("--no-index" in line for line in commands[1:])
+    assert not (tmp_path / "venv").exists()
