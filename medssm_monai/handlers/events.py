@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from ignite.engine import Engine, Events
 from ignite.metrics import Average
 from monai.utils import CommonKeys
+
+from ..utils.processes import process_rank, world_size
 
 __all__ = [
     "TRAIN_LOSS",
@@ -29,24 +29,6 @@ logger = logging.getLogger(__name__)
 TRAIN_LOSS = "train_loss"
 
 FailureCallback = Callable[[Engine, BaseException], None]
-
-
-def process_rank() -> int:
-    """Rank of this process: of the running process group, else of the launcher's ``RANK``, else 0.
-
-    Asked of PyTorch: the first ``ignite.distributed.get_rank()`` in a group is a collective operation, in which one
-    rank alone (with a failure of its own, say) would wait for the others, and it raises once the group is destroyed.
-    """
-    return dist.get_rank() if _in_group() else int(os.environ.get("RANK", "0"))
-
-
-def world_size() -> int:
-    """How many processes the running process group has; 1 without one."""
-    return dist.get_world_size() if _in_group() else 1
-
-
-def _in_group() -> bool:
-    return dist.is_available() and dist.is_initialized()
 
 
 class _FailureDispatcher:
