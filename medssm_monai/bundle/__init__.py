@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .archive import pack_bundle
     from .archive_check import verify_archive
     from .autocast_inferer import AutocastInferer
+    from .processes import data_parallel
     from .image_fit import require_fitting_images
     from .label_fit import require_labels_of_data
     from .network import build_network
@@ -63,6 +64,7 @@ __all__ = [
     "choose_checkpoint",
     "claim_run",
     "copy_bundle",
+    "data_parallel",
     "describe_weights",
     "end_on_signals",
     "find_bundle",
@@ -105,6 +107,7 @@ _LATER = {
     "archive": ("pack_bundle",),
     "archive_check": ("verify_archive",),
     "autocast_inferer": ("AutocastInferer",),
+    "processes": ("data_parallel",),
     "image_fit": ("require_fitting_images",),
     "label_fit": ("require_labels_of_data",),
     "network": ("build_network",),
