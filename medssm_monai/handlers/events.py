@@ -11,6 +11,7 @@ from ignite.engine import Engine, Events
 from ignite.metrics import Average
 from monai.utils import CommonKeys
 
+from ..utils.process_failures import note_failure
 from ..utils.processes import process_rank, world_size
 
 __all__ = [
@@ -42,6 +43,7 @@ class _FailureDispatcher:
         # Ignite fires the event twice for one error: from the epoch loop and again from the run around it.
         if error is not self._seen:
             self._seen = error
+            note_failure(error)
             for callback in self.callbacks:
                 try:
                     callback(engine, error)

@@ -22,6 +22,7 @@ from ..bundle import was_interrupted
 from ..data.demo.segmentation import DEMO
 from ..reports.html_page import without_pictures
 from ..utils import writable_folder
+from ..utils.process_failures import failure_elsewhere
 from ..utils.shown_names import shown_text, shown_value
 from ..utils.text_files import write_text
 from .events import average_train_loss, loss_of, on_failure, process_rank, scalars
@@ -75,7 +76,7 @@ class MLflowTracker:
     Opens the run on rank 0 only and only when an engine starts (building a config touches no database); gives every
     start its own run name, so that it does not join an unfinished run of somebody else; logs settings, metrics, best
     model, curves, pictures and reports; marks the run FAILED when the engine raises, KILLED when it is interrupted
-    (Ctrl-C, SIGTERM), FINISHED at the end, and FAILED at interpreter exit when nothing else closed it.
+    (Ctrl-C, SIGTERM), FAILED with the error of that process when another one of a distributed training fails, FINISHED at the end, and FAILED at interpreter exit when nothing else closed it.
 
     A tracking server that is not there when the run starts, or is lost while it runs, costs some seconds once, not the
     training: a warning says so, and the whole run, with what was logged before, is kept in the SQLite file in
@@ -274,15 +275,16 @@ class MLflowTracker:
     def _failed(self, engine: Engine, error: BaseException) -> None:
         if engine is not self._owner or self._store is None:
             return
+        elsewhere = failure_elsewhere()
         tags = {
-            "error": shown_text(f"{type(error).__name__}: {error}")[:_TAG_LENGTH],
+            "error": shown_text(elsewhere or f"{type(error).__name__}: {error}")[:_TAG_LENGTH],
             "traceback": shown_text("".join(traceback.format_exception(error)))[-_TAG_LENGTH:],
         }
         self.tags.update(tags)
         try:
             self._safely(lambda store: store.log_tags(tags))
         finally:
-            self._close("KILLED" if was_interrupted(error) else "FAILED")
+            self._close("KILLED" if was_interrupted(error) and elsewhere is None else "FAILED")
 
     def _log_artifacts(self, store: MLflowStore) -> None:
         kept_back = 0

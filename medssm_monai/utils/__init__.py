@@ -8,6 +8,7 @@ from .files import DiskFullError, file_sha256, keep_previous, replace_file, requ
 from .kept_memory import keep_freed_memory
 from .precision import chosen_precision
 from .process import prepare_process
+from .process_failures import join_processes
 from .processes import process_rank, require_one_process, whole_batch, world_size
 from .sizes import per_axis, require_axes
 from .waiting_threads import sleep_while_waiting
@@ -17,6 +18,7 @@ __all__ = [
     "as_device",
     "chosen_precision",
     "file_sha256",
+    "join_processes",
     "keep_freed_memory",
     "keep_previous",
     "per_axis",

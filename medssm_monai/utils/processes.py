@@ -28,19 +28,19 @@ def _in_group() -> bool:
     return dist.is_available() and dist.is_initialized()
 
 
-def require_one_process(what: str, remedy: str) -> None:
-    """Refuse to run in several processes that know nothing of each other.
-
-    Args:
-        what: cannot be done so, for example ``"an evaluation"``.
-        remedy: what to do instead.
+def require_one_process() -> None:
+    """Refuse to run in several processes that know nothing of each other; bundle configs but ``multi_gpu_train.yaml``
+    call it in ``initialize``.
 
     Raises:
         ValueError: ``torchrun`` has started several processes.
     """
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if started > 1:
-        raise ValueError(f"{what} runs in one process, and torchrun has started {started}: {remedy}.")
+        raise ValueError(
+            f"this command runs in one process, and torchrun has started {started}, which would each do all of it: "
+            "start it with python alone, or, if it is a training, add multi_gpu_train.yaml to its config files."
+        )
 
 
 def own_part(count: int, rank: int | None = None, processes: int | None = None) -> slice:
