@@ -37,12 +37,12 @@ if TYPE_CHECKING:
     from .archive import pack_bundle
     from .archive_check import verify_archive
     from .autocast_inferer import AutocastInferer
-    from .processes import data_parallel
     from .image_fit import require_fitting_images
     from .label_fit import require_labels_of_data
     from .network import build_network
     from .predictions import ClassificationPrediction, FusionPrediction, SegmentationPrediction
     from .predictor import Predictor, load
+    from .processes import data_parallel
     from .tasks import ClassificationTask, FusionTask, SegmentationTask
     from .teacher import Teacher, load_teacher
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sized
 
 from torch.utils.data import RandomSampler, Sampler
 
-from ..utils.processes import own_part, process_rank, world_size
+from ..utils.processes import own_part, world_size
 
 __all__ = ["BatchPartSampler", "PartSampler", "part_of_batch"]
 
@@ -30,7 +30,8 @@ def part_of_batch(batch_size: int, processes: int | None = None) -> int:
         fitting = -(-max(batch_size, 1) // processes) * processes
         raise ValueError(
             f"batch_size is that of all processes together, and {batch_size} images cannot be shared evenly among "
-            f"{processes} of them: take a multiple of {processes} (--batch_size {fitting}), or another number of processes."
+            f"{processes} of them: take a multiple of {processes} (--batch_size {fitting}), or another "
+            "number of processes."
         )
     return batch_size // processes
 

@@ -76,7 +76,8 @@ class MLflowTracker:
     Opens the run on rank 0 only and only when an engine starts (building a config touches no database); gives every
     start its own run name, so that it does not join an unfinished run of somebody else; logs settings, metrics, best
     model, curves, pictures and reports; marks the run FAILED when the engine raises, KILLED when it is interrupted
-    (Ctrl-C, SIGTERM), FAILED with the error of that process when another one of a distributed training fails, FINISHED at the end, and FAILED at interpreter exit when nothing else closed it.
+    (Ctrl-C, SIGTERM), FAILED with its error when another process of the training fails,
+    FINISHED at the end, and FAILED at interpreter exit when nothing else closed it.
 
     A tracking server that is not there when the run starts, or is lost while it runs, costs some seconds once, not the
     training: a warning says so, and the whole run, with what was logged before, is kept in the SQLite file in

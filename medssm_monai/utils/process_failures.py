@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import Any
 
 import torch.distributed as dist
@@ -45,10 +46,8 @@ def note_failure(error: BaseException) -> None:
 
 
 def _tell(text: str) -> None:
-    try:
+    with suppress(Exception):  # the store has gone with the others; what this process says itself remains
         _store[0].compare_set(KEY, "", text)
-    except Exception:  # noqa: S110  # the store has gone with the others; what this process says itself remains
-        pass
 
 
 def failure_elsewhere() -> str | None:

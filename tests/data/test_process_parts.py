@@ -13,14 +13,16 @@ from medssm_monai.utils import processes
 @pytest.fixture
 def as_process(monkeypatch):
     def become(rank, count):
+        monkeypatch.setattr(processes, "process_rank", lambda: rank)
         for module in (processes, process_parts):
-            monkeypatch.setattr(module, "process_rank", lambda: rank)
             monkeypatch.setattr(module, "world_size", lambda: count)
 
     return become
 
 
-@pytest.mark.parametrize(("images", "batch", "drop_last"), [(13, 4, True), (13, 4, False), (16, 8, True), (3, 4, False)])
+@pytest.mark.parametrize(
+    ("images", "batch", "drop_last"), [(13, 4, True), (13, 4, False), (16, 8, True), (3, 4, False)]
+)
 def test_batches_of_all_processes_are_those_of_one(as_process, images, batch, drop_last):
     last = images % batch
     count = 2 if not last or drop_last or last >= 2 else 1

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -146,10 +145,7 @@ def test_the_failure_of_one_process_ends_all_and_is_named(tmp_path):
     give_store(tmp_path)
     broken = tmp_path / "broken.yaml"
     broken.write_text(
-        "+train#handlers:\n"
-        "  - _target_: tests.integration.torchrun_failure.FailingProcess\n"
-        "    rank: 1\n"
-        "    epoch: 2\n"
+        "+train#handlers:\n  - _target_: tests.integration.torchrun_failure.FailingProcess\n    rank: 1\n    epoch: 2\n"
     )
     begun = time.monotonic()
     code, text = ended(start([*TWO, *training([*SEVERAL, str(broken)], tmp_path, max_epochs=50, run_name="fails")]))

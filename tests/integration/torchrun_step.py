@@ -31,12 +31,19 @@ def train(bundle: Bundle, out: Path, distributed: bool) -> None:
     """One step with the bundle's optimizer, the network in double precision, so that rounding tells nothing apart."""
     rank = int(os.environ.get("RANK", "0"))
     files = ("train.yaml", *(("multi_gpu_train.yaml",) if distributed else ()))
-    options = {**bundle.tiny, "network_def#_target_": "tests.integration.torchrun_step.double_network", "datalists#demo_counts": COUNTS[bundle.name], **OPTIONS.get(bundle.name, {})}
+    options = {
+        **bundle.tiny,
+        "network_def#_target_": "tests.integration.torchrun_step.double_network",
+        "datalists#demo_counts": COUNTS[bundle.name],
+        **OPTIONS.get(bundle.name, {}),
+    }
     flow = bundle.workflow(files, out / bundle.name, run_name="run", fingerprint_data=False, ema_decay=0, **options)
     network = flow.parser.get_parsed_content("network_def")
     trainer = flow.parser.get_parsed_content("train#trainer")
     losses: list[float] = []
-    trainer.add_event_handler(IterationEvents.LOSS_COMPLETED, lambda e: losses.append(float(e.state.output["loss"].detach())))
+    trainer.add_event_handler(
+        IterationEvents.LOSS_COMPLETED, lambda e: losses.append(float(e.state.output["loss"].detach()))
+    )
     flow.run()
     evaluator = flow.parser.get_parsed_content("validate#evaluator")
     made: dict[str, Any] = {"weights": network.state_dict(), "losses": losses, "metrics": dict(evaluator.state.metrics)}
