@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .network import build_network
     from .predictions import ClassificationPrediction, FusionPrediction, SegmentationPrediction
     from .predictor import Predictor, load
+    from .processes import data_parallel
     from .tasks import ClassificationTask, FusionTask, SegmentationTask
     from .teacher import Teacher, load_teacher
 
@@ -64,6 +65,7 @@ __all__ = [
     "choose_checkpoint",
     "claim_run",
     "copy_bundle",
+    "data_parallel",
     "describe_weights",
     "end_on_signals",
     "find_bundle",
@@ -108,6 +110,7 @@ _LATER = {
     "archive": ("pack_bundle",),
     "archive_check": ("verify_archive",),
     "autocast_inferer": ("AutocastInferer",),
+    "processes": ("data_parallel",),
     "image_fit": ("require_fitting_images",),
     "label_fit": ("require_labels_of_data",),
     "network": ("build_network",),

@@ -12,6 +12,8 @@ from typing import Any, cast
 
 from ..utils.command_line import option_words, run_by_monai
 from ..utils.errors import root_cause
+from ..utils.process_failures import failure_elsewhere, lost_others, note_failure
+from ..utils.processes import process_rank
 from .interruption import note_interruption
 
 __all__ = ["show_root_cause", "tidy_console", "trust_config", "wants_traceback"]
@@ -31,7 +33,8 @@ def show_root_cause() -> None:
 
     MONAI wraps whatever a config component raises, so that the last lines of a failed ``monai.bundle run`` name a
     config expression, and the message that says what to do stands pages above. After this call, which bundle configs
-    make in ``initialize``, that message is what one sees. Ctrl-C shows no traceback either. The exit code stays what it
+    make in ``initialize``, that message is what one sees.
+    Of several processes the first that fails is named. Ctrl-C shows no traceback either. The exit code stays what it
     was. Calling it again changes nothing.
     """
     previous = sys.excepthook
@@ -45,7 +48,13 @@ def show_root_cause() -> None:
             previous(kind, error, trace)
         if isinstance(error, KeyboardInterrupt):
             return
+        note_failure(error)
         cause = root_cause(error)
+        if lost_others(cause):
+            if process_rank() == 0:  # torchrun's own summary, which follows, names exit codes and signals
+                told = failure_elsewhere() or "another process of this training has ended without a word"
+                sys.stderr.write(f"\nWhat went wrong: {told}\n")
+            return
         if not wants_traceback():
             sys.stderr.write(f"\n(Set {TRACEBACK_VARIABLE}=1 to see where in the program.)\n")
         sys.stderr.write(f"\nWhat went wrong: {type(cause).__name__}: {cause}\n")
@@ -114,7 +123,8 @@ class _Plain(logging.Formatter):
 def tidy_console(evaluation: bool = False, verbose: bool = True) -> None:
     """Show what a user can use: errors by their cause, no misleading lines, and what MONAI's first line is about.
 
-    Bundle configs call it first in ``initialize``. With ``MEDSSM_TRACEBACK=1`` nothing is left out.
+    Bundle configs call it first in ``initialize``. Of several processes the first one speaks; the others show errors
+    only. With ``MEDSSM_TRACEBACK=1`` nothing is left out.
 
     Args:
         evaluation: nothing is chosen by the figures, so that a "new best metric" would mislead.
@@ -122,6 +132,9 @@ def tidy_console(evaluation: bool = False, verbose: bool = True) -> None:
             and origin; in commands of ``monai.bundle`` only, whose console is theirs. Warnings stay.
     """
     show_root_cause()
+    if process_rank() > 0 and run_by_monai():
+        logging.disable(logging.WARNING)
+        warnings.filterwarnings("ignore")
     if wants_traceback():
         return
     from monai.apps import get_logger  # which gives a logger its handler only when nobody else has made it before

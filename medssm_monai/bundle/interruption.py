@@ -15,6 +15,7 @@ from types import FrameType
 
 from ..utils.command_line import arguments_with, as_typed, launcher, option_words, run_by_monai
 from ..utils.files import shown_path
+from ..utils.process_failures import failure_elsewhere
 
 __all__ = ["Terminated", "end_on_signals", "note_interruption", "was_interrupted"]
 
@@ -95,20 +96,21 @@ def note_interruption(how: str) -> None:
 def _say_how_to_go_on() -> None:
     if _current is None or _current.ended_by is None or os.getpid() != _current.process or _rank() > 0:
         return
+    ended_by = failure_elsewhere() or _current.ended_by
     if _current.folder is None:
-        logger.warning("Stopped by %s.", _current.ended_by)
+        logger.warning("Stopped by %s.", ended_by)
     elif not any(_current.folder.glob("checkpoint_epoch=*.pt")):
-        logger.warning("Stopped by %s before an epoch was complete: there is nothing to go on from.", _current.ended_by)
+        logger.warning("Stopped by %s before an epoch was complete: there is nothing to go on from.", ended_by)
     elif _goes_on_by_itself():
-        logger.warning("Stopped by %s. The same command goes on with %s.", _current.ended_by, _current.folder.name)
+        logger.warning("Stopped by %s. The same command goes on with %s.", ended_by, _current.folder.name)
     elif run_by_monai():
         logger.warning(
-            "Stopped by %s. To go on:\n\n    %s\n", _current.ended_by, _resume_command(_current.folder, _current.name)
+            "Stopped by %s. To go on:\n\n    %s\n", ended_by, _resume_command(_current.folder, _current.name)
         )
     else:
         logger.warning(
             "Stopped by %s. To go on, give resume_from=%r and run_name=%r.",
-            _current.ended_by,
+            ended_by,
             str(_current.folder),
             _current.name,
         )

@@ -31,10 +31,12 @@ from .demo.structures import (
 from .errors import DatalistError, ImageReadError, Problem
 from .held_out import choosing_part, held_out_part, held_out_record
 from .labels import LabelSet
+from .process_parts import BatchPartSampler, PartSampler, part_of_batch
 from .readers.image import Reader2D
 from .readers.limits import TooLargeError
 from .readers.mask import MaskValuesError
 from .root import dataset_name, is_demo
+from .seeded import SeededDataset
 from .tolerant import TolerantDataset, keep_items
 from .volume_plan import given_spacing, plan_volumes
 from .when_used import WhenUsed
@@ -51,13 +53,16 @@ __all__ = [
     "STRUCTURES_DEMO_COUNTS",
     "STRUCTURES_DEMO_LABELS",
     "STRUCTURES_DEMO_SIZE",
+    "BatchPartSampler",
     "ClassificationDatalists",
     "DatalistError",
     "ImageReadError",
     "LabelSet",
     "MaskValuesError",
+    "PartSampler",
     "Problem",
     "Reader2D",
+    "SeededDataset",
     "TolerantDataset",
     "TooLargeError",
     "WhenUsed",
@@ -79,6 +84,7 @@ __all__ = [
     "keep_items",
     "make_split",
     "pair_datalist",
+    "part_of_batch",
     "plan_volumes",
     "prepare_class_demo",
     "prepare_demo",

@@ -11,6 +11,7 @@ from monai.utils import CommonKeys
 
 from ..bundle import Teacher
 from ..losses import DistillationLoss
+from ..utils.processes import whole_batch
 
 __all__ = ["Distillation"]
 
@@ -44,14 +45,16 @@ class Distillation:
         with torch.no_grad():
             self._pred = engine.inferer(images, self.teacher.network.eval())
 
-    def __call__(self, pred: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        """Logits of the network and labels of the batch, to one number."""
+    def __call__(self, pred: torch.Tensor | list[torch.Tensor], label: torch.Tensor) -> torch.Tensor:
+        """Logits of the network and labels of the batch, to one number: of all processes together, as in
+        :class:`medssm_monai.losses.GlobalBatchLoss`."""
         if self._pred is None:
             raise RuntimeError(
                 "the teacher was not asked about this batch; name Distillation in the trainer's handlers."
             )
         teacher, self._pred = self._pred, None
-        return self.loss(pred, label, teacher)
+        whole = whole_batch(pred) if isinstance(pred, torch.Tensor) else [whole_batch(one) for one in pred]
+        return self.loss(whole, whole_batch(label), whole_batch(teacher))
 
     def state_dict(self) -> dict[str, Any]:
         """Whose predictions are learnt."""

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-import torch.distributed as dist
 from ignite.engine import Engine, Events
 from ignite.metrics import Average
 from monai.utils import CommonKeys
 
+from ..utils.process_failures import note_failure
+from ..utils.processes import process_rank, world_size
+
 __all__ = [
     "TRAIN_LOSS",
     "average_train_loss",
-    "from_first_rank",
     "loss_of",
     "on_failure",
     "optimizer_stepped",
@@ -30,34 +30,6 @@ logger = logging.getLogger(__name__)
 TRAIN_LOSS = "train_loss"
 
 FailureCallback = Callable[[Engine, BaseException], None]
-Value = TypeVar("Value")
-
-
-def process_rank() -> int:
-    """Rank of this process: of the running process group, else of the launcher's ``RANK``, else 0.
-
-    Asked of PyTorch: the first ``ignite.distributed.get_rank()`` in a group is a collective operation, in which one
-    rank alone (with a failure of its own, say) would wait for the others, and it raises once the group is destroyed.
-    """
-    return dist.get_rank() if _in_group() else int(os.environ.get("RANK", "0"))
-
-
-def world_size() -> int:
-    """How many processes the running process group has; 1 without one."""
-    return dist.get_world_size() if _in_group() else 1
-
-
-def from_first_rank(value: Value) -> Value:
-    """What rank 0 of the running process group has; the value itself without a group. A collective operation."""
-    if world_size() == 1:
-        return value
-    values = [value]
-    dist.broadcast_object_list(values, src=0)
-    return values[0]
-
-
-def _in_group() -> bool:
-    return dist.is_available() and dist.is_initialized()
 
 
 class _FailureDispatcher:
@@ -71,6 +43,7 @@ class _FailureDispatcher:
         # Ignite fires the event twice for one error: from the epoch loop and again from the run around it.
         if error is not self._seen:
             self._seen = error
+            note_failure(error)
             for callback in self.callbacks:
                 try:
                     callback(engine, error)

@@ -22,6 +22,7 @@ from ..bundle import was_interrupted
 from ..data.demo.segmentation import DEMO
 from ..reports.html_page import without_pictures
 from ..utils import writable_folder
+from ..utils.process_failures import failure_elsewhere
 from ..utils.shown_names import shown_text, shown_value
 from ..utils.switches import switch
 from ..utils.text_files import write_text
@@ -79,7 +80,8 @@ class MLflowTracker:
     Opens the run on rank 0 only and only when an engine starts (building a config touches no database); gives every
     start its own run name, so that it does not join an unfinished run of somebody else; logs settings, metrics, best
     model, curves, pictures and reports; marks the run FAILED when the engine raises, KILLED when it is interrupted
-    (Ctrl-C, SIGTERM), FINISHED at the end, and FAILED at interpreter exit when nothing else closed it.
+    (Ctrl-C, SIGTERM), FAILED with its error when another process of the training fails,
+    FINISHED at the end, and FAILED at interpreter exit when nothing else closed it.
 
     A run that goes on after an interruption has each epoch once: a value that the epoch has there already, from before
     a checkpoint could be written, is not logged again. Tags of the failure are taken off.
@@ -321,14 +323,14 @@ class MLflowTracker:
     def _failed(self, engine: Engine, error: BaseException) -> None:
         if engine is not self._owner or self._store is None:
             return
-        said = shown_text(f"{type(error).__name__}: {error}")[:_TAG_LENGTH]
+        said = shown_text(failure_elsewhere() or f"{type(error).__name__}: {error}")[:_TAG_LENGTH]
         where = shown_text("".join(traceback.format_exception(error)))[-_TAG_LENGTH:]
         tags = dict(zip(OF_A_FAILURE, (said, where), strict=True))
         self.tags.update(tags)
         try:
             self._safely(lambda store: store.log_tags(tags))
         finally:
-            self._close("KILLED" if was_interrupted(error) else "FAILED")
+            self._close("KILLED" if was_interrupted(error) and elsewhere is None else "FAILED")
 
     def _log_artifacts(self, store: MLflowStore) -> None:
         kept_back = 0

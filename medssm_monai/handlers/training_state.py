@@ -14,6 +14,7 @@ from ignite.engine import Engine, Events
 
 from ..optimizers import require_same_groups
 from ..utils import keep_previous
+from ..utils.processes import from_first_rank
 from .checkpoints import (
     CheckpointError,
     checkpoint_path,
@@ -26,7 +27,7 @@ from .checkpoints import (
     write_checkpoint,
 )
 from .early_stop import EarlyStop
-from .events import from_first_rank, process_rank
+from .events import process_rank
 from .weight_average import WeightAverage
 from .workflow_state import workflow_state
 

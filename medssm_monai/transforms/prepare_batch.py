@@ -10,6 +10,8 @@ from monai.engines import PrepareBatch, default_prepare_batch
 from monai.transforms import Compose
 from monai.utils import CommonKeys
 
+from ..utils.processes import process_rank, whole_batch, world_size
+
 __all__ = ["PrepareBatchTransform"]
 
 
@@ -17,7 +19,9 @@ class PrepareBatchTransform(PrepareBatch):
     """Move ``image`` and ``label`` of a batch to the device and transform both together, for example by CutMix.
 
     Give it to a trainer as ``prepare_batch``. The transforms see batches ``(B, ...)`` and run once per iteration in
-    the main process; random ones take the seed of :func:`monai.utils.set_determinism`, as in any ``Compose``.
+    the main process; random ones take the seed of :func:`monai.utils.set_determinism`, as in any ``Compose``. In a
+    distributed training they see the batch of all processes, with the same random numbers in each
+    (:class:`medssm_monai.handlers.EpochSeed`), and each process goes on with its own part.
 
     Args:
         transforms: dictionary transforms of a batch, such as :class:`~medssm_monai.transforms.AreaCutMixd`.
@@ -46,5 +50,11 @@ class PrepareBatchTransform(PrepareBatch):
             found = sorted(batchdata) if isinstance(batchdata, Mapping) else type(batchdata).__name__
             raise ValueError(f"a batch must be a dict with 'image' and 'label', got {found}.")
         image, label = default_prepare_batch(dict(batchdata), device, non_blocking, **kwargs)
-        changed = self.transform({CommonKeys.IMAGE: image, CommonKeys.LABEL: label})
-        return changed[CommonKeys.IMAGE], changed[CommonKeys.LABEL]
+        if world_size() == 1:
+            changed = self.transform({CommonKeys.IMAGE: image, CommonKeys.LABEL: label})
+            return changed[CommonKeys.IMAGE], changed[CommonKeys.LABEL]
+        whole = {CommonKeys.IMAGE: whole_batch(image), CommonKeys.LABEL: whole_batch(label)}
+        rank = process_rank()
+        mine = whole_batch(torch.full((len(image),), rank)) == rank
+        changed = self.transform(whole)
+        return changed[CommonKeys.IMAGE][mine], changed[CommonKeys.LABEL][mine]

@@ -100,10 +100,14 @@ def arguments_with(arguments: Sequence[str], changes: Mapping[str, str]) -> list
 
 
 def launcher() -> list[str]:
-    """What stands before ``-m``: this interpreter, or the ``torchrun`` that started this process."""
+    """What stands before ``-m``: this interpreter, or the ``torchrun`` that started this process (the words for each
+    machine, where there are several)."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return [python_name()]
-    return ["torchrun", "--standalone", "--nproc_per_node", os.environ.get("LOCAL_WORLD_SIZE", "1")]
+    nodes, each = os.environ.get("GROUP_WORLD_SIZE", "1"), os.environ.get("LOCAL_WORLD_SIZE", "1")
+    where = ["--standalone"] if nodes == "1" else ["--nnodes", nodes, "--rdzv_backend", "c10d"]
+    where += [] if nodes == "1" else ["--rdzv_endpoint", f"{os.environ.get('MASTER_ADDR', 'HOST')}:29500"]
+    return ["torchrun", *where, "--nproc_per_node", each]
 
 
 def _options(argv: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -23,7 +23,7 @@ OWN = {
     "inference.yaml": """bundle_root dataset_dir output_dir load_image#keys load_volume#_target_ load_volume#keys
         load_volume#channels preprocessing#transforms dataset#data
         dataloader#batch_size postprocessing#transforms prediction#_target_ handlers initialize run finalize""",
-    "multi_gpu_train.yaml": "train#dataloader#drop_last initialize",
+    "multi_gpu_train.yaml": "validate#dataloader#batch_size initialize",
 }
 """What has one name in all bundles and a value of its own in each; everything else of one name is equal."""
 
@@ -32,7 +32,7 @@ OF_CLASSIFIERS = {
         normalize#subtrahend normalize#divisor train#random_transforms validate#handlers""",
     "evaluate.yaml": "validate#handlers",
     "inference.yaml": "bundle_root preprocessing#transforms explain_layer",
-    "multi_gpu_train.yaml": "train#dataloader#drop_last",
+    "multi_gpu_train.yaml": "",
 }
 
 

@@ -7,9 +7,12 @@ import torch.nn as nn
 import torch.nn.functional as F
 from monai.networks.layers import Conv, Norm, Pool
 
+from ..layers import SynchronizedBatchNorm
+
 __all__ = ["SpectralFlow"]
 
 MAX_GROUPS = 8
+SYNCHRONIZED = (nn.SyncBatchNorm, SynchronizedBatchNorm)  # whose batch is that of all processes
 
 
 class SpectralFlow(nn.Module):
@@ -80,7 +83,7 @@ class SpectralFlow(nn.Module):
 
     def filters(self, x: torch.Tensor) -> torch.Tensor:
         """Filters ``(B, groups, k²)`` (``k³`` in 3D) of a map ``(B, C, *spatial)``; each sums to one."""
-        if self.norm.training and x.shape[0] == 1 and not isinstance(self.norm, nn.SyncBatchNorm):
+        if self.norm.training and x.shape[0] == 1 and not isinstance(self.norm, SYNCHRONIZED):
             raise ValueError(
                 "SpectralFlow cannot train with a batch of one sample: its BatchNorm sees one pooled vector, which has "
                 "no variance. Use a batch size of at least 2 with drop_last=True, or call eval() first."

@@ -16,6 +16,7 @@ from .scan_order import (
     visiting_table,
 )
 from .stacked import StackedConv1d, StackedLinear
+from .synchronized_norm import SynchronizedBatchNorm, synchronized_norms
 
 __all__ = [
     "DEPTHWISE_CONV",
@@ -27,12 +28,14 @@ __all__ = [
     "ScanOrder",
     "StackedConv1d",
     "StackedLinear",
+    "SynchronizedBatchNorm",
     "convolve_depthwise",
     "irdftn",
     "rdftn",
     "resolve_scan_orders",
     "scan_table",
     "set_drop_path",
+    "synchronized_norms",
     "to_maps",
     "to_token_groups",
     "visiting_table",
