@@ -323,7 +323,8 @@ class MLflowTracker:
     def _failed(self, engine: Engine, error: BaseException) -> None:
         if engine is not self._owner or self._store is None:
             return
-        said = shown_text(failure_elsewhere() or f"{type(error).__name__}: {error}")[:_TAG_LENGTH]
+        elsewhere = failure_elsewhere()
+        said = shown_text(elsewhere or f"{type(error).__name__}: {error}")[:_TAG_LENGTH]
         where = shown_text("".join(traceback.format_exception(error)))[-_TAG_LENGTH:]
         tags = dict(zip(OF_A_FAILURE, (said, where), strict=True))
         self.tags.update(tags)

@@ -53,8 +53,8 @@ class PrepareBatchTransform(PrepareBatch):
         if world_size() == 1:
             changed = self.transform({CommonKeys.IMAGE: image, CommonKeys.LABEL: label})
             return changed[CommonKeys.IMAGE], changed[CommonKeys.LABEL]
-        whole = {CommonKeys.IMAGE: whole_batch(image), CommonKeys.LABEL: whole_batch(label)}
+        whole = {CommonKeys.IMAGE: whole_batch(image), CommonKeys.LABEL: whole_batch(torch.as_tensor(label))}
         rank = process_rank()
-        mine = whole_batch(torch.full((len(image),), rank)) == rank
+        mine = whole_batch(torch.full((len(image),), rank, device=image.device)) == rank
         changed = self.transform(whole)
         return changed[CommonKeys.IMAGE][mine], changed[CommonKeys.LABEL][mine]

@@ -153,6 +153,8 @@ def test_it_goes_on_by_itself_with_another_number_of_workers(workers, tmp_path, 
     interrupt(MAMBA_MIS.workflow(TRAIN, tmp_path, **before, resume=True), "mid-epoch", 2, monkeypatch)
     flow = MAMBA_MIS.run(TRAIN, tmp_path, **after, resume=True)
     run = Path(flow.parser.get_parsed_content("run_dir"))
+    MAMBA_MIS.run(TRAIN, tmp_path / "straight", **before, run_name="run")
+    assert (run / "model.pt").read_bytes() == (tmp_path / "straight" / "run" / "model.pt").read_bytes()
     assert [path.parent for path in tmp_path.glob("*/history.csv")] == [run]
     assert [row["epoch"] for row in table(run)] == ["1", "2"]
     assert [run.info.status for run in MAMBA_MIS.mlflow_runs(tmp_path)[1]] == ["FINISHED"]
