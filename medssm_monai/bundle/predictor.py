@@ -204,8 +204,8 @@ class Predictor:
         result = self.task.result(self._finish(pipeline, item, pipeline.network))
         unlike = flag_reasons(item.get(UNLIKE_TRAINING))
         self._warn(unlike)
-        said = {"weights": pipeline.weights, "trained_for": self._trained_for}
-        return replace(result, **said, unlike_training=unlike, measured=measured)
+        result = replace(result, weights=pipeline.weights, trained_for=self._trained_for)
+        return replace(result, unlike_training=unlike, measured=measured)
 
     def uncertainty(self, source: Any, samples: int = 8, dropout: float = 0.1, seed: int = 0) -> dict[str, float]:
         """How unsure the network is about one image, by Monte Carlo dropout (Gal & Ghahramani, ICML 2016).
@@ -351,7 +351,7 @@ class Predictor:
         with self._transforming, unwrapped():
             prepared = dict(pipeline.preprocessing(item))
             compared = [one for one in pipeline.preprocessing.transforms if isinstance(one, FlagUnlikeTrainingd)]
-            return prepared | {MEASURED: compared[0].measured for _ in compared[:1]}
+            return {**prepared, MEASURED: compared[0].measured} if compared else prepared
 
     def _images(self, source: Any) -> list[Any]:
         keys = self.task.keys

@@ -12,7 +12,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,9 @@ class Entry:
     predictions: int
     batch: int | None
     seconds: float | None
+
+
+COLUMNS = tuple(field.name for field in fields(Entry))
 
 
 class Manifest:
@@ -294,9 +297,8 @@ class Manifest:
         wanted = list(states)
         marks = ", ".join("?" * len(wanted))
         rows = self._database.execute(
-            "SELECT key, name, state, attempts, deaths, reason, answer, unlike, figures, predictions, batch, seconds"
-            f" FROM studies WHERE state IN ({marks}) ORDER BY id",
+            f"SELECT {', '.join(COLUMNS)} FROM studies WHERE state IN ({marks}) ORDER BY id",
             wanted,
         )
         for row in rows:
-            yield Entry(*row[:8], json.loads(row[8] or "{}"), *row[9:])
+            yield Entry(**dict(zip(COLUMNS, row, strict=True)) | {"figures": json.loads(row[8] or "{}")})

@@ -37,6 +37,16 @@ class Input:
         shares = tuple(round(float(share), BINS_KEPT) for share in facts.histogram)
         return cls(key, facts.size, shares, spacing, modality)
 
+    def plain(self) -> dict[str, Any]:
+        """As JSON holds it; :meth:`read` gives it back."""
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in vars(self).items() if v}
+
+    @classmethod
+    def read(cls, plain: Mapping[str, Any]) -> Input:
+        """From what :meth:`plain` gave."""
+        lists: dict[str, Any] = {name: tuple(v) for name, v in plain.items() if isinstance(v, list)}
+        return cls(**{**plain, **lists})
+
 
 @dataclass(frozen=True)
 class Outcome:

@@ -4,7 +4,7 @@ needed, so that an archive of any size takes the same memory."""
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -68,12 +68,13 @@ def open_source(
         from .archive import DicomArchive  # needs pydicom
 
         return DicomArchive(root, out)
-    names = PAIR if isinstance(predictor.task, FusionTask) else predictor.channel_files
+    task = predictor.task
+    names = PAIR if isinstance(task, FusionTask) else predictor.channel_files
     dims = int(predictor.settings.get("spatial_dims") or 2)
     if root.suffix.lower() in PARQUET and root.is_file():
         return ParquetList(root, names)
-    if names == PAIR:
-        pairs = pair_datalist(root, predictor.task.sources, dims) if not listed else _listed_pairs(root)
+    if isinstance(task, FusionTask):
+        pairs = _listed_pairs(root) if listed else pair_datalist(root, task.sources, dims)
         return ListedImages([[pair[key] for key in PAIR] for pair in pairs], _folder_of(root))
     if names:
         return ListedImages(_by_channels(root, names, dims), _folder_of(root))
@@ -86,7 +87,7 @@ def _folder_of(root: Path) -> Path:
     return root if root.is_dir() else root.parent
 
 
-def _listed_pairs(root: Path) -> list[dict[str, Path]]:
+def _listed_pairs(root: Path) -> Sequence[Mapping[str, str | Path]]:
     table = read_table(root, "the columns image_a and image_b")
     columns = {name: table.column([name]) for name in PAIR}
     missing = [name for name, column in columns.items() if column is None]

@@ -16,6 +16,7 @@ import numpy as np
 
 from ...bundle.predictions import ClassificationPrediction, SegmentationPrediction
 from ...dicom.finished import read_result, whole_folder
+from ...dicom.results import answer_of
 from ...utils.errors import describe_error, ends_the_run
 from .checks import input_checks, spacing_of
 from .outcome import Input, Outcome
@@ -84,8 +85,8 @@ class StudyWorker:
             same = False
         if not same:
             raise FileNotFoundError(
-                "a worker does not see the folder of the results: input and output must lie on a disk that all machines "
-                "have under the same path."
+                "a worker does not see the folder of the results: input and output must lie on a disk that all "
+                "machines have under the same path."
             )
 
     def predict(self, study: Study) -> Outcome:
@@ -104,11 +105,10 @@ class StudyWorker:
             return reason
         for number, file in enumerate(study.files, start=1):
             called = "(image)" if len(study.files) == 1 else f"(file {number} of {len(study.files)})"
-            for name in (file, study.name if len(study.files) == 1 else file, os.path.basename(file)):
+            for name in (file, os.path.basename(file)):
                 reason = reason.replace(name, called)
-            reason = (
-                reason.replace(os.path.dirname(file), "(input folder)") if len(os.path.dirname(file)) > 1 else reason
-            )
+            if os.path.dirname(file) != os.sep:
+                reason = reason.replace(os.path.dirname(file), "(input folder)")
         return reason
 
     def _images(self, study: Study) -> Outcome:
@@ -128,10 +128,10 @@ class StudyWorker:
         result: dict[str, Any] = {
             "key": study.key,
             "stamp": study.stamp,
-            "answer": _answer(prediction),
+            "answer": answer_of(prediction),
             "unlike_training": list(unlike),
             "values": _values(prediction),
-            "inputs": [_plain(one) for one in seen],
+            "inputs": [one.plain() for one in seen],
             "model": self._about.described,
         }
         with whole_folder(folder, result) as part:
@@ -168,24 +168,8 @@ def _spacing(affine: np.ndarray | None) -> tuple[float, ...]:
 
 def _kept(result: Mapping[str, Any]) -> Outcome:
     """The outcome that a finished result tells of."""
-    seen = tuple(
-        Input(**{key: tuple(v) if isinstance(v, list) else v for key, v in one.items()}) for one in result["inputs"]
-    )
+    seen = tuple(Input.read(one) for one in result["inputs"])
     return Outcome("done", "", str(result["answer"]), tuple(result["unlike_training"]), result["values"], seen, 1)
-
-
-def _plain(seen: Input) -> dict[str, Any]:
-    return {name: list(v) if isinstance(v, tuple) else v for name, v in vars(seen).items() if v}
-
-
-def _answer(prediction: Any) -> str:
-    if isinstance(prediction, ClassificationPrediction):
-        return f"{prediction.class_name} ({prediction.confidence:.3f})"
-    if isinstance(prediction, SegmentationPrediction):
-        shares = [(name, 100 * float(prediction.class_mask(name).mean())) for name in prediction.labels.names[:3]]
-        more = len(prediction.labels.names) - len(shares)
-        return ", ".join(f"{name} {share:.1f} %" for name, share in shares) + (f" and {more} more" if more else "")
-    return "fused"
 
 
 def _values(prediction: Any) -> dict[str, Any]:
