@@ -209,8 +209,8 @@ def _pool(options: argparse.Namespace, work: Work) -> tuple[Pool, dict[str, Any]
             print(ONE_PROCESS, file=sys.stderr)
         here = InProcess(replace(work, threads=options.threads))
         return here, {"workers": 1, "threads": options.threads or cores, "engine": "this process"}
-    ray = require_ray()
     local = options.address is None
+    ray = require_ray(local)
     workers = options.workers or (None if gpus or not local else max(1, cores // (options.threads or 1)))
     threads = options.threads or (max(1, cores // workers) if workers and local else 1)
     pool = RayPool(replace(work, threads=threads), workers, threads, gpus, options.address, options.ray_temp)

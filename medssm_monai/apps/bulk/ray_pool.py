@@ -10,10 +10,12 @@ import logging
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +33,9 @@ __all__ = ["RayPool", "has_ray", "require_ray"]
 logger = logging.getLogger(__name__)
 PREFIX = "medssm-ray-"
 OWN = {  # of a Ray of this machine alone; what the user has set stays
-    "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on every system: addresses of this machine only (127.0.0.1)
     "RAY_AUTH_MODE": "token",  # other users of the machine cannot join
-    "RAY_DEDUP_LOGS": "0",
+    "RAY_worker_niceness": "0",  # Ray's 15 would leave workers next to nothing beside other programs
 }
 STORE = 80 * 2**20  # bytes of Ray's object store: studies and outcomes are small
 LOADS = 5  # times that a worker may die while it loads, one after the other
@@ -42,17 +43,26 @@ WAIT, TOLD = 1.0, 60.0  # seconds between two looks, and until a cluster without
 
 
 def has_ray() -> bool:
-    """Whether Ray is installed."""
-    return bool(optional_import("ray")[1])
+    """Whether Ray is installed; it is not imported."""
+    return find_spec("ray") is not None
 
 
-def require_ray() -> Any:
+def require_ray(local: bool = False) -> Any:
     """The module Ray, which reports nothing to its makers.
+
+    Args:
+        local: for a Ray of this machine alone, which no other machine and no other user can reach. Ray reads how when
+            it is imported: where that was done before, it stays as it is.
 
     Raises:
         ImportError: it is not installed.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if local and "ray" not in sys.modules:
+        for name, value in OWN.items():
+            os.environ.setdefault(name, value)
+        if os.environ["RAY_AUTH_MODE"] == "token" and "RAY_AUTH_TOKEN_PATH" not in os.environ:
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     ray, there = optional_import("ray")
     if not there:
         raise ImportError(
@@ -99,10 +109,10 @@ class RayPool:
         address: str | None = None,
         temp: str | None = None,
     ) -> None:
-        self._ray = require_ray()
+        self._ray = require_ray(local=address is None)
         self._folder: Path | None = None
-        self._begin(None if workers is None else workers * cpus, address, temp)
         try:
+            self._begin(None if workers is None else workers * cpus, address, temp)
             self.workers = workers or self._room(cpus, gpus)
             needs: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus}
             actor = self._ray.remote(max_restarts=-1, max_task_retries=0, **needs)(StudyWorker)
@@ -122,10 +132,6 @@ class RayPool:
                     "(ray start --head), or leave out --address."
                 ) from error
             return
-        for name, value in OWN.items():
-            os.environ.setdefault(name, value)
-        if os.environ["RAY_AUTH_MODE"] == "token" and "RAY_AUTH_TOKEN_PATH" not in os.environ:
-            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         clear_leftovers(temp)
         self._folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=temp))
         store = {"object_store_memory": STORE, "include_dashboard": False, "_temp_dir": str(self._folder)}

@@ -67,7 +67,7 @@ class Account:
         return summary
 
     def _rows(self, name: str, states: Sequence[str], row_of: Any) -> None:
-        """One row after the other: a table of any length takes the same memory."""
+        """One row after the other, so that a table of any length takes the same memory; none where there are none."""
         with replace_file(self.out / name) as part, open_text(part) as stream:
             writer = csv.writer(stream)
             for number, entry in enumerate(self.manifest.entries(states)):
@@ -75,6 +75,9 @@ class Account:
                 if number == 0:
                     writer.writerow(row)
                 writer.writerow(row.values())
+            empty = stream.tell() == 0
+        if empty:
+            (self.out / name).unlink()
 
     def _named(self, entry: Entry) -> dict[str, str]:
         return {"study": entry.key, **({"name": name_cell(entry.name)} if self.names else {})}
@@ -142,7 +145,10 @@ class Account:
         lines += [f"- {name}: {markdown_text(value)}" for name, value in summary["this run"].items()]
         lines += ["", "## Inputs beside the images of the training", ""]
         if not self.fingerprints:
-            lines.append(f"What the weights were trained with: {NOT_RECORDED}; sizes and intensities are not compared.")
+            lines += [
+                f"What the weights were trained with is {NOT_RECORDED}: sizes and intensities are not compared.",
+                "",
+            ]
         lines.append(f"{drift['unlike training']} of {drift['of']} studies are unlike the training.")
         lines += [f"- {markdown_text(reason)}: {count}" for reason, count in drift["reasons"].items()]
         lines += [f"- distance of the mean intensities ({key}): {far:.4f}" for key, far in _far(drift)]
