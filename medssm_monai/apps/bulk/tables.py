@@ -145,10 +145,10 @@ class Account:
         lines += [f"- {name}: {markdown_text(value)}" for name, value in summary["this run"].items()]
         lines += ["", "## Inputs beside the images of the training", ""]
         if not self.fingerprints:
-            lines += [
-                f"What the weights were trained with is {NOT_RECORDED}: sizes and intensities are not compared.",
-                "",
-            ]
+            lines.append(
+                f"What the weights were trained with is {NOT_RECORDED}: nothing but voxel sizes and modality is"
+            )
+            lines += ["compared.", ""]
         lines.append(f"{drift['unlike training']} of {drift['of']} studies are unlike the training.")
         lines += [f"- {markdown_text(reason)}: {count}" for reason, count in drift["reasons"].items()]
         lines += [f"- distance of the mean intensities ({key}): {far:.4f}" for key, far in _far(drift)]
