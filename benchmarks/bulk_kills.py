@@ -3,7 +3,7 @@
     python -m benchmarks.bulk_kills --kills 20 --studies 400
 
 Runs the command once undisturbed, in one process. Then again, with two workers of Ray, into another folder: at random
-moments a worker, the process that hands out the studies, or both are killed by SIGKILL, and the command is started again
+moments a worker, the process that hands out the studies, or both are killed (SIGKILL), and the command is started anew
 where it has ended. In the end every study must have one result, byte for byte that of the undisturbed run, and nothing
 else may lie there. ``--plain`` kills the one process that works without Ray. Exit status 1 where this does not hold.
 """
