@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -22,6 +23,8 @@ class Pool(Protocol):
     here: bool
     """In this process."""
     workers: int
+    nodes: Counter[str]
+    """Of a cluster, how many studies each has done."""
 
     def run(self, take: Take) -> Iterator[tuple[Study, Outcome | None]]:
         """Work until there is nothing left: studies with their outcomes as they end, or None for one whose worker has
@@ -41,6 +44,7 @@ class InProcess:
     here, workers = True, 1
 
     def __init__(self, work: Work) -> None:
+        self.nodes: Counter[str] = Counter()
         self._worker = StudyWorker(work)
 
     def run(self, take: Take) -> Iterator[tuple[Study, Outcome | None]]:

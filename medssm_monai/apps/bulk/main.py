@@ -153,6 +153,7 @@ def _locked(
                 with stop_between() as between, Progress(total, before, predictor.name) as progress:
                     run.run(pool, progress, between)
             finally:
+                facts |= {"nodes": dict(pool.nodes)} if pool.nodes else {}
                 pool.close()
     finally:
         summary = account.write(run, **facts)  # also of what was done before a full disk, or Ctrl-C

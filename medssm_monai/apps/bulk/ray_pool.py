@@ -13,6 +13,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -39,6 +40,7 @@ OWN = {  # of a Ray of this machine alone; what the user has set stays
 }
 STORE = 80 * 2**20  # bytes of Ray's object store: studies and outcomes are small
 LOADS = 5  # times that a worker may die while it loads, one after the other
+NODE_DIGITS = 8
 WAIT, TOLD = 1.0, 60.0  # seconds between two looks, and until a cluster without room is reported
 
 
@@ -72,12 +74,22 @@ def require_ray(local: bool = False) -> Any:
     return ray
 
 
+class StudyWorkerOnNode(StudyWorker):
+    """A worker that says on which node of the cluster it is."""
+
+    def load(self) -> dict[str, Any]:
+        """See :meth:`~.worker.StudyWorker.load`."""
+        ray = require_ray()
+        return {**super().load(), "node": ray.get_runtime_context().get_node_id()}
+
+
 @dataclass
 class _Seat:
     """One worker, in its first and every further life."""
 
     actor: Any
     deaths: int = 0  # while it loaded, since it last did
+    node: str = ""
 
 
 class RayPool:
@@ -92,6 +104,9 @@ class RayPool:
             on 127.0.0.1 only and ends with this process.
         temp: folder for Ray's sockets and logs; None takes a short-lived one of the system's.
 
+    Attributes:
+        nodes: how many studies each node of the cluster has done.
+
     Raises:
         ImportError: Ray is not installed.
         ConnectionError: no cluster at the address.
@@ -99,6 +114,7 @@ class RayPool:
     """
 
     here = False
+    actor: type[StudyWorker] = StudyWorkerOnNode
 
     def __init__(
         self,
@@ -111,11 +127,12 @@ class RayPool:
     ) -> None:
         self._ray = require_ray(local=address is None)
         self._folder: Path | None = None
+        self.nodes: Counter[str] = Counter()
         try:
             self._begin(None if workers is None else workers * cpus, address, temp)
             self.workers = workers or self._room(cpus, gpus)
             needs: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus}
-            actor = self._ray.remote(max_restarts=-1, max_task_retries=0, **needs)(StudyWorker)
+            actor = self._ray.remote(max_restarts=-1, max_task_retries=0, **needs)(self.actor)
             self._seats = [_Seat(actor.remote(work)) for _ in range(self.workers)]
         except BaseException:
             self.close()
@@ -185,8 +202,9 @@ class RayPool:
                     continue
                 idle.append(seat)
                 if study is None:
-                    seat.deaths = 0
+                    seat.deaths, seat.node = 0, answer["node"][:NODE_DIGITS]
                 else:
+                    self.nodes[seat.node] += 1
                     yield study, answer
 
     def _count(self, seat: _Seat, study: Study | None, error: Exception) -> None:
