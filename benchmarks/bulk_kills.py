@@ -16,20 +16,19 @@ import os
 import random
 import signal
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 
+from medssm_monai.apps.bulk import main
+from medssm_monai.apps.bulk import ray_pool as _ray_pool  # noqa: F401  imported before the first fork
+from medssm_monai.bundle import predictor as _predictor  # noqa: F401
+
 from .bulk_images import write_images
 
 LONGEST = 900.0  # seconds that nothing may happen for
-
-
-def command(bundle: str, images: Path, out: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "medssm_monai.apps.bulk", bundle, str(images), str(out), *more]
 
 
 def digests(out: Path) -> dict[str, str]:
@@ -72,9 +71,37 @@ def is_worker(process: int) -> bool:
         return False
 
 
-def kill(what: str, process: subprocess.Popen[bytes], draw: random.Random) -> bool:
+class Life:
+    """The command in a process of its own, forked from this one, which has imported the package and computes nothing."""
+
+    def __init__(self, words: list[str]) -> None:
+        self.status: int | None = None
+        self.process = os.fork()
+        if not self.process:
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nothing, 1)
+            os.dup2(nothing, 2)
+            os._exit(main(words))
+
+    def poll(self) -> int | None:
+        """Exit status; None while it runs."""
+        if self.status is None and (ended := os.waitpid(self.process, os.WNOHANG))[0]:
+            self.status = os.waitstatus_to_exitcode(ended[1])
+        return self.status
+
+    def wait(self) -> int:
+        while self.poll() is None:
+            time.sleep(0.05)
+        return self.status or 0
+
+    def kill(self) -> None:
+        os.kill(self.process, signal.SIGKILL)
+        self.wait()
+
+
+def kill(what: str, process: Life, draw: random.Random) -> bool:
     """Kill a worker, the driver, or both; False where there is no worker yet."""
-    workers = descendants(process.pid) if what != "driver" else []
+    workers = descendants(process.process) if what != "driver" else []
     if what != "driver" and not workers:
         return False
     if workers:
@@ -84,7 +111,6 @@ def kill(what: str, process: subprocess.Popen[bytes], draw: random.Random) -> bo
             return False
     if what != "worker":
         process.kill()
-        process.wait()
     return True
 
 
@@ -94,12 +120,12 @@ def killed_run(
     """Go on until all is done; returns how often what was killed, and how often the command was started."""
     done: Counter[str] = Counter()
     starts = 0
-    process: subprocess.Popen[bytes] | None = None
+    process: Life | None = None
     while True:
         if process is None or process.poll() is not None:
-            if process is not None and process.returncode in (0, 3):
+            if process is not None and process.status in (0, 3):
                 return done, starts
-            process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            process = Life(words)
             starts += 1
         if sum(done.values()) >= kills:
             process.wait()
@@ -115,14 +141,14 @@ def killed_run(
             print(f"kill {sum(done.values())}: {what}, {dict(states(out))}", flush=True)
 
 
-def wait_for_progress(process: subprocess.Popen[bytes], out: Path, studies: int) -> None:
+def wait_for_progress(process: Life, out: Path, studies: int) -> None:
     goal = states(out)["done"] + studies
     until = time.monotonic() + LONGEST
     while process.poll() is None and states(out)["done"] < goal and time.monotonic() < until:
         time.sleep(0.05)
 
 
-def main() -> int:
+def run() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", default="medconvmamba")
     parser.add_argument("--studies", type=int, default=400)
@@ -133,11 +159,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="medssm-kills-") as folder:
         place = Path(folder)
         images = write_images(place / "in", options.studies)
-        subprocess.run(command(options.bundle, images, place / "quiet", "--workers", "1"), check=True)
-        words = command(options.bundle, images, place / "killed", "--workers", "1" if options.plain else "2")
+        Life([options.bundle, str(images), str(place / "quiet"), "--workers", "1"]).wait()
+        words = [options.bundle, str(images), str(place / "killed"), "--workers", "1" if options.plain else "2"]
         started = time.monotonic()
         draw = random.Random(options.seed)
-        kinds = ["driver"] if options.plain else ["worker", "driver", "both"]
+        kinds = ["driver"] if options.plain else ["worker", "worker", "worker", "driver", "both"]
         kills, starts = killed_run(words, place / "killed", options.kills, draw, kinds)
         quiet, killed = digests(place / "quiet"), digests(place / "killed")
         counts = states(place / "killed")
@@ -151,4 +177,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

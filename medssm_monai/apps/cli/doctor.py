@@ -29,6 +29,7 @@ EXTRAS = {
     "dicom": ("pydicom", "highdicom"),
     "cuda": ("triton",),
     "label": ("monailabel",),
+    "scale": ("pyarrow", "ray"),
 }
 VARIABLES = (
     *("MEDSSM_BUNDLES", "MEDSSM_SCAN_BACKEND", "MEDSSM_MAX_PIXELS", "MEDSSM_FULL_NAMES", "CUDA_VISIBLE_DEVICES"),
