@@ -1,7 +1,7 @@
 """The manifest: what waits, is at work, done, failed or passed over, in one SQLite file. Standard library only.
 
-One process writes it, the one that hands out the studies; it lies beside the results, on a disk of its machine or a
-network folder. It names studies by their keys, and by what their files are called only where the user asked for it.
+One process writes it, the one that hands out the studies; it lies beside the results. Others read it on the same machine
+only (SQLite's write-ahead log is shared in memory). It names studies by their keys, and by what their files are called only where the user asked for it.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Manifest:
         self._database = sqlite3.connect(self.path, isolation_level=None)
         # Changes of a killed process stay. A power cut may take the last ones, whose results are found again.
         self._database.execute("PRAGMA synchronous = NORMAL")
-        self._database.execute("PRAGMA journal_mode = TRUNCATE")  # WAL does not work on network folders
+        self._database.execute("PRAGMA journal_mode = WAL")  # no wait for the disk at each study
         with self._writing():
             for statement in SCHEMA.split(";"):
                 self._database.execute(statement)
