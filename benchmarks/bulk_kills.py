@@ -72,7 +72,7 @@ def is_worker(process: int) -> bool:
 
 
 class Life:
-    """The command in a process of its own, forked from this one, which has imported the package and computes nothing."""
+    """The command in a process of its own, forked from this one, which has imported the package and does no more."""
 
     def __init__(self, words: list[str]) -> None:
         self.status: int | None = None

@@ -4,15 +4,16 @@
     python -m benchmarks.bulk_scaling --workers 1 2 --images 400 --repeat 3
 
 Pictures of 28 pixels through MedConvMamba and its shipped weights. The first command takes one process on one thread, a
-new one for each count: seconds from the first study to the last, the most memory of the process, the files that lie
-there in the end. The second one compares workers of Ray, one thread each, in turns. ``--size`` and ``--bundle`` take
-larger pictures and other networks.
+new one for each count: seconds from the first study to the last, processor seconds with the start, the most memory of
+the process, the files that lie there in the end. The second one compares workers of Ray, one thread each, in turns.
+``--size`` and ``--bundle`` take larger pictures and other networks.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -31,19 +32,22 @@ def measured(bundle: str, images: Path, out: Path, *more: str) -> dict[str, Any]
 
 
 def by_count(bundle: str, counts: list[int], size: int, place: Path) -> None:
-    print(
-        "| images | seconds | ms per image | most memory of the process (MB) | manifest (kB) | files of results (MB) |"
-    )
-    print("|---|---|---|---|---|---|")
+    columns = ["images", "seconds", "ms per image", "processor seconds of the command", "most memory (MB)"]
+    columns += ["manifest (kB)", "results (MB)"]
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     for count in counts:
         images = write_images(place / f"in{count}", count, size)
         out = place / f"out{count}"
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         found = measured(bundle, images, out, "--workers", "1", "--threads", "1")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        busy = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         run = found["this run"]
         stored = sum(path.stat().st_size for path in (out / "results").rglob("*") if path.is_file()) / 1e6
         figures = [
             f"{run['seconds']:.1f}",
             f"{1000 * run['seconds'] / count:.1f}",
+            f"{busy:.1f}",
             f"{run['peak memory of a worker (MB)']:.0f}",
             f"{1000 * found['manifest (MB)']:.0f}",
             f"{stored:.2f}",
