@@ -1,7 +1,8 @@
 """The manifest: what waits, is at work, done, failed or passed over, in one SQLite file. Standard library only.
 
-One process writes it, the one that hands out the studies; it lies beside the results. Others read it on the same machine
-only (SQLite's write-ahead log is shared in memory). It names studies by their keys, and by what their files are called only where the user asked for it.
+One process writes it, the one that hands out the studies; it lies beside the results. Others may read it on the same
+machine only (SQLite's write-ahead log is shared in memory). It names studies by their keys, and by what their files are
+called only where the user asked for it.
 """
 
 from __future__ import annotations
