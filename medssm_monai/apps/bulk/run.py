@@ -163,6 +163,7 @@ class BulkRun:
         finally:
             for study in begun.values():  # not ended, and not its fault
                 self.manifest.release(study)
+            clear_leftovers(self.out / RESULTS)
         if fatal:
             raise EndsTheRunError(f"{fatal[0]}. What is done stays; start the same command again to go on.")
         if stopped:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...bundle.predictions import ClassificationPrediction, SegmentationPrediction
-from ...dicom.finished import read_result, whole_folder
+from ...dicom.finished import clear_leftovers, read_result, whole_folder
 from ...dicom.results import answer_of
 from ...utils.errors import describe_error, ends_the_run
 from .checks import input_checks, spacing_of
 from .outcome import Input, Outcome
 from .study import Study
-from .work import SHARED, Work
+from .work import RESULTS, SHARED, Work
 
 if TYPE_CHECKING:
     from ...bundle.predictor import Predictor
@@ -57,6 +57,7 @@ class StudyWorker:
 
         work = self.work
         self._find_results()
+        clear_leftovers(Path(work.out) / RESULTS)  # of workers that died on this machine
         if work.threads is not None:
             import torch
 
