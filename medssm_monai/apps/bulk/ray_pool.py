@@ -40,6 +40,7 @@ OWN = {  # of a Ray of this machine alone; what the user has set stays
 }
 STORE = 80 * 2**20  # bytes of Ray's object store: studies and outcomes are small
 LOADS = 5  # times that a worker may die while it loads, one after the other
+UNREACHED = 600.0  # seconds that Ray may take to begin a worker anew
 NODE_DIGITS = 8
 WAIT, TOLD = 1.0, 60.0  # seconds between two looks, and until a cluster without room is reported
 
@@ -89,6 +90,8 @@ class _Seat:
 
     actor: Any
     deaths: int = 0  # while it loaded, since it last did
+    lost: float = 0.0  # when it was last there, in its earlier life
+    rests: float = 0.0  # until when it is not asked
     node: str = ""
 
 
@@ -172,17 +175,22 @@ class RayPool:
             RuntimeError: workers die while they load.
         """
         ray = self._ray
-        pending: dict[Any, tuple[_Seat, Study | None]] = {
-            seat.actor.load.remote(): (seat, None) for seat in self._seats
-        }
+        pending: dict[Any, tuple[_Seat, Study | None]] = {}
         idle: list[_Seat] = []
+        resting = list(self._seats)
         told = time.monotonic() + TOLD
         while True:
+            for seat in [one for one in resting if one.rests <= time.monotonic()]:
+                resting.remove(seat)
+                pending[seat.actor.load.remote()] = seat, None
             while idle and (study := take()) is not None:
                 seat = idle.pop()
                 pending[seat.actor.predict.remote(study)] = (seat, study)
             if idle and all(study is None for _, study in pending.values()):
                 return  # nothing is at work, and nothing is left
+            if not pending:
+                time.sleep(WAIT / 10)
+                continue
             ready, _ = ray.wait(list(pending), num_returns=1, timeout=WAIT)
             if len(self._seats) == len(pending) and time.monotonic() > told and not idle:
                 if all(study is None for _, study in pending.values()):
@@ -195,28 +203,33 @@ class RayPool:
                 except ray.exceptions.RayTaskError as error:
                     raise error.cause if isinstance(error.cause, Exception) else error from None
                 except ray.exceptions.RayError as error:
-                    self._count(seat, study, error)
-                    pending[seat.actor.load.remote()] = (seat, None)  # in its next life
+                    self._lost(seat, study, error)
+                    resting.append(seat)  # until its next life
                     if study is not None:
                         yield study, None
                     continue
                 idle.append(seat)
                 if study is None:
-                    seat.deaths, seat.node = 0, answer["node"][:NODE_DIGITS]
+                    seat.deaths, seat.lost, seat.node = 0, 0.0, answer["node"][:NODE_DIGITS]
                 else:
                     self.nodes[seat.node] += 1
                     yield study, answer
 
-    def _count(self, seat: _Seat, study: Study | None, error: Exception) -> None:
-        if study is not None:
-            return
-        seat.deaths += 1
-        if seat.deaths >= LOADS:
-            raise RuntimeError(
-                f"a worker has died {LOADS} times while it loaded the model ({type(error).__name__}); fewer workers "
-                "need less memory (--workers)."
+    def _lost(self, seat: _Seat, study: Study | None, error: Exception) -> None:
+        """A worker has died, or has not begun anew yet.
+
+        Raises:
+            RuntimeError: it dies each time that it loads the model, or does not begin.
+        """
+        now = time.monotonic()
+        seat.rests, seat.lost = now + WAIT, seat.lost or now
+        starting = isinstance(error, self._ray.exceptions.ActorUnavailableError)
+        seat.deaths += study is None and not starting
+        if seat.deaths >= LOADS or now - seat.lost > UNREACHED:
+            what = (
+                f"has died {LOADS} times while it loaded the model" if seat.deaths >= LOADS else "does not begin again"
             )
-        time.sleep(min(WAIT * seat.deaths, LOADS))
+            raise RuntimeError(f"a worker {what} ({type(error).__name__}); fewer workers need less memory (--workers).")
 
     def close(self) -> None:
         """End all workers, and the Ray of this machine where it was begun here."""
