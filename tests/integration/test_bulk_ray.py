@@ -83,7 +83,7 @@ def test_two_workers_of_which_one_is_killed_do_the_same_and_leave_no_ray(inputs,
 DEADLY = """
 import sys
 from medssm_monai.apps.bulk import main, ray_pool
-from tests.integration.bulk_deadly import DeadlyWorker
+from tests.integration.bulk_workers import DeadlyWorker
 ray_pool.RayPool.actor = DeadlyWorker
 sys.exit(main(sys.argv[1:]))
 """
@@ -102,6 +102,28 @@ def test_a_study_that_kills_its_workers_is_named_and_the_others_are_done(inputs,
     assert contents(out) == {name: data for name, data in inputs[2].items() if row["study"] not in name}
 
 
+TWO_NODES = """
+import os, sys, time
+os.environ.update(RAY_AUTH_MODE="disabled", RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0", RAY_USAGE_STATS_ENABLED="0")
+import ray
+from medssm_monai.apps.bulk import main, ray_pool
+from tests.integration.bulk_workers import SlowWorker
+address = sys.argv[sys.argv.index("--address") + 1]
+while True:
+    try:
+        ray.init(address, logging_level=50)
+        if len(ray.nodes()) == 2:
+            break
+        ray.shutdown()
+    except ConnectionError:
+        pass
+    time.sleep(1)
+ray.shutdown()
+ray_pool.RayPool.actor = SlowWorker
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 def test_two_nodes_give_the_same_bytes(inputs, tmp_path):
     ray = [str(Path(sys.executable).parent / "ray")] if (Path(sys.executable).parent / "ray").exists() else ["ray"]
     temp = Path(tempfile.mkdtemp(prefix="two-"))
@@ -116,10 +138,8 @@ def test_two_nodes_give_the_same_bytes(inputs, tmp_path):
     try:
         for words in (head, node):
             nodes.append(subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-            time.sleep(8)
-        code = "import os; os.environ.update({'RAY_AUTH_MODE': 'disabled', 'RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER': '0'});"
-        code += "import sys; from medssm_monai.apps.bulk import main; sys.exit(main(sys.argv[1:]))"
-        process = command(inputs, tmp_path / "out", "--address", f"127.0.0.1:{port}", code=code)
+            time.sleep(4)
+        process = command(inputs, tmp_path / "out", "--address", f"127.0.0.1:{port}", code=TWO_NODES)
         said, _ = process.communicate(timeout=300)
         assert process.returncode == 0, said
     finally:
