@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -103,13 +104,12 @@ def test_a_study_that_kills_its_workers_is_named_and_the_others_are_done(inputs,
 
 
 TWO_NODES = """
-import os, sys, time
-os.environ.update(RAY_AUTH_MODE="disabled", RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0", RAY_USAGE_STATS_ENABLED="0")
+import sys, time
 import ray
 from medssm_monai.apps.bulk import main, ray_pool
 from tests.integration.bulk_workers import SlowWorker
 address = sys.argv[sys.argv.index("--address") + 1]
-while True:
+for _ in range(60):
     try:
         ray.init(address, logging_level=50)
         if len(ray.nodes()) == 2:
@@ -124,12 +124,13 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_two_nodes_give_the_same_bytes(inputs, tmp_path):
+def test_two_nodes_give_the_same_bytes(inputs, tmp_path, monkeypatch):
     ray = [str(Path(sys.executable).parent / "ray")] if (Path(sys.executable).parent / "ray").exists() else ["ray"]
     temp = Path(tempfile.mkdtemp(prefix="two-"))
-    env = {**os.environ, **ALONE, "RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-    env.pop("RAY_AUTH_TOKEN", None)
-    env["RAY_AUTH_MODE"] = "disabled"
+    cluster = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1", "RAY_AUTH_MODE": "token"}
+    for name, value in {**cluster, "RAY_AUTH_TOKEN": secrets.token_hex(32)}.items():
+        monkeypatch.setenv(name, value)
+    env = {**os.environ, **ALONE}
     port = "6417"
     small = ["--num-cpus", "1", "--object-store-memory", str(80 * 2**20), "--disable-usage-stats", "--block"]
     head = [*ray, "start", "--head", "--port", port, "--include-dashboard", "false", "--temp-dir", str(temp), *small]
