@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..data.fingerprint import NOT_RECORDED, flag_text
+from ..data.fingerprint import NOT_RECORDED, ImageFacts, flag_text
 from ..data.labels import BY_RULE, LabelSet
 from ..metrics.conformal import PredictionSets
 from ..metrics.conformal_risk import RiskThresholds
@@ -33,6 +33,7 @@ class _Prediction:
     trained_for: what these were trained for, in words, or ``"not recorded"``.
     unlike_training: in which respects the image is unlike those that they were trained with; empty when in none, or
         where ``trained_for`` is not recorded.
+    measured: what was compared with them, by key of the image; empty where nothing was.
     """
 
     source: str
@@ -40,6 +41,7 @@ class _Prediction:
     weights: str = field(default="", kw_only=True, repr=False)
     trained_for: str = field(default=NOT_RECORDED, kw_only=True, repr=False)
     unlike_training: tuple[str, ...] = field(default=(), kw_only=True, repr=False)
+    measured: Mapping[str, ImageFacts] = field(default_factory=dict, kw_only=True, repr=False)
 
     @property
     def affine(self) -> np.ndarray:

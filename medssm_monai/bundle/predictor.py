@@ -21,7 +21,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from ..data.fingerprint import NOT_RECORDED, flag_reasons
 from ..data.readers.arrays import is_array
 from ..data.readers.series_files import SeriesFiles
-from ..transforms.unlike_training import UNLIKE_TRAINING
+from ..transforms.unlike_training import UNLIKE_TRAINING, FlagUnlikeTrainingd
 from ..utils import prepare_process, unwrapped
 from .checkpoint import load_weights
 from .config import read_inference_config
@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 Image = str | os.PathLike | SeriesFiles | np.ndarray | torch.Tensor
 Task = SegmentationTask | ClassificationTask | FusionTask
 Result = TypeVar("Result")
+MEASURED = "measured"  # of an item: what its images were compared by
 
 
 def load(
@@ -199,10 +200,12 @@ class Predictor:
             return [self.predict(one) for one in source]
         pipeline = self._pipeline()
         item = self._prepare(pipeline, source)
+        measured = item.pop(MEASURED, {})
         result = self.task.result(self._finish(pipeline, item, pipeline.network))
         unlike = flag_reasons(item.get(UNLIKE_TRAINING))
         self._warn(unlike)
-        return replace(result, weights=pipeline.weights, trained_for=self._trained_for, unlike_training=unlike)
+        result = replace(result, weights=pipeline.weights, trained_for=self._trained_for)
+        return replace(result, unlike_training=unlike, measured=measured)
 
     def uncertainty(self, source: Any, samples: int = 8, dropout: float = 0.1, seed: int = 0) -> dict[str, float]:
         """How unsure the network is about one image, by Monte Carlo dropout (Gal & Ghahramani, ICML 2016).
@@ -346,7 +349,9 @@ class Predictor:
         if dims is not None and (self.kind, int(dims)) != (SegmentationTask.kind, 2):
             require_fitting_images([item], int(dims), self.ckpt_path)
         with self._transforming, unwrapped():
-            return dict(pipeline.preprocessing(item))
+            prepared = dict(pipeline.preprocessing(item))
+            compared = [one for one in pipeline.preprocessing.transforms if isinstance(one, FlagUnlikeTrainingd)]
+            return {**prepared, MEASURED: compared[0].measured} if compared else prepared
 
     def _images(self, source: Any) -> list[Any]:
         keys = self.task.keys

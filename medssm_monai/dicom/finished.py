@@ -14,7 +14,7 @@ from typing import Any
 
 from ..utils.files import file_sha256, replace_file, writable_folder
 
-__all__ = ["RESULT", "clear_leftovers", "read_result", "whole_folder"]
+__all__ = ["RESULT", "clear_leftovers", "process_lives", "read_result", "whole_folder"]
 
 RESULT = "result.json"
 """What a folder of results says about itself."""
@@ -84,11 +84,12 @@ def clear_leftovers(folder: Path) -> None:
     ours = f"{PART}{socket.gethostname()}-"
     for part in folder.glob(f"*/{ours}*"):
         process = part.name.removeprefix(ours).split("-")[0]
-        if process.isdigit() and not _lives(int(process)):
+        if process.isdigit() and not process_lives(int(process)):
             shutil.rmtree(part, ignore_errors=True)
 
 
-def _lives(process: int) -> bool:
+def process_lives(process: int) -> bool:
+    """Whether there is a process of this number on this computer."""
     if process == os.getpid():
         return True
     try:

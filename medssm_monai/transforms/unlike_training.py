@@ -54,6 +54,9 @@ class FlagUnlikeTrainingd(MapTransform):
         flag_key: entry that is written.
         allow_missing_keys: pass over keys that are not there.
 
+    Attributes:
+        measured: what was found in the last item, by key; empty where there is no domain to compare it with.
+
     Raises:
         ValueError: a domain without one of the keys (at once); NaN, or values above ``intensity_range``.
     """
@@ -69,6 +72,7 @@ class FlagUnlikeTrainingd(MapTransform):
         super().__init__(keys, allow_missing_keys)
         self.flag_key, self.facts = flag_key, UnitFacts(intensity_range)
         self.fingerprints: dict[Hashable, Fingerprint] | None = None
+        self.measured: dict[str, ImageFacts] = {}
         if domain is not None:
             known = domain["fingerprints"]
             missing = [key for key in self.keys if key not in known]
@@ -84,8 +88,10 @@ class FlagUnlikeTrainingd(MapTransform):
         if self.fingerprints is None:
             return {**result, self.flag_key: NOT_RECORDED}
         reasons = []
+        self.measured = {}
         for key in self.key_iterator(result):
-            found = self.fingerprints[key].differences(self.facts(result[key]))
+            facts = self.measured[str(key)] = self.facts(result[key])
+            found = self.fingerprints[key].differences(facts)
             reasons += [f"{key}: {reason}" if len(self.keys) > 1 else reason for reason in found]
         return {**result, self.flag_key: flag_text(reasons)}
 

@@ -32,6 +32,7 @@ EXTRAS = {
     "federated": ("nvflare", "monai_nvflare"),
     "cuda": ("triton",),
     "label": ("monailabel",),
+    "scale": ("pyarrow", "ray"),
 }
 VARIABLES = (
     *("MEDSSM_BUNDLES", "MEDSSM_SCAN_BACKEND", "MEDSSM_MAX_PIXELS", "MEDSSM_FULL_NAMES", "CUDA_VISIBLE_DEVICES"),

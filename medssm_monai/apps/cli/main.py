@@ -20,6 +20,7 @@ FORWARDED = {
     "bundle": ("medssm_monai.apps.bundles", "copy a bundle to edit it, pack it for the Model Zoo, check an archive"),
     "export": ("medssm_monai.export.__main__", "write files for other runtimes, each compared with PyTorch"),
     "dicom": ("medssm_monai.apps.dicom.main", "DICOM studies in, segmentations, images and reports out"),
+    "bulk": ("medssm_monai.apps.bulk.main", "an archive of any size through a bundle, on one machine or many"),
     "registry": (
         "medssm_monai.apps.registry.main",
         "versions of weights in an MLflow registry, and which is the champion",

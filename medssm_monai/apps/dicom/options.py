@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ...bundle.predictor import Predictor
     from ...dicom.deidentify import Deidentifier
     from ...dicom.engine import StudyEngine
 
-__all__ = ["add_engine_options", "build_engine"]
+__all__ = ["add_engine_options", "build_engine", "build_predictor"]
 
 KEY_BYTES = 32
 
@@ -61,6 +62,19 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def build_predictor(options: argparse.Namespace) -> Predictor:
+    """The bundle that the options name, with its weights and keys.
+
+    Raises:
+        FileNotFoundError: no such bundle or weights.
+        ValueError: keys that the bundle does not have.
+    """
+    from ...bundle.predictor import load
+
+    values = _values("--set", options.set, "KEY=VALUE")
+    return load(options.bundle, ckpt_path=options.weights, device=options.device, **values)
+
+
 def build_engine(options: argparse.Namespace) -> StudyEngine:
     """The engine that the options describe.
 
@@ -69,14 +83,10 @@ def build_engine(options: argparse.Namespace) -> StudyEngine:
         ImportError: pydicom or highdicom is not installed.
         ValueError: options that do not fit the bundle.
     """
-    from ...bundle.predictor import load
     from ...dicom.engine import StudyEngine
     from ...dicom.results import ResultOptions
     from ...dicom.selection import Selection
 
-    predictor = load(
-        options.bundle, ckpt_path=options.weights, device=options.device, **_values("--set", options.set, "KEY=VALUE")
-    )
     selection = Selection(
         modality=tuple(options.modality),
         body_part=options.body_part,
@@ -90,7 +100,7 @@ def build_engine(options: argparse.Namespace) -> StudyEngine:
         fractional=options.fractional,
         deidentify=None if options.deidentify is None else _deidentifier(Path(options.deidentify)),
     )
-    return StudyEngine(predictor, results, selection)
+    return StudyEngine(build_predictor(options), results, selection)
 
 
 def _pairs(option: str, words: list[str], form: str) -> list[tuple[str, str]]:

@@ -12,14 +12,14 @@ from .headers import HeaderError, instance_uid, quiet_pydicom, read_header, requ
 from .series import Found, Instance, Series, SetAside
 from .sort import as_instance, is_copy, series_key, sort_series
 
-__all__ = ["Found", "Instance", "Series", "SetAside", "find_series"]
+__all__ = ["Found", "Instance", "Series", "SetAside", "files_below", "find_series"]
 
 INDEX = "DICOMDIR"
 
 
-def _files_below(folder: Path, closed: list[SetAside]) -> Iterator[Path]:
-    """Files of a folder and of those below; links to folders are followed, once. Folders that cannot be listed are
-    added to ``closed``."""
+def files_below(folder: Path, closed: list[SetAside], without: Path | None = None) -> Iterator[Path]:
+    """Files of a folder and of those below, hidden ones left out; links to folders are followed, once. Folders that
+    cannot be listed are added to ``closed``; the folder ``without`` is passed over."""
 
     def tell(error: OSError) -> None:
         reason = f"a folder that cannot be listed ({error.strerror or type(error).__name__}); make it readable"
@@ -28,7 +28,8 @@ def _files_below(folder: Path, closed: list[SetAside]) -> Iterator[Path]:
     seen: set[tuple[int, int]] = set()
     for place, folders, names in os.walk(folder, onerror=tell, followlinks=True):
         facts = os.stat(place)
-        if (facts.st_dev, facts.st_ino) in seen:  # a link to a folder above, or a second one to the same
+        known = (facts.st_dev, facts.st_ino) in seen  # a link to a folder above, or a second one to the same
+        if known or (without is not None and Path(place) == without):
             folders.clear()
             continue
         seen.add((facts.st_dev, facts.st_ino))
@@ -66,7 +67,7 @@ def find_series(folder: Path) -> Found:
     instances: dict[tuple[str, ...], list[Instance]] = {}
     set_aside: list[SetAside] = []
     known: dict[str, Instance] = {}
-    for path in [folder] if folder.is_file() else _files_below(folder, set_aside):
+    for path in [folder] if folder.is_file() else files_below(folder, set_aside):
         if path.name.upper() == INDEX:
             continue
         try:

@@ -1,0 +1,65 @@
+"""What every worker needs to know, and may be sent to another machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ...bundle.predictor import Predictor
+    from ...dicom.engine import StudyEngine
+
+__all__ = ["RESULTS", "SHARED", "Work", "describe_work"]
+
+RESULTS = "results"
+SHARED = "run.id"
+"""File by which a worker on another machine knows that it sees the folder of the results."""
+DIGITS = 16
+SHARD = 3  # digits of the key that name the folder above a result: 4096 folders
+NOT_OF_THE_RESULT = ("ckpt_path", "device")  # as in DICOM: results depend on the weights' hash beyond these
+
+
+@dataclass(frozen=True)
+class Work:
+    """How studies are predicted.
+
+    Attributes:
+        root: folder of the bundle, the same on every machine.
+        overrides: keys of its ``inference.yaml``.
+        weights_sha256: of the weights that every worker must have.
+        out: folder of the results, on a disk that all machines share.
+        run_id: what its file :data:`SHARED` holds.
+        threads: of each worker; None leaves them alone.
+        dicom: options of results and selection of series, for DICOM studies.
+        full_names: reasons of failures keep the names of files.
+    """
+
+    root: str
+    overrides: Mapping[str, Any]
+    weights_sha256: str
+    out: str
+    run_id: str = ""
+    threads: int | None = None
+    dicom: Mapping[str, Any] = field(default_factory=dict)
+    full_names: bool = False
+
+    def place(self, key: str) -> Path:
+        """Folder above the result of a key; a folder for each would be too many for some file systems."""
+        return Path(self.out) / RESULTS / key[:SHARD]
+
+
+def describe_work(predictor: Predictor, engine: StudyEngine | None, weights_sha256: str, kind: str) -> dict[str, str]:
+    """What results depend on, as texts by name: what a folder of results is asked for."""
+    options: list[Any] = [
+        {name: str(value) for name, value in sorted(predictor.overrides.items()) if name not in NOT_OF_THE_RESULT}
+    ]
+    if engine is not None:
+        given = engine.options
+        secret = "" if given.deidentify is None else hashlib.sha256(given.deidentify.key).hexdigest()
+        options += [sorted(given.of(predictor.kind)), given.segments, given.fractional, secret, repr(engine.selection)]
+    digest = hashlib.sha256(json.dumps(options, sort_keys=True, default=str).encode()).hexdigest()[:DIGITS]
+    return {"input": kind, "bundle": predictor.name, "weights": weights_sha256[:DIGITS], "options": digest}

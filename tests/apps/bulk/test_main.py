@@ -1,0 +1,135 @@
+"""The command, on tiny networks."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medssm_monai import load
+from medssm_monai.apps.bulk import main, ray_pool
+from medssm_monai.apps.cli import main as medssm
+from medssm_monai.bundle import write_model_settings
+from medssm_monai.data.fingerprint import Fingerprint, ImageFacts
+
+from ...bundle.tiny_bundles import CLINICAL_FMAMBA, MAMBA_MIS, MEDCONVMAMBA, copy_bundle
+from .pictures import contents, write_pictures
+
+PATIENT = "Anna"
+
+
+def rows_of(path):
+    with open(path, newline="", encoding="utf8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def texts(out):
+    """Everything that lies in a folder of results, the names of the files with it, as one text of bytes."""
+    files = [path for path in out.rglob("*") if path.is_file()]
+    return b"\n".join([str(path.relative_to(out)).encode() + path.read_bytes() for path in files])
+
+
+@pytest.fixture
+def segmenter(tmp_path):
+    return copy_bundle(MAMBA_MIS, tmp_path / "bundles")
+
+
+def test_results_are_those_of_the_predictor_and_name_nobody(segmenter, tmp_path, capfd):
+    images, out = write_pictures(tmp_path / "in", 5), tmp_path / "out"
+    (images / "Anna 0" / "image cut.png").write_bytes((images / "Anna 0" / "image 0.png").read_bytes()[:200])
+    words = [str(segmenter), str(images), str(out), "--workers", "1"]
+    assert main(words) == 3
+    said = capfd.readouterr()
+    assert "5 of 6 studies done, 1 failed" in said.out
+    assert PATIENT.encode() not in texts(out).replace(str(tmp_path).encode(), b"")
+    assert PATIENT not in said.out + said.err
+    (failure,) = rows_of(out / "failures.csv")
+    assert failure["reason"].startswith("ImageReadError: (image)") and failure["attempts"] == "1"
+    assert main([*words, "--names"]) == 3  # nothing is predicted, the tables get the names
+    rows = rows_of(out / "results.csv")
+    assert [row["name"] for row in rows] == [f"Anna {n % 2}/image {n}.png" for n in (0, 2, 4, 1, 3)]
+    predictor = load(segmenter)
+    for row in rows:
+        mask = np.asarray(Image.open(out / row["folder"] / "mask.png")) > 0
+        expected = predictor.predict(images / row["name"])
+        assert np.array_equal(mask, expected.mask)
+        assert float(row[f"share_{expected.labels.names[0]}"]) == pytest.approx(mask.mean(), abs=1e-6)
+    assert rows_of(out / "failures.csv")[0]["name"] == "Anna 0/image cut.png"
+
+
+def test_a_changed_image_has_a_new_result_in_place_of_the_old_one(segmenter, tmp_path):
+    images, out = write_pictures(tmp_path / "in", 2), tmp_path / "out"
+    words = [str(segmenter), str(images), str(out), "--workers", "1"]
+    assert main(words) == 0
+    before = contents(out)
+    Image.fromarray(np.full((20, 20), 250, np.uint8)).save(images / "Anna 1" / "image 1.png")
+    assert main(words) == 0
+    after = contents(out)
+    assert sorted(before) == sorted(after)
+    assert {name.split("/")[2] for name in after if after[name] != before[name]} == {
+        path.split("/")[2] for path in after if path.endswith("mask.png") and after[path] != before[path]
+    }
+    assert sum(after[name] != before[name] for name in after if name.endswith("mask.png")) == 1
+
+
+def test_classes_with_probabilities_and_pairs_fused(tmp_path, capsys):
+    classifier = copy_bundle(MEDCONVMAMBA, tmp_path / "bundles")
+    images = write_pictures(tmp_path / "in", 3)
+    assert medssm(["bulk", str(classifier), str(images), str(tmp_path / "a"), "--workers", "1", "--names"]) == 0
+    predictor = load(classifier)
+    for row in rows_of(tmp_path / "a" / "results.csv"):
+        expected = predictor.predict(images / row["name"])
+        assert row["class"] == expected.class_name
+        assert float(row["probability_ring"]) == pytest.approx(expected.by_class()["ring"], abs=1e-6)
+    fusion = copy_bundle(CLINICAL_FMAMBA, tmp_path / "bundles")
+    pair = sorted((images / "Anna 0").iterdir())
+    (tmp_path / "pairs.csv").write_text(f"image_a,image_b\n{pair[0]},{pair[1]}\n")
+    assert main([str(fusion), str(tmp_path / "pairs.csv"), str(tmp_path / "b"), "--workers", "1"]) == 0
+    (fused,) = (tmp_path / "b").glob("results/*/*/fused.png")
+    expected = load(fusion).predict(tuple(pair)).image
+    assert np.abs(np.asarray(Image.open(fused)) / 255 - expected).max() <= 0.5 / 255 + 1e-6
+
+
+def test_drift_is_said_in_the_manifest_the_report_and_at_the_end(segmenter, tmp_path, capsys):
+    quiet = [ImageFacts.of(np.full((1, 24, 28), 0.1 + 0.001 * number)) for number in range(10)]
+    domain = {"text": "dark squares", "fingerprints": {"image": Fingerprint.of(quiet, 10).as_dict()}}
+    write_model_settings(segmenter / "models" / "model.pt", {**MAMBA_MIS.settings, "domain": domain})
+    images, out = write_pictures(tmp_path / "in", 24), tmp_path / "out"
+    assert main([str(segmenter), str(images), str(out), "--workers", "1"]) == 0
+    assert "DRIFT: 24 of 24 studies are unlike the training: intensities" in capsys.readouterr().out
+    drift = json.loads((out / "bulk.json").read_text())["drift"]
+    assert drift["unlike training"] == 24 and drift["distance of the mean intensities"]["image"] == pytest.approx(
+        0.4, abs=0.05
+    )
+    assert len(drift["flags"]) == 2 and drift["batches"][0]["batch"] == 1
+    assert "**DRIFT.**" in (out / "report.md").read_text(encoding="utf8")
+    assert all("intensities" in row["unlike_training"] for row in rows_of(out / "results.csv"))
+
+
+def test_what_cannot_be_done_is_said(segmenter, tmp_path, capsys, monkeypatch):
+    images, out = write_pictures(tmp_path / "in", 1), tmp_path / "out"
+    words = [str(segmenter), str(images), str(out)]
+    assert main([*words, "--modality", "MR", "--workers", "1"]) == 2
+    assert "--modality: only for DICOM archives" in capsys.readouterr().err
+    assert main([*words, "--workers", "1"]) == 0
+    assert main([*words, "--workers", "1", "--set", "threshold=0.4"]) == 2
+    assert "this folder holds results of other options" in capsys.readouterr().err
+    monkeypatch.setattr(ray_pool, "optional_import", lambda name: (None, False))
+    assert main([str(segmenter), str(write_pictures(tmp_path / "more", 2)), str(tmp_path / "b"), "--workers", "2"]) == 2
+    assert 'need Ray; install it with: pip install "medssm-monai[scale]"' in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*words, "--workers", "0"])
+    assert "--workers 0: expected 1 or more" in capsys.readouterr().err
+
+
+def test_one_run_at_a_time(segmenter, tmp_path, capsys):
+    from filelock import FileLock
+
+    out = tmp_path / "out"
+    out.mkdir()
+    with FileLock(out / ".lock"):
+        assert main([str(segmenter), str(write_pictures(tmp_path / "in", 1)), str(out)]) == 2
+    assert "another run writes into" in capsys.readouterr().err
