@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from monai.data import CacheDataset
 from monai.data.utils import set_rnd
 
@@ -17,18 +18,21 @@ class SeededDataset(CacheDataset):
 
     What an image looks like in an epoch then depends neither on the images before it, nor on the worker of the data
     loader or the process of a distributed training that loads it. :class:`medssm_monai.handlers.EpochSeed` gives the
-    epoch's seed; before that, and without one, random numbers are drawn as in ``CacheDataset``. Arguments are those of
-    ``CacheDataset``.
+    epoch's seed, to workers that outlive an epoch too; before that, and without one, random numbers are drawn as in
+    ``CacheDataset``. Arguments are those of ``CacheDataset``.
     """
 
-    epoch_seed: int | None = None
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._seed = torch.full((), -1, dtype=torch.int64).share_memory_()  # with the workers; below 0: none
 
     def seed_items(self, seed: int) -> None:
         """Draw from this seed, an integer from 0, and the position of each image, from now on."""
-        self.epoch_seed = seed
+        self._seed.fill_(seed)
 
     def __getitem__(self, index: int | slice | Sequence[int]) -> Any:
-        if self.epoch_seed is not None and isinstance(index, (int, np.integer)):
+        seed = int(self._seed)
+        if seed >= 0 and isinstance(index, (int, np.integer)):
             place = int(index) % len(self)
-            set_rnd(self.transform, int(np.random.SeedSequence([self.epoch_seed, place]).generate_state(1)[0]))
+            set_rnd(self.transform, int(np.random.SeedSequence([seed, place]).generate_state(1)[0]))
         return super().__getitem__(index)

@@ -43,7 +43,8 @@ class EpochSeed:
         """Attach to a MONAI trainer."""
         if self.seed is None:
             return
-        if getattr(engine.data_loader, "persistent_workers", False):
+        kept = getattr(engine.data_loader, "persistent_workers", False)
+        if kept and not isinstance(getattr(engine.data_loader, "dataset", None), SeededDataset):
             logger.warning(
                 "persistent_workers keep their random numbers from epoch to epoch: a resumed training will differ from "
                 "an uninterrupted one. Leave that option out for equal results."
@@ -69,7 +70,7 @@ class EpochSeed:
 
     def _differ(self, engine: Workflow) -> None:
         """Once the order of images is drawn, with the first batch of the epoch, layers draw numbers of their own."""
-        first = (engine.state.iteration - 1) % (engine.state.epoch_length or 1) == 0
+        first = engine.state.iteration % (engine.state.epoch_length or 1) == 0  # not counted yet
         if first and process_rank() > 0:
             torch.manual_seed(self._seeds(engine, process_rank())[0])
 

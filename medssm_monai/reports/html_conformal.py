@@ -33,16 +33,17 @@ def conformal_sections(summary: Mapping[str, Any]) -> list[Section]:
     return [Section("uncertainty", "Uncertainty that holds", stack([element("p", calibrated_on(found)), *parts]))]
 
 
-def _verdict(entry: Mapping[str, float], promised: float, broken: str) -> Html:
+def _verdict(entry: Mapping[str, float], promised: float, broken: str, of: str = "") -> Html:
     """Whether the promise is kept, as far as the interval tells; in a box where it is surely not."""
+    about = f"{of}: " if of else ""
     place = beside_promise(entry, promised)
     if place == broken:
-        said = f"Not kept: the whole interval lies {place} {as_percent(promised)}."
+        said = f"{about}Not kept: the whole interval lies {place} {as_percent(promised)}."
         return element("p", element("strong", said), class_="warning")
     if place == "not told apart":
-        said = f"Neither kept nor broken for sure: the interval holds {as_percent(promised)}."
+        said = f"{about}Neither kept nor broken for sure: the interval holds {as_percent(promised)}."
     else:
-        said = f"Kept: the whole interval lies {place} {as_percent(promised)}."
+        said = f"{about}Kept: the whole interval lies {place} {as_percent(promised)}."
     return element("p", element("strong", said))
 
 
@@ -72,7 +73,11 @@ def _sets(found: Mapping[str, Any], part: str) -> list[Html]:
     ]
     head = ["images of", "images", "coverage", f"{percent} interval", f"against {as_percent(level)}"]
     drawn = [(name, entry["value"], entry["low"], entry["high"]) for name, entry in rows]
-    parts = [element("p", promised), _verdict(whole, level, "below"), table("Coverage of the sets", head, cells)]
+    by_class = found["calibration"]["method"] == "lac_by_class"  # then each class has the promise, not their mean
+    verdicts = [_verdict(entry, level, "below", name) for name, entry in classes.items() if entry["images"]]
+    if not by_class:
+        verdicts = [_verdict(whole, level, "below")]
+    parts = [element("p", promised), *verdicts, table("Coverage of the sets", head, cells)]
     if len(classes) <= MANY:
         parts.append(_chart(drawn, level, True, "coverage of the sets"))
     images = max(1, whole["images"])

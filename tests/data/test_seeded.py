@@ -21,3 +21,14 @@ def test_augmentations_depend_on_seed_and_image_alone():
     assert not torch.equal(first[0], first[1])
     dataset.seed_items(4)
     assert not torch.equal(dataset[0], first[0])
+
+
+def test_workers_that_outlive_an_epoch_draw_anew_in_the_next():
+    dataset = SeededDataset([torch.zeros(1, 4)] * 2, [RandGaussianNoise(prob=1.0)], progress=False)
+    loader = DataLoader(dataset, batch_size=1, num_workers=1, persistent_workers=True)
+    epochs = []
+    for seed in (3, 4):
+        dataset.seed_items(seed)
+        epochs.append(list(loader))
+        assert torch.equal(epochs[-1][0][0], dataset[0])
+    assert not torch.equal(epochs[0][0], epochs[1][0])

@@ -104,6 +104,23 @@ def test_sets_are_measured_against_their_promise(tmp_path):
     assert "Kept: the whole interval lies above 90 %." in page.text and "100.0 % (60 of 60 images" in page.text
 
 
+def test_a_promise_for_each_class_is_judged_for_each_class(tmp_path):
+    """Of 400 images 380 have a set with their class, of the 60 of the second class 40: only the mean looks kept."""
+    summary = classified(400)
+    first, second = summary["class_names"]
+    labels = np.repeat([0, 1], [340, 60])
+    probabilities = np.full((400, 2), (0.8, 0.2))
+    probabilities[340:380] = (0.2, 0.8)
+    conformal = {"method": "lac_by_class", "level": 0.9, "threshold": [0.5, 0.5], "classes": 2, "images": 99}
+    conformal |= {"part": "validation", "data": "others", "groups": None}
+    found = summarize_sets(conformal, probabilities, labels, summary["class_names"])
+    assert found["coverage"]["low"] > 0.9 > found["per_class"][second]["high"]
+    write_classification_html(summary | {"conformal": found}, tmp_path / "report.html", [], {})
+    page = checked(tmp_path / "report.html", HOSTILE)
+    assert f"{first}: Kept: the whole interval lies above 90 %." in page.text
+    assert f"{second}: Not kept: the whole interval lies below 90 %." in page.text
+
+
 def test_without_a_calibration_there_is_no_such_section(tmp_path):
     write_classification_html(classified(), tmp_path / "report.html", [], {})
     assert "Uncertainty that holds" not in checked(tmp_path / "report.html", HOSTILE).text

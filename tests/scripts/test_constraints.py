@@ -20,7 +20,7 @@ else:
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 TESTED_PYTHON = (3, 11)
-PINNED_EXTRAS = ("conformal", "dev", "dicom", "docs", "onnx", "release", "tune", "viewer")
+PINNED_EXTRAS = ("conformal", "dev", "dicom", "docs", "onnx", "release", "scale", "tune", "viewer")
 INSTALLED_EXTRAS = [
     pytest.param(("dev",), id="default"),
     pytest.param(PINNED_EXTRAS, marks=pytest.mark.integration, id="integration"),

@@ -46,14 +46,17 @@ class SynchronizedBatchNorm(_BatchNorm):
         sums = _OverProcesses.apply(torch.cat([input.sum(axes, dtype=torch.float64), own]))
         count = sums[-1].detach()
         mean = sums[:-1] / count
-        centered = input - mean.to(input).reshape(shape)
+        wide = input if input.dtype == torch.float64 else input.float()
+        centered = wide - mean.to(wide).reshape(shape)
         variance = _OverProcesses.apply(centered.square().sum(axes, dtype=torch.float64)) / count
         self._track(mean, variance, count)
-        scale = (variance + self.eps).rsqrt().to(input)
+        scale = (variance + self.eps).rsqrt().to(wide)
         normalized = centered * scale.reshape(shape)
         if self.weight is not None:
             normalized = normalized * self.weight.reshape(shape)
-        return normalized if self.bias is None else normalized + self.bias.reshape(shape)
+        if self.bias is not None:
+            normalized = normalized + self.bias.reshape(shape)
+        return normalized.to(input.dtype)
 
     @torch.no_grad()
     def _track(self, mean: torch.Tensor, variance: torch.Tensor, count: torch.Tensor) -> None:
