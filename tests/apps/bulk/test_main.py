@@ -117,6 +117,8 @@ def test_what_cannot_be_done_is_said(segmenter, tmp_path, capsys, monkeypatch):
     assert main([*words, "--workers", "1"]) == 0
     assert main([*words, "--workers", "1", "--set", "threshold=0.4"]) == 2
     assert "this folder holds results of other options" in capsys.readouterr().err
+    assert main([*words, "--workers", "1", "--set", "device=cpu", "--set", "ckpt_path=a.pt"]) == 2
+    assert "--set ckpt_path (--weights), device (--device): give the option in" in capsys.readouterr().err
     monkeypatch.setattr(ray_pool, "optional_import", lambda name: (None, False))
     assert main([str(segmenter), str(write_pictures(tmp_path / "more", 2)), str(tmp_path / "b"), "--workers", "2"]) == 2
     assert 'need Ray; install it with: pip install "medssm-monai[scale]"' in capsys.readouterr().err
