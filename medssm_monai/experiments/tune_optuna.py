@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from .plans import PlanError, Row
 from .tune_space import Choice, Range, Search
 
@@ -44,9 +46,11 @@ class OptunaStudy:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._optuna, self.search, self.name = optuna, search, name
         self.storage = f"sqlite:///{(folder / STORAGE).as_posix()}"
-        self.study = optuna.create_study(
-            study_name=name, storage=self.storage, direction="maximize", load_if_exists=True
-        )
+        self._lock = FileLock(folder / f".{STORAGE}.lock")
+        with self._lock:  # two that make the tables at once would fail
+            self.study = optuna.create_study(
+                study_name=name, storage=self.storage, direction="maximize", load_if_exists=True
+            )
         self._distributions = {key: self._distribution(entry) for key, entry in search.keys.items()}
 
     def _distribution(self, entry: Choice | Range) -> Any:
@@ -63,10 +67,11 @@ class OptunaStudy:
 
     def propose(self) -> tuple[int, Row]:
         """A new trial."""
-        number = len(self.study.get_trials(deepcopy=False))
-        draws = self.search.seed * 100_003 + number  # another seed, other draws in all of its trials
-        self.study.sampler = self._optuna.samplers.TPESampler(seed=draws % 2**32)
-        trial = self.study.ask(self._distributions)
+        with self._lock:  # two that count at once would draw the same values
+            number = len(self.study.get_trials(deepcopy=False))
+            draws = self.search.seed * 100_003 + number  # another seed, other draws in all of its trials
+            self.study.sampler = self._optuna.samplers.TPESampler(seed=draws % 2**32)
+            trial = self.study.ask(self._distributions)
         return trial.number, self._row(trial)
 
     def _row(self, trial: Any) -> Row:

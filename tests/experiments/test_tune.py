@@ -11,7 +11,9 @@ import re
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from types import SimpleNamespace
 
 import pytest
@@ -268,3 +270,19 @@ def test_optuna_ends_a_training_that_falls_behind(tmp_path):
     assert watched(file, [0.0, 0.6, 0.9], study.pruning(better, 1)) == 3
     study.tell(better, None)
     assert [state for _, state in study.rows().values()] == ["complete"] * 5 + ["pruned", "fail"]
+
+
+def test_starts_at_the_same_time_make_one_study_and_draw_other_values(tmp_path):
+    pytest.importorskip("optuna", reason=NEEDS_OPTUNA)
+    search, starts = read_search(None, None, "{a: {low: 0.0, high: 1.0}}", 9), 4
+    together = Barrier(starts)
+
+    def start(_):
+        together.wait()
+        return tune_optuna.OptunaStudy(tmp_path, "s", search).propose()
+
+    with ThreadPoolExecutor(starts) as threads:
+        proposed = list(threads.map(start, range(starts)))
+    assert sorted(number for number, _ in proposed) == list(range(starts))
+    trials = tune_optuna.OptunaStudy(tmp_path, "s", search).study.get_trials()
+    assert len({trial.params["a"] for trial in trials}) == starts

@@ -217,3 +217,10 @@ def test_where_runs_are_sent_must_be_known(items, tmp_path, out, server, line, m
     client.set_tag(run.info.run_id, mlflow_sending.KEPT_FOR, "https://me:***@host")
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert main(["send", str(out)]) == 2 and "set MLFLOW_TRACKING_URI" in capsys.readouterr().err
+
+
+def test_a_damaged_file_of_runs_is_named(tmp_path, capsys) -> None:
+    (tmp_path / "mlruns.db").write_bytes(b"no database" * 400)
+    assert main(["list", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "mlruns.db is damaged, or no file of MLflow's; put the one of a backup" in said and said.count("\n") == 1

@@ -17,12 +17,15 @@ import argparse
 import logging
 import os
 import secrets
+import sqlite3
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...bundle.console import wants_traceback
 from ...bundle.interruption import Terminated
+from ...data.errors import REMEDIES
 from ...utils import root_cause, shown_path, writable_folder
 from ...utils.files import replace_file
 from ...utils.shown_names import full_names
@@ -88,8 +91,25 @@ def main(arguments: list[str] | None = None, prog: str = PROGRAM) -> int:
     except Exception as error:
         if wants_traceback():
             raise
-        print(printable(f"{prog}: {root_cause(error)}"), file=sys.stderr)
+        print(printable(f"{prog}: {_said(error, options)}"), file=sys.stderr)
         return NOT_POSSIBLE
+
+
+def _said(error: Exception, options: argparse.Namespace) -> str:
+    """An error in words: of a damaged manifest the remedy, of images that do not fit together no names unasked."""
+    cause = root_cause(error)
+    if type(cause) is sqlite3.DatabaseError:  # those below it are of the disk, or of a lock
+        place = shown_path(Path(options.output) / MANIFEST)
+        return (
+            f"{place} is damaged ({cause}). Take it, {MANIFEST}-wal and {MANIFEST}-shm out of the folder and start the "
+            "same command again: results that are whole are found there, and are not predicted again."
+        )
+    problems = getattr(cause, "problems", None)
+    if problems and not (options.names or full_names()):
+        kinds = Counter(problem.kind for problem in problems)
+        told = "; ".join(f"{kind} ({count}): {REMEDIES.get(kind, 'see the detail')}" for kind, count in kinds.items())
+        return f"{len(problems)} problem(s) in the data: {told}. --names says which files."
+    return str(cause)
 
 
 def _run(options: argparse.Namespace) -> int:

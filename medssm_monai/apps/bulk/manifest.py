@@ -17,6 +17,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from ...utils.text_files import printable
 from .drift import Batch
 from .outcome import Outcome
 from .study import Study
@@ -180,7 +181,7 @@ class Manifest:
         waiting = []
         with self._writing() as database:
             for study in studies:
-                name = study.name if self.names else ""
+                name = printable(study.name) if self.names else ""  # SQLite holds UTF-8 alone
                 row = database.execute(
                     "SELECT stamp, state, deaths, name FROM studies WHERE key = ?", (study.key,)
                 ).fetchone()

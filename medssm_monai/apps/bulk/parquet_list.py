@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ __all__ = ["PARQUET", "ParquetList"]
 
 PARQUET = (".parquet", ".pq")
 ROWS = 4096  # at once
+NO_FILE = "a row of the list that names no file, or not all; fill it in, or take it out"
 
 
 class ParquetList:
@@ -54,7 +56,9 @@ class ParquetList:
         for part in self._file.iter_batches(batch_size=ROWS, columns=self._columns):
             values = [part.column(name).to_pylist() for name in self._columns]
             for cells in zip(*values, strict=True):
-                yield study_of_files([listed_file(str(cell or ""), self._table) for cell in cells], self.path.parent)
+                files = [listed_file(str(cell or ""), self._table) for cell in cells]
+                study = study_of_files(files, self.path.parent)
+                yield study if all(cells) else replace(study, wrong=NO_FILE)
 
     def count(self) -> int:
         return int(self._file.metadata.num_rows)

@@ -55,12 +55,16 @@ def open_source(
     Raises:
         FileNotFoundError: no such input.
         DatalistError: a table without the columns; pairs or channels that do not fit together, all of them at once.
-        ValueError: a list as a DICOM archive.
+        ValueError: a list as a DICOM archive; results into the folder of the input itself.
         ImportError: the package for DICOM, or for Parquet, is not installed.
     """
     root = Path(os.path.abspath(Path(path).expanduser()))
     if not root.exists():
         raise FileNotFoundError(f"{os.fspath(path)!r} does not exist (working folder {Path.cwd()}); correct the path.")
+    if out is not None and root.is_dir() and out.exists() and root.samefile(out):
+        raise ValueError(
+            "the folder of the results is that of the input; name another one for them, which may lie in it."
+        )
     listed = root.is_file() and (is_table(root) or root.suffix.lower() in PARQUET)
     if layout == "dicom" or (layout == "auto" and not listed and _is_archive(root, out)):
         if listed:

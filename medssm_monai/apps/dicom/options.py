@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["add_engine_options", "build_engine", "build_predictor"]
 
 KEY_BYTES = 32
+OPTIONS_OF_KEYS = {"bundle": "BUNDLE", "ckpt_path": "--weights", "device": "--device"}
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
@@ -67,11 +68,13 @@ def build_predictor(options: argparse.Namespace) -> Predictor:
 
     Raises:
         FileNotFoundError: no such bundle or weights.
-        ValueError: keys that the bundle does not have.
+        ValueError: keys that the bundle does not have, or that are options of their own.
     """
     from ...bundle.predictor import load
 
     values = _values("--set", options.set, "KEY=VALUE")
+    if own := [f"{name} ({option})" for name, option in OPTIONS_OF_KEYS.items() if name in values]:
+        raise ValueError(f"--set {', '.join(own)}: give the option in brackets instead.")
     return load(options.bundle, ckpt_path=options.weights, device=options.device, **values)
 
 

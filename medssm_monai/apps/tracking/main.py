@@ -36,6 +36,7 @@ __all__ = ["main"]
 
 PROGRAM = "python -m medssm_monai.apps.tracking"
 HIDDEN = ":***@"
+SQLITE = b"SQLite format 3\0"  # how its files begin
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = PROGRAM) -> int:
@@ -72,10 +73,16 @@ def _kept_in(place: str) -> Path:
 
     Raises:
         FileNotFoundError: there is none.
+        ValueError: it is none of SQLite.
     """
     folder = Path(place) if Path(place).is_dir() else Path(work_folder(find_bundle(place)))
     for file in (folder / "mlruns.db", folder / "eval" / "mlruns.db"):
         if file.is_file():
+            with open(file, "rb") as stream:
+                if stream.read(len(SQLITE)) != SQLITE:
+                    raise ValueError(
+                        f"{file} is damaged, or no file of MLflow's; put the one of a backup in its place."
+                    )
             return file.resolve()
     raise FileNotFoundError(
         f"no runs are kept in {folder}: it has neither mlruns.db nor eval/mlruns.db. Name the output folder of the "

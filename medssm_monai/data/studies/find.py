@@ -26,10 +26,13 @@ def files_below(folder: Path, closed: list[SetAside], without: Path | None = Non
         closed.append(SetAside(Path(os.fsdecode(error.filename)), reason, lost=True))
 
     seen: set[tuple[int, int]] = set()
+    if without is not None and without.exists():  # by what it is: the way to it may lead over a link
+        facts = os.stat(without)
+        seen.add((facts.st_dev, facts.st_ino))
     for place, folders, names in os.walk(folder, onerror=tell, followlinks=True):
         facts = os.stat(place)
         known = (facts.st_dev, facts.st_ino) in seen  # a link to a folder above, or a second one to the same
-        if known or (without is not None and Path(place) == without):
+        if known:
             folders.clear()
             continue
         seen.add((facts.st_dev, facts.st_ino))

@@ -117,6 +117,8 @@ def test_what_cannot_be_done_is_said(segmenter, tmp_path, capsys, monkeypatch):
     assert main([*words, "--workers", "1"]) == 0
     assert main([*words, "--workers", "1", "--set", "threshold=0.4"]) == 2
     assert "this folder holds results of other options" in capsys.readouterr().err
+    assert main([*words, "--workers", "1", "--set", "device=cpu", "--set", "ckpt_path=a.pt"]) == 2
+    assert "--set ckpt_path (--weights), device (--device): give the option in" in capsys.readouterr().err
     monkeypatch.setattr(ray_pool, "optional_import", lambda name: (None, False))
     assert main([str(segmenter), str(write_pictures(tmp_path / "more", 2)), str(tmp_path / "b"), "--workers", "2"]) == 2
     assert 'need Ray; install it with: pip install "medssm-monai[scale]"' in capsys.readouterr().err
@@ -133,3 +135,31 @@ def test_one_run_at_a_time(segmenter, tmp_path, capsys):
     with FileLock(out / ".lock"):
         assert main([str(segmenter), str(write_pictures(tmp_path / "in", 1)), str(out)]) == 2
     assert "another run writes into" in capsys.readouterr().err
+
+
+def test_a_damaged_manifest_is_named_with_the_remedy_which_loses_no_result(segmenter, tmp_path, capsys):
+    images, out = write_pictures(tmp_path / "in", 3), tmp_path / "out"
+    words = [str(segmenter), str(images), str(out), "--workers", "1"]
+    assert main(words) == 0
+    before = contents(out)
+    (out / "manifest.sqlite").write_bytes(b"no database" * 500)
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert "manifest.sqlite is damaged (file is not a database). Take it" in said and "Traceback" not in said
+    (out / "manifest.sqlite").unlink()
+    assert main(words) == 0
+    assert contents(out) == before
+
+
+def test_images_that_do_not_fit_together_are_counted_and_named_where_asked_for(tmp_path, capsys):
+    fusion, images = copy_bundle(CLINICAL_FMAMBA, tmp_path / "bundle"), tmp_path / "in"
+    images.mkdir()
+    picture = write_pictures(tmp_path / "made", 1) / "Anna 0" / "image 0.png"
+    for name in (f"{PATIENT}_a.png", f"{PATIENT}_b.png", f"{PATIENT} 2_a.png"):
+        (images / name).write_bytes(picture.read_bytes())
+    words = [str(fusion), str(images), str(tmp_path / "out"), "--workers", "1"]
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert "image without partner (1): add the image of the other source" in said and PATIENT not in said
+    assert main([*words, "--names"]) == 2
+    assert f"{PATIENT} 2_a.png" in capsys.readouterr().err

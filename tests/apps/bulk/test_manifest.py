@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 
 import pytest
 
@@ -45,6 +46,13 @@ def test_names_where_they_are_asked_for_also_later(tmp_path):
     later = Manifest(tmp_path / "m.sqlite", names=True)
     assert later.note([study(1)]) == []
     assert [entry.name for entry in later.entries()] == ["1.png"]
+
+
+def test_names_that_are_not_utf8_are_noted_with_backslashes(tmp_path):
+    manifest = Manifest(tmp_path / "m.sqlite", names=True)
+    manifest.note([replace(study(1), name="gr\udcfcn.png")])
+    assert [entry.name for entry in manifest.entries()] == ["gr\\udcfcn.png"]
+    assert manifest.note([replace(study(1), name="gr\udcfcn.png")])  # it waits still, and is the same one
 
 
 def test_files_that_have_changed_are_done_again(manifest):

@@ -95,3 +95,23 @@ def test_an_input_that_is_not_there_is_named(classifier, tmp_path):
     (tmp_path / "list.csv").write_text("image\na.png\n")
     with pytest.raises(ValueError, match="is a list; a DICOM archive is a folder"):
         open_source(tmp_path / "list.csv", classifier, layout="dicom")
+
+
+def test_results_by_another_way_into_the_input_are_passed_over_and_never_lie_on_it(classifier, tmp_path):
+    images = write_pictures(tmp_path / "in", 2)
+    write_pictures(images / "out", 2)
+    os.symlink(images, tmp_path / "alias")
+    assert open_source(images, classifier, out=tmp_path / "alias" / "out").count() == 2
+    for same in (images, tmp_path / "alias"):
+        with pytest.raises(ValueError, match="the folder of the results is that of the input; name another one"):
+            open_source(images, classifier, out=same)
+
+
+def test_a_row_of_a_parquet_list_without_a_file_is_told(classifier, tmp_path):
+    pyarrow = pytest.importorskip("pyarrow", reason="Parquet lists need PyArrow")
+    from pyarrow import parquet
+
+    write_pictures(tmp_path / "in", 1)
+    parquet.write_table(pyarrow.table({"image": ["in/Anna 0/image 0.png", None]}), tmp_path / "list.parquet")
+    there, empty = open_source(tmp_path / "list.parquet", classifier)
+    assert there.wrong == "" and "names no file" in empty.wrong
