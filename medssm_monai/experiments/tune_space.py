@@ -37,7 +37,7 @@ NOT_SEARCHED = {
             "resume",
             "resume_from",
         ),
-        "is a place that the study itself chooses",
+        "is chosen by the study itself",
     ),
 }
 FILE_KEYS = {"grid", "space", "trials", "seed", "pruning", "overlays", "overrides"}

@@ -39,6 +39,7 @@ def bundle(tmp_path):
     configs = tmp_path / "tiny" / "configs"
     configs.mkdir(parents=True)
     content = {"learning_rate": 0.1, "network_args": {}, "max_epochs": 3, "dataset_dir": "demo", "warmup_epochs": 1}
+    content |= {"resume": False, "kept_name": "@run_name"}
     (configs / "train.yaml").write_text(yaml.safe_dump(content), encoding="utf8")
     return configs.parent
 
@@ -188,6 +189,10 @@ def test_without_optuna_a_grid_works_and_a_study_says_what_to_install(runs, star
         (
             ["--grid", "{'learning_rat': [1], 'dataset_dir': [a]}"],
             "no learning_rat; did you mean learning_rate.*decides the",
+        ),
+        (
+            ["--grid", "{'resume': [true], 'kept_name': [a]}"],
+            "resume is chosen by the study itself; kept_name is chosen",
         ),
         (["--grid", "{'max_epochs': [1]}", "--", "--max_epochs", "3"], r"max_epochs is searched and fixed \(3\)"),
         (["--grid", "{'max_epochs': [1]}", "--trials", "3"], "a grid has as many as it has combinations"),
