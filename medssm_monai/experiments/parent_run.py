@@ -16,7 +16,7 @@ from ignite.engine import Engine
 from monai.bundle import ConfigParser
 
 from ..handlers.mlflow import flatten_params
-from ..handlers.mlflow_store import MLflowStore, StoreLostError, resolve_tracking_uri, shown_uri
+from ..handlers.mlflow_store import PARENT_TAG, MLflowStore, StoreLostError, resolve_tracking_uri, shown_uri
 from ..utils import replace_file
 from ..utils.shown_names import shown_value
 from .plans import Plan, Row
@@ -24,7 +24,6 @@ from .plans import Plan, Row
 __all__ = ["PARENT_TAG", "ParentRun", "open_parent"]
 
 logger = logging.getLogger(__name__)
-PARENT_TAG = "mlflow.parentRunId"
 
 
 class ParentRun:

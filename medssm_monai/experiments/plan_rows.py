@@ -20,14 +20,19 @@ from ..networks.complexity import count_complexity
 from ..utils import replace_file
 from .parent_run import ParentRun
 from .plan_budget import calibrate
-from .plans import Plan, Run
+from .plans import Plan, Run, short_digest
 from .programs import RowError, run_program, stopwatch
 
-__all__ = ["RECORD", "Busy", "claim", "read_record", "run_row"]
+__all__ = ["RECORD", "Busy", "claim", "name_of", "read_record", "run_row"]
 
 logger = logging.getLogger(__name__)
 RECORD, TRAINING, EVALUATING = "row.json", "training", "evaluating"
 Record = dict[str, Any]
+
+
+def name_of(run: Run, output: Path) -> str:
+    """Name of a training's run in MLflow: a server has one for each folder of tables, however rows are called."""
+    return f"{run.slug}-{short_digest(str(output.resolve()))}"
 
 
 class Busy(RuntimeError):
@@ -215,13 +220,13 @@ def _run_bundle(
     Raises:
         RowError: it failed.
     """
-    training = step == TRAINING
+    training, name = step == TRAINING, name_of(run, folder.parent)
     places = {
         "bundle_root": str(plan.bundle),
         "output_dir": str(folder.parent),  # MLflow's store and the demo images, shared by the rows
         "ckpt_dir": str(folder / "models"),
         "run_dir": str(folder / step),
-        "run_name": run.slug if training else f"{run.slug}-test",
+        "run_name": name if training else f"{name}-test",
         **(parent.overrides(overrides) if parent else {}),
     }
     overlay = folder / f"{step}.yaml"

@@ -38,7 +38,7 @@ from ..bundle.work_place import work_folder
 from ..utils.command_line import as_typed, python_name
 from .compare import bundle_folder, ended_by_sigterm
 from .parent_run import ParentRun, open_parent
-from .plan_rows import Busy, claim, read_record, run_row
+from .plan_rows import Busy, claim, name_of, read_record, run_row
 from .plans import Plan, PlanError, Row, Run, parse_words, short_digest
 from .programs import RowError
 from .tune_optuna import OptunaStudy
@@ -134,7 +134,9 @@ class Study:
             self.optuna.tell(number, score, bool(record.get("pruned")))
         if score is not None:
             tags = {"trial": row.name, "pruned": str(record.get("pruned") is not None).lower()}
-            parent.log_child(run.slug, {"trial_score": score, "trial_best_epoch": record["best_epoch"]}, tags)
+            parent.log_child(
+                name_of(run, self.output), {"trial_score": score, "trial_best_epoch": record["best_epoch"]}, tags
+            )
         return record["status"] == "done"
 
     def _warm_up(self, row: Row) -> int:

@@ -26,8 +26,18 @@ NOT_SEARCHED = {
     ),
     "select_by": "is the figure that trials are compared by",
     **dict.fromkeys(
-        ("bundle_root", "output_dir", "ckpt_dir", "run_dir", "run_name", "work_dir", "resume_from"),
-        "is a place that the study itself chooses",
+        (
+            "bundle_root",
+            "output_dir",
+            "ckpt_dir",
+            "run_dir",
+            "run_name",
+            "kept_name",
+            "work_dir",
+            "resume",
+            "resume_from",
+        ),
+        "is chosen by the study itself",
     ),
 }
 FILE_KEYS = {"grid", "space", "trials", "seed", "pruning", "overlays", "overrides"}

@@ -27,7 +27,18 @@ from ..utils.shown_names import shown_text, shown_value
 from ..utils.switches import switch
 from ..utils.text_files import write_text
 from .events import average_train_loss, loss_of, on_failure, process_rank, scalars
-from .mlflow_sending import KEPT_FOR, KEPT_RUN, SENT_AT, Sender, kept_runs, lock_of, send_run
+from .mlflow_sending import (
+    KEPT_FOR,
+    KEPT_RESUMED,
+    KEPT_RUN,
+    OF_A_FAILURE,
+    SENT_AT,
+    Sender,
+    SendingElsewhereError,
+    kept_runs,
+    lock_of,
+    send_run,
+)
 from .mlflow_store import MLflowStore, StoreLostError, local_uri, resolve_tracking_uri, shown_uri
 from .provenance import Provenance
 
@@ -40,8 +51,6 @@ CHARTS = ("curves.png", "confusion_matrix.png", "roc_curves.png", "pr_curves.png
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".svg", ".pdf")
 IMAGES = (".nii", ".nii.gz", ".dcm", ".dicom", ".nrrd", ".mha", ".npy", ".npz")
 PAGES = (".html",)
-OF_A_FAILURE = ("error", "traceback")
-"""Tags that a run has from its failure on until it goes on."""
 _TAG_LENGTH = 5000  # what every MLflow server takes
 
 
@@ -245,8 +254,9 @@ class MLflowTracker:
         self._begin(local)
         assert self._store is not None  # as it has just begun
         self._sender = Sender(lost, self._kept_in_file)
+        resumed = {KEPT_RESUMED: "true"} if self.resume else {}
         self._store.log_tags(
-            {KEPT_FOR: shown_uri(lost), **({KEPT_RUN: opened} if opened else {}), SENT_AT: ""},
+            {KEPT_FOR: shown_uri(lost), **({KEPT_RUN: opened} if opened else {}), **resumed, SENT_AT: ""},
         )
 
     @property
@@ -267,12 +277,14 @@ class MLflowTracker:
                 if run.info.run_name == self.run_name:
                     sent = send_run(kept, run.info.run_id, store.uri, lock_of(self._kept_in_file), ends=False)
                     logger.info("MLflow run %s: %d metrics that were kept are sent.", self.run_name, sent.metrics)
+        except SendingElsewhereError as error:  # the server is there
+            logger.info("MLflow run %s: %s.", self.run_name, error)
         except StoreLostError:
             raise
         except Exception:
             logger.exception("What was kept of MLflow run %s was not sent.", self.run_name)
 
-    def _safely(self, action: Callable[[MLflowStore], None]) -> None:
+    def _safely(self, action: Callable[[MLflowStore], object]) -> None:
         """Do something with the store; when it is a server that is lost, go on with the local one and do it there."""
         if self._store is None:
             return

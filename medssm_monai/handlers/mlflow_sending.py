@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Iterator
@@ -12,20 +13,35 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from .mlflow_store import MLflowStore, StoreLostError, shown_uri
+from ..utils.files import file_sha256
+from .mlflow_store import PARENT_TAG, MLflowStore, StoreLostError, shown_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Run
 
-__all__ = ["KEPT_FOR", "KEPT_RUN", "SENT_AT", "Sender", "Sent", "kept_runs", "lock_of", "send_run"]
+__all__ = [
+    *("KEPT_FOR", "KEPT_RESUMED", "KEPT_RUN", "OF_A_FAILURE", "SENT_AT", "Sender", "SendingElsewhereError", "Sent"),
+    *("kept_runs", "lock_of", "send_run"),
+]
 
 logger = logging.getLogger(__name__)
 KEPT_FOR, KEPT_RUN, SENT_AT = "kept_for", "kept_for_run", "sent_at"
 """Tags of a kept run: the server's address without a password, its run there, and when all was sent ("": not yet)."""
+KEPT_RESUMED = "kept_resumed"
+"""Tag of a kept run that goes on with a finished one of its name, where the server has one."""
+SENT_FILE = "sent_file."
+"""Tags of a kept run, one for each artifact that was sent: the server's run and the file's SHA-256 (the size says
+nothing: the weights of one network always have the same)."""
+OF_A_FAILURE = ("error", "traceback")
+"""Tags that a run has from its failure on until it goes on."""
 PAUSES = (60.0, 960.0)
 """Seconds between two tries while a training runs: at first, and at most; each that fails doubles them."""
 PATIENCE = 30.0
+
+
+class SendingElsewhereError(StoreLostError):
+    """Another process is sending runs of the same file."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +51,8 @@ class Sent:
     Attributes:
         run_id: of the run there.
         metrics: values that it did not have before.
-        files: artifacts that it did not have before.
-        whole: whether the kept run has ended, so that nothing will follow.
+        files: artifacts that were sent.
+        whole: whether nothing will follow: the kept run has ended, or goes on at the server.
     """
 
     run_id: str
@@ -74,39 +90,54 @@ def send_run(
         uri: of the server.
         lock: file that makes sure that one process sends at a time.
         patience: seconds to wait for another one that sends.
-        ends: whether the server's run ends as the kept one did; not when it goes on there.
+        ends: whether the server's run ends as the kept one did; not when it goes on there. Then a kept run that has not
+            ended (its process was killed) ends as killed.
 
     Raises:
-        StoreLostError: the server does not answer, or another process is sending.
+        StoreLostError: the server does not answer.
+        SendingElsewhereError: another process is sending.
         MlflowException: the server refuses what it is sent.
     """
     try:
         with FileLock(lock, timeout=patience):
             return _send(kept, run_id, uri, ends)
     except Timeout:
-        raise StoreLostError("another process is sending these runs") from None
+        raise SendingElsewhereError("another process is sending these runs") from None
 
 
 def _send(kept: MlflowClient, run_id: str, uri: str, ends: bool) -> Sent:
     run = kept.get_run(run_id)
     store = MLflowStore(uri, kept.get_experiment(run.info.experiment_id).name, run.info.run_name)
-    there = store.join(run, run.data.tags.get(KEPT_RUN))
+    there = store.join(run, run.data.tags.get(KEPT_RUN), KEPT_RESUMED in run.data.tags)
     if run.data.tags.get(KEPT_RUN) != store.run_id:
         kept.set_tag(run_id, KEPT_RUN, store.run_id)
-    own = {key: value for key, value in run.data.tags.items() if not key.startswith("mlflow.")}
-    for name in (KEPT_FOR, KEPT_RUN, SENT_AT):
-        own.pop(name, None)
-    store.log_tags({key: value for key, value in own.items() if there.data.tags.get(key) != value})
+    ended = run.info.end_time is not None and run.info.status != "RUNNING"
+    went_on = ended and there.info.status != "RUNNING" and (there.info.end_time or 0) >= run.info.end_time
+    latest = ends and not went_on  # what the kept run says of its end holds
+    _send_tags(run, store, there, latest)
     store.log_params(run.data.params)
-    metrics = list(_missing(kept, run, store, there))
-    store.log_metrics(metrics)
-    files = _send_files(kept, run, store)
-    whole = run.info.end_time is not None and run.info.status != "RUNNING"
-    if whole:
-        if ends and (there.info.status == "RUNNING" or (there.info.end_time or 0) < run.info.end_time):
-            store.end(run.info.status, run.info.end_time)
+    metrics = store.log_metrics(list(_missing(kept, run, store, there)))
+    files = _send_files(kept, run, store, went_on)
+    if ended and latest:
+        store.end(run.info.status, run.info.end_time)
+    if not ended and not ends:
+        kept.set_terminated(run_id, "KILLED")
+    if ended or not ends:
         kept.set_tag(run_id, SENT_AT, datetime.now(timezone.utc).isoformat(timespec="seconds"))
-    return Sent(str(store.run_id), len(metrics), files, whole)
+    return Sent(str(store.run_id), metrics, files, ended or not ends)
+
+
+def _send_tags(run: Run, store: MLflowStore, there: Run, latest: bool) -> None:
+    """Send tags that are not MLflow's own; to a run that goes on, or went on, only those that it lacks."""
+    apart = (KEPT_FOR, KEPT_RUN, KEPT_RESUMED, SENT_AT)
+    own = {key: value for key, value in run.data.tags.items() if key not in apart and not key.startswith(SENT_FILE)}
+    own = {key: value for key, value in own.items() if key == PARENT_TAG or not key.startswith("mlflow.")}
+    known = there.data.tags
+    if latest:
+        store.log_tags({key: value for key, value in own.items() if known.get(key) != value})
+        store.remove_tags([name for name in OF_A_FAILURE if name not in own])
+    else:
+        store.log_tags({key: value for key, value in own.items() if key not in known and key not in OF_A_FAILURE})
 
 
 def _missing(kept: MlflowClient, run: Run, store: MLflowStore, there: Run) -> Iterator[Metric]:
@@ -120,24 +151,29 @@ def _point(metric: Metric) -> tuple[int, int, str]:
     return metric.step, metric.timestamp, repr(float(metric.value))  # as text NaN equals itself
 
 
-def _send_files(kept: MlflowClient, run: Run, store: MLflowStore) -> int:
-    """Send artifacts that the server does not have, or has in another size."""
+def _send_files(kept: MlflowClient, run: Run, store: MLflowStore, went_on: bool) -> int:
+    """Send artifacts, but those that were sent as they are now, or that a run which went on has of its own."""
     from mlflow.utils.file_utils import local_file_uri_to_path
 
     own = _files(kept.list_artifacts, run.info.run_id)
-    there = _files(store.list_files, store.run_id) if own else {}
+    there = _files(store.list_files, store.run_id) if own else []
     root = Path(local_file_uri_to_path(run.info.artifact_uri))
-    missing = [path for path, size in own.items() if there.get(path) != size]
-    for path in missing:
-        folder = path.rpartition("/")[0]
-        store.log_file(str(root / path), folder or None)
-    return len(missing)
+    sent = 0
+    for path in own:
+        mark = SENT_FILE + hashlib.sha256(path.encode()).hexdigest()[:16]
+        state = f"{store.run_id} {file_sha256(root / path)}"
+        if path in there and (went_on or run.data.tags.get(mark) == state):
+            continue
+        store.log_file(str(root / path), path.rpartition("/")[0] or None)
+        kept.set_tag(run.info.run_id, mark, state)
+        sent += 1
+    return sent
 
 
-def _files(listing: Any, run_id: str | None, folder: str | None = None) -> dict[str, int]:
-    found: dict[str, int] = {}
+def _files(listing: Any, run_id: str | None, folder: str | None = None) -> list[str]:
+    found: list[str] = []
     for info in listing(run_id, folder):
-        found.update(_files(listing, run_id, info.path) if info.is_dir else {info.path: info.file_size})
+        found += _files(listing, run_id, info.path) if info.is_dir else [info.path]
     return found
 
 

@@ -28,10 +28,11 @@ from ..utils.tracking import (
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
 
-__all__ = ["KEPT_AS", "MLflowStore", "StoreLostError", "local_uri", "resolve_tracking_uri", "shown_uri"]
+__all__ = ["KEPT_AS", "PARENT_TAG", "MLflowStore", "StoreLostError", "local_uri", "resolve_tracking_uri", "shown_uri"]
 
 KEPT_AS = "kept_as"
 """Tag of a server's run: the id of the run that was kept for it."""
+PARENT_TAG = "mlflow.parentRunId"
 SECONDS = 7.0
 SECONDS_PER_BYTE = 1e-6
 PARAMS_PER_CALL = 100
@@ -48,7 +49,7 @@ class StoreLostError(RuntimeError):
 
 
 class MLflowStore:
-    """A run in a store: MONAI's ``MLFlowHandler`` opens it, and joins an unfinished run of the same name.
+    """A run in a store: MONAI's ``MLFlowHandler`` opens it; an unfinished run of the same name goes on.
 
     A server is given ``SECONDS`` for each call, and for a file a second more for each megabyte, unless the user has set
     MLflow's own ``MLFLOW_HTTP_REQUEST_TIMEOUT`` or ``MLFLOW_HTTP_REQUEST_MAX_RETRIES``, which then hold. Calls to a
@@ -81,8 +82,8 @@ class MLflowStore:
 
         Args:
             engine: the one that is tracked.
-            run_id: of a run to go on with, whether it is finished or not, where the store has it; empty for a run that
-                tracks no engine.
+            run_id: of a run that tracks no engine, to go on with whether it is finished or not; where the store has it
+                not, or for an empty one, a new run is made, whatever the names of others.
         """
         with self._alone():
             self._open(engine, run_id)
@@ -102,11 +103,15 @@ class MLflowStore:
         self.client = self._handler.client
         if not self.is_local:
             self.call(lambda: self.client.search_experiments(max_results=1))  # is anybody there?
-        if run_id is not None:
-            self._handler.cur_run = self.call(lambda: self._known(run_id))
+        self.call(self._handler._set_experiment, calls=3)
+        experiment = self._handler.experiment.experiment_id
+        if run_id is None:
+            self._handler.cur_run = self._earlier_run(experiment, self.reopen)
+        else:
+            self._handler.cur_run = self.call(lambda: self._known(run_id)) or self.call(
+                lambda: self.client.create_run(experiment, run_name=self.run_name)
+            )
             self._handler.default_tracking_params = []  # it has its own already
-        elif self.reopen:
-            self.call(self._reopen, calls=2)
         self.call(lambda: self._handler.start(engine), calls=8)
         self.run_id = self._handler.cur_run.info.run_id
         self.call(lambda: self.client.update_run(self.run_id, status="RUNNING"))
@@ -125,15 +130,16 @@ class MLflowStore:
             raise
         return run if run.info.lifecycle_stage == "active" else None
 
-    def join(self, run: Run, known: str | None) -> Run:
+    def join(self, run: Run, known: str | None, reopen: bool = False) -> Run:
         """Go on with a run that is kept elsewhere: with its own run here, or a new one.
 
-        Its own is the one that the tracker had opened, one that an earlier sending has made, or one of its name that is
-        open: the answer to a call may be lost, what it did is not.
+        Its own is the one that the tracker had opened, one that an earlier sending has made, or one of its name with
+        which the tracker would have gone on: the answer to a call may be lost, what it did is not.
 
         Args:
             run: the kept run.
             known: id of the run that the tracker had opened here.
+            reopen: whether it would have gone on with a finished one too.
 
         Returns:
             The run as it is here.
@@ -146,8 +152,8 @@ class MLflowStore:
         found = self._search(experiment, f"attributes.run_id = '{known}'") if known else []
         found = found or self._search(experiment, kept_as)
         if not found:
-            open_ones = self._search(experiment, "attributes.status = 'RUNNING'")
-            found = [one for one in open_ones if one.info.run_name == self.run_name and KEPT_AS not in one.data.tags]
+            earlier = self._earlier_run(experiment, reopen, besides_kept=True)
+            found = [] if earlier is None else [earlier]
         if not found:
             self.call(
                 lambda: self.client.create_run(
@@ -181,13 +187,19 @@ class MLflowStore:
         """What lies in a folder of the run's artifacts."""
         return list(self.call(lambda: self.client.list_artifacts(run_id, folder)))
 
-    def _reopen(self) -> None:
-        """Make the newest run of this name an unfinished one, which MONAI's handler joins."""
-        experiment = self.client.get_experiment_by_name(self.experiment_name)
-        found = [] if experiment is None else self.client.search_runs([experiment.experiment_id])  # the newest first
-        named = [run.info for run in found if run.info.run_name == self.run_name]
-        if named and all(info.status == FINISHED for info in named):
-            self.client.update_run(named[0].run_id, status="RUNNING")
+    def _earlier_run(self, experiment: str, reopen: bool, besides_kept: bool = False) -> Run | None:
+        """The run of this name to go on with: an unfinished one, as MONAI's handler takes it, else the newest one.
+
+        Args:
+            experiment: id of the experiment.
+            reopen: whether a finished one counts.
+            besides_kept: without those that runs kept elsewhere were sent to.
+        """
+        quote = '"' if "'" in self.run_name else "'"
+        found = self._search(experiment, f"attributes.run_name = {quote}{self.run_name}{quote}")  # the newest first
+        named = [run for run in found if not (besides_kept and KEPT_AS in run.data.tags)]
+        unfinished = [run for run in named if run.info.status != FINISHED]
+        return next(iter([*unfinished[-1:], *(named if reopen else [])]), None)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -225,16 +237,18 @@ class MLflowStore:
             self.call(partial(self.client.log_batch, self.run_id, params=part))
         return [name for name, value in params.items() if name in known and known[name] != value]
 
-    def log_metrics(self, metrics: Sequence[Any]) -> None:
-        """Log MLflow ``Metric`` objects, but those that the run had with the same step and value when it was opened."""
+    def log_metrics(self, metrics: Sequence[Any]) -> int:
+        """Log MLflow ``Metric`` objects, but those that the run had with the same step and value when it was opened;
+        returns how many are new."""
         if not metrics:
-            return
+            return 0
         if self._earlier is None:
             self._earlier = self.call(self._logged, calls=8)
         known = self._earlier
         new = [metric for metric in metrics if _plain(metric.value) not in known.get((metric.key, metric.step), ())]
         for part in _parts(new, METRICS_PER_CALL):
             self.call(partial(self.client.log_batch, self.run_id, metrics=part))
+        return len(new)
 
     def _logged(self) -> _Values:
         found: _Values = {}

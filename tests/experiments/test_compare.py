@@ -75,7 +75,8 @@ def runs(monkeypatch):
 
     def run(command, stdout, **options):
         step, overlay = command[4], yaml.safe_load(Path(ast.literal_eval(command[6])[-1]).read_text(encoding="utf8"))
-        name, folder = overlay["run_name"], Path(overlay["run_dir"])
+        folder = Path(overlay["run_dir"])
+        name = folder.parent.name if step == "training" else f"{folder.parent.name}-test"
         state.steps.append((name, step, overlay))
         if state.meanwhile is not None:
             state.meanwhile(name)

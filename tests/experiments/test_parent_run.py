@@ -58,6 +58,19 @@ def test_a_folder_has_one_run_and_its_children_are_told_apart(plan, tmp_path, ca
     other.close("FINISHED")
 
 
+def test_studies_of_two_folders_share_no_run(plan, tmp_path, monkeypatch):
+    """On one server, called alike, the first still going on."""
+    give_store(tmp_path / "server")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", path_to_sqlite_uri(tmp_path / "server" / "mlruns.db"))
+    places = [tmp_path / name / "tune" for name in ("a", "b")]
+    for place in places:
+        place.mkdir(parents=True)
+    first, second, again = (open_parent(plan, place, "tune", "Study") for place in (*places, places[0]))
+    assert first.run_id == again.run_id != second.run_id
+    for parent in (first, second):
+        parent.close("FINISHED")
+
+
 def test_a_store_that_is_not_there_costs_nothing_but_the_run(plan, tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     parent = open_parent(plan, tmp_path, "tune", "Study")

@@ -41,6 +41,7 @@ def bundle(tmp_path):
     configs = tmp_path / "tiny" / "configs"
     configs.mkdir(parents=True)
     content = {"learning_rate": 0.1, "network_args": {}, "max_epochs": 3, "dataset_dir": "demo", "warmup_epochs": 1}
+    content |= {"resume": False, "kept_name": "@run_name"}
     (configs / "train.yaml").write_text(yaml.safe_dump(content), encoding="utf8")
     return configs.parent
 
@@ -56,7 +57,7 @@ def runs(monkeypatch):
         (folder / "checkpoint_epoch=1.pt").touch()
         assert command[4] == "training"  # nothing else: the test part is not for a study
         state.overlays.append(overlay)
-        if overlay["run_name"] in state.interrupted:
+        if folder.parent.name in state.interrupted:
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(5)
         if state.failing(overlay):
@@ -64,7 +65,7 @@ def runs(monkeypatch):
             return 1
         (watch,) = overlay["+train#handlers"]
         values = {"1": figure(overlay) - 0.1, "2": figure(overlay), "3": figure(overlay)}
-        pruned = 2 if overlay["run_name"] in state.pruned else None
+        pruned = 2 if folder.parent.name in state.pruned else None
         content = {"metric": "val_dice", "values": values, "pruned": pruned}
         Path(watch["path"]).write_text(json.dumps(content), encoding="utf8")
         return 0
@@ -109,6 +110,15 @@ def test_the_same_command_skips_what_is_done_and_a_larger_grid_adds_to_it(runs, 
     assert len(runs.overlays) == 3  # other settings, other trials
 
 
+def test_trials_of_two_folders_have_names_of_their_own(bundle, runs, tmp_path):
+    """A tracking server would take the second for the first, going on."""
+    for folder in ("a", "b", "a"):
+        runs.failing = lambda overlay: True
+        tune.main([str(bundle), "--output_dir", str(tmp_path / folder / "tune"), "--grid", "{'learning_rate': [0.2]}"])
+    first, second, again = (overlay["run_name"] for overlay in runs.overlays)
+    assert first == again != second and first.rpartition("-")[0] == second.rpartition("-")[0]
+
+
 def test_failures_are_listed_and_repeated_and_do_not_end_the_study(runs, start):
     runs.failing = lambda overlay: overlay["learning_rate"] == 0.2
     status, rows, page = start("--grid", "{'learning_rate': [0.2, 0.1, 0.4]}")
@@ -139,7 +149,7 @@ def test_optuna_proposes_trials_and_an_interruption_changes_none(runs, start, tm
     status, rows, _ = start(*words)
     assert status == 0 and len(rows) == 4
     assert [overlay["learning_rate"] for overlay in runs.overlays] == [*drawn[:3], *drawn[2:]]
-    assert "resume_from" in runs.overlays[before] and runs.overlays[before]["run_name"] == "trial-002"
+    assert "resume_from" in runs.overlays[before] and runs.overlays[before]["run_name"].startswith("trial-002-")
     runs.overlays.clear()
     assert len(start("--space", SPACE, "--trials", "5")[1]) == 5 and len(runs.overlays) == 1
     assert len(start("--space", SPACE, "--trials", "5", "--seed", "1")[1]) == 5
@@ -150,7 +160,7 @@ def test_a_pruned_trial_is_never_the_best_and_a_failed_one_is_listed(runs, start
     pytest.importorskip("optuna", reason=NEEDS_OPTUNA)
     words = ["--space", "{'learning_rate': [0.2]}", "--trials", "3"]
     runs.pruned = {"trial-000"}
-    runs.failing = lambda overlay: overlay["run_name"] == "trial-001"
+    runs.failing = lambda overlay: overlay["run_name"].startswith("trial-001-")
     status, rows, page = start(*words)
     assert status == 1 and [row["status"] for row in rows] == ["done", "pruned", "failed"]
     assert rows[0]["name"] == "trial 002" and "(pruned)" in page
@@ -181,6 +191,10 @@ def test_without_optuna_a_grid_works_and_a_study_says_what_to_install(runs, star
         (
             ["--grid", "{'learning_rat': [1], 'dataset_dir': [a]}"],
             "no learning_rat; did you mean learning_rate.*decides the",
+        ),
+        (
+            ["--grid", "{'resume': [true], 'kept_name': [a]}"],
+            "resume is chosen by the study itself; kept_name is chosen",
         ),
         (["--grid", "{'max_epochs': [1]}", "--", "--max_epochs", "3"], r"max_epochs is searched and fixed \(3\)"),
         (["--grid", "{'max_epochs': [1]}", "--trials", "3"], "a grid has as many as it has combinations"),

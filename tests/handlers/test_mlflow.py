@@ -231,6 +231,26 @@ def test_a_finished_run_is_gone_on_with_only_when_asked(tmp_path, out, resume, e
     assert [m.step for m in client(out).get_metric_history(tracker.run_id, "train_loss")] == [1, 2][-2 // expected :]
 
 
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_run_is_found_however_many_others_are_newer(out, monkeypatch, resume) -> None:
+    """MLflow answers with the newest runs only; here with one."""
+    search = mlflow.MlflowClient.search_runs
+    uri = path_to_sqlite_uri(out / "mlruns.db")
+    names = ["it's mine", "another", "it's mine"]
+    monkeypatch.setattr(
+        mlflow.MlflowClient,
+        "search_runs",
+        lambda self, ids, query="", **_: search(self, [ids] if isinstance(ids, str) else ids, query, max_results=1),
+    )
+    ids = []
+    for name in names:
+        store = mlflow_store.MLflowStore(uri, "tests", name, resume)
+        store.open(Engine(lambda engine, batch: None))
+        ids.append(store.run_id)
+        store.close("FINISHED" if resume else "FAILED")
+    assert ids[0] == ids[2] != ids[1]
+
+
 def test_a_run_that_goes_on_loses_the_words_of_its_failure(tmp_path, out) -> None:
     items = write_images(tmp_path / "data")
     for handlers in ([FailsAt(2, RuntimeError("boom"))], []):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from monai.utils import path_to_sqlite_uri
 
 from medssm_monai.apps.tracking.main import main
 from medssm_monai.handlers import MLflowTracker, TrainingHistory, mlflow_sending
+from medssm_monai.handlers import mlflow as tracking
 from medssm_monai.handlers.mlflow_store import MLflowStore, StoreLostError
 
 from ..tracking_stores import copied_tables, play_server
@@ -76,7 +79,8 @@ def steps(folder: Path, metric: str = "train_loss") -> list[int]:
 
 
 def train(items, out: Path, epochs: int, at_epochs=lambda epoch: None, extra=(), start: int = 0, **arguments: Any):
-    tracker = MLflowTracker(out, "tests", artifacts=[out / "history.csv"], iteration_log=True, **arguments)
+    arguments = {"artifacts": [out / "history.csv"], "iteration_log": True, **arguments}
+    tracker = MLflowTracker(out, "tests", **arguments)
     engine = trainer(items, [tracker, TrainingHistory(out), *extra], max_epochs=epochs)
     engine.add_event_handler(Events.EPOCH_STARTED, lambda _: at_epochs(engine.state.epoch))
     engine.state.epoch, engine.state.iteration = start, start
@@ -167,6 +171,132 @@ def test_a_resumed_run_brings_along_what_was_kept(items, out, server, line, capl
     assert status == ["RUNNING", "RUNNING"] and only_run(server)[1].info.status == "FINISHED"
     assert steps(server) == [1, 2, 3, 4]
     assert only_run(out)[1].data.tags[mlflow_sending.SENT_AT]
+    assert not {"error", "traceback"} & only_run(server)[1].data.tags.keys()
+
+
+@pytest.mark.parametrize(
+    "ended", [KeyboardInterrupt(), RuntimeError("boom"), None], ids=["KILLED", "FAILED", "FINISHED"]
+)
+@pytest.mark.parametrize("resume", [True, False], ids=["resume", "anew"])
+def test_what_a_resumed_run_kept_goes_to_the_run_that_was_there(items, out, server, line, ended, resume) -> None:
+    """Its weights, too, which have the size of those before; no word is left of how the earlier life ended."""
+    weights, arguments = out / "model.pt", {"run_name": "mine", "artifacts": [out / "model.pt"], "resume": resume}
+    out.mkdir()
+    weights.write_bytes(b"old")
+    with pytest.raises(type(ended)) if ended else nullcontext():
+        train(items, out, 2, extra=[FailsAt(2, ended)] if ended else [], **arguments)
+    status = only_run(server)[1].info.status
+    assert status == ("FINISHED" if ended is None else "KILLED" if isinstance(ended, KeyboardInterrupt) else "FAILED")
+    weights.write_bytes(b"new")
+    line.cut = True
+    train(items, out, 4, start=2, **arguments)
+    line.cut = False
+    assert main(["send", str(out)]) == 0
+    client = MlflowClient(path_to_sqlite_uri(server / "mlruns.db"))
+    runs = client.search_runs([client.get_experiment_by_name("tests").experiment_id])
+    assert len(runs) == (2 if ended is None and not resume else 1)
+    assert [run.info.status for run in runs] == ["FINISHED"] * len(runs)
+    newest = max(runs, key=lambda run: run.info.start_time)
+    assert Path(client.download_artifacts(newest.info.run_id, "model.pt")).read_bytes() == b"new"
+    assert not {"error", "traceback"} & newest.data.tags.keys()
+    if len(runs) == 1:
+        assert {3, 4} < set(steps(server)) <= {1, 2, 3, 4}
+
+
+def test_a_file_is_sent_again_only_when_it_changed(items, out, server, line, capsys) -> None:
+    out.mkdir()
+    (out / "model.pt").write_bytes(b"old")
+    line.cut = True
+    train(items, out, 1, artifacts=[out / "model.pt"])
+    line.cut = False
+    client, kept = only_run(out)
+    for content, count in ((b"old", 1), (b"old", 0), (b"new", 1)):
+        (out / "model.pt").write_bytes(content)
+        client.log_artifact(kept.info.run_id, str(out / "model.pt"))
+        client.set_tag(kept.info.run_id, mlflow_sending.SENT_AT, "")
+        client.set_terminated(kept.info.run_id)
+        assert main(["send", str(out)]) == 0
+        assert f" and {count} files sent" in capsys.readouterr().out
+    there, run = only_run(server)
+    assert Path(there.download_artifacts(run.info.run_id, "model.pt")).read_bytes() == b"new"
+    assert not [tag for tag in run.data.tags if tag.startswith(mlflow_sending.SENT_FILE)]
+
+
+def test_values_are_counted_that_the_server_had_not(items, out, server, line, capsys) -> None:
+    line.cut = True
+    train(items, out, 2)
+    line.cut = False
+    assert main(["send", str(out)]) == 0
+    client, kept = only_run(out)
+    value = client.get_metric_history(kept.info.run_id, "train_loss")[-1]
+    client.log_metric(kept.info.run_id, "train_loss", value.value, value.timestamp + 1, value.step)
+    client.set_tag(kept.info.run_id, mlflow_sending.SENT_AT, "")
+    capsys.readouterr()
+    assert main(["send", str(out)]) == 0
+    assert ": 0 metrics and " in capsys.readouterr().out and steps(server) == [1, 2]
+
+
+def test_a_child_stays_one(items, out, server, line) -> None:
+    line.cut = True
+    train(items, out, 1, tags={"mlflow.parentRunId": "whole"})
+    line.cut = False
+    assert main(["send", str(out)]) == 0
+    assert only_run(server)[1].data.tags["mlflow.parentRunId"] == "whole"
+
+
+def test_a_run_whose_process_was_killed_is_kept_until_it_goes_on(items, out, server, line, capsys) -> None:
+    line.cut = True
+    train(items, out, 2, run_name="mine")
+    line.cut = False
+    client, kept = only_run(out)
+    client.update_run(kept.info.run_id, status="RUNNING")  # as if nobody had ended it
+    assert main(["send", str(out)]) == 2 and "it has not ended" in capsys.readouterr().out
+    assert main(["list", str(out)]) == 0 and "not sent" in capsys.readouterr().out
+    train(items, out, 3, run_name="mine", start=2)
+    assert only_run(server)[1].info.status == "FINISHED" and steps(server) == [1, 2, 3]
+    assert only_run(out)[1].info.status == "KILLED"
+    assert main(["send", str(out)]) == 0 and "nothing is left to send" in capsys.readouterr().out
+    assert main(["list", str(out)]) == 0 and " sent 2" in capsys.readouterr().out
+
+
+def test_a_kept_run_does_not_take_back_what_went_on(items, out, server, line) -> None:
+    """Sent after the server's run has gone on and ended: words of a failure and files of before do not come back."""
+    out.mkdir()
+    weights, arguments = out / "model.pt", {"run_name": "mine", "artifacts": [out / "model.pt"]}
+    weights.write_bytes(b"old")
+
+    def at_epochs(epoch: int) -> None:
+        line.cut = epoch >= 2
+
+    with pytest.raises(RuntimeError, match="boom"):
+        train(items, out, 3, at_epochs, [FailsAt(3, RuntimeError("boom"))], **arguments)
+    line.cut, aside = False, out.with_name("aside")
+    out.rename(aside)
+    out.mkdir()
+    weights.write_bytes(b"new")
+    train(items, out, 3, start=2, **arguments)
+    out.rename(out.with_name("later"))
+    aside.rename(out)
+    assert main(["send", str(out)]) == 0
+    client, run = only_run(server)
+    assert run.info.status == "FINISHED" and not {"error", "traceback"} & run.data.tags.keys()
+    assert Path(client.download_artifacts(run.info.run_id, "model.pt")).read_bytes() == b"new"
+    assert {1, 2, 3} == set(steps(server))
+
+
+def test_a_start_while_another_process_sends_is_no_lost_server(items, out, server, line, monkeypatch, caplog) -> None:
+    from filelock import FileLock
+
+    caplog.set_level("INFO")
+    line.cut = True
+    train(items, out, 1, run_name="mine")
+    line.cut = False
+    caplog.clear()
+    monkeypatch.setattr(tracking, "send_run", partial(mlflow_sending.send_run, patience=0.0))
+    with FileLock(mlflow_sending.lock_of(out / "mlruns.db")):
+        tracker = train(items, out, 2, run_name="mine", start=1)
+    assert tracker.kept_in == path_to_sqlite_uri(server / "mlruns.db")
+    assert "another process is sending" in caplog.text and "does not take this run" not in caplog.text
 
 
 def test_what_a_store_refuses_does_not_take_the_rest_with_it(items, out, server, line, caplog) -> None:

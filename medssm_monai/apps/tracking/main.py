@@ -7,7 +7,7 @@ A run is kept in mlruns.db in the output folder of its training. Sending brings 
 tags, files, and each metric once, whatever had arrived before. It goes to the server that MLFLOW_TRACKING_URI or
 --tracking_uri names; without either, to the one that was lost.
 
-Exit status: 0 when nothing is left to send, 2 otherwise.
+Exit status: 0 when nothing is left to send, 2 otherwise, as for a run that has not ended.
 """
 
 from __future__ import annotations
@@ -121,6 +121,7 @@ def _send(options: argparse.Namespace, kept_in: Path) -> int:
             failed += 1
             print(printable(f"{run.info.run_name}: not sent to {shown_uri(uri)} ({error})"), file=sys.stderr)
             continue
+        failed += not sent.whole
         end = "" if sent.whole else "; it has not ended: send it again later, or resume it"
         print(
             printable(
