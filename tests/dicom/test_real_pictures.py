@@ -56,7 +56,9 @@ def test_the_object_gives_what_the_picture_gives(written, tmp_path):
     else:
         values = {
             group.ContentSequence[0].TextValue: measured
-            for group in objects["report"].ContentSequence[-1].ContentSequence
+            for container in objects["report"].ContentSequence
+            for group in container.get("ContentSequence", [])
+            if group.ConceptNameCodeSequence[0].CodeMeaning == "Measurement Group"
             for measured in [_probability(group)]
         }
         assert values == pytest.approx(expected.by_class(), abs=1e-7)
