@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import secrets
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 from ...bundle.console import wants_traceback
 from ...bundle.interruption import Terminated
 from ...utils import root_cause, shown_path, writable_folder
-from ...utils.files import replace_file
 from ...utils.shown_names import full_names
 from ...utils.text_files import printable
 from ..dicom.options import add_engine_options, build_engine, build_predictor
@@ -33,9 +31,10 @@ from .in_process import InProcess, Pool
 from .manifest import Manifest
 from .progress import Progress
 from .run import BulkRun
+from .secret import KeyedSource, secret_of
 from .sources import LAYOUTS, Source, open_source
 from .tables import FAILURES, REPORT, Account
-from .work import SHARED, Work, describe_work
+from .work import Work, describe_work
 
 if TYPE_CHECKING:
     from ...bundle.predictor import Predictor
@@ -133,6 +132,8 @@ def _locked(
 
     about = model_facts(predictor)
     names = options.names or full_names()
+    secret = secret_of(out, made=not (out / MANIFEST).exists())
+    source = KeyedSource(source, secret)
     manifest = Manifest(out / MANIFEST, names)
     manifest.belong_to(describe_work(predictor, engine, about.weights_sha256, source.kind))
     if options.retry_failed:
@@ -146,7 +147,7 @@ def _locked(
     facts: dict[str, Any] = {}
     try:
         if run.prepare():
-            work = _work(options, out, predictor, engine, about.weights_sha256, names)
+            work = _work(options, out, predictor, engine, about.weights_sha256, secret, names)
             pool, facts = _pool(options, work)
             try:
                 before = sum(count for state, count in manifest.counts().items() if state not in ("waiting", "running"))
@@ -167,19 +168,16 @@ def _work(
     predictor: Predictor,
     engine: StudyEngine | None,
     weights_sha256: str,
+    secret: str,
     names: bool,
 ) -> Work:
-    marker = out / SHARED
-    if not marker.exists():
-        with replace_file(marker) as part:
-            part.write_text(secrets.token_hex(16) + "\n", encoding="ascii")
     dicom = {} if engine is None else {"options": engine.options, "selection": engine.selection}
     return Work(
         root=os.path.abspath(predictor.root),
         overrides=_anywhere(predictor),
         weights_sha256=weights_sha256,
         out=os.fspath(out),
-        run_id=marker.read_text(encoding="ascii").strip(),
+        run_id=secret,
         dicom=dicom,
         full_names=names,
     )

@@ -17,7 +17,7 @@ __all__ = ["RESULTS", "SHARED", "Work", "describe_work"]
 
 RESULTS = "results"
 SHARED = "run.id"
-"""File by which a worker on another machine knows that it sees the folder of the results."""
+"""File with the secret of the folder of the results, by which a worker on another machine knows that it sees it."""
 DIGITS = 16
 SHARD = 3  # digits of the key that name the folder above a result: 4096 folders
 NOT_OF_THE_RESULT = ("ckpt_path", "device")  # as in DICOM: results depend on the weights' hash beyond these
