@@ -31,7 +31,7 @@ from .in_process import InProcess, Pool
 from .manifest import Manifest
 from .progress import Progress
 from .run import BulkRun
-from .secret import KeyedSource, secret_of
+from .secret import KeyedSource, keyed, secret_of
 from .sources import LAYOUTS, Source, open_source
 from .tables import FAILURES, REPORT, Account
 from .work import Work, describe_work
@@ -55,12 +55,15 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     add_engine_options(parser)
     parser.add_argument("inputs", metavar="IN", help="a folder, an image, a table (CSV) or a Parquet list")
-    parser.add_argument("output", metavar="OUT", help="folder of the results, of one bundle, its weights and options")
+    parser.add_argument(
+        "output", metavar="OUT", help="folder of the results, of one input, bundle, weights and options"
+    )
     parser.add_argument(
         "--layout", choices=LAYOUTS, default="auto", help="of a folder (default: dicom where its images are DICOM)"
     )
     parser.add_argument("--names", action="store_true", help="tables and messages with what the inputs are called")
     parser.add_argument("--retry-failed", action="store_true", help="once more what has failed")
+    parser.add_argument("--moved", action="store_true", help="IN is the input of OUT, which lay elsewhere before")
     who = parser.add_argument_group("workers")
     who.add_argument("--workers", type=int, metavar="N", help="how many (default: one for each core or GPU; needs Ray)")
     who.add_argument("--threads", type=int, metavar="N", help="of each worker (default: cores by workers)")
@@ -135,7 +138,8 @@ def _locked(
     secret = secret_of(out, made=not (out / MANIFEST).exists())
     source = KeyedSource(source, secret)
     manifest = Manifest(out / MANIFEST, names)
-    manifest.belong_to(describe_work(predictor, engine, about.weights_sha256, source.kind))
+    place = keyed(secret, os.path.abspath(Path(options.inputs).expanduser()))
+    manifest.belong_to(describe_work(predictor, engine, about.weights_sha256, source.kind, place), options.moved)
     if options.retry_failed:
         manifest.retry_failed()
     domain = predictor.domain

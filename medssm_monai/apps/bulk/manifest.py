@@ -20,6 +20,7 @@ from typing import Any
 from .drift import Batch
 from .outcome import Outcome
 from .study import Study
+from .work import PLACE
 
 __all__ = ["DEATHS", "STATES", "Entry", "Manifest"]
 
@@ -27,7 +28,7 @@ STATES = ("waiting", "running", "done", "failed", "passed")
 DEATHS = 3
 """So many workers may a study end before it counts as failed."""
 HERE, WORKER = "here", "worker"  # where a study runs: in the process that hands out the studies, or in another
-VERSION = "1"
+VERSION = "2"
 LONGEST_REASON = 1000
 KILLED = f"its worker died {DEATHS} times (out of memory, or killed by a signal)"
 SCHEMA = """
@@ -114,11 +115,12 @@ class Manifest:
             raise
         self._database.execute("COMMIT")
 
-    def belong_to(self, facts: Mapping[str, str]) -> None:
+    def belong_to(self, facts: Mapping[str, str], moved: bool = False) -> None:
         """Say what the results are of; the first ones that say so are asked for ever after.
 
         Args:
             facts: name -> value, such as the SHA-256 of the weights.
+            moved: whether the input is the same as before, in another place.
 
         Raises:
             ValueError: there are results of something else.
@@ -126,14 +128,17 @@ class Manifest:
         with self._writing() as database:
             wanted = {"manifest": VERSION, **facts}
             known = dict(database.execute("SELECT name, value FROM facts"))
+            if moved and PLACE in known:
+                known[PLACE] = wanted[PLACE]
             others = [name for name, value in wanted.items() if known and known.get(name) != value]
-            if not known:
-                database.executemany("INSERT INTO facts VALUES (?, ?)", wanted.items())
+            if not others:
+                database.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", wanted.items())
         if others:
             was = "; ".join(f"{name}: {known.get(name, 'not said')}, now {wanted[name]}" for name in others)
+            elsewhere = " Only where the input is the same and was moved, say --moved." if PLACE in others else ""
             raise ValueError(
                 f"this folder holds results of other {' and '.join(others)} ({was}). Name another folder for these, or "
-                "give the same weights and options as before."
+                f"give the same input, weights and options as before.{elsewhere}"
             )
 
     @property

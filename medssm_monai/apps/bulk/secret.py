@@ -41,13 +41,16 @@ def secret_of(out: Path, made: bool = True) -> str:
                 f"{shown_path(file)} is gone, without which the results of this folder cannot be told; put it back, "
                 "or name another folder."
             )
-        with replace_file(file) as part:
-            with open(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="ascii") as stream:
-                stream.write(secrets.token_hex(LONG // 2) + "\n")
+        with replace_file(file) as part, open(part, "x", encoding="ascii", opener=_private) as stream:
+            stream.write(secrets.token_hex(LONG // 2) + "\n")
     secret = file.read_bytes().strip().decode("ascii", "replace")
     if not re.fullmatch(f"[0-9a-f]{{{LONG}}}", secret):
         raise ValueError(f"{shown_path(file)} is damaged; put it back as it was, or name another folder.")
     return secret
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def keyed(secret: str, text: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from PIL import Image
 
 from medssm_monai import load
 from medssm_monai.apps.bulk import main, ray_pool
+from medssm_monai.apps.bulk.work import describe_work
 from medssm_monai.apps.cli import main as medssm
 from medssm_monai.bundle import write_model_settings
 from medssm_monai.data.fingerprint import Fingerprint, ImageFacts
@@ -73,6 +76,33 @@ def test_a_changed_image_has_a_new_result_in_place_of_the_old_one(segmenter, tmp
         path.split("/")[2] for path in after if path.endswith("mask.png") and after[path] != before[path]
     }
     assert sum(after[name] != before[name] for name in after if name.endswith("mask.png")) == 1
+
+
+def test_another_input_into_one_folder_is_refused_and_a_moved_one_goes_on(segmenter, tmp_path, capsys):
+    first, other, out = write_pictures(tmp_path / "in", 2), write_pictures(tmp_path / "new", 2), tmp_path / "out"
+    assert main([str(segmenter), str(first), str(out), "--workers", "1"]) == 0
+    before = contents(out)
+    Image.fromarray(np.full((20, 20), 250, np.uint8)).save(other / "Anna 1" / "image 1.png")
+    words = [str(segmenter), str(other), str(out), "--workers", "1"]
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert "results of other place of the input" in said and "Name another folder" in said and "say --moved" in said
+    assert contents(out) == before
+    shutil.rmtree(other)
+    first.rename(other)
+    assert main([*words, "--moved"]) == 0 and "This run" not in capsys.readouterr().out
+    assert contents(out) == before
+    assert main(words) == 0  # from now on it belongs there
+    assert main([str(segmenter), str(write_pictures(first, 2)), str(out), "--workers", "1"]) == 2
+
+
+def test_another_calibration_of_the_same_weights_is_told():
+    def described(calibration):
+        predictor = SimpleNamespace(name="x", overrides={}, task=SimpleNamespace(calibration=calibration))
+        return describe_work(predictor, None, "ab" * 32, "images", "0")["options"]
+
+    assert described({"level": 0.9}) == described({"level": 0.9})
+    assert len({described(one) for one in ({"level": 0.9}, {"level": 0.8}, None)}) == 3
 
 
 def test_classes_with_probabilities_and_pairs_fused(tmp_path, capsys):
