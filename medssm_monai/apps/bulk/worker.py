@@ -18,6 +18,7 @@ from ...bundle.predictions import ClassificationPrediction, SegmentationPredicti
 from ...dicom.finished import clear_leftovers, read_result, whole_folder
 from ...dicom.results import answer_of
 from ...utils.errors import describe_error, ends_the_run
+from ...utils.files import replace_file, writable_folder
 from .checks import input_checks, spacing_of
 from .outcome import Input, Outcome
 from .study import Study
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["StudyWorker"]
 
 NOTHING = "there is nothing in it that the network takes"
+STAMP = "stamp.txt"  # beside the results of a DICOM study: of which state of its files they are
 KIB = 1024
 
 
@@ -146,6 +148,7 @@ class StudyWorker:
             for number, file in enumerate(study.files):
                 os.symlink(file, Path(folder) / f"{number:06d}.dcm")
             plan = self._engine.plan(folder)
+            self._clear_outdated(study, bool(plan.jobs))
             results = list(self._engine.run(plan, self.work.place(study.key)))
             lost = plan.lost
         seen = tuple(
@@ -161,6 +164,25 @@ class StudyWorker:
         reason = "; ".join(dict.fromkeys(failed)) or ("" if done else NOTHING)
         answer = done[0].answer if len(done) == 1 else f"{len(done)} predictions" if done else ""
         return Outcome(state, reason, answer, (*unlike, *checks), {}, seen, len(done))
+
+    def _clear_outdated(self, study: Study, going_on: bool) -> None:
+        """Remove results of a DICOM study whose files have changed since: of other slices, or of others with the same
+        identifiers, which the engine would take for done.
+
+        Args:
+            study: as it is now.
+            going_on: whether there will be results, beside which its stamp is noted.
+        """
+        home = self._engine.study_folder(study.uid, self.work.place(study.key))
+        noted = home / STAMP
+        if noted.is_file() and noted.read_text(encoding="ascii").strip() == study.stamp:
+            return
+        if home.exists():
+            shutil.rmtree(home)
+        if going_on:
+            writable_folder(home, remedy="Make it writable, or choose another output folder.")
+            with replace_file(noted) as part:
+                part.write_text(f"{study.stamp}\n", encoding="ascii")
 
 
 def _spacing(affine: np.ndarray | None) -> tuple[float, ...]:
