@@ -28,7 +28,7 @@ from ...utils.text_files import printable
 from ..dicom.options import add_engine_options, build_engine, build_predictor
 from ..dicom.stopping import stop_between
 from .in_process import InProcess, Pool
-from .manifest import Manifest
+from .manifest import GONE, Manifest
 from .progress import Progress
 from .run import BulkRun
 from .secret import KeyedSource, keyed, secret_of
@@ -154,7 +154,9 @@ def _locked(
             work = _work(options, out, predictor, engine, about.weights_sha256, secret, names)
             pool, facts = _pool(options, work)
             try:
-                before = sum(count for state, count in manifest.counts().items() if state not in ("waiting", "running"))
+                before = sum(
+                    count for state, count in manifest.counts().items() if state not in ("waiting", "running", GONE)
+                )
                 with stop_between() as between, Progress(total, before, predictor.name) as progress:
                     run.run(pool, progress, between)
             finally:
@@ -231,11 +233,12 @@ def _gpus(options: argparse.Namespace) -> float:
 
 
 def _closing(summary: dict[str, Any], out: Path, names: bool) -> int:
-    counts, drift = summary["studies"], summary["drift"]
+    counts, drift = dict(summary["studies"]), summary["drift"]
+    gone = f", {gone} not in the input any more" if (gone := counts.pop(GONE)) else ""
     run = summary["this run"]
     passed = f", {counts['passed']} with nothing to predict" if counts["passed"] else ""
     failed = f", {counts['failed']} failed ({shown_path(out / FAILURES)})" if counts["failed"] else ""
-    print(printable(f"{counts['done']} of {sum(counts.values())} studies done{passed}{failed}."))
+    print(printable(f"{counts['done']} of {sum(counts.values())} studies done{passed}{failed}{gone}."))
     if run.get("ended"):
         print(f"This run: {run['ended']} in {run['seconds']:.1f} s, {run['studies per second']:.2f} per second.")
     if drift["flags"] or drift["batches"]:

@@ -48,5 +48,5 @@ def test_a_study_that_ends_its_process_three_times_is_passed_over_and_named(bund
     assert row["name"] == "Anna 1/image 3.png" and row["deaths"] == "3"
     assert row["reason"] == "its worker died 3 times (out of memory, or killed by a signal)"
     assert json.loads((out / "bulk.json").read_text())["studies"] | {"waiting": 0} == {
-        **{"waiting": 0, "running": 0, "done": 5, "failed": 1, "passed": 0}
+        **{"waiting": 0, "running": 0, "done": 5, "failed": 1, "passed": 0, "gone": 0}
     }

@@ -76,6 +76,7 @@ def test_a_changed_image_has_a_new_result_in_place_of_the_old_one(segmenter, tmp
         path.split("/")[2] for path in after if path.endswith("mask.png") and after[path] != before[path]
     }
     assert sum(after[name] != before[name] for name in after if name.endswith("mask.png")) == 1
+    assert json.loads((out / "bulk.json").read_text())["drift"]["of"] == 2  # each once
 
 
 def test_another_input_into_one_folder_is_refused_and_a_moved_one_goes_on(segmenter, tmp_path, capsys):
