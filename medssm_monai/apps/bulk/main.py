@@ -16,13 +16,17 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import sqlite3
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...bundle.console import wants_traceback
 from ...bundle.interruption import Terminated
+from ...data.errors import DatalistError
 from ...utils import root_cause, shown_path, writable_folder
+from ...utils.errors import describe_error
 from ...utils.shown_names import full_names
 from ...utils.text_files import printable
 from ..dicom.options import add_engine_options, build_engine, build_predictor
@@ -41,6 +45,8 @@ if TYPE_CHECKING:
     from ...dicom.engine import StudyEngine
 
 __all__ = ["main"]
+
+logger = logging.getLogger(__name__)
 
 PROGRAM = "python -m medssm_monai.apps.bulk"
 DONE, NOT_POSSIBLE, SOME_FAILED, INTERRUPTED, TERMINATED = 0, 2, 3, 130, 143
@@ -99,7 +105,7 @@ def _run(options: argparse.Namespace) -> int:
 
     out = Path(os.path.abspath(options.output))
     predictor = build_predictor(options)
-    source = open_source(options.inputs, predictor, options.layout, out)
+    source = _source(options, predictor, out)
     engine = _engine(options, source)
     writable_folder(out, remedy="Make it writable, or choose another output folder.")
     lock = FileLock(out / LOCK)
@@ -111,6 +117,16 @@ def _run(options: argparse.Namespace) -> int:
         return _locked(options, out, predictor, engine, source)
     finally:
         lock.release()
+
+
+def _source(options: argparse.Namespace, predictor: Predictor, out: Path) -> Source:
+    try:
+        return open_source(options.inputs, predictor, options.layout, out)
+    except DatalistError as error:
+        if options.names or full_names() or not error.problems:
+            raise
+        kinds = [line for line in str(error).splitlines() if not line.startswith("    ")]  # the rest are files
+        raise ValueError("\n".join([*kinds, "With --names the files are listed."])) from None
 
 
 def _engine(options: argparse.Namespace, source: Source) -> StudyEngine | None:
@@ -162,10 +178,21 @@ def _locked(
             finally:
                 facts |= {"nodes": dict(pool.nodes)} if pool.nodes else {}
                 pool.close()
+        summary = account.write(run, **facts)
+    except BaseException:
+        _write_anyway(account, run, facts)
+        raise
     finally:
-        summary = account.write(run, **facts)  # also of what was done before a full disk, or Ctrl-C
         manifest.close()
     return _closing(summary, out, names)
+
+
+def _write_anyway(account: Account, run: BulkRun, facts: Mapping[str, Any]) -> None:
+    """Tables of what was done before a full disk, or Ctrl-C; without them what happened is still said."""
+    try:
+        account.write(run, **facts)
+    except (OSError, sqlite3.Error) as error:
+        logger.warning("tables and report were not written (%s); the manifest has what is done", describe_error(error))
 
 
 def _work(

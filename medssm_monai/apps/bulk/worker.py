@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,10 +28,11 @@ from .work import RESULTS, SHARED, Work
 if TYPE_CHECKING:
     from ...bundle.predictor import Predictor
 
-__all__ = ["StudyWorker"]
+__all__ = ["StudyWorker", "nameless"]
 
 NOTHING = "there is nothing in it that the network takes"
 STAMP = "stamp.txt"  # beside the results of a DICOM study: of which state of its files they are
+FIGURE = 4  # digits of a name that may as well be a figure
 KIB = 1024
 
 
@@ -106,13 +108,7 @@ class StudyWorker:
         """A reason without what the files are called."""
         if self.work.full_names:
             return reason
-        for number, file in enumerate(study.files, start=1):
-            called = "(image)" if len(study.files) == 1 else f"(file {number} of {len(study.files)})"
-            for name in (file, os.path.basename(file)):
-                reason = reason.replace(name, called)
-            if os.path.dirname(file) != os.sep:
-                reason = reason.replace(os.path.dirname(file), "(input folder)")
-        return reason
+        return nameless(reason, study.files)
 
     def _images(self, study: Study) -> Outcome:
         assert self._predictor is not None  # load() comes first
@@ -183,6 +179,25 @@ class StudyWorker:
             writable_folder(home, remedy="Make it writable, or choose another output folder.")
             with replace_file(noted) as part:
                 part.write_text(f"{study.stamp}\n", encoding="ascii")
+
+
+def nameless(reason: str, files: Sequence[str]) -> str:
+    """A text without files, their names and their folders.
+
+    Names of a few digits alone are left where they stand without a folder: they would be found in every figure.
+    """
+    called: dict[str, str] = {}
+    for number, file in enumerate(files, start=1):
+        folder, name = os.path.split(file)
+        shown = "(image)" if len(files) == 1 else f"(file {number} of {len(files)})"
+        called.setdefault(file, shown)
+        if len(name) > FIGURE or any(letter.isalpha() for letter in name):
+            called.setdefault(name, shown)
+        if folder != os.path.dirname(folder):
+            called.setdefault(folder, "(input folder)")
+    longest_first = sorted(called, key=len, reverse=True)
+    whole = "|".join(re.escape(one) for one in longest_first)
+    return re.sub(rf"(?<!\w)(?:{whole})(?!\w)", lambda found: called[found[0]], reason)
 
 
 def _spacing(affine: np.ndarray | None) -> tuple[float, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import shutil
 from types import SimpleNamespace
@@ -13,6 +14,8 @@ from PIL import Image
 
 from medssm_monai import load
 from medssm_monai.apps.bulk import main, ray_pool
+from medssm_monai.apps.bulk.run import BulkRun, EndsTheRunError
+from medssm_monai.apps.bulk.tables import Account
 from medssm_monai.apps.bulk.work import describe_work
 from medssm_monai.apps.cli import main as medssm
 from medssm_monai.bundle import write_model_settings
@@ -154,6 +157,34 @@ def test_what_cannot_be_done_is_said(segmenter, tmp_path, capsys, monkeypatch):
     with pytest.raises(SystemExit):
         main([*words, "--workers", "0"])
     assert "--workers 0: expected 1 or more" in capsys.readouterr().err
+
+
+def test_files_that_do_not_fit_together_are_named_only_where_names_are_asked_for(tmp_path, capsys):
+    fusion = copy_bundle(CLINICAL_FMAMBA, tmp_path / "bundles")
+    images = write_pictures(tmp_path / "made", 5) / "Anna 0"
+    for number, name in ((0, "x_a"), (2, "x_b"), (4, "Anna_a")):
+        (images / f"image {number}.png").rename(images / f"{name}.png")
+    words = [str(fusion), str(images), str(tmp_path / "out"), "--workers", "1"]
+    assert main(words) == 2
+    said = capsys.readouterr().err.replace(str(tmp_path), "")
+    assert "remedy:" in said and "With --names the files are listed." in said and PATIENT not in said
+    assert main([*words, "--names"]) == 2
+    assert "Anna_a" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_said_though_the_tables_do_not_fit_either(segmenter, tmp_path, capsys, monkeypatch, caplog):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def ends(*_):
+        raise EndsTheRunError("the disk is full; go on")
+
+    monkeypatch.setattr(BulkRun, "run", ends)
+    monkeypatch.setattr(Account, "write", full)
+    words = [str(segmenter), str(write_pictures(tmp_path / "in", 1)), str(tmp_path / "out"), "--workers", "1"]
+    assert main(words) == 2
+    assert "the disk is full; go on" in capsys.readouterr().err
+    assert "tables and report were not written" in caplog.text
 
 
 def test_one_run_at_a_time(segmenter, tmp_path, capsys):
