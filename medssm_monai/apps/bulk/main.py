@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 
 from ...bundle.console import wants_traceback
 from ...bundle.interruption import Terminated
-from ...data.errors import DatalistError
 from ...utils import root_cause, shown_path, writable_folder
 from ...utils.errors import describe_error
 from ...utils.shown_names import full_names
@@ -105,7 +104,7 @@ def _run(options: argparse.Namespace) -> int:
 
     out = Path(os.path.abspath(options.output))
     predictor = build_predictor(options)
-    source = _source(options, predictor, out)
+    source = open_source(options.inputs, predictor, options.layout, out)
     engine = _engine(options, source)
     writable_folder(out, remedy="Make it writable, or choose another output folder.")
     lock = FileLock(out / LOCK)
@@ -117,16 +116,6 @@ def _run(options: argparse.Namespace) -> int:
         return _locked(options, out, predictor, engine, source)
     finally:
         lock.release()
-
-
-def _source(options: argparse.Namespace, predictor: Predictor, out: Path) -> Source:
-    try:
-        return open_source(options.inputs, predictor, options.layout, out)
-    except DatalistError as error:
-        if options.names or full_names() or not error.problems:
-            raise
-        kinds = [line for line in str(error).splitlines() if not line.startswith("    ")]  # the rest are files
-        raise ValueError("\n".join([*kinds, "With --names the files are listed."])) from None
 
 
 def _engine(options: argparse.Namespace, source: Source) -> StudyEngine | None:

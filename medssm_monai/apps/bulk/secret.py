@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from ...utils import shown_path
@@ -59,7 +59,6 @@ def keyed(secret: str, text: str) -> str:
     return hmac.new(secret.encode(), data, hashlib.sha256).hexdigest()[:DIGITS]
 
 
-@dataclass(frozen=True)
 class KeyedSource:
     """A source whose keys and stamps follow from a secret too.
 
@@ -68,13 +67,8 @@ class KeyedSource:
         secret: of the folder of the results.
     """
 
-    source: Source
-    secret: str
-
-    @property
-    def kind(self) -> str:
-        """That of the source."""
-        return self.source.kind
+    def __init__(self, source: Source, secret: str) -> None:
+        self.kind, self.source, self.secret = source.kind, source, secret
 
     def __iter__(self) -> Iterator[Study]:
         for study in self.source:

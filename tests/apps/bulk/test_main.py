@@ -159,19 +159,6 @@ def test_what_cannot_be_done_is_said(segmenter, tmp_path, capsys, monkeypatch):
     assert "--workers 0: expected 1 or more" in capsys.readouterr().err
 
 
-def test_files_that_do_not_fit_together_are_named_only_where_names_are_asked_for(tmp_path, capsys):
-    fusion = copy_bundle(CLINICAL_FMAMBA, tmp_path / "bundles")
-    images = write_pictures(tmp_path / "made", 5) / "Anna 0"
-    for number, name in ((0, "x_a"), (2, "x_b"), (4, "Anna_a")):
-        (images / f"image {number}.png").rename(images / f"{name}.png")
-    words = [str(fusion), str(images), str(tmp_path / "out"), "--workers", "1"]
-    assert main(words) == 2
-    said = capsys.readouterr().err.replace(str(tmp_path), "")
-    assert "remedy:" in said and "With --names the files are listed." in said and PATIENT not in said
-    assert main([*words, "--names"]) == 2
-    assert "Anna_a" in capsys.readouterr().err
-
-
 def test_a_full_disk_is_said_though_the_tables_do_not_fit_either(segmenter, tmp_path, capsys, monkeypatch, caplog):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
