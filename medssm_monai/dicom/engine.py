@@ -216,7 +216,11 @@ class StudyEngine:
         study = job.series[0].study_uid
         if not is_uid(study):  # it becomes the name of a folder
             raise ValueError("the images do not say of which study they are; export them again.")
-        return Path(output_dir) / self._uid(study) / f"{self.predictor.name}_{digest[:DIGITS]}"
+        return self.study_folder(study, output_dir) / f"{self.predictor.name}_{digest[:DIGITS]}"
+
+    def study_folder(self, uid: str, output_dir: str | os.PathLike[str]) -> Path:
+        """Where the results of a study lie, by its (valid) Study Instance UID."""
+        return Path(output_dir) / self._uid(uid)
 
     def _uid(self, uid: str) -> str:
         return uid if self.options.deidentify is None else self.options.deidentify.uid(uid)

@@ -19,7 +19,7 @@ import pytest
 from medssm_monai.apps.bulk import main
 from medssm_monai.apps.bulk.ray_pool import has_ray
 
-from ..apps.bulk.pictures import contents, write_pictures
+from ..apps.bulk.pictures import contents, known_secret, write_pictures
 from ..bundle.tiny_bundles import MEDCONVMAMBA, copy_bundle
 from ..bundles.bundle_runs import REPOSITORY
 
@@ -36,8 +36,9 @@ ALONE = {"PYTHONPATH": str(REPOSITORY), "RAY_worker_niceness": "0", "OMP_NUM_THR
 def inputs(tmp_path_factory):
     place = tmp_path_factory.mktemp("bulk")
     bundle, images = copy_bundle(MEDCONVMAMBA, place), write_pictures(place / "in", COUNT)
-    assert main([str(bundle), str(images), str(place / "quiet"), "--workers", "1"]) == 0
-    return bundle, images, contents(place / "quiet")
+    quiet = known_secret(place / "quiet")
+    assert main([str(bundle), str(images), str(quiet), "--workers", "1"]) == 0
+    return bundle, images, contents(quiet)
 
 
 def command(
@@ -66,7 +67,7 @@ def summary(out):
 
 def test_two_workers_of_which_one_is_killed_do_the_same_and_leave_no_ray(inputs, tmp_path):
     before = set(workers())
-    process = command(inputs, tmp_path / "out", "--workers", "2", "--ray-temp", tempfile.gettempdir())
+    process = command(inputs, known_secret(tmp_path / "out"), "--workers", "2", "--ray-temp", tempfile.gettempdir())
     while process.poll() is None and len(list(tmp_path.glob("out/results/*/*/result.json"))) < 3:
         time.sleep(0.02)
     mine = sorted(set(workers()) - before)
@@ -91,7 +92,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 def test_a_study_that_kills_its_workers_is_named_and_the_others_are_done(inputs, tmp_path):
-    out = tmp_path / "out"
+    out = known_secret(tmp_path / "out")
     process = command(inputs, out, "--workers", "2", "--names", code=DEADLY)
     said, _ = process.communicate(timeout=300)
     assert process.returncode == 3, said
@@ -140,7 +141,7 @@ def test_two_nodes_give_the_same_bytes(inputs, tmp_path, monkeypatch):
         for words in (head, node):
             nodes.append(subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
             time.sleep(4)
-        process = command(inputs, tmp_path / "out", "--address", f"127.0.0.1:{port}", code=TWO_NODES)
+        process = command(inputs, known_secret(tmp_path / "out"), "--address", f"127.0.0.1:{port}", code=TWO_NODES)
         said, _ = process.communicate(timeout=300)
         assert process.returncode == 0, said
     finally:

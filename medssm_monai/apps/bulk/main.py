@@ -16,10 +16,10 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import secrets
 import sqlite3
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,24 +27,27 @@ from ...bundle.console import wants_traceback
 from ...bundle.interruption import Terminated
 from ...data.errors import REMEDIES
 from ...utils import root_cause, shown_path, writable_folder
-from ...utils.files import replace_file
+from ...utils.errors import describe_error
 from ...utils.shown_names import full_names
 from ...utils.text_files import printable
 from ..dicom.options import add_engine_options, build_engine, build_predictor
 from ..dicom.stopping import stop_between
 from .in_process import InProcess, Pool
-from .manifest import Manifest
+from .manifest import GONE, Manifest
 from .progress import Progress
 from .run import BulkRun
+from .secret import KeyedSource, keyed, secret_of
 from .sources import LAYOUTS, Source, open_source
 from .tables import FAILURES, REPORT, Account
-from .work import SHARED, Work, describe_work
+from .work import Work, describe_work
 
 if TYPE_CHECKING:
     from ...bundle.predictor import Predictor
     from ...dicom.engine import StudyEngine
 
 __all__ = ["main"]
+
+logger = logging.getLogger(__name__)
 
 PROGRAM = "python -m medssm_monai.apps.bulk"
 DONE, NOT_POSSIBLE, SOME_FAILED, INTERRUPTED, TERMINATED = 0, 2, 3, 130, 143
@@ -59,12 +62,15 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     add_engine_options(parser)
     parser.add_argument("inputs", metavar="IN", help="a folder, an image, a table (CSV) or a Parquet list")
-    parser.add_argument("output", metavar="OUT", help="folder of the results, of one bundle, its weights and options")
+    parser.add_argument(
+        "output", metavar="OUT", help="folder of the results, of one input, bundle, weights and options"
+    )
     parser.add_argument(
         "--layout", choices=LAYOUTS, default="auto", help="of a folder (default: dicom where its images are DICOM)"
     )
     parser.add_argument("--names", action="store_true", help="tables and messages with what the inputs are called")
     parser.add_argument("--retry-failed", action="store_true", help="once more what has failed")
+    parser.add_argument("--moved", action="store_true", help="IN is the input of OUT, which lay elsewhere before")
     who = parser.add_argument_group("workers")
     who.add_argument("--workers", type=int, metavar="N", help="how many (default: one for each core or GPU; needs Ray)")
     who.add_argument("--threads", type=int, metavar="N", help="of each worker (default: cores by workers)")
@@ -153,8 +159,11 @@ def _locked(
 
     about = model_facts(predictor)
     names = options.names or full_names()
+    secret = secret_of(out, made=not (out / MANIFEST).exists())
+    source = KeyedSource(source, secret)
     manifest = Manifest(out / MANIFEST, names)
-    manifest.belong_to(describe_work(predictor, engine, about.weights_sha256, source.kind))
+    place = keyed(secret, os.path.abspath(Path(options.inputs).expanduser()))
+    manifest.belong_to(describe_work(predictor, engine, about.weights_sha256, source.kind, place), options.moved)
     if options.retry_failed:
         manifest.retry_failed()
     domain = predictor.domain
@@ -166,19 +175,32 @@ def _locked(
     facts: dict[str, Any] = {}
     try:
         if run.prepare():
-            work = _work(options, out, predictor, engine, about.weights_sha256, names)
+            work = _work(options, out, predictor, engine, about.weights_sha256, secret, names)
             pool, facts = _pool(options, work)
             try:
-                before = sum(count for state, count in manifest.counts().items() if state not in ("waiting", "running"))
+                before = sum(
+                    count for state, count in manifest.counts().items() if state not in ("waiting", "running", GONE)
+                )
                 with stop_between() as between, Progress(total, before, predictor.name) as progress:
                     run.run(pool, progress, between)
             finally:
                 facts |= {"nodes": dict(pool.nodes)} if pool.nodes else {}
                 pool.close()
+        summary = account.write(run, **facts)
+    except BaseException:
+        _write_anyway(account, run, facts)
+        raise
     finally:
-        summary = account.write(run, **facts)  # also of what was done before a full disk, or Ctrl-C
         manifest.close()
     return _closing(summary, out, names)
+
+
+def _write_anyway(account: Account, run: BulkRun, facts: Mapping[str, Any]) -> None:
+    """Tables of what was done before a full disk, or Ctrl-C; without them what happened is still said."""
+    try:
+        account.write(run, **facts)
+    except (OSError, sqlite3.Error) as error:
+        logger.warning("tables and report were not written (%s); the manifest has what is done", describe_error(error))
 
 
 def _work(
@@ -187,19 +209,16 @@ def _work(
     predictor: Predictor,
     engine: StudyEngine | None,
     weights_sha256: str,
+    secret: str,
     names: bool,
 ) -> Work:
-    marker = out / SHARED
-    if not marker.exists():
-        with replace_file(marker) as part:
-            part.write_text(secrets.token_hex(16) + "\n", encoding="ascii")
     dicom = {} if engine is None else {"options": engine.options, "selection": engine.selection}
     return Work(
         root=os.path.abspath(predictor.root),
         overrides=_anywhere(predictor),
         weights_sha256=weights_sha256,
         out=os.fspath(out),
-        run_id=marker.read_text(encoding="ascii").strip(),
+        run_id=secret,
         dicom=dicom,
         full_names=names,
     )
@@ -249,11 +268,12 @@ def _gpus(options: argparse.Namespace) -> float:
 
 
 def _closing(summary: dict[str, Any], out: Path, names: bool) -> int:
-    counts, drift = summary["studies"], summary["drift"]
+    counts, drift = dict(summary["studies"]), summary["drift"]
+    gone = f", {gone} not in the input any more" if (gone := counts.pop(GONE)) else ""
     run = summary["this run"]
     passed = f", {counts['passed']} with nothing to predict" if counts["passed"] else ""
     failed = f", {counts['failed']} failed ({shown_path(out / FAILURES)})" if counts["failed"] else ""
-    print(printable(f"{counts['done']} of {sum(counts.values())} studies done{passed}{failed}."))
+    print(printable(f"{counts['done']} of {sum(counts.values())} studies done{passed}{failed}{gone}."))
     if run.get("ended"):
         print(f"This run: {run['ended']} in {run['seconds']:.1f} s, {run['studies per second']:.2f} per second.")
     if drift["flags"] or drift["batches"]:

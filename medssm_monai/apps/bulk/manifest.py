@@ -11,6 +11,7 @@ import json
 import os
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -21,14 +22,17 @@ from ...utils.text_files import printable
 from .drift import Batch
 from .outcome import Outcome
 from .study import Study
+from .work import PLACE
 
-__all__ = ["DEATHS", "STATES", "Entry", "Manifest"]
+__all__ = ["DEATHS", "GONE", "STATES", "Entry", "Manifest"]
 
 STATES = ("waiting", "running", "done", "failed", "passed")
 DEATHS = 3
 """So many workers may a study end before it counts as failed."""
+GONE = "gone"
+"""Of studies that the input does not have any more, whatever became of them; they come back with it."""
 HERE, WORKER = "here", "worker"  # where a study runs: in the process that hands out the studies, or in another
-VERSION = "1"
+VERSION = "2"
 LONGEST_REASON = 1000
 KILLED = f"its worker died {DEATHS} times (out of memory, or killed by a signal)"
 SCHEMA = """
@@ -49,9 +53,12 @@ CREATE TABLE IF NOT EXISTS studies (
     predictions INTEGER NOT NULL DEFAULT 0,
     batch INTEGER,
     seconds REAL,
-    ended REAL
+    ended REAL,
+    seen INTEGER NOT NULL DEFAULT 0,
+    gone INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX IF NOT EXISTS not_done ON studies (state) WHERE state != 'done';
+CREATE INDEX IF NOT EXISTS not_there ON studies (gone, state) WHERE gone;
 CREATE TABLE IF NOT EXISTS batches (id INTEGER PRIMARY KEY, sums TEXT NOT NULL, flags TEXT NOT NULL DEFAULT '');
 """
 BETWEEN = "; "
@@ -100,6 +107,7 @@ class Manifest:
         with self._writing():
             for statement in SCHEMA.split(";"):
                 self._database.execute(statement)
+        self._pass = 0
 
     def close(self) -> None:
         """Close the file."""
@@ -115,11 +123,12 @@ class Manifest:
             raise
         self._database.execute("COMMIT")
 
-    def belong_to(self, facts: Mapping[str, str]) -> None:
+    def belong_to(self, facts: Mapping[str, str], moved: bool = False) -> None:
         """Say what the results are of; the first ones that say so are asked for ever after.
 
         Args:
             facts: name -> value, such as the SHA-256 of the weights.
+            moved: whether the input is the same as before, in another place.
 
         Raises:
             ValueError: there are results of something else.
@@ -127,14 +136,17 @@ class Manifest:
         with self._writing() as database:
             wanted = {"manifest": VERSION, **facts}
             known = dict(database.execute("SELECT name, value FROM facts"))
+            if moved and PLACE in known:
+                known[PLACE] = wanted[PLACE]
             others = [name for name, value in wanted.items() if known and known.get(name) != value]
-            if not known:
-                database.executemany("INSERT INTO facts VALUES (?, ?)", wanted.items())
+            if not others:
+                database.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", wanted.items())
         if others:
             was = "; ".join(f"{name}: {known.get(name, 'not said')}, now {wanted[name]}" for name in others)
+            elsewhere = " Only where the input is the same and was moved, say --moved." if PLACE in others else ""
             raise ValueError(
                 f"this folder holds results of other {' and '.join(others)} ({was}). Name another folder for these, or "
-                "give the same weights and options as before."
+                f"give the same input, weights and options as before.{elsewhere}"
             )
 
     @property
@@ -172,6 +184,17 @@ class Manifest:
                 "UPDATE studies SET state = 'waiting', deaths = 0, attempts = 0, reason = '' WHERE state = 'failed'"
             ).rowcount
 
+    def begin_pass(self) -> None:
+        """The source is going to be gone through from its beginning; what :meth:`note` gets was seen in this pass."""
+        with self._writing() as database:
+            self._pass = 1 + database.execute("PRAGMA user_version").fetchone()[0]  # a number that SQLite keeps for us
+            database.execute(f"PRAGMA user_version = {self._pass:d}")
+
+    def end_pass(self) -> None:
+        """The source was gone through to its end: what was not seen is gone."""
+        with self._writing() as database:
+            database.execute("UPDATE studies SET gone = 1 WHERE seen < ? AND NOT gone", (self._pass,))
+
     def note(self, studies: Sequence[Study]) -> list[tuple[Study, int]]:
         """Note studies of a source: new ones wait, and those whose files have changed wait again.
 
@@ -182,13 +205,14 @@ class Manifest:
         with self._writing() as database:
             for study in studies:
                 name = printable(study.name) if self.names else ""  # SQLite holds UTF-8 alone
+                database.execute("UPDATE studies SET seen = ?, gone = 0 WHERE key = ?", (self._pass, study.key))
                 row = database.execute(
                     "SELECT stamp, state, deaths, name FROM studies WHERE key = ?", (study.key,)
                 ).fetchone()
                 if row is None:
                     database.execute(
-                        "INSERT INTO studies (key, stamp, name, state) VALUES (?, ?, ?, 'waiting')",
-                        (study.key, study.stamp, name),
+                        "INSERT INTO studies (key, stamp, name, state, seen) VALUES (?, ?, ?, 'waiting', ?)",
+                        (study.key, study.stamp, name, self._pass),
                     )
                 elif row[0] != study.stamp and row[1] != "running":
                     database.execute(
@@ -285,21 +309,41 @@ class Manifest:
             yield int(number), json.loads(sums), str(flags)
 
     def counts(self) -> dict[str, int]:
-        """Number of studies in each state."""
+        """Number of studies in each state, and of those that are :data:`GONE`, which are in none."""
+        count = "SELECT COUNT(*) FROM studies WHERE"
+        missing = {
+            state: self._database.execute(f"{count} gone AND state = ?", (state,)).fetchone()[0] for state in STATES
+        }
         found = {
-            state: self._database.execute("SELECT COUNT(*) FROM studies WHERE state = ?", (state,)).fetchone()[0]
+            state: self._database.execute(f"{count} state = ?", (state,)).fetchone()[0] - missing[state]
             for state in STATES
             if state != "done"
         }
         total = self._database.execute("SELECT COUNT(*) FROM studies").fetchone()[0]
-        return {state: found.get(state, total - sum(found.values())) for state in STATES}
+        gone = sum(missing.values())
+        return {**{state: found.get(state, total - gone - sum(found.values())) for state in STATES}, GONE: gone}
+
+    def unlike(self) -> tuple[int, int, Counter[str]]:
+        """Of the studies that are done, each once: how many there are, how many are unlike the training, and in which
+        respects."""
+        studies, unlike, reasons = 0, 0, Counter[str]()
+        rows = self._database.execute(
+            "SELECT unlike, COUNT(*) FROM studies WHERE state = 'done' AND NOT gone GROUP BY unlike"
+        )
+        for text, count in rows:
+            studies += count
+            if text:
+                unlike += count
+                reasons.update(dict.fromkeys(text.split(BETWEEN), count))
+        return studies, unlike, reasons
 
     def entries(self, states: Iterable[str] = STATES) -> Iterator[Entry]:
-        """Studies of some states, in the order in which they were noted; read as they are asked for."""
+        """Studies of some states that are not gone, in the order in which they were noted; read as they are asked
+        for."""
         wanted = list(states)
         marks = ", ".join("?" * len(wanted))
         rows = self._database.execute(
-            f"SELECT {', '.join(COLUMNS)} FROM studies WHERE state IN ({marks}) ORDER BY id",
+            f"SELECT {', '.join(COLUMNS)} FROM studies WHERE state IN ({marks}) AND NOT gone ORDER BY id",
             wanted,
         )
         for row in rows:

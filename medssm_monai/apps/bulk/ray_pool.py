@@ -216,7 +216,8 @@ class RayPool:
                     yield study, answer
 
     def _lost(self, seat: _Seat, study: Study | None, error: Exception) -> None:
-        """A worker has died, or has not begun anew yet.
+        """A worker has died, or has not begun anew yet. Of one that dies of a study Ray also says that it cannot be
+        reached (and begins it anew), so that this counts as its death too.
 
         Raises:
             RuntimeError: it dies each time that it loads the model, or does not begin.

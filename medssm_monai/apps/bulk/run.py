@@ -85,6 +85,7 @@ class BulkRun:
 
     def _stream(self) -> Iterator[list[Study]]:
         """Studies that wait, in parts, as they are asked for."""
+        self.manifest.begin_pass()
         studies = iter(self.source)
         while part := list(islice(studies, CHUNK)):
             for study in part:
@@ -93,6 +94,7 @@ class BulkRun:
             due = self.manifest.note([study for study in part if not study.wrong])
             self._again.extend(study for study, deaths in due if deaths)
             yield [study for study, deaths in due if not deaths]
+        self.manifest.end_pass()
 
     def _pass_over(self, study: Study) -> None:
         """What its source knows to be wrong is listed without an attempt."""

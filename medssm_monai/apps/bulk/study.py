@@ -20,7 +20,7 @@ class Study:
 
     Attributes:
         key: hexadecimal; follows from where the files lie below the input, or from the identifier of a DICOM study, and
-            names the result.
+            from the secret of the folder of results (:mod:`.secret`); names the result.
         stamp: hexadecimal; follows from sizes and times of the files: another one, and the study is predicted anew.
         files: absolute; one, one for each channel, two of a pair, or all files of a DICOM study.
         name: what the files are called from the input on; shown only where the user asks for names.

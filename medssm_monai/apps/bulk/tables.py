@@ -111,6 +111,7 @@ class Account:
             whole.merge(sums)
             if flags:
                 flagged.append({"batch": number, "studies": sums["studies"], "flags": flags})
+        whole.studies, whole.unlike, whole.reasons = self.manifest.unlike()  # batches also count what is done again
         figures = {}
         if run is not None:
             figures = {

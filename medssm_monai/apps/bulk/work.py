@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from ...bundle.predictor import Predictor
     from ...dicom.engine import StudyEngine
 
-__all__ = ["RESULTS", "SHARED", "Work", "describe_work"]
+__all__ = ["PLACE", "RESULTS", "SHARED", "Work", "describe_work"]
+
+PLACE = "place of the input"
 
 RESULTS = "results"
 SHARED = "run.id"
-"""File by which a worker on another machine knows that it sees the folder of the results."""
+"""File with the secret of the folder of the results, by which a worker on another machine knows that it sees it."""
 DIGITS = 16
 SHARD = 3  # digits of the key that name the folder above a result: 4096 folders
 NOT_OF_THE_RESULT = ("ckpt_path", "device")  # as in DICOM: results depend on the weights' hash beyond these
@@ -52,14 +54,32 @@ class Work:
         return Path(self.out) / RESULTS / key[:SHARD]
 
 
-def describe_work(predictor: Predictor, engine: StudyEngine | None, weights_sha256: str, kind: str) -> dict[str, str]:
-    """What results depend on, as texts by name: what a folder of results is asked for."""
+def describe_work(
+    predictor: Predictor, engine: StudyEngine | None, weights_sha256: str, kind: str, place: str
+) -> dict[str, str]:
+    """What results depend on, as texts by name: what a folder of results is asked for.
+
+    Args:
+        predictor: of the bundle.
+        engine: for DICOM studies.
+        weights_sha256: of the weights.
+        kind: of the source.
+        place: digest of where the input lies: keys tell studies of one input apart, not those of two.
+    """
     options: list[Any] = [
         {name: str(value) for name, value in sorted(predictor.overrides.items()) if name not in NOT_OF_THE_RESULT}
     ]
+    calibration = getattr(predictor.task, "calibration", None)  # of the same weights: other sets and masks
+    options += [] if calibration is None else [dict(calibration)]
     if engine is not None:
         given = engine.options
         secret = "" if given.deidentify is None else hashlib.sha256(given.deidentify.key).hexdigest()
         options += [sorted(given.of(predictor.kind)), given.segments, given.fractional, secret, repr(engine.selection)]
     digest = hashlib.sha256(json.dumps(options, sort_keys=True, default=str).encode()).hexdigest()[:DIGITS]
-    return {"input": kind, "bundle": predictor.name, "weights": weights_sha256[:DIGITS], "options": digest}
+    return {
+        "input": kind,
+        PLACE: place,
+        "bundle": predictor.name,
+        "weights": weights_sha256[:DIGITS],
+        "options": digest,
+    }

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from ...bundle.predictions import ClassificationPrediction, SegmentationPredicti
 from ...dicom.finished import clear_leftovers, read_result, whole_folder
 from ...dicom.results import answer_of
 from ...utils.errors import describe_error, ends_the_run
+from ...utils.files import replace_file, writable_folder
 from .checks import input_checks, spacing_of
 from .outcome import Input, Outcome
 from .study import Study
@@ -26,9 +28,11 @@ from .work import RESULTS, SHARED, Work
 if TYPE_CHECKING:
     from ...bundle.predictor import Predictor
 
-__all__ = ["StudyWorker"]
+__all__ = ["StudyWorker", "nameless"]
 
 NOTHING = "there is nothing in it that the network takes"
+STAMP = "stamp.txt"  # beside the results of a DICOM study: of which state of its files they are
+FIGURE = 4  # digits of a name that may as well be a figure
 KIB = 1024
 
 
@@ -104,13 +108,7 @@ class StudyWorker:
         """A reason without what the files are called."""
         if self.work.full_names:
             return reason
-        for number, file in enumerate(study.files, start=1):
-            called = "(image)" if len(study.files) == 1 else f"(file {number} of {len(study.files)})"
-            for name in (file, os.path.basename(file)):
-                reason = reason.replace(name, called)
-            if os.path.dirname(file) != os.sep:
-                reason = reason.replace(os.path.dirname(file), "(input folder)")
-        return reason
+        return nameless(reason, study.files)
 
     def _images(self, study: Study) -> Outcome:
         assert self._predictor is not None  # load() comes first
@@ -146,6 +144,7 @@ class StudyWorker:
             for number, file in enumerate(study.files):
                 os.symlink(file, Path(folder) / f"{number:06d}.dcm")
             plan = self._engine.plan(folder)
+            self._clear_outdated(study, bool(plan.jobs))
             results = list(self._engine.run(plan, self.work.place(study.key)))
             lost = plan.lost
         seen = tuple(
@@ -161,6 +160,44 @@ class StudyWorker:
         reason = "; ".join(dict.fromkeys(failed)) or ("" if done else NOTHING)
         answer = done[0].answer if len(done) == 1 else f"{len(done)} predictions" if done else ""
         return Outcome(state, reason, answer, (*unlike, *checks), {}, seen, len(done))
+
+    def _clear_outdated(self, study: Study, going_on: bool) -> None:
+        """Remove results of a DICOM study whose files have changed since: of other slices, or of others with the same
+        identifiers, which the engine would take for done.
+
+        Args:
+            study: as it is now.
+            going_on: whether there will be results, beside which its stamp is noted.
+        """
+        home = self._engine.study_folder(study.uid, self.work.place(study.key))
+        noted = home / STAMP
+        if noted.is_file() and noted.read_text(encoding="ascii").strip() == study.stamp:
+            return
+        if home.exists():
+            shutil.rmtree(home)
+        if going_on:
+            writable_folder(home, remedy="Make it writable, or choose another output folder.")
+            with replace_file(noted) as part:
+                part.write_text(f"{study.stamp}\n", encoding="ascii")
+
+
+def nameless(reason: str, files: Sequence[str]) -> str:
+    """A text without files, their names and their folders.
+
+    Names of a few digits alone are left where they stand without a folder: they would be found in every figure.
+    """
+    called: dict[str, str] = {}
+    for number, file in enumerate(files, start=1):
+        folder, name = os.path.split(file)
+        shown = "(image)" if len(files) == 1 else f"(file {number} of {len(files)})"
+        called.setdefault(file, shown)
+        if len(name) > FIGURE or any(letter.isalpha() for letter in name):
+            called.setdefault(name, shown)
+        if folder != os.path.dirname(folder):
+            called.setdefault(folder, "(input folder)")
+    longest_first = sorted(called, key=len, reverse=True)
+    whole = "|".join(re.escape(one) for one in longest_first)
+    return re.sub(rf"(?<!\w)(?:{whole})(?!\w)", lambda found: called[found[0]], reason)
 
 
 def _spacing(affine: np.ndarray | None) -> tuple[float, ...]:

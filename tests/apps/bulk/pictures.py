@@ -18,6 +18,13 @@ def write_pictures(folder: Path, count: int) -> Path:
     return folder
 
 
+def known_secret(out: Path) -> Path:
+    """Make a folder of results with a secret that others have too, so that results are called the same; returns it."""
+    out.mkdir()
+    (out / "run.id").write_text("0123456789abcdef" * 2)
+    return out
+
+
 def contents(out: Path) -> dict[str, bytes]:
     """Every file of the results."""
     return {str(path.relative_to(out)): path.read_bytes() for path in (out / "results").rglob("*") if path.is_file()}

@@ -12,7 +12,7 @@ from medssm_monai.apps.bulk import main
 
 from ...bundle.tiny_bundles import MAMBA_MIS, copy_bundle
 from ...bundles.bundle_runs import program
-from .pictures import contents, write_pictures
+from .pictures import contents, known_secret, write_pictures
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes are forked and killed by signals")
 
@@ -29,11 +29,12 @@ def bundle(tmp_path):
 
 
 def test_three_kills_leave_one_whole_result_for_each_study(bundle, tmp_path):
-    images, out = write_pictures(tmp_path / "in", 40), tmp_path / "killed"
+    images, out = write_pictures(tmp_path / "in", 40), known_secret(tmp_path / "killed")
     found = lives("three_kills", bundle, images, out, "--workers", "1")
     assert found["killed"] == [-9, -9, -9] and 3 <= found["left"] < 40 and found["last"] == 0
-    assert main([str(bundle), str(images), str(tmp_path / "quiet"), "--workers", "1"]) == 0
-    assert contents(out) == contents(tmp_path / "quiet")
+    quiet = known_secret(tmp_path / "quiet")
+    assert main([str(bundle), str(images), str(quiet), "--workers", "1"]) == 0
+    assert contents(out) == contents(quiet)
     assert len(list(out.glob("results/*/*/result.json"))) == 40
     assert json.loads((out / "bulk.json").read_text())["studies"]["done"] == 40
 
@@ -47,5 +48,5 @@ def test_a_study_that_ends_its_process_three_times_is_passed_over_and_named(bund
     assert row["name"] == "Anna 1/image 3.png" and row["deaths"] == "3"
     assert row["reason"] == "its worker died 3 times (out of memory, or killed by a signal)"
     assert json.loads((out / "bulk.json").read_text())["studies"] | {"waiting": 0} == {
-        **{"waiting": 0, "running": 0, "done": 5, "failed": 1, "passed": 0}
+        **{"waiting": 0, "running": 0, "done": 5, "failed": 1, "passed": 0, "gone": 0}
     }

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +14,9 @@ from PIL import Image
 
 from medssm_monai import load
 from medssm_monai.apps.bulk import main, ray_pool
+from medssm_monai.apps.bulk.run import BulkRun, EndsTheRunError
+from medssm_monai.apps.bulk.tables import Account
+from medssm_monai.apps.bulk.work import describe_work
 from medssm_monai.apps.cli import main as medssm
 from medssm_monai.bundle import write_model_settings
 from medssm_monai.data.fingerprint import Fingerprint, ImageFacts
@@ -73,6 +79,34 @@ def test_a_changed_image_has_a_new_result_in_place_of_the_old_one(segmenter, tmp
         path.split("/")[2] for path in after if path.endswith("mask.png") and after[path] != before[path]
     }
     assert sum(after[name] != before[name] for name in after if name.endswith("mask.png")) == 1
+    assert json.loads((out / "bulk.json").read_text())["drift"]["of"] == 2  # each once
+
+
+def test_another_input_into_one_folder_is_refused_and_a_moved_one_goes_on(segmenter, tmp_path, capsys):
+    first, other, out = write_pictures(tmp_path / "in", 2), write_pictures(tmp_path / "new", 2), tmp_path / "out"
+    assert main([str(segmenter), str(first), str(out), "--workers", "1"]) == 0
+    before = contents(out)
+    Image.fromarray(np.full((20, 20), 250, np.uint8)).save(other / "Anna 1" / "image 1.png")
+    words = [str(segmenter), str(other), str(out), "--workers", "1"]
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert "results of other place of the input" in said and "Name another folder" in said and "say --moved" in said
+    assert contents(out) == before
+    shutil.rmtree(other)
+    first.rename(other)
+    assert main([*words, "--moved"]) == 0 and "This run" not in capsys.readouterr().out
+    assert contents(out) == before
+    assert main(words) == 0  # from now on it belongs there
+    assert main([str(segmenter), str(write_pictures(first, 2)), str(out), "--workers", "1"]) == 2
+
+
+def test_another_calibration_of_the_same_weights_is_told():
+    def described(calibration):
+        predictor = SimpleNamespace(name="x", overrides={}, task=SimpleNamespace(calibration=calibration))
+        return describe_work(predictor, None, "ab" * 32, "images", "0")["options"]
+
+    assert described({"level": 0.9}) == described({"level": 0.9})
+    assert len({described(one) for one in ({"level": 0.9}, {"level": 0.8}, None)}) == 3
 
 
 def test_classes_with_probabilities_and_pairs_fused(tmp_path, capsys):
@@ -125,6 +159,21 @@ def test_what_cannot_be_done_is_said(segmenter, tmp_path, capsys, monkeypatch):
     with pytest.raises(SystemExit):
         main([*words, "--workers", "0"])
     assert "--workers 0: expected 1 or more" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_said_though_the_tables_do_not_fit_either(segmenter, tmp_path, capsys, monkeypatch, caplog):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def ends(*_):
+        raise EndsTheRunError("the disk is full; go on")
+
+    monkeypatch.setattr(BulkRun, "run", ends)
+    monkeypatch.setattr(Account, "write", full)
+    words = [str(segmenter), str(write_pictures(tmp_path / "in", 1)), str(tmp_path / "out"), "--workers", "1"]
+    assert main(words) == 2
+    assert "the disk is full; go on" in capsys.readouterr().err
+    assert "tables and report were not written" in caplog.text
 
 
 def test_one_run_at_a_time(segmenter, tmp_path, capsys):

@@ -93,6 +93,35 @@ def test_what_was_stopped_waits_again_without_blame(manifest):
     assert manifest.take_up() == 0 and manifest.note([study(1)]) == [(study(1), 0)]
 
 
+def test_what_a_whole_pass_does_not_see_is_gone_until_it_is_there_again(manifest):
+    manifest.begin_pass()
+    manifest.note([study(number) for number in (1, 2, 3)])
+    manifest.end_pass()
+    for number, state in ((1, "done"), (2, "failed")):
+        manifest.begin(study(number), here=True)
+        manifest.finish(study(number), Outcome(state))
+    assert states(manifest) == {"waiting": 1, "done": 1, "failed": 1}
+    manifest.begin_pass()
+    manifest.note([study(4)])
+    assert states(manifest) == {"waiting": 2, "done": 1, "failed": 1}  # the pass has not ended
+    manifest.end_pass()
+    assert states(manifest) == {"waiting": 1, "gone": 3} and [entry.key for entry in manifest.entries()] == ["key4"]
+    manifest.begin_pass()
+    assert manifest.note([study(number) for number in (1, 2, 3)]) == [(study(3), 0)]  # what is done stays done
+    manifest.end_pass()
+    assert states(manifest) == {"waiting": 1, "done": 1, "failed": 1, "gone": 1}
+
+
+def test_a_study_that_is_done_again_counts_once_among_the_unlike(manifest):
+    for stamp, unlike in (("a", ("size", "color")), ("b", ("size",))):
+        manifest.note([study(1, stamp), study(2)])
+        manifest.begin(study(1, stamp), here=True)
+        manifest.finish(study(1, stamp), Outcome("done", unlike=unlike))
+    manifest.begin(study(2), here=True)
+    manifest.finish(study(2), Outcome("done"))
+    assert manifest.unlike() == (2, 1, {"size": 1})
+
+
 def test_other_weights_or_options_are_refused(manifest):
     manifest.belong_to({"bundle": "a", "weights": "0123"})
     manifest.belong_to({"bundle": "a", "weights": "0123"})

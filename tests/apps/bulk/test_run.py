@@ -113,6 +113,25 @@ def test_a_stop_lets_those_at_work_end(tmp_path):
     assert counts == {"done": 9} and pool.order == [f"k{number}" for number in range(4, 9)]
 
 
+def test_what_left_the_source_is_gone_after_a_whole_pass_and_not_after_a_stopped_one(tmp_path):
+    _, counts = run_of(Listed(300, wrong=[299]), Pretending(), tmp_path)
+    assert counts == {"done": 299, "failed": 1}
+
+    def between():
+        raise KeyboardInterrupt
+
+    class More(Listed):
+        def __init__(self):
+            super().__init__(900)
+            self.studies = self.studies[:200] + self.studies[400:]
+
+    with pytest.raises(KeyboardInterrupt):
+        run_of(More(), Pretending(), tmp_path, between)
+    assert Manifest(tmp_path / "m.sqlite").counts()["gone"] == 0
+    _, counts = run_of(More(), Pretending(), tmp_path)
+    assert counts == {"done": 700, "gone": 100}
+
+
 def test_progress_is_said_in_lines_where_there_is_no_terminal():
     stream = io.StringIO()
     with Progress(10, 4, "x", stream, every=0.0) as progress:
