@@ -1,6 +1,8 @@
 r"""Search settings of a training: a grid, or a study by Optuna. Each trial is a training of its own, and the validation
 figure that chooses a training's checkpoint chooses the trial; no trial is evaluated on the test part.
 
+::
+
     python -m medssm_monai.experiments.tune bundles/medconvmamba --grid "{'learning_rate': [0.0003, 0.001, 0.003]}"
     python -m medssm_monai.experiments.tune bundles/mamba_mis --trials 20 \
         --space "{'learning_rate': {low: 1.0e-4, high: 1.0e-2, log: true}, 'network_args#drop_path': [0.0, 0.1]}" \

@@ -315,7 +315,9 @@ def test_training_on_saved_labels_changes_what_the_server_answers(
     weights = torch.load(published / "model.pt", weights_only=True)
     assert all(torch.isfinite(value).all() for value in weights.values() if value.is_floating_point())
     trained = json.loads((published / "model.json").read_text())
-    kept = [key for key in settings if key not in ("temperature", "weights_sha256", "trained_on", "domain", "conformal")]
+    kept = [
+        key for key in settings if key not in ("temperature", "weights_sha256", "trained_on", "domain", "conformal")
+    ]
     assert {key: trained[key] for key in kept} == {key: settings[key] for key in kept}
     after = server.infer(model, image)
     assert after.status_code == 200

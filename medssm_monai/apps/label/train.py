@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import os
 import subprocess
@@ -24,6 +23,7 @@ from ...bundle.weights import TRAINED
 from ...bundle.work_place import work_folder
 from ...data.labels import LabelSet
 from .channels import channel_name, channel_number, channel_stem
+from .figures import last_figures
 from .formats import is_volume
 from .requests import plain_overrides
 from .served import ServedModel
@@ -80,7 +80,7 @@ class BundleTrain(TrainTask):
     def stats(self) -> dict[str, Any]:
         """Figures of the last epoch of the last training."""
         done = sorted(self.runs.glob(f"{self.model.name}/*/*/history.csv"), key=lambda path: path.stat().st_mtime)
-        return _last_row(done[-1]) if done else {}
+        return last_figures(done[-1]) if done else {}
 
     def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any]:
         """Run the training; returns its last figures.
@@ -106,7 +106,7 @@ class BundleTrain(TrainTask):
         if publish_weights(run / "models", published) is None:
             raise RuntimeError(f"the training left no weights in {run}; more epochs or images may give some.")
         logger.info("%s: new weights in %s", self.model.name, published)
-        last = _last_row(run / "training" / "history.csv")
+        last = last_figures(run / "training" / "history.csv")
         return {"model": self.model.name, "run": str(run), "last_epoch": last, "left_out": left_out}
 
     def overrides(self, given: Any) -> dict[str, Any]:
@@ -244,17 +244,3 @@ class BundleTrain(TrainTask):
                 logger.info("%s", line.rstrip())
         if process.returncode != 0:
             raise RuntimeError(f"training of {self.model.name} failed:\n" + "\n".join(lines))
-
-
-def _last_row(history: Path) -> dict[str, Any]:
-    """Figures of the last epoch."""
-    with open(history, newline="", encoding="utf8") as stream:
-        rows: Sequence[Mapping[str, str]] = list(csv.DictReader(stream))
-    return {key: _number(value) for key, value in rows[-1].items()} if rows else {}
-
-
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
