@@ -67,6 +67,7 @@ def descendants(process: int) -> list[int]:
 
 
 def is_worker(process: int) -> bool:
+    """Whether a process is a worker of Ray that predicts studies."""
     try:
         return (Path("/proc") / str(process) / "cmdline").read_bytes().startswith(b"ray::StudyWorker")
     except OSError:
@@ -144,6 +145,7 @@ def killed_run(
 
 
 def wait_for_progress(process: Life, out: Path, studies: int) -> None:
+    """Wait until so many more studies are done, or the command has ended."""
     goal = states(out)["done"] + studies
     until = time.monotonic() + LONGEST
     while process.poll() is None and states(out)["done"] < goal and time.monotonic() < until:
@@ -151,6 +153,7 @@ def wait_for_progress(process: Life, out: Path, studies: int) -> None:
 
 
 def run() -> int:
+    """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", default="medconvmamba")
     parser.add_argument("--studies", type=int, default=400)

@@ -32,6 +32,7 @@ def measured(bundle: str, images: Path, out: Path, *more: str) -> dict[str, Any]
 
 
 def by_count(bundle: str, counts: list[int], size: int, place: Path) -> None:
+    """Print a table of runs over more and more images."""
     columns = ["images", "seconds", "ms per image", "processor seconds of the command", "most memory (MB)"]
     columns += ["manifest (kB)", "results (MB)"]
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
@@ -56,6 +57,7 @@ def by_count(bundle: str, counts: list[int], size: int, place: Path) -> None:
 
 
 def by_workers(bundle: str, workers: list[int], count: int, size: int, repeat: int, place: Path) -> None:
+    """Print the rates of different numbers of workers, in turns."""
     images = write_images(place / "in", count, size)
     rates: dict[int, list[float]] = {number: [] for number in workers}
     for turn in range(repeat):

@@ -33,9 +33,8 @@ def show_root_cause() -> None:
 
     MONAI wraps whatever a config component raises, so that the last lines of a failed ``monai.bundle run`` name a
     config expression, and the message that says what to do stands pages above. After this call, which bundle configs
-    make in ``initialize``, that message is what one sees.
-    Of several processes the first that fails is named. Ctrl-C shows no traceback either. The exit code stays what it
-    was. Calling it again changes nothing.
+    make in ``initialize``, that message is what one sees. Of several processes the first that fails is named. Ctrl-C
+    shows no traceback either. The exit code stays what it was. Calling it again changes nothing.
     """
     previous = sys.excepthook
     if getattr(previous, "shows_root_cause", False):

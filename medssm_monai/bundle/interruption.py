@@ -16,6 +16,7 @@ from types import FrameType
 from ..utils.command_line import arguments_with, as_typed, launcher, option_words, run_by_monai
 from ..utils.files import shown_path
 from ..utils.process_failures import failure_elsewhere
+from ..utils.processes import process_rank
 
 __all__ = ["Terminated", "end_on_signals", "note_interruption", "was_interrupted"]
 
@@ -94,7 +95,7 @@ def note_interruption(how: str) -> None:
 
 
 def _say_how_to_go_on() -> None:
-    if _current is None or _current.ended_by is None or os.getpid() != _current.process or _rank() > 0:
+    if _current is None or _current.ended_by is None or os.getpid() != _current.process or process_rank() > 0:
         return
     ended_by = failure_elsewhere() or _current.ended_by
     if _current.folder is None:
@@ -125,7 +126,3 @@ def _goes_on_by_itself() -> bool:
     """Whether the command was typed with ``--resume true``."""
     word = option_words(sys.argv[1:])[1].get("resume", ["--resume=false"])[-1] if run_by_monai() else "false"
     return word == "--resume" or word.removeprefix("--resume=").lower() == "true"
-
-
-def _rank() -> int:
-    return int(os.environ.get("RANK", "0"))

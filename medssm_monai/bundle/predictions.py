@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ class _Prediction:
         """``(4, 4)`` of the file, for arrays in the file's own axis order; the identity for pictures."""
         return np.asarray(self.meta.get("file_affine", self.meta.get("affine")), dtype=np.float64)
 
-    @property
+    @cached_property
     def calibrated(self) -> dict[str, Any] | None:
         """What the calibration that is stored with the weights adds to the answer, as JSON can hold it, with
         ``meaning`` in words; None without one."""
@@ -142,7 +143,7 @@ class SegmentationPrediction(_Prediction):
         own = self.probabilities[int(self.labels.softmax) :][self.labels.names.index(name)]
         return self.risk.mask(own, name)
 
-    @property
+    @cached_property
     def calibrated(self) -> dict[str, Any] | None:
         """``masks``: of each class the calibrated ``threshold``, and the ``pixels`` (or voxels) and ``share`` of the
         image that :meth:`controlled_mask` marks; ``missed_at_most``: on average, of an image's foreground;
@@ -237,7 +238,7 @@ class ClassificationPrediction(_Prediction):
         an image that the network cannot judge, not for one without a finding."""
         return None if self.sets is None else self.sets.names(self.probabilities, self.class_names)
 
-    @property
+    @cached_property
     def calibrated(self) -> dict[str, Any] | None:
         """``prediction_set``, ``coverage`` that it was calibrated for, ``method``, and ``meaning`` in words; None
         without a calibration."""

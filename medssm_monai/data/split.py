@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from ..utils.group_pattern import group_in
 from ..utils.text_files import printable
 from .datalists.checks import raise_for
 from .datalists.classification import read_samples
@@ -111,10 +111,10 @@ def _add_groups(items: Items, options: argparse.Namespace) -> None:
         raise_for(add_groups(items, root, column, options.groups))
     elif options.group_pattern:
         for item in items:
-            match = re.search(options.group_pattern, item["name"])
-            if match is None:
+            group = group_in(item["name"], options.group_pattern)
+            if group is None:
                 raise ValueError(f"--group_pattern {options.group_pattern!r} finds no group in {item['name']!r}.")
-            item["group"] = match[match.lastindex and 1 or 0]
+            item["group"] = group
 
 
 def write_splits(options: argparse.Namespace) -> list[Path]:

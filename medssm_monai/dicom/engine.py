@@ -18,7 +18,7 @@ from ..utils.errors import describe_error, ends_the_run
 from ..utils.files import writable_folder
 from .codes import segment_codes
 from .facts import ModelFacts, model_facts
-from .finished import clear_leftovers, read_result, whole_folder
+from .finished import answers_follow_from, clear_leftovers, read_result, whole_folder
 from .jobs import Job, Passed, plan_jobs
 from .libraries import require_highdicom
 from .nameless import Nameless
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["JobResult", "StudyEngine", "StudyPlan"]
 
 DIGITS = 16
-NOT_OF_THE_RESULT = ("ckpt_path", "device")  # overrides that results do not depend on beyond the weights' hash
 
 
 @dataclass(frozen=True)
@@ -200,7 +199,7 @@ class StudyEngine:
 
     def result_folder(self, job: Job, output_dir: str | os.PathLike[str]) -> Path:
         """Where the results of a job lie, whether they are there or not."""
-        options, overrides = self.options, self.predictor.overrides
+        options = self.options
         asked = [
             job.key,
             self.about.weights_sha256,
@@ -208,10 +207,8 @@ class StudyEngine:
             options.segments,
             options.fractional,
             None if options.deidentify is None else options.deidentify.uid(job.instance_uid),
-            {name: str(overrides[name]) for name in sorted(overrides) if name not in NOT_OF_THE_RESULT},
+            *answers_follow_from(self.predictor),
         ]
-        calibration = getattr(self.predictor.task, "calibration", None)  # of the same weights: other sets and masks
-        asked += [] if calibration is None else [dict(calibration)]
         digest = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
         study = job.series[0].study_uid
         if not is_uid(study):  # it becomes the name of a folder

@@ -14,8 +14,9 @@ from typing import Any
 
 from ..utils.files import file_sha256, replace_file, writable_folder
 
-__all__ = ["RESULT", "clear_leftovers", "process_lives", "read_result", "whole_folder"]
+__all__ = ["RESULT", "answers_follow_from", "clear_leftovers", "process_lives", "read_result", "whole_folder"]
 
+NOT_OF_THE_ANSWER = ("ckpt_path", "device")  # overrides that answers do not depend on beyond the hash of the weights
 RESULT = "result.json"
 """What a folder of results says about itself."""
 PART = ".part-"
@@ -86,6 +87,15 @@ def clear_leftovers(folder: Path) -> None:
         process = part.name.removeprefix(ours).split("-")[0]
         if process.isdigit() and not process_lives(int(process)):
             shutil.rmtree(part, ignore_errors=True)
+
+
+def answers_follow_from(predictor: Any) -> list[Any]:
+    """What the answers of a predictor depend on beside its weights, as JSON can hold it: overrides of its config, and
+    the calibration (of the same weights: other sets and masks), where there is one."""
+    given = predictor.overrides
+    overrides = {name: str(given[name]) for name in sorted(given) if name not in NOT_OF_THE_ANSWER}
+    calibration = getattr(predictor.task, "calibration", None)
+    return [overrides, *([] if calibration is None else [dict(calibration)])]
 
 
 def process_lives(process: int) -> bool:

@@ -35,6 +35,7 @@ from types import FrameType
 from ..bundle.find import find_bundle
 from ..bundle.interruption import Terminated
 from ..bundle.work_place import work_folder
+from ..utils.command_line import before_dashes
 from .parent_run import open_parent
 from .plan_comparison import write_table
 from .plan_folds import with_folds
@@ -82,8 +83,8 @@ def run_command(given: Sequence[str], prog: str, description: str, kind: str, ti
         the exit status.
     """
     parser = _parser(prog, description, kind)
-    cut = list(given).index("--") if "--" in given else len(given)
-    options, words = parser.parse_args(given[:cut]), given[cut + 1 :]
+    own, words = before_dashes(given)
+    options = parser.parse_args(own)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         bundle = bundle_folder(options.bundle)

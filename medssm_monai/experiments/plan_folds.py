@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from ..data import DatalistError
 from ..data.datalists.folds import fold_parts, write_lists
 from ..data.errors import Problem
 from ..utils import root_cause
+from ..utils.group_pattern import group_in
 from .plans import Plan, PlanError, Row
 
 __all__ = ["FOLDS", "Development", "development_items", "with_folds"]
@@ -119,10 +119,10 @@ def _add_groups(pool: Items, pattern: str | None) -> None:
         )
     unfit = []
     for item in pool:
-        match = re.search(pattern, item["name"])
-        if match is None:
+        group = group_in(item["name"], pattern)
+        if group is None:
             unfit.append(Problem(f"group {pattern!r} fits no part of the name", item["name"]))
         else:
-            item["group"] = match[1] if match.re.groups else match[0]
+            item["group"] = group
     if unfit:
         raise DatalistError(unfit)

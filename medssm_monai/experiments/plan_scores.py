@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..metrics.hierarchical import Statistics, classification_statistics, mean_statistics
+from ..utils.group_pattern import group_in
 from ..utils.text_files import name_cell
 
 __all__ = ["FUSED", "Scores", "read_scores"]
@@ -93,8 +93,8 @@ def _groups(table: Table, pattern: str | None) -> tuple[str, ...] | None:
         return groups if all(groups) else None
     found = []
     for line in table:
-        match = re.search(pattern, Path(line["image"]).name)
-        if match is None:
+        group = group_in(Path(line["image"]).name, pattern)
+        if group is None:
             raise ValueError(f"group {pattern!r} fits no part of the image's name {line['image']!r}")
-        found.append(match[1] if match.re.groups else match[0])
+        found.append(group)
     return tuple(found)

@@ -38,6 +38,7 @@ from monai.bundle import ConfigParser
 from ..bundle.settings import settings_file
 from ..bundle.weights import bundle_weights
 from ..utils import file_sha256, root_cause
+from ..utils.command_line import before_dashes
 from .plan_rows import keep, read_record
 from .plans import PlanError, Row, parse_words
 from .programs import run_program
@@ -162,8 +163,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--metrics", nargs="+", metavar="NAME", help="figures of the report; default: two of the task")
     parser.add_argument("--seed", type=int, default=0, help="of what is random in a corruption")
     parser.add_argument("--output_dir", type=Path, help="default: eval/robustness of the bundle")
-    cut = given.index("--") if "--" in given else len(given)
-    options, words = parser.parse_args(given[:cut]), given[cut + 1 :]
+    own, words = before_dashes(given)
+    options = parser.parse_args(own)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     bundle = options.bundle.resolve()
     data = options.dataset_dir if options.dataset_dir == "demo" else str(Path(options.dataset_dir).resolve())

@@ -37,7 +37,8 @@ from monai.bundle import ConfigParser
 
 from ..bundle.interruption import Terminated
 from ..bundle.work_place import work_folder
-from ..utils.command_line import as_typed, python_name
+from ..utils import replace_file
+from ..utils.command_line import as_typed, before_dashes, python_name
 from .compare import bundle_folder, ended_by_sigterm
 from .parent_run import ParentRun, open_parent
 from .plan_rows import Busy, claim, name_of, read_record, run_row
@@ -167,7 +168,8 @@ class Study:
         text = trial_page(trials, self.keys, self.metric, f"Study of {self.plan.bundle.name}", command, then)
         with FileLock(self.output / f".{STEM}_table.lock"):
             write_trials(trials, self.keys, self.output / f"{STEM}.csv")
-            (self.output / f"{STEM}.md").write_text(text, encoding="utf8")
+            with replace_file(self.output / f"{STEM}.md") as part:
+                part.write_text(text, encoding="utf8")
             if best is not None:
                 write_best(best, self.metric, self.output / BEST)
         return text
@@ -215,8 +217,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = PROGRAM) -> int:
     """Run the study; returns 1 when a trial failed."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = _parser(prog)
-    cut = given.index("--") if "--" in given else len(given)
-    options, words = parser.parse_args(given[:cut]), given[cut + 1 :]
+    own, words = before_dashes(given)
+    options = parser.parse_args(own)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         pruning = False if options.no_pruning else None

@@ -105,9 +105,8 @@ class _ConformalFit(EvaluationReport):
 
     def _score(self, item: Mapping[str, Any], source: Mapping[str, Any]) -> None:
         name = self._file_of(item, source, len(self._items))
-        group = self._group_of(name, source)
         try:
-            self._items[name] = None if group is None else str(group), self._values(item)
+            self._items[name] = self._group_of(name, source), self._values(item)
         except ValueError as error:
             raise ValueError(f"cannot calibrate on {name}: {error}") from error
 

@@ -53,8 +53,7 @@ class Distillation:
                 "the teacher was not asked about this batch; name Distillation in the trainer's handlers."
             )
         teacher, self._pred = self._pred, None
-        whole = whole_batch(pred) if isinstance(pred, torch.Tensor) else [whole_batch(one) for one in pred]
-        return self.loss(whole, whole_batch(label), whole_batch(teacher))
+        return self.loss(whole_batch(pred), whole_batch(label), whole_batch(teacher))
 
     def state_dict(self) -> dict[str, Any]:
         """Whose predictions are learnt."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +26,7 @@ from ..reports.subgroups import SubgroupTable, subgroup_summary, subgroup_warnin
 from ..reports.summary import Resampling
 from ..transforms.unlike_training import UNLIKE_TRAINING
 from ..utils import writable_folder
+from ..utils.group_pattern import group_in
 from ..utils.versions import package_versions
 from .events import process_rank, world_size
 from .provenance import Provenance
@@ -149,10 +149,10 @@ class EvaluationReport(ABC):
             return None if known is None else str(known)
         if callable(self.group):
             return str(self.group(Path(name).name))
-        match = re.search(self.group, Path(name).name)
-        if match is None:
+        found = group_in(Path(name).name, self.group)
+        if found is None:
             raise ValueError(f"the group expression {self.group!r} fits no part of the file name {Path(name).name!r}.")
-        return match[1] if match.re.groups else match[0]
+        return found
 
     def _heading(self) -> dict[str, Any]:
         """What a summary begins with."""

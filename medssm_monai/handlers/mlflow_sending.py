@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,7 +17,7 @@ from .mlflow_store import PARENT_TAG, MLflowStore, StoreLostError, shown_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Run
+    from mlflow.entities import Run
 
 __all__ = [
     *("KEPT_FOR", "KEPT_RESUMED", "KEPT_RUN", "OF_A_FAILURE", "SENT_AT", "Sender", "SendingElsewhereError", "Sent"),
@@ -116,7 +115,8 @@ def _send(kept: MlflowClient, run_id: str, uri: str, ends: bool) -> Sent:
     latest = ends and not went_on  # what the kept run says of its end holds
     _send_tags(run, store, there, latest)
     store.log_params(run.data.params)
-    metrics = store.log_metrics(list(_missing(kept, run, store, there)))
+    points = [point for name in run.data.metrics for point in kept.get_metric_history(run_id, name)]
+    metrics = store.log_metrics(points)
     files = _send_files(kept, run, store, went_on)
     if ended and latest:
         store.end(run.info.status, run.info.end_time)
@@ -138,17 +138,6 @@ def _send_tags(run: Run, store: MLflowStore, there: Run, latest: bool) -> None:
         store.remove_tags([name for name in OF_A_FAILURE if name not in own])
     else:
         store.log_tags({key: value for key, value in own.items() if key not in known and key not in OF_A_FAILURE})
-
-
-def _missing(kept: MlflowClient, run: Run, store: MLflowStore, there: Run) -> Iterator[Metric]:
-    """Metrics that the server does not have, by step, time and value."""
-    for name in run.data.metrics:
-        known = {_point(metric) for metric in store.history(name)} if name in there.data.metrics else set()
-        yield from (m for m in kept.get_metric_history(run.info.run_id, name) if _point(m) not in known)
-
-
-def _point(metric: Metric) -> tuple[int, int, str]:
-    return metric.step, metric.timestamp, repr(float(metric.value))  # as text NaN equals itself
 
 
 def _send_files(kept: MlflowClient, run: Run, store: MLflowStore, went_on: bool) -> int:

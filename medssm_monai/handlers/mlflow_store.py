@@ -26,7 +26,7 @@ from ..utils.tracking import (
 )
 
 if TYPE_CHECKING:
-    from mlflow.entities import Metric, Run
+    from mlflow.entities import Run
 
 __all__ = ["KEPT_AS", "PARENT_TAG", "MLflowStore", "StoreLostError", "local_uri", "resolve_tracking_uri", "shown_uri"]
 
@@ -179,10 +179,6 @@ class MLflowStore:
                 found = self.call(lambda: self.client.get_experiment_by_name(self.experiment_name))
         return str(found.experiment_id)
 
-    def history(self, metric: str) -> list[Metric]:
-        """All values of a metric of the run."""
-        return list(self.call(lambda: self.client.get_metric_history(self.run_id, metric)))
-
     def list_files(self, run_id: str | None, folder: str | None) -> list[Any]:
         """What lies in a folder of the run's artifacts."""
         return list(self.call(lambda: self.client.list_artifacts(run_id, folder)))
@@ -243,7 +239,7 @@ class MLflowStore:
         if not metrics:
             return 0
         if self._earlier is None:
-            self._earlier = self.call(self._logged, calls=8)
+            self._earlier = self._logged()
         known = self._earlier
         new = [metric for metric in metrics if _plain(metric.value) not in known.get((metric.key, metric.step), ())]
         for part in _parts(new, METRICS_PER_CALL):
@@ -252,8 +248,8 @@ class MLflowStore:
 
     def _logged(self) -> _Values:
         found: _Values = {}
-        for name in self.client.get_run(self.run_id).data.metrics:
-            for metric in self.client.get_metric_history(self.run_id, name):
+        for name in self.call(lambda: self.client.get_run(self.run_id)).data.metrics:
+            for metric in self.call(partial(self.client.get_metric_history, self.run_id, name)):
                 found.setdefault((name, metric.step), set()).add(_plain(metric.value))
         return found
 

@@ -32,5 +32,4 @@ class GlobalBatchLoss(nn.Module):
         self, pred: torch.Tensor | list[torch.Tensor] | tuple[torch.Tensor, ...], label: torch.Tensor
     ) -> torch.Tensor:
         """Prediction and label of this process to the loss of all."""
-        whole = whole_batch(pred) if isinstance(pred, torch.Tensor) else [whole_batch(one) for one in pred]
-        return self.loss(whole, whole_batch(label))
+        return self.loss(whole_batch(pred), whole_batch(label))

@@ -88,6 +88,18 @@ def option_words(arguments: Sequence[str]) -> tuple[list[str], dict[str, list[st
     return plain, options
 
 
+def before_dashes(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split a command line at its two dashes: the command's own words, and those that it passes on.
+
+    Example:
+        >>> before_dashes(["bundles/mamba_mis", "--", "--max_epochs", "3"])
+        (['bundles/mamba_mis'], ['--max_epochs', '3'])
+    """
+    given = list(arguments)
+    cut = given.index("--") if "--" in given else len(given)
+    return given[:cut], given[cut + 1 :]
+
+
 def _is_option(word: str) -> bool:
     return word.startswith("--") or re.match(r"-[A-Za-z]", word) is not None
 

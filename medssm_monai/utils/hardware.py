@@ -9,17 +9,21 @@ from typing import Any
 
 import torch
 
-__all__ = ["hardware"]
+__all__ = ["hardware", "usable_cores"]
+
+
+def usable_cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def hardware() -> dict[str, Any]:
     """``processor``, ``cores`` (that this process may use), ``threads`` of PyTorch, ``memory_gb`` (None where the
     system does not say) and ``gpus`` by name."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return {
         "processor": _processor(),
-        "cores": cores,
+        "cores": usable_cores(),
         "threads": torch.get_num_threads(),
         "memory_gb": _memory(),
         "gpus": [torch.cuda.get_device_name(number) for number in range(count)],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 import torch
 import torch.distributed as dist
@@ -75,13 +75,24 @@ def own_part(count: int, rank: int | None = None, processes: int | None = None) 
     return slice(start, start + each + (rank < more))
 
 
-def whole_batch(part: torch.Tensor) -> torch.Tensor:
-    """The parts ``(B_r, ...)`` of all processes as one batch, in the order of ranks; alone, the tensor itself.
+@overload
+def whole_batch(part: torch.Tensor) -> torch.Tensor: ...
+
+
+@overload
+def whole_batch(part: list[torch.Tensor] | tuple[torch.Tensor, ...]) -> list[torch.Tensor]: ...
+
+
+def whole_batch(part: Any) -> Any:
+    """The parts ``(B_r, ...)`` of all processes as one batch, in the order of ranks; alone, the tensor itself. Of a
+    list (the predictions of deep supervision) each entry.
 
     Every process must call it. Gradients flow into the own part, multiplied by the number of processes:
     ``DistributedDataParallel`` takes the mean over processes, so that a loss of the whole batch gets the gradient that
     it has in one process, whatever it does with the batch and however unevenly the batch is shared.
     """
+    if isinstance(part, (list, tuple)):
+        return [whole_batch(one) for one in part]
     count = world_size()
     if count == 1:
         return part

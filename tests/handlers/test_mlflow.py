@@ -24,7 +24,7 @@ from monai.utils import path_to_sqlite_uri
 from medssm_monai.handlers import MLflowTracker, SegmentationReport, TrainingHistory, mlflow_store, new_run_name
 from medssm_monai.handlers.mlflow import flatten_params, resolve_tracking_uri
 
-from ..tracking_stores import copied_tables, play_server
+from ..tracking_stores import copied_tables
 from .engines_for_tests import FailsAt, evaluator, trainer, write_images
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -362,15 +362,6 @@ class Unwell:
         if isinstance(self.how, str):
             raise mlflow.exceptions.MlflowException(self.how)
         time.sleep(self.how)
-
-
-@pytest.fixture
-def server(tmp_path, monkeypatch) -> Path:
-    """A folder whose SQLite file plays the server: the tracker takes no address but its own file for local."""
-    folder = tmp_path / "server"
-    folder.mkdir()
-    play_server(monkeypatch, path_to_sqlite_uri(folder / "mlruns.db"))
-    return folder
 
 
 @pytest.mark.parametrize("how", ["server away", HANGING, "answer lost"], ids=["fails", "hangs", "answer lost"])

@@ -19,7 +19,7 @@ from medssm_monai.handlers import MLflowTracker, TrainingHistory, mlflow_sending
 from medssm_monai.handlers import mlflow as tracking
 from medssm_monai.handlers.mlflow_store import MLflowStore, StoreLostError
 
-from ..tracking_stores import copied_tables, play_server
+from ..tracking_stores import copied_tables
 from .engines_for_tests import FailsAt, trainer, write_images
 
 
@@ -32,14 +32,6 @@ def quick_tracking_stores():
 @pytest.fixture
 def out(tmp_path) -> Path:
     return tmp_path / "out"
-
-
-@pytest.fixture
-def server(tmp_path, monkeypatch) -> Path:
-    folder = tmp_path / "server"
-    folder.mkdir()
-    play_server(monkeypatch, path_to_sqlite_uri(folder / "mlruns.db"))
-    return folder
 
 
 @pytest.fixture

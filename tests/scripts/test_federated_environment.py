@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -36,19 +35,3 @@ def test_the_bridge_is_pinned_and_no_part_of_the_extra(repository_root: Path) ->
     assert name in pins(repository_root, "3.11", FILE)
     project = tomllib.loads((repository_root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert name not in {Requirement(text).name for text in project["optional-dependencies"]["federated"]}
-
-
-def test_dry_run_shows_the_commands_and_changes_nothing(repository_root: Path, tmp_path: Path) -> None:
-    script = repository_root / "scripts" / "federated_environment.py"
-    done = subprocess.run(
-        [sys.executable, str(script), "--dry-run", "--venv", str(tmp_path / "venv"), "--pip-option=--no-index"],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    commands = [line for line in done.stdout.splitlines() if "] $ " in line]
-    assert [part in line for part, line in zip(("-m venv", "[federated]", "--no-deps"), commands, strict=True)] == [
-        True
-    ] * 3
-    assert all("--no-index" in line for line in commands[1:])
-    assert not (tmp_path / "venv").exists()

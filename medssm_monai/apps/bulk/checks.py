@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...bundle.version import METADATA
+from ...data.readers.channels import voxel_size
 from .outcome import Input
 
 if TYPE_CHECKING:
     from ...bundle.predictor import Predictor
 
-__all__ = ["expected_modalities", "input_checks", "spacing_of"]
+__all__ = ["expected_modalities", "input_checks", "sides_of", "spacing_of"]
 
 FACTOR = 2.0
 """By which voxels may differ from those that the network was trained on."""
@@ -34,12 +35,17 @@ CODES = {
 VOLUME = 3
 
 
+def sides_of(affine: np.ndarray | None) -> tuple[float, ...]:
+    """Voxel size in mm, rounded; empty without an affine."""
+    return () if affine is None else tuple(float(side) for side in np.round(voxel_size(affine), 4))
+
+
 def spacing_of(prediction: Any) -> tuple[float, ...]:
     """Voxel size of a volume in mm, rounded; empty for pictures."""
     pixels = prediction.meta.get("spatial_shape", ())
     if len(pixels) != VOLUME or int(min(pixels)) < 1:
         return ()
-    return tuple(float(side) for side in np.round(np.linalg.norm(prediction.affine[:3, :3], axis=0), 4))
+    return sides_of(prediction.affine)
 
 
 def expected_modalities(predictor: Predictor) -> tuple[str, ...]:

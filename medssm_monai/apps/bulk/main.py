@@ -23,8 +23,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...bundle.console import wants_traceback
-from ...bundle.interruption import Terminated
 from ...data.errors import REMEDIES
 from ...utils import root_cause, shown_path, writable_folder
 from ...utils.errors import describe_error
@@ -32,6 +30,7 @@ from ...utils.shown_names import full_names
 from ...utils.text_files import printable
 from ..dicom.options import add_engine_options, build_engine, build_predictor
 from ..dicom.stopping import stop_between
+from ..frame import NOT_POSSIBLE, run_to_go_on
 from .in_process import InProcess, Pool
 from .manifest import GONE, Manifest
 from .progress import Progress
@@ -50,7 +49,7 @@ __all__ = ["main"]
 logger = logging.getLogger(__name__)
 
 PROGRAM = "python -m medssm_monai.apps.bulk"
-DONE, NOT_POSSIBLE, SOME_FAILED, INTERRUPTED, TERMINATED = 0, 2, 3, 130, 143
+DONE, SOME_FAILED = 0, 3
 MANIFEST, LOCK = "manifest.sqlite", ".lock"
 ONLY_DICOM = ("modality", "body_part", "description", "source", "own_results", "objects", "segments", "fractional")
 ONE_PROCESS = 'one process: with Ray (pip install "medssm-monai[scale]") every core would have a worker'
@@ -87,18 +86,8 @@ def main(arguments: list[str] | None = None, prog: str = PROGRAM) -> int:
     for name in ("workers", "threads"):
         if (given := getattr(options, name)) is not None and given < 1:
             parser.error(f"--{name} {given}: expected 1 or more")
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    try:
-        return _run(options)
-    except (KeyboardInterrupt, Terminated) as error:
-        print("\nInterrupted; start the same command again to go on.", file=sys.stderr)
-        return TERMINATED if isinstance(error, Terminated) else INTERRUPTED
-    except Exception as error:
-        if wants_traceback():
-            raise
-        print(printable(f"{prog}: {_said(error, options)}"), file=sys.stderr)
-        return NOT_POSSIBLE
+    return run_to_go_on(prog, lambda: _run(options), lambda error: _said(error, options))
 
 
 def _said(error: Exception, options: argparse.Namespace) -> str:
@@ -192,7 +181,7 @@ def _locked(
         raise
     finally:
         manifest.close()
-    return _closing(summary, out, names)
+    return _closing(summary, out)
 
 
 def _write_anyway(account: Account, run: BulkRun, facts: Mapping[str, Any]) -> None:
@@ -239,9 +228,10 @@ def _pool(options: argparse.Namespace, work: Work) -> tuple[Pool, dict[str, Any]
     """
     from dataclasses import replace
 
+    from ...utils.hardware import usable_cores
     from .ray_pool import RayPool, has_ray, require_ray
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     gpus = _gpus(options)
     several = options.address is not None or (options.workers or 0) > 1
     if not several and (not has_ray() or options.workers == 1 or (cores == 1 and not gpus)):
@@ -267,7 +257,7 @@ def _gpus(options: argparse.Namespace) -> float:
     return 1.0 if wants and options.address is None and torch.cuda.is_available() else 0.0
 
 
-def _closing(summary: dict[str, Any], out: Path, names: bool) -> int:
+def _closing(summary: dict[str, Any], out: Path) -> int:
     counts, drift = dict(summary["studies"]), summary["drift"]
     gone = f", {gone} not in the input any more" if (gone := counts.pop(GONE)) else ""
     run = summary["this run"]

@@ -11,7 +11,7 @@ from pathlib import Path
 __all__ = ["Study", "digest", "stamp_of", "study_of_files"]
 
 DIGITS = 20
-GONE = "a file that is listed is not there; correct the list, or put the file back"
+NOT_THERE = "a file that is listed is not there; correct the list, or put the file back"
 
 
 @dataclass(frozen=True)
@@ -65,5 +65,5 @@ def study_of_files(files: Sequence[str | os.PathLike[str]], root: Path) -> Study
     try:
         return Study(key, stamp_of(paths), paths, name)
     except OSError as error:
-        reason = GONE if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        reason = NOT_THERE if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
         return Study(key, "", paths, name, wrong=reason)

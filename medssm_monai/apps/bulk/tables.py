@@ -18,7 +18,7 @@ from ...utils.files import replace_file
 from ...utils.text_files import markdown_text, name_cell, open_text, write_text
 from .drift import Batch
 from .manifest import Entry, Manifest
-from .work import RESULTS, SHARD
+from .work import shard_of
 
 if TYPE_CHECKING:
     from .run import BulkRun
@@ -96,7 +96,7 @@ class Account:
         else:
             for name, figures in entry.figures.items():
                 row |= {f"{key}_{name}": "" if value is None else value for key, value in figures.items()}
-        place = f"{RESULTS}/{entry.key[:SHARD]}"
+        place = shard_of(entry.key)
         row |= {UNLIKE_TRAINING: name_cell(entry.unlike), "batch": entry.batch, "seconds": entry.seconds}
         return {**row, "folder": f"{place}/{entry.key}" if self.manifest.facts.get("input") == "images" else place}
 

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...dicom.finished import answers_follow_from
+
 if TYPE_CHECKING:
     from ...bundle.predictor import Predictor
     from ...dicom.engine import StudyEngine
 
-__all__ = ["PLACE", "RESULTS", "SHARED", "Work", "describe_work"]
+__all__ = ["PLACE", "RESULTS", "SHARED", "Work", "describe_work", "shard_of"]
 
 PLACE = "place of the input"
 
@@ -22,7 +24,6 @@ SHARED = "run.id"
 """File with the secret of the folder of the results, by which a worker on another machine knows that it sees it."""
 DIGITS = 16
 SHARD = 3  # digits of the key that name the folder above a result: 4096 folders
-NOT_OF_THE_RESULT = ("ckpt_path", "device")  # as in DICOM: results depend on the weights' hash beyond these
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,14 @@ class Work:
     full_names: bool = False
 
     def place(self, key: str) -> Path:
-        """Folder above the result of a key; a folder for each would be too many for some file systems."""
-        return Path(self.out) / RESULTS / key[:SHARD]
+        """Folder above the result of a key."""
+        return Path(self.out) / shard_of(key)
+
+
+def shard_of(key: str) -> str:
+    """Folder above the result of a key, from the folder of the results on; one for each key would be too many for some
+    file systems."""
+    return f"{RESULTS}/{key[:SHARD]}"
 
 
 def describe_work(
@@ -66,11 +73,7 @@ def describe_work(
         kind: of the source.
         place: digest of where the input lies: keys tell studies of one input apart, not those of two.
     """
-    options: list[Any] = [
-        {name: str(value) for name, value in sorted(predictor.overrides.items()) if name not in NOT_OF_THE_RESULT}
-    ]
-    calibration = getattr(predictor.task, "calibration", None)  # of the same weights: other sets and masks
-    options += [] if calibration is None else [dict(calibration)]
+    options: list[Any] = answers_follow_from(predictor)
     if engine is not None:
         given = engine.options
         secret = "" if given.deidentify is None else hashlib.sha256(given.deidentify.key).hexdigest()

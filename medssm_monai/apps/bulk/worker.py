@@ -13,14 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ...bundle.predictions import ClassificationPrediction, SegmentationPrediction
 from ...dicom.finished import clear_leftovers, read_result, whole_folder
 from ...dicom.results import answer_of
 from ...utils.errors import describe_error, ends_the_run
 from ...utils.files import replace_file, writable_folder
-from .checks import input_checks, spacing_of
+from .checks import input_checks, sides_of, spacing_of
 from .outcome import Input, Outcome
 from .study import Study
 from .work import RESULTS, SHARED, Work
@@ -148,7 +146,7 @@ class StudyWorker:
             results = list(self._engine.run(plan, self.work.place(study.key)))
             lost = plan.lost
         seen = tuple(
-            Input("image", modality=series.modality, spacing=_spacing(series.affine))
+            Input("image", modality=series.modality, spacing=sides_of(series.affine))
             for job in plan.jobs
             for series in job.series
         )
@@ -198,10 +196,6 @@ def nameless(reason: str, files: Sequence[str]) -> str:
     longest_first = sorted(called, key=len, reverse=True)
     whole = "|".join(re.escape(one) for one in longest_first)
     return re.sub(rf"(?<!\w)(?:{whole})(?!\w)", lambda found: called[found[0]], reason)
-
-
-def _spacing(affine: np.ndarray | None) -> tuple[float, ...]:
-    return () if affine is None else tuple(float(v) for v in np.round(np.linalg.norm(affine[:3, :3], axis=0), 4))
 
 
 def _kept(result: Mapping[str, Any]) -> Outcome:

@@ -45,10 +45,11 @@ def examine() -> dict[str, Any]:
     import torch
 
     from ...ops import available_backends, backend_for
+    from ...utils.hardware import usable_cores
 
     cuda = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     device = "cuda:0" if cuda else "cpu"
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = usable_cores()
     backends = available_backends()
     bundles = {name: _bundle(root) for name, root in list_bundles().items()}
     here, cache = Path.cwd(), user_cache()

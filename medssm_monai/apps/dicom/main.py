@@ -15,16 +15,14 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...bundle.console import wants_traceback
-from ...bundle.interruption import Terminated
-from ...utils import root_cause, shown_path
+from ...utils import shown_path
 from ...utils.text_files import printable
+from ..frame import NOT_POSSIBLE, run_to_go_on
 from .account import Account
 from .options import add_engine_options, build_engine
 from .stopping import stop_between
@@ -35,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 PROGRAM = "python -m medssm_monai.apps.dicom"
-DONE, NOT_POSSIBLE, SOME_FAILED, INTERRUPTED, TERMINATED = 0, 2, 3, 130, 143
+DONE, SOME_FAILED = 0, 3
 SHOWN = 20
 
 
@@ -54,18 +52,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None, prog: str = PROGRAM) -> int:
     """Command line; returns the exit status."""
     options = _parser(prog).parse_args(arguments)
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    try:
-        return _run(options)
-    except (KeyboardInterrupt, Terminated) as error:
-        print("\nInterrupted; start the same command again to go on.", file=sys.stderr)
-        return TERMINATED if isinstance(error, Terminated) else INTERRUPTED
-    except Exception as error:
-        if wants_traceback():
-            raise
-        print(printable(f"{prog}: {root_cause(error)}"), file=sys.stderr)
-        return NOT_POSSIBLE
+    return run_to_go_on(prog, lambda: _run(options))
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
 from typing import Protocol
 
-from ...bundle.console import wants_traceback
-from ...utils.errors import root_cause
-from ...utils.text_files import printable
+from ..frame import INTERRUPTED, run_command
 
-__all__ = ["INTERRUPTED", "NOT_POSSIBLE", "end_on_signals", "run_served"]
-
-NOT_POSSIBLE, INTERRUPTED = 2, 130
+__all__ = ["end_on_signals", "run_served"]
 
 
 class Stoppable(Protocol):
@@ -28,18 +23,12 @@ class Stoppable(Protocol):
 
 def run_served(prog: str, run: Callable[[], int | None]) -> int:
     """Run a command; returns its exit status, 2 for what cannot be done, 130 after a second Ctrl-C."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("medssm_monai.apps.dicom").setLevel(logging.INFO)
     try:
-        return int(run() or 0)
+        return run_command(prog, run)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except Exception as error:
-        if wants_traceback():
-            raise
-        print(printable(f"{prog}: {root_cause(error)}"), file=sys.stderr)
-        return NOT_POSSIBLE
 
 
 def end_on_signals(one: Stoppable) -> None:

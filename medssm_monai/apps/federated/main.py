@@ -15,9 +15,9 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from ...bundle.console import wants_traceback
-from ...utils import root_cause
+from ...utils.command_line import before_dashes
 from ...utils.text_files import printable
+from ..frame import run_command
 
 __all__ = ["main"]
 
@@ -26,22 +26,14 @@ PROGRAM = "python -m medssm_monai.apps.federated"
 
 def main(arguments: Sequence[str] | None = None, prog: str = PROGRAM) -> int:
     """Command line; returns the exit status."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    cut = given.index("--") if "--" in given else len(given)
+    given, words = before_dashes(sys.argv[1:] if arguments is None else arguments)
     parser = _parser(prog)
-    options = parser.parse_args(given[:cut])
-    if given[cut + 1 :] and options.action != "job":
+    options = parser.parse_args(given)
+    if words and options.action != "job":
         parser.error("words after -- override keys of a training, which only job has.")
-    options.words = given[cut + 1 :]
+    options.words = words
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    try:
-        print(printable(str(options.run(options))))
-    except Exception as error:
-        if wants_traceback():
-            raise
-        print(printable(f"{prog} {options.action}: {root_cause(error)}"), file=sys.stderr)
-        return 2
-    return 0
+    return run_command(f"{prog} {options.action}", lambda: print(printable(options.run(options))))
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:

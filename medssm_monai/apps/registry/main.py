@@ -25,12 +25,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ...bundle.console import wants_traceback
 from ...bundle.find import find_bundle, list_bundles
 from ...bundle.registered import BUNDLE, WEIGHTS_SHA256, Registry
-from ...utils import root_cause
+from ...utils.command_line import before_dashes
 from ...utils.text_files import printable
 from ...utils.tracking import shown_uri
+from ..frame import run_command
 
 __all__ = ["main"]
 
@@ -41,24 +41,16 @@ REFUSED = 3
 
 def main(arguments: Sequence[str] | None = None, prog: str = PROGRAM) -> int:
     """Command line; returns the exit status."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    cut = given.index("--") if "--" in given else len(given)
+    given, words = before_dashes(sys.argv[1:] if arguments is None else arguments)
     parser = _parser(prog)
-    options = parser.parse_args(given[:cut])
-    if given[cut + 1 :] and options.action != "promote":
+    options = parser.parse_args(given)
+    if words and options.action != "promote":
         parser.error("words after -- override keys of an evaluation, which only promote has.")
-    options.words = given[cut + 1 :]
+    options.words = words
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("alembic", "mlflow.store.db.utils", "mlflow.utils.environment"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    try:
-        return int(options.run(options))
-    except Exception as error:
-        if wants_traceback():
-            raise
-        print(printable(f"{prog} {options.action}: {root_cause(error)}"), file=sys.stderr)
-        return 2
+    return run_command(f"{prog} {options.action}", lambda: options.run(options))
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:

@@ -24,9 +24,9 @@ from ...bundle.console import wants_traceback
 from ...bundle.find import find_bundle
 from ...bundle.work_place import work_folder
 from ...handlers.mlflow_sending import KEPT_FOR, SENT_AT, kept_runs, lock_of, send_run
-from ...utils import root_cause
 from ...utils.text_files import printable
 from ...utils.tracking import environment, local_uri, resolve_tracking_uri, shown_uri
+from ..frame import NOT_POSSIBLE, run_command
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -58,14 +58,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = PROGRAM) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    try:
-        return int(options.run(options, _kept_in(options.place)))
-    except Exception as error:
-        if wants_traceback():
-            raise
-        print(printable(f"{prog} {options.action}: {root_cause(error)}"), file=sys.stderr)
-        return 2
+    return run_command(f"{prog} {options.action}", lambda: options.run(options, _kept_in(options.place)))
 
 
 def _kept_in(place: str) -> Path:
@@ -130,7 +123,7 @@ def _send(options: argparse.Namespace, kept_in: Path) -> int:
         )
     if not runs:
         print(f"nothing is left to send in {kept_in}")
-    return 2 if failed else 0
+    return NOT_POSSIBLE if failed else 0
 
 
 def _server(run: Run, tracking_uri: str | None, kept_in: Path) -> str:

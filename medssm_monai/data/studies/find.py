@@ -31,8 +31,7 @@ def files_below(folder: Path, closed: list[SetAside], without: Path | None = Non
         seen.add((facts.st_dev, facts.st_ino))
     for place, folders, names in os.walk(folder, onerror=tell, followlinks=True):
         facts = os.stat(place)
-        known = (facts.st_dev, facts.st_ino) in seen  # a link to a folder above, or a second one to the same
-        if known:
+        if (facts.st_dev, facts.st_ino) in seen:  # a link to a folder above, a second one to the same, or ``without``
             folders.clear()
             continue
         seen.add((facts.st_dev, facts.st_ino))

@@ -15,7 +15,8 @@ __all__ = ["SynchronizedBatchNorm", "synchronized_norms"]
 
 
 class _OverProcesses(torch.autograd.Function):
-    """Sum over all processes; so is its gradient, since every process computes with the sum."""
+    """Sum over all processes; so is its gradient, since every process computes with the sum. PyTorch's own,
+    ``torch.distributed.nn.functional.all_reduce``, is deprecated (2.13)."""
 
     @staticmethod
     def forward(ctx: Any, values: torch.Tensor) -> torch.Tensor:

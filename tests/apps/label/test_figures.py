@@ -14,7 +14,7 @@ from medssm_monai.apps.label.figures import last_figures
     [
         ([], {}),
         (["1,0.5,nan"], {"epoch": 1.0, "dice": 0.5, "precision": None}),  # a class that was predicted nowhere
-        (["1,0.5,0.25", "2,,-inf"], {"epoch": 2.0, "dice": "", "precision": None}),
+        (["1,0.5,0.25", "2,,-inf"], {"epoch": 2.0, "precision": None}),
     ],
 )
 def test_the_last_epoch_is_json(tmp_path, rows, expected):
