@@ -93,11 +93,13 @@ class Life:
         return self.status
 
     def wait(self) -> int:
+        """Wait for its end; returns the exit status."""
         while self.poll() is None:
             time.sleep(0.05)
         return self.status or 0
 
     def kill(self) -> None:
+        """End it by SIGKILL."""
         os.kill(self.process, signal.SIGKILL)
         self.wait()
 

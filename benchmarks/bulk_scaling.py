@@ -73,6 +73,7 @@ def by_workers(bundle: str, workers: list[int], count: int, size: int, repeat: i
 
 
 def main() -> None:
+    """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", default="medconvmamba")
     parser.add_argument("--counts", type=int, nargs="+")

@@ -209,6 +209,8 @@ class Manifest:
                 row = database.execute(
                     "SELECT stamp, state, deaths, name FROM studies WHERE key = ?", (study.key,)
                 ).fetchone()
+                if row is not None and name and row[3] != name:  # asked for later than the study was noted
+                    database.execute("UPDATE studies SET name = ? WHERE key = ?", (name, study.key))
                 if row is None:
                     database.execute(
                         "INSERT INTO studies (key, stamp, name, state, seen) VALUES (?, ?, ?, 'waiting', ?)",
@@ -221,8 +223,6 @@ class Manifest:
                         (study.stamp, study.key),
                     )
                 elif row[1] != "waiting":
-                    if name and row[3] != name:
-                        database.execute("UPDATE studies SET name = ? WHERE key = ?", (name, study.key))
                     continue
                 deaths = 0 if row is None or row[0] != study.stamp else int(row[2])
                 waiting.append((study, deaths))

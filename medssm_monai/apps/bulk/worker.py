@@ -126,6 +126,7 @@ class StudyWorker:
             "key": study.key,
             "stamp": study.stamp,
             "answer": answer_of(prediction),
+            **({} if prediction.calibrated is None else {"calibrated": prediction.calibrated}),
             "unlike_training": list(unlike),
             "values": _values(prediction),
             "inputs": [one.plain() for one in seen],

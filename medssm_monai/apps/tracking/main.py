@@ -7,7 +7,8 @@ A run is kept in mlruns.db in the output folder of its training. Sending brings 
 tags, files, and each metric once, whatever had arrived before. It goes to the server that MLFLOW_TRACKING_URI or
 --tracking_uri names; without either, to the one that was lost.
 
-Exit status: 0 when nothing is left to send, 2 otherwise, as for a run that has not ended.
+Exit status of send: 0 when nothing is left to send, 2 otherwise, as for a run that has not ended; of list: 0, 2 where
+there is no such file.
 """
 
 from __future__ import annotations

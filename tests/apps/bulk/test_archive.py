@@ -15,7 +15,7 @@ from ...bundle.tiny_bundles import MEDCONVMAMBA, VOLUMES, copy_bundle
 from ...dicom.objects import image, require_libraries, save, slices, turned
 
 require_libraries()
-PATIENT = ("Müller", "Anna", "4711", "House")
+PATIENT = ("Müller", "Anna", "ID-4711", "House")  # no few digits alone, which identifiers have by chance
 
 
 def pixels(seed):

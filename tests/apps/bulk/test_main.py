@@ -143,6 +143,18 @@ def test_drift_is_said_in_the_manifest_the_report_and_at_the_end(segmenter, tmp_
     assert all("intensities" in row["unlike_training"] for row in rows_of(out / "results.csv"))
 
 
+def test_calibrated_answers_are_in_the_results(segmenter, tmp_path):
+    name = load(segmenter).task.class_names[0]
+    noted = {"method": "crc", "level": 0.9, "thresholds": {name: 0.25}, "images": 50, "one_per_group": False}
+    noted |= {"groups": None, "data": None, "part": "validation", "conditions": {}}
+    write_model_settings(segmenter / "models" / "model.pt", {**MAMBA_MIS.settings, "conformal": noted})
+    images = write_pictures(tmp_path / "in", 1)
+    assert main([str(segmenter), str(images), str(tmp_path / "out"), "--workers", "1"]) == 0
+    (result,) = tmp_path.glob("out/results/*/*/result.json")
+    expected = load(segmenter).predict(images / "Anna 0" / "image 0.png").calibrated
+    assert expected is not None and json.loads(result.read_text(encoding="utf8"))["calibrated"] == expected
+
+
 def test_what_cannot_be_done_is_said(segmenter, tmp_path, capsys, monkeypatch):
     images, out = write_pictures(tmp_path / "in", 1), tmp_path / "out"
     words = [str(segmenter), str(images), str(out)]

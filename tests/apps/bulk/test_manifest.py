@@ -39,13 +39,14 @@ def test_a_study_goes_from_waiting_to_done_once(manifest):
 
 def test_names_where_they_are_asked_for_also_later(tmp_path):
     first = Manifest(tmp_path / "m.sqlite")
-    first.note([study(1)])
+    first.note([study(1), study(2), study(3)])
     first.begin(study(1), here=True)
     first.finish(study(1), Outcome("done"))
     first.close()
     later = Manifest(tmp_path / "m.sqlite", names=True)
-    assert later.note([study(1)]) == []
-    assert [entry.name for entry in later.entries()] == ["1.png"]
+    changed = study(3, stamp="b")
+    assert later.note([study(1), study(2), changed]) == [(study(2), 0), (changed, 0)]
+    assert [entry.name for entry in later.entries()] == ["1.png", "2.png", "3.png"]
 
 
 def test_names_that_are_not_utf8_are_noted_with_backslashes(tmp_path):
