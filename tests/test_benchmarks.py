@@ -62,6 +62,7 @@ def test_candidates_of_the_scan_agree(dtype, rounding):
         torch.testing.assert_close(results[name], results["loop"], rtol=rounding, atol=rounding)
 
 
+@pytest.mark.integration
 def test_networks_makes_a_row_for_each_and_compares_with_before_first():
     words = [
         "--names",

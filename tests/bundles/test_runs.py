@@ -126,6 +126,7 @@ def test_mamba_mis_trains_with_deep_supervision_and_a_teacher_and_evaluates(tmp_
     assert list((tmp_path / "out").rglob("report.md"))
 
 
+@pytest.mark.integration
 @as_program
 def test_two_processes_train_one_model(bundle, tmp_path):
     configs = [f"bundles/{bundle}/configs/{name}.yaml" for name in ("train", "multi_gpu_train")]
@@ -148,8 +149,10 @@ def test_two_processes_train_one_model(bundle, tmp_path):
     [
         (BUNDLES[0], "from the root"),
         *(pytest.param(bundle, "from the root", marks=pytest.mark.integration) for bundle in BUNDLES[1:]),
-        (BUNDLES[0], "absolute path"),
-        pytest.param(BUNDLES[0], "from the bundle", marks=pytest.mark.integration),
+        *(
+            pytest.param(BUNDLES[0], place, marks=pytest.mark.integration)
+            for place in ("absolute path", "from the bundle")
+        ),
     ],
     ids=str,
 )

@@ -15,7 +15,9 @@ from medssm_monai.experiments import pixel_baseline
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_bright_and_dark_images_are_told_apart_and_noise_is_not(tmp_path: Path) -> None:
+def test_bright_and_dark_images_are_told_apart_and_noise_is_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rng = np.random.default_rng(0)
     arrays = {}
     for part, count in (("train", 60), ("val", 30), ("test", 40)):
@@ -27,15 +29,16 @@ def test_bright_and_dark_images_are_told_apart_and_noise_is_not(tmp_path: Path) 
         arrays[f"{part}_labels"] = rng.permutation(arrays[f"{part}_labels"])
     np.savez(tmp_path / "noise.npz", **arrays)
 
-    def accuracy(name: str) -> float:
-        command = [sys.executable, "-m", "medssm_monai.experiments.pixel_baseline", "--size", "8"]
-        command += ["--dataset_dir", str(tmp_path / name)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr
-        return float(re.search(r"^accuracy +([0-9.]+)", done.stdout, re.MULTILINE).group(1))
+    def accuracy(shown: str) -> float:
+        return float(re.search(r"^accuracy +([0-9.]+)", shown, re.MULTILINE).group(1))
 
-    assert accuracy("shades.npz") == 1.0
-    assert accuracy("noise.npz") < 0.8
+    words = ["--size", "8", "--dataset_dir"]
+    command = [sys.executable, "-m", "medssm_monai.experiments.pixel_baseline", *words, str(tmp_path / "shades.npz")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert accuracy(done.stdout) == 1.0
+    assert pixel_baseline.main([*words, str(tmp_path / "noise.npz")]) == 0
+    assert accuracy(capsys.readouterr().out) < 0.8
 
 
 def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path, capsys) -> None:

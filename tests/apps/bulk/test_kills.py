@@ -39,6 +39,7 @@ def test_three_kills_leave_one_whole_result_for_each_study(bundle, tmp_path):
     assert json.loads((out / "bulk.json").read_text())["studies"]["done"] == 40
 
 
+@pytest.mark.integration
 def test_a_study_that_ends_its_process_three_times_is_passed_over_and_named(bundle, tmp_path):
     images, out = write_pictures(tmp_path / "in", 6), tmp_path / "out"
     found = lives("poisoned", bundle, images, out, "--workers", "1", "--names")

@@ -209,6 +209,7 @@ def test_explain_writes_a_picture(pictures):
     assert re.search(r"Look at it: seen.explanations", output)
 
 
+@pytest.mark.integration
 def test_what_an_earlier_run_left_in_the_folder_is_not_shown(pictures):
     medssm("predict", "mamba_mis", "skin.png", "-o", "out", cwd=pictures)
     output = medssm("predict", "medconvmamba", "a.png", "-o", "out", cwd=pictures)
@@ -251,6 +252,7 @@ def test_fusion_of_two_files(pictures):
     assert np.abs(np.asarray(Image.open(picture), dtype=float) / 255 - expected).max() <= 0.5 / 255 + 1e-6
 
 
+@pytest.mark.integration
 def test_an_installed_bundle_trains_into_the_current_folder_and_uses_it(tmp_path):
     """The package as a wheel lays it out: bundles inside, nothing beside."""
     site = tmp_path / "site"
