@@ -116,7 +116,7 @@ def writable_folder(*folders: str | os.PathLike, remedy: str = OTHER_FOLDER) -> 
             for missing in reversed([path for path in (Path(folder), *Path(folder).parents) if not path.exists()]):
                 missing.mkdir(mode=0o700, exist_ok=True)
             os.makedirs(folder, exist_ok=True)  # says what is wrong where a file has the name
-            with tempfile.NamedTemporaryFile(dir=os.fspath(folder), prefix=".write-test-"):
+            with tempfile.TemporaryFile(dir=os.fspath(folder)):  # without a name: a kill leaves nothing
                 continue
         except OSError as error:
             raise PermissionError(

@@ -73,7 +73,7 @@ def is_writable(folder: Path) -> bool:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-"):
+        with tempfile.TemporaryFile(dir=folder):  # without a name: a kill leaves nothing
             return True
     except OSError:
         return False

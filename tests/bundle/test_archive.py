@@ -286,7 +286,7 @@ def test_a_folder_that_cannot_be_written_to(root, tmp_path, monkeypatch):
     def read_only(*args, **kwargs):
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr(tempfile, "NamedTemporaryFile", read_only)
+    monkeypatch.setattr(tempfile, "TemporaryFile", read_only)
     with pytest.raises(PermissionError, match="Read-only file system.*name another folder"):
         pack_bundle(root, tmp_path / "out")
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,12 +13,28 @@ import pytest
 from medssm_monai.utils import DiskFullError, keep_previous, replace_file, require_file, writable_folder
 from medssm_monai.utils.errors import ends_the_run
 from medssm_monai.utils.files import remove_parts
+from medssm_monai.utils.user_cache import is_writable
 
 
 def test_writable_folder_is_created(tmp_path):
     writable_folder(tmp_path / "a" / "b", tmp_path / "c")
     assert (tmp_path / "a" / "b").is_dir()
     assert list((tmp_path / "c").iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="on Windows a file that is open has its name")
+@pytest.mark.parametrize("check", [writable_folder, is_writable])
+def test_a_process_that_is_killed_while_it_looks_whether_it_can_write_leaves_nothing(tmp_path, monkeypatch, check):
+    seen, opened = [], tempfile.TemporaryFile
+
+    def looked_at(*words, **named):
+        file = opened(*words, **named)
+        seen.append(list(tmp_path.iterdir()))
+        return file
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", looked_at)
+    check(tmp_path)
+    assert seen == [[]]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no modes of folders")
