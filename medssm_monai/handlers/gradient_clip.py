@@ -6,6 +6,7 @@ import torch
 from monai.engines import IterationEvents, SupervisedTrainer
 
 from .events import optimizer_stepped
+from .nan_guard import NonFiniteLossError
 
 __all__ = ["GradientClip"]
 
@@ -15,6 +16,9 @@ class GradientClip:
 
     With mixed precision the gradients are unscaled first; with gradient accumulation only the accumulated gradient,
     just before its step, is clipped.
+
+    A gradient that is not finite has no norm to clip to and would make every weight NaN, though the loss was finite: it
+    ends the training before the step. Not with a gradient scaler (float16), which leaves such steps out by itself.
 
     Args:
         max_norm: largest L2 norm over all parameters, positive.
@@ -33,9 +37,29 @@ class GradientClip:
         engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self)
 
     def __call__(self, engine: SupervisedTrainer) -> None:
-        """Clip, if an optimizer step follows."""
+        """Clip, if an optimizer step follows.
+
+        Raises:
+            NonFiniteLossError: naming parameters whose gradient is not finite.
+        """
         if not optimizer_stepped(engine):
             return
         if engine.scaler is not None:
             engine.scaler.unscale_(engine.optimizer)
-        torch.nn.utils.clip_grad_norm_(engine.network.parameters(), self.max_norm)
+        parameters = list(engine.network.parameters())
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if engine.scaler is None and not torch.isfinite(norm):
+            self._require_finite(engine)
+        torch.nn.utils.clip_grads_with_norm_(parameters, self.max_norm, norm)
+
+    @staticmethod
+    def _require_finite(engine: SupervisedTrainer) -> None:
+        named = ((name, p.grad) for name, p in engine.network.named_parameters() if p.grad is not None)
+        broken = [name for name, gradient in named if not torch.isfinite(gradient).all()]
+        if broken:
+            state = engine.state
+            raise NonFiniteLossError(
+                f"the gradient is not finite at epoch {state.epoch}, iteration {state.iteration}, though the loss is: "
+                f"{len(broken)} parameters, {', '.join(broken[:4])}. Remedy: train with precision float32, or lower "
+                "the learning rate. Checkpoints already written stay; training can resume from the last one."
+            )

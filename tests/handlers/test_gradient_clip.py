@@ -4,7 +4,7 @@ import pytest
 import torch
 from monai.engines import SupervisedTrainer
 
-from medssm_monai.handlers import GradientClip
+from medssm_monai.handlers import GradientClip, NonFiniteLossError
 
 
 def _norms(batches: int, accumulation_steps: int, max_norm: float) -> list[float]:
@@ -45,3 +45,46 @@ def test_accumulated_gradients_are_clipped_once_as_a_whole():
 def test_bad_norm_is_named(max_norm):
     with pytest.raises(ValueError, match="max_norm"):
         GradientClip(max_norm)
+
+
+class BrokenGradient(torch.autograd.Function):
+    """The sum of a tensor, whose gradient is something else."""
+
+    @staticmethod
+    def forward(ctx, x, value):
+        ctx.value, ctx.shape = value, x.shape
+        return x.sum()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return torch.full(ctx.shape, ctx.value), None
+
+
+def run_one(net: torch.nn.Module, loss) -> None:
+    SupervisedTrainer(
+        device="cpu",
+        max_epochs=1,
+        train_data_loader=[{"image": torch.ones(1, 1), "label": torch.zeros(1, 1)}],
+        network=net,
+        optimizer=torch.optim.SGD(net.parameters(), lr=0.1),
+        loss_function=lambda pred, label: loss(pred),
+        train_handlers=[GradientClip()],
+        decollate=False,
+    ).run()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_gradient_that_is_not_finite_never_reaches_the_weights(value):
+    """Met with an operator that read memory which nothing wrote: the loss was finite, and then all weights were NaN."""
+    net = torch.nn.Linear(1, 1)
+    before = net.weight.detach().clone()
+    net.bias.requires_grad_(False)
+    with pytest.raises(NonFiniteLossError, match="epoch 1, iteration 1, .* 1 parameters, weight.*float32"):
+        run_one(net, lambda pred: BrokenGradient.apply(pred, value))
+    assert torch.equal(net.weight, before)
+
+
+def test_finite_gradients_whose_norm_overflows_are_no_error():
+    net = torch.nn.Linear(1, 1, bias=False)
+    run_one(net, lambda pred: 1e30 * pred.sum())
+    assert torch.isfinite(net.weight).all()
