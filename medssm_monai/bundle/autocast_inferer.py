@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from monai.inferers import Inferer
 
+from ..ops.small_maps import SmallMapsInFloat32
 from ..utils import as_device, chosen_precision
 
 __all__ = ["AutocastInferer"]
@@ -18,7 +20,8 @@ class AutocastInferer(Inferer):
 
     MONAI's engines take ``amp``, which is for CUDA devices only and covers the loss too; this one serves every device,
     and training, evaluation and prediction alike: loss, metrics, and the sums over sliding windows stay in float32, as
-    do the state of a selective scan, Fourier transforms and whatever autocast itself keeps there. Weights and their
+    do the state of a selective scan, Fourier transforms, convolutions that PyTorch gets wrong otherwise
+    (:class:`~medssm_monai.ops.SmallMapsInFloat32`) and whatever autocast itself keeps there. Weights and their
     gradients are float32 in every precision.
 
     Args:
@@ -44,10 +47,10 @@ class AutocastInferer(Inferer):
     def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if self.precision == "float32":
             return self.inferer(inputs, network, *args, **kwargs)
-        dtype = getattr(torch, self.precision)
+        dtype, on_cpu = getattr(torch, self.precision), self._kind == "cpu"
 
         def predict(*inner: Any, **options: Any) -> torch.Tensor | list[torch.Tensor]:
-            with torch.autocast(self._kind, dtype=dtype):
+            with torch.autocast(self._kind, dtype=dtype), SmallMapsInFloat32() if on_cpu else nullcontext():
                 predicted = network(*inner, **options)
                 several = isinstance(predicted, (list, tuple))  # of deep supervision
                 return [one.float() for one in predicted] if several else predicted.float()

@@ -6,7 +6,7 @@ import torch
 from monai.engines import IterationEvents, SupervisedTrainer
 
 from .events import optimizer_stepped
-from .nan_guard import NonFiniteLossError
+from .nan_guard import CHECKPOINTS_STAY, NonFiniteLossError, place_of, remedy_of
 
 __all__ = ["GradientClip"]
 
@@ -40,7 +40,7 @@ class GradientClip:
         """Clip, if an optimizer step follows.
 
         Raises:
-            NonFiniteLossError: naming parameters whose gradient is not finite.
+            NonFiniteLossError: naming parameters whose gradient is not finite, and the files of the batch.
         """
         if not optimizer_stepped(engine):
             return
@@ -57,9 +57,8 @@ class GradientClip:
         named = ((name, p.grad) for name, p in engine.network.named_parameters() if p.grad is not None)
         broken = [name for name, gradient in named if not torch.isfinite(gradient).all()]
         if broken:
-            state = engine.state
+            names = ", ".join(broken[:4]) + (", ..." if len(broken) > 4 else "")
             raise NonFiniteLossError(
-                f"the gradient is not finite at epoch {state.epoch}, iteration {state.iteration}, though the loss is: "
-                f"{len(broken)} parameters, {', '.join(broken[:4])}. Remedy: train with precision float32, or lower "
-                "the learning rate. Checkpoints already written stay; training can resume from the last one."
+                f"the gradient of {names} is not finite, though the loss is, {place_of(engine)} {remedy_of(engine)} "
+                f"{CHECKPOINTS_STAY}"
             )

@@ -15,11 +15,14 @@ from .events import loss_of
 
 __all__ = ["NaNGuard", "NonFiniteLossError"]
 
+KEYS = (CommonKeys.IMAGE, CommonKeys.LABEL)
+CHECKPOINTS_STAY = "Checkpoints already written stay; training can resume from the last one."
 _MAX_FILES = 16
 
 
 class NonFiniteLossError(RuntimeError):
-    """The loss became NaN or infinite; the message names epoch, iteration, files, the likely cause and the remedy."""
+    """The loss or its gradient became NaN or infinite; the message names epoch, iteration, files, the likely cause and
+    the remedy."""
 
 
 def _non_finite_samples(value: Any) -> list[int]:
@@ -36,6 +39,25 @@ def _non_finite_parameters(network: torch.nn.Module | None) -> list[str]:
     return [name for name, value in network.named_parameters() if not torch.isfinite(value.detach()).all()]
 
 
+def place_of(engine: Engine, keys: Sequence[str] = KEYS) -> str:
+    """Epoch, iteration and files of the batch at hand, for a message."""
+    state = engine.state
+    files = batch_files(state.batch, keys)
+    shown = ", ".join(files[:_MAX_FILES]) + (", ..." if len(files) > _MAX_FILES else "")
+    known = shown or "unknown (the data was not read from files)"
+    return f"at epoch {state.epoch}, iteration {state.iteration}. Files of this batch: {known}."
+
+
+def remedy_of(engine: Engine, or_else: str = "") -> str:
+    """What to do about values that are not finite, with the learning rate and the precision at hand."""
+    optimizer = getattr(engine, "optimizer", None)
+    rate = f" (now {optimizer.param_groups[0]['lr']:.3g})" if optimizer is not None else ""
+    inferer = getattr(engine, "inferer", None)
+    reduced = getattr(engine, "amp", False) or getattr(inferer, "precision", "float32") != "float32"
+    full = "; train with precision float32" if reduced else ""
+    return f"Remedy: lower the learning rate{rate}{or_else}{full}."
+
+
 class NaNGuard:
     """Ignite handler for a MONAI trainer: raises ``NonFiniteLossError`` at the first loss that is not finite.
 
@@ -47,7 +69,7 @@ class NaNGuard:
         keys: entries of the batch that are searched for values that are not finite, and asked for file names.
     """
 
-    def __init__(self, keys: Sequence[str] = (CommonKeys.IMAGE, CommonKeys.LABEL)) -> None:
+    def __init__(self, keys: Sequence[str] = KEYS) -> None:
         self.keys = tuple(keys)
 
     def attach(self, engine: Engine) -> None:
@@ -69,13 +91,9 @@ class NaNGuard:
         state = engine.state
         batch: Mapping[str, Any] = state.batch if isinstance(state.batch, Mapping) else {}
         files = batch_files(state.batch, self.keys)
-        shown = ", ".join(files[:_MAX_FILES]) + (", ..." if len(files) > _MAX_FILES else "")
         bad_inputs = {key: rows for key in self.keys if (rows := _non_finite_samples(batch.get(key)))}
         bad_weights = _non_finite_parameters(getattr(engine, "network", None))
-        lines = [
-            f"the loss is {loss.flatten()[0].item()} at epoch {state.epoch}, iteration {state.iteration}.",
-            f"Files of this batch: {shown or 'unknown (the data was not read from files)'}.",
-        ]
+        lines = [f"the loss is {loss.flatten()[0].item()} {place_of(engine, self.keys)}"]
         if bad_inputs:
             named = [
                 f"{key} of {files[row] if row < len(files) else f'sample {row}'}"
@@ -87,15 +105,6 @@ class NaNGuard:
         else:
             source = f"weights ({', '.join(bad_weights[:4])})" if bad_weights else "the network's output or the loss"
             lines.append(f"All inputs are finite; the values come from {source}.")
-            lines.append(self._advice(engine))
-        lines.append("Checkpoints already written stay; training can resume from the last one.")
+            lines.append(remedy_of(engine, ", or clip gradients"))
+        lines.append(CHECKPOINTS_STAY)
         return " ".join(lines)
-
-    @staticmethod
-    def _advice(engine: Engine) -> str:
-        optimizer = getattr(engine, "optimizer", None)
-        rate = f" (now {optimizer.param_groups[0]['lr']:.3g})" if optimizer is not None else ""
-        inferer = getattr(engine, "inferer", None)
-        reduced = getattr(engine, "amp", False) or getattr(inferer, "precision", "float32") != "float32"
-        full = "; train with precision float32" if reduced else ""
-        return f"Remedy: lower the learning rate{rate}, or clip gradients{full}."

@@ -5,5 +5,14 @@ from __future__ import annotations
 from .projected_scan import projected_scan
 from .scan import selective_scan
 from .selection import BACKEND_ENV, available_backends, backend_for, use_backend
+from .small_maps import SmallMapsInFloat32
 
-__all__ = ["BACKEND_ENV", "available_backends", "backend_for", "projected_scan", "selective_scan", "use_backend"]
+__all__ = [
+    "BACKEND_ENV",
+    "SmallMapsInFloat32",
+    "available_backends",
+    "backend_for",
+    "projected_scan",
+    "selective_scan",
+    "use_backend",
+]

@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import Parameter
+from torch.overrides import _get_current_function_mode_stack
+
+from .small_maps import SmallMapsInFloat32
 
 __all__ = ["fixed_sizes", "is_capturing", "is_eager", "is_exporting"]
 
@@ -29,7 +32,8 @@ def is_capturing() -> bool:
 def is_eager(*tensors: Tensor | None) -> bool:
     """Whether tensors are plain, and nobody looks at operators.
 
-    No compiler, exporter, functional transform, mode, tensor subclass or view whose sign is to be turned.
+    No compiler, exporter, functional transform, tensor subclass, view whose sign is to be turned, or mode (but
+    :class:`~.SmallMapsInFloat32`).
     """
     if (
         torch.compiler.is_compiling()
@@ -37,11 +41,18 @@ def is_eager(*tensors: Tensor | None) -> bool:
         or torch.jit.is_tracing()  # true where the older ONNX exporter runs a network
         or torch._C._are_functorch_transforms_active()
         or torch._C._len_torch_dispatch_stack()
-        or torch._C._len_torch_function_stack()
+        or _is_watched()
         or forward_ad._current_level >= 0
     ):
         return False
     return all([x is None or (type(x) in _PLAIN and not x.is_neg()) for x in tensors])
+
+
+def _is_watched() -> bool:
+    """Whether a mode sees the operators that run, other than the one that only makes some of them exact."""
+    return bool(torch._C._len_torch_function_stack()) and not all(
+        isinstance(mode, SmallMapsInFloat32) for mode in _get_current_function_mode_stack()
+    )
 
 
 @contextmanager

@@ -7,7 +7,6 @@ import torch.nn as nn
 import torch.nn.functional as F
 from monai.networks.layers import Conv
 
-from ..layers import for_depthwise
 from .spectral_flow import MAX_GROUPS, SpectralFlow
 
 __all__ = ["ContextGate"]
@@ -54,5 +53,5 @@ class ContextGate(nn.Module):
             ValueError: in training mode with a batch of one sample.
         """
         gate = F.gelu(self.gate(x))
-        paths = torch.cat([self.context(for_depthwise(x)), self.identity(x)], dim=1)  # (B, 2 * (C // 3), *spatial)
+        paths = torch.cat([self.context(x), self.identity(x)], dim=1)  # (B, 2 * (C // 3), *spatial)
         return x + self.project(paths * torch.cat([gate, gate], dim=1))

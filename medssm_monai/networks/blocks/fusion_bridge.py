@@ -11,7 +11,7 @@ from monai.networks.layers import Conv
 
 from ...ops.tokenwise import is_hooked
 from ..initialization import near_identity
-from ..layers import convolve_depthwise, for_depthwise
+from ..layers import convolve_depthwise
 from .bfss import BFSS
 
 __all__ = ["MultiScaleFusion", "MultiScaleFusionBridge", "ScanAttention"]
@@ -114,8 +114,7 @@ class MultiScaleFusion(nn.Module):
             every = convolve_depthwise(torch.cat(sources, dim=-1), weight, bias)
             parts = every.float().unflatten(-1, (n, -1)).unbind(-2)
         else:
-            maps_in = (for_depthwise(x.movedim(-1, 1)) for x in sources)
-            parts = tuple(conv(x).movedim(1, -1).float() for conv, x in zip(pairs, maps_in, strict=True))
+            parts = tuple(conv(x.movedim(-1, 1)).movedim(1, -1).float() for conv, x in zip(pairs, sources, strict=True))
         product = parts[0]
         for part in parts[1:]:
             product = product * part

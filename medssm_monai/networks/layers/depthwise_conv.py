@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from ...ops.depthwise import Neighbors, depthwise
 from ...ops.selection import runs_native
 
-__all__ = ["DEPTHWISE_CONV", "DepthwiseConv2d", "DepthwiseConv3d", "convolve_depthwise", "for_depthwise"]
+__all__ = ["DEPTHWISE_CONV", "DepthwiseConv2d", "DepthwiseConv3d", "convolve_depthwise"]
 
 LARGEST_TABLE = 2**23
 """Neighbors that the fused operator is given at most, 4 bytes each and twice: those of 64×64×64 places with 27. Larger
@@ -73,20 +73,8 @@ def convolve_depthwise(
         y = depthwise(x.flatten(1, -2), weight.flatten(1)[None], bias[None], _window(spatial, size), activation)
         return y.squeeze(2).unflatten(1, spatial)
     conv = F.conv2d if len(spatial) == 2 else F.conv3d
-    y = conv(for_depthwise(x.movedim(-1, 1)), weight, bias, padding=size // 2, groups=channels).movedim(1, -1)
+    y = conv(x.movedim(-1, 1), weight, bias, padding=size // 2, groups=channels).movedim(1, -1)
     return F.silu(y) if activation else y
-
-
-def for_depthwise(x: torch.Tensor) -> torch.Tensor:
-    """A map ``(B, C, *spatial)`` in the memory order that PyTorch's depthwise convolution trains on.
-
-    With oneDNN 3.12 (torch 2.13) the gradient of a depthwise ``conv3d`` in bfloat16 on the CPU reads memory that
-    nothing wrote, where the map is channel-last in memory and has fewer places along an axis than the filter: the
-    gradient of the weights is arbitrary, or the process ends. Contiguous maps are not concerned; all others come back
-    as they are.
-    """
-    halved = x.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu")
-    return x.contiguous() if x.ndim == 5 and x.device.type == "cpu" and halved else x
 
 
 @lru_cache(maxsize=32)
