@@ -6,7 +6,7 @@ import torch
 from monai.engines import IterationEvents, SupervisedTrainer
 
 from .events import optimizer_stepped
-from .nan_guard import CHECKPOINTS_STAY, NonFiniteLossError, place_of, remedy_of
+from .nan_guard import CHECKPOINTS_STAY, NonFiniteLossError, files_at_hand, remedy_of
 
 __all__ = ["GradientClip"]
 
@@ -59,6 +59,6 @@ class GradientClip:
         if broken:
             names = ", ".join(broken[:4]) + (", ..." if len(broken) > 4 else "")
             raise NonFiniteLossError(
-                f"the gradient of {names} is not finite, though the loss is, {place_of(engine)} {remedy_of(engine)} "
-                f"{CHECKPOINTS_STAY}"
+                f"the gradient of {names} is not finite, though the loss is, at epoch {engine.state.epoch}, iteration "
+                f"{engine.state.iteration}. {files_at_hand(engine)} {remedy_of(engine)} {CHECKPOINTS_STAY}"
             )

@@ -39,13 +39,12 @@ def _non_finite_parameters(network: torch.nn.Module | None) -> list[str]:
     return [name for name, value in network.named_parameters() if not torch.isfinite(value.detach()).all()]
 
 
-def place_of(engine: Engine, keys: Sequence[str] = KEYS) -> str:
-    """Epoch, iteration and files of the batch at hand, for a message."""
-    state = engine.state
-    files = batch_files(state.batch, keys)
+def files_at_hand(engine: Engine, keys: Sequence[str] = KEYS) -> str:
+    """The sentence of a message that names the files of the batch at hand."""
+    files = batch_files(engine.state.batch, keys)
     shown = ", ".join(files[:_MAX_FILES]) + (", ..." if len(files) > _MAX_FILES else "")
     known = shown or "unknown (the data was not read from files)"
-    return f"at epoch {state.epoch}, iteration {state.iteration}. Files of this batch: {known}."
+    return f"Files of this batch: {known}."
 
 
 def remedy_of(engine: Engine, or_else: str = "") -> str:
@@ -93,7 +92,10 @@ class NaNGuard:
         files = batch_files(state.batch, self.keys)
         bad_inputs = {key: rows for key in self.keys if (rows := _non_finite_samples(batch.get(key)))}
         bad_weights = _non_finite_parameters(getattr(engine, "network", None))
-        lines = [f"the loss is {loss.flatten()[0].item()} {place_of(engine, self.keys)}"]
+        lines = [
+            f"the loss is {loss.flatten()[0].item()} at epoch {state.epoch}, iteration {state.iteration}.",
+            files_at_hand(engine, self.keys),
+        ]
         if bad_inputs:
             named = [
                 f"{key} of {files[row] if row < len(files) else f'sample {row}'}"
