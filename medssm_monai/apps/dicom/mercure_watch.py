@@ -92,6 +92,9 @@ class Watcher:
             for folder in (options.watch, options.output):
                 for remains in folder.glob(f"{self._ours}*"):  # of a watcher that was killed
                     shutil.rmtree(remains) if remains.is_dir() else remains.unlink()
+            for final in options.output.iterdir():  # results of a task that it had removed, but not their mark
+                if self._locked(final) and not (options.watch / final.name).exists():
+                    (final / LOCK).unlink()
             while not self.stopping.is_set():
                 left = self.look()
                 if once and not left:
@@ -122,11 +125,15 @@ class Watcher:
     def _complete(self, folder: Path) -> bool:
         """End what a killed watcher has left of a task whose results lie in their place."""
         final = self.options.output / folder.name
-        if not _is_ours(final / LOCK):
+        if not self._locked(final):
             return False
         shutil.rmtree(folder)
         (final / LOCK).unlink()
         return True
+
+    def _locked(self, final: Path) -> bool:
+        """Whether results are still marked by a watcher of this folder; one of another may share the output."""
+        return _marked(final / LOCK).get("watcher") == self._ours
 
     def _state(self, folder: Path) -> dict[str, Any] | None:
         """Attempts of a task and when the next is due; None where it is not for us."""
@@ -135,9 +142,7 @@ class Watcher:
         mark = folder / PROCESSING
         if not mark.exists():
             return {"attempts": 0, "next_try": 0.0}
-        if not _is_ours(mark):
-            return None
-        return dict(json.loads(mark.read_text(encoding="utf-8")))
+        return _marked(mark) or None
 
     def _do(self, folder: Path, attempts: int) -> bool:
         """One attempt at a task; whether it has left the folder."""
@@ -200,7 +205,7 @@ class Watcher:
             if _retains_images(folder):
                 for path in sorted(folder.glob("*.dcm")):
                     shutil.copyfile(path, part / path.name)
-            _mark(part / LOCK, 0, 0.0)
+            _mark(part / LOCK, 0, 0.0, watcher=self._ours)
             os.rename(part, final)
         finally:
             shutil.rmtree(place, ignore_errors=True)
@@ -223,16 +228,19 @@ class Watcher:
         return True
 
 
-def _mark(path: Path, attempts: int, next_try: float) -> None:
+def _mark(path: Path, attempts: int, next_try: float, **more: str) -> None:
+    said = {"program": PROGRAM, "attempts": attempts, "next_try": next_try, **more}
     with replace_file(path) as part:
-        part.write_text(json.dumps({"program": PROGRAM, "attempts": attempts, "next_try": next_try}), encoding="utf-8")
+        part.write_text(json.dumps(said), encoding="utf-8")
 
 
-def _is_ours(mark: Path) -> bool:
+def _marked(mark: Path) -> dict[str, Any]:
+    """What a mark of this program says; nothing where there is none, or it is of another service."""
     try:
-        return json.loads(mark.read_text(encoding="utf-8"))["program"] == PROGRAM
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+        said = dict(json.loads(mark.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
+    return said if said.get("program") == PROGRAM else {}
 
 
 def _retains_images(folder: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -252,6 +253,40 @@ def test_a_watcher_killed_after_the_results_are_there_ends_the_task_only(folders
     folders.watcher.run(once=True)
     assert folders.names(folders.watch) == [] and not (folders.output / "a" / ".lock").exists()
     assert len(folders.engine.predicted) == 2
+
+
+def test_a_watcher_killed_after_the_task_is_removed_leaves_no_mark_for_good(folders, monkeypatch):
+    task(folders.watch / "a")
+    rmtree = shutil.rmtree
+
+    def killed(path, **options):
+        rmtree(path, **options)
+        if Path(path) == folders.watch / "a":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        folders.watcher.run(once=True)
+    monkeypatch.undo()
+    mark = folders.output / "a" / ".lock"
+    assert mark.is_file() and folders.names(folders.watch) == []
+    foreign = {"of another service": "{}", "of a watcher elsewhere": mark.read_text().replace(".medssm-", ".medssm-0")}
+    for name, said in foreign.items():
+        (folders.output / name).mkdir()
+        (folders.output / name / ".lock").write_text(said)
+    (folders.output / "a_file").touch()
+    folders.watcher.run(once=True)
+    assert not mark.exists() and len(folders.engine.predicted) == 2
+    assert all((folders.output / name / ".lock").read_text() == said for name, said in foreign.items())
+
+
+def test_results_that_another_watcher_is_at_work_on_do_not_end_a_task(folders):
+    task(folders.watch / "a")
+    (folders.output / "a").mkdir()
+    (folders.output / "a" / ".lock").write_text('{"program": "medssm-monai", "attempts": 0, "watcher": "elsewhere"}')
+    folders.watcher.run(once=True)
+    assert folders.names(folders.errors) == ["a"] and (folders.output / "a" / ".lock").exists()
+    assert "holds results of a task of this name" in (folders.errors / "a" / ".error").read_text()
 
 
 def test_a_stop_leaves_the_task(folders):
