@@ -166,6 +166,7 @@ ARGUMENT_RULES: dict[str, Rule] = {
     "dropout": number(0, 0.99),
     "drop_path": number(0, 0.99),
     "deep_supervision": flag(),
+    "instance_norm": flag(),
     "discretization": word(),
     "scan": word(),
     "block": word(),

@@ -224,13 +224,16 @@ def start_from(network: nn.Module, ckpt_path: str | os.PathLike | None) -> nn.Mo
 EARLIER_USE = {"mean": 0.0, "std": 1.0, "output": "image"}
 """How weights were trained whose settings do not say how images were normalized, or what the output means."""
 
+EARLIER_ARGUMENTS = {"instance_norm": False}
+"""Arguments of networks that give the same weights another meaning, with their defaults."""
+
 EARLIER_DIMS = 2
 """``spatial_dims`` of settings that do not name them."""
 
 
 def require_same_use(settings: Mapping[str, Any], ckpt_path: str | os.PathLike | None) -> None:
     """Compare how a training uses its network with how the weights that it starts from were used: the normalization of
-    images (``mean``, ``std``), and what the output means (``output``).
+    images (``mean``, ``std``), what the output means (``output``), and ``instance_norm`` of the network's arguments.
 
     Args:
         settings: of the training; what they do not name is not compared.
@@ -248,6 +251,14 @@ def require_same_use(settings: Mapping[str, Any], ckpt_path: str | os.PathLike |
             f"{os.fspath(ckpt_path)}: its weights are for spatial_dims {dims}, this training has {own}. Name weights "
             "of the same dimensions in --init_from, or leave it out."
         )
+    further, saved_further = (dict(of.get("network_args") or {}) for of in (settings, saved))
+    for key, default in EARLIER_ARGUMENTS.items():
+        there, here = saved_further.get(key, default), further.get(key, default)
+        if there != here:
+            raise ValueError(
+                f"{os.fspath(ckpt_path)}: its weights were learned with {key} {there}, and mean something else with "
+                f"{here}. Pass --network_args \"{{'{key}': {there}}}\", or leave init_from out."
+            )
     theirs = {key: saved.get(key, earlier) for key, earlier in EARLIER_USE.items() if key in settings}
     if any(_each(settings[key]) != _each(value) for key, value in theirs.items()):
         wanted = " ".join(f"--{key} {str(value).replace(' ', '')!r}" for key, value in theirs.items())

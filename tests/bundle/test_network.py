@@ -105,6 +105,25 @@ def test_weights_to_start_from_used_the_output_alike(tmp_path, saved, here, fits
         assert network.output == here
 
 
+@pytest.mark.parametrize(
+    ("saved", "here", "fits"),
+    [
+        ({}, {}, True),
+        ({}, {"instance_norm": False}, True),
+        ({"instance_norm": True}, {"instance_norm": True, "drop_path": 0.1}, True),
+        ({"instance_norm": True}, {}, False),
+        ({}, {"instance_norm": True}, False),
+    ],
+)
+def test_weights_to_start_from_were_normalized_alike_inside(tmp_path, saved, here, fits):
+    settings = {"in_channels": 3, "image_size": [32, 32], "network_args": {"base_dim": 6, **here}}
+    torch.save(build_network("mamba_mis_s", settings).state_dict(), tmp_path / "model.pt")
+    write_model_settings(tmp_path / "model.pt", {"variant": "mamba_mis_s", "network_args": {"base_dim": 6, **saved}})
+    wanted = rf"with instance_norm {saved.get('instance_norm', False)}, .* Pass --network_args"
+    with nullcontext() if fits else pytest.raises(ValueError, match=wanted):
+        build_network("mamba_mis_s", settings, init_from=tmp_path / "model.pt")
+
+
 def test_defaults_of_settings_come_from_the_bundle_s_file(tmp_path):
     (tmp_path / "settings.yaml").write_text("variant: mamba_mis_s\nimage_size: [64, 64]\n")
     found = read_model_settings(tmp_path / "model.pt", tmp_path / "settings.yaml")

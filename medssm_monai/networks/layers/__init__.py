@@ -5,6 +5,7 @@ from __future__ import annotations
 from .branch_dropout import BranchDropout, set_drop_path
 from .channel_norm import ChannelLayerNorm
 from .depthwise_conv import DEPTHWISE_CONV, DepthwiseConv2d, DepthwiseConv3d, convolve_depthwise
+from .instance_norm import instance_normalized
 from .real_dft import irdftn, rdftn
 from .scan_order import (
     SCAN_SETS,
@@ -30,6 +31,7 @@ __all__ = [
     "StackedLinear",
     "SynchronizedBatchNorm",
     "convolve_depthwise",
+    "instance_normalized",
     "irdftn",
     "rdftn",
     "resolve_scan_orders",

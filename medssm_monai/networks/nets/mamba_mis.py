@@ -7,7 +7,7 @@ attention-based multi-scale feature fusion bridge and spectral gate" (2024); str
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
 from typing import Any, TypedDict
 
@@ -17,9 +17,10 @@ from monai.data import MetaTensor
 from monai.networks.layers import Conv
 from monai.utils import ensure_tuple_rep
 
+from ...ops.tracing import is_eager
 from ..blocks import AttentionBlock, BSSSBlock, ConvBlock, MultiScaleFusionBridge, PatchEmbed, PatchExpand, PatchMerge
 from ..initialization import start
-from ..layers import set_drop_path
+from ..layers import instance_normalized, set_drop_path
 
 __all__ = ["MambaMIS", "mamba_mis_3d_b", "mamba_mis_3d_s", "mamba_mis_b", "mamba_mis_l", "mamba_mis_s"]
 
@@ -36,6 +37,19 @@ class _ScanSettings(TypedDict):
     d_state: int
     scan: str
     discretization: str
+
+
+class _Stage(nn.Sequential):
+    """Blocks one after another, each with an instance normalization behind it where ``normalized``."""
+
+    def __init__(self, blocks: Iterable[nn.Module], normalized: bool) -> None:
+        super().__init__(*blocks)
+        self.normalized = normalized
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for block in self:
+            x = instance_normalized(block(x)) if self.normalized else block(x)
+        return x
 
 
 class MambaMIS(nn.Module):
@@ -69,6 +83,9 @@ class MambaMIS(nn.Module):
         drop_path: probability that a sample goes without the branch of a block in training (stochastic depth), rising
             from near 0 in the first stage to this in the encoder's last and the decoder's first, and falling from there
             on; see :func:`~medssm_monai.networks.layers.set_drop_path`.
+        instance_norm: the patch embedding and every block, but for the last stage's, are followed by an instance
+            normalization without parameters, as the layers of MONAI's ``UNet`` are (not in the paper of Mamba-MIS,
+            whose norms treat each place by itself). Weights learned without it are none for a network with it.
         deep_supervision: in training the decoder's stages at 1/4, 1/8 and 1/16 give logits of their own, which
             ``monai.losses.DeepSupervisionLoss`` compares with smaller labels (Lee et al. 2015, arXiv:1409.5185; not in
             the paper of Mamba-MIS). Evaluation and prediction take the full-size logits alone.
@@ -114,6 +131,7 @@ class MambaMIS(nn.Module):
         fusion_bridge: bool = True,
         dropout: float = 0.0,
         drop_path: float = 0.0,
+        instance_norm: bool = False,
         deep_supervision: bool = False,
         init: str = "signal",
         strides: Sequence[Sequence[int] | int] = STRIDES,
@@ -139,27 +157,29 @@ class MambaMIS(nn.Module):
         dims = [base_dim * 2**i for i in range(4)]
         scan_args: _ScanSettings = {"d_state": d_state, "scan": scan, "discretization": discretization}
 
-        def stage(dim: int, depth: int, scale: Sequence[int]) -> nn.Sequential:
-            if block == "conv":
-                return nn.Sequential(*(ConvBlock(dim, dropout, spatial_dims) for _ in range(depth)))
-            if block == "vit":
-                return nn.Sequential(*(AttentionBlock(dim, dropout) for _ in range(depth)))
+        def stage(dim: int, depth: int, scale: Sequence[int], normalized: bool) -> _Stage:
             size = [min(s // by, grid or s) for s, by in zip(img_size, scale, strict=True)]
-            return nn.Sequential(
-                *(BSSSBlock(dim, size, spectral_gate=spectral_gate, dropout=dropout, **scan_args) for _ in range(depth))
-            )
+
+            def build() -> nn.Module:
+                if block == "conv":
+                    return ConvBlock(dim, dropout, spatial_dims)
+                if block == "vit":
+                    return AttentionBlock(dim, dropout)
+                return BSSSBlock(dim, size, spectral_gate=spectral_gate, dropout=dropout, **scan_args)
+
+            return _Stage((build() for _ in range(depth)), normalized)
 
         scales = list(accumulate(factors, lambda a, b: tuple(x * y for x, y in zip(a, b, strict=True))))
         self.patch_embed = PatchEmbed(in_channels, dims[0], factors[0], spatial_dims)
-        self.encoder = nn.ModuleList(stage(d, n, s) for d, n, s in zip(dims, depths, scales, strict=True))
+        self.instance_norm = instance_norm
+        self.encoder = nn.ModuleList(stage(*of, instance_norm) for of in zip(dims, depths, scales, strict=True))
         self.merge = nn.ModuleList(PatchMerge(d, f, spatial_dims) for d, f in zip(dims, factors[1:], strict=False))
         self.bridge = MultiScaleFusionBridge(
             dims, attention_bridge, fusion_bridge, spatial_dims=spatial_dims, **scan_args
         )
         out_dims, out_scales = [*reversed(dims), base_dim // 2], [*reversed(scales), (1,) * spatial_dims]
-        self.decoder = nn.ModuleList(
-            stage(d, n, s) for d, n, s in zip(out_dims, decoder_depths, out_scales, strict=True)
-        )
+        norms = [instance_norm] * 4 + [False]  # not before the head: its logits would have one mean over every image
+        self.decoder = nn.ModuleList(stage(*of) for of in zip(out_dims, decoder_depths, out_scales, norms, strict=True))
         self.expand = nn.ModuleList(
             PatchExpand(a, b, f, spatial_dims) for (a, b), f in zip(pairwise(out_dims), reversed(factors), strict=True)
         )
@@ -179,7 +199,7 @@ class MambaMIS(nn.Module):
 
         Raises:
             ValueError: when a size is no multiple of 32 (of the product of ``strides``), or when there are other than
-                ``spatial_dims`` of them.
+                ``spatial_dims`` of them; with ``instance_norm`` also when an image leaves one place in the deepest map.
         """
         if x.ndim != self.spatial_dims + 2:
             raise ValueError(
@@ -187,9 +207,15 @@ class MambaMIS(nn.Module):
                 f"{self.spatial_dims} spatial axes, got {tuple(x.shape)}. Choose spatial_dims by the images."
             )
         _check_size(x.shape[2:], "the input", self.stride)
+        if self.instance_norm and is_eager() and tuple(x.shape[2:]) == self.stride:
+            raise ValueError(
+                f"instance_norm needs more than one place in the deepest maps; images of {self.stride} leave one. "
+                f"Resize them to {tuple(2 * s for s in self.stride)} or more, or leave instance_norm out."
+            )
         if isinstance(x, MetaTensor):  # its bookkeeping would run again in each of the hundreds of operations below
             x = x.as_tensor()
         y, levels = self.patch_embed(x), []
+        y = instance_normalized(y) if self.instance_norm else y
         for i, stage in enumerate(self.encoder):
             y = stage(y if i == 0 else self.merge[i - 1](y))
             levels.append(y)

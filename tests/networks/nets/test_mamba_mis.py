@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from monai.losses import DeepSupervisionLoss, DiceCELoss
@@ -52,6 +53,7 @@ def test_the_identity_leaves_out_the_scans_and_nothing_else():
         ({}, (2, 3, 64, 64), (2, 1, 64, 64)),
         ({"in_channels": 1, "out_channels": 4}, (1, 1, 64, 96), (1, 4, 64, 96)),
         ({"img_size": (32, 96)}, (1, 3, 96, 32), (1, 1, 96, 32)),
+        ({"instance_norm": True}, (1, 3, 64, 32), (1, 1, 64, 32)),
         ({"scan": "ss2d", "discretization": "euler"}, (1, 3, 32, 32), (1, 1, 32, 32)),
     ],
 )
@@ -76,6 +78,7 @@ def test_shape(arguments, input_shape, output_shape):
         ({"img_size": (8, 32, 32), "strides": ((1, 4, 4), (2, 2, 2), 2, 2)}, (1, 1, 8, 32, 32), (1, 1, 8, 32, 32)),
         ({"img_size": (32, 32, 1), "strides": ((4, 4, 1), *[(2, 2, 1)] * 3)}, (1, 1, 32, 32, 3), (1, 1, 32, 32, 3)),
         ({"spectral_grid": 4}, (1, 1, 32, 32, 32), (1, 1, 32, 32, 32)),
+        ({"instance_norm": True}, (2, 1, 32, 32, 64), (2, 1, 32, 32, 64)),
     ],
 )
 def test_shape_of_volumes(arguments, input_shape, output_shape):
@@ -197,6 +200,9 @@ def test_a_trace_of_the_network_of_volumes_takes_any_batch():
         {"block": "vit"},
         {"discretization": "euler"},
         {"dropout": 0.2},
+        {"instance_norm": True},
+        {"instance_norm": True, "block": "conv"},
+        {"instance_norm": True, "scan": "identity"},
     ],
     ids=str,
 )
@@ -293,6 +299,50 @@ def test_volumes_of_a_wrong_size_are_named(shape, message):
     net = mamba_mis_3d_s(**{**VOLUME, "img_size": (32, 32, 8)}, strides=((4, 4, 1), 2, 2, 2))
     with pytest.raises(ValueError, match=message):
         net(torch.rand(shape))
+
+
+def _standardized(_, __, maps):
+    """The oracle: channel by channel, in NumPy."""
+    x = maps.detach().double().numpy()
+    axes = tuple(range(1, x.ndim - 1))
+    return torch.from_numpy((x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + 1e-5)).float()
+
+
+@pytest.mark.parametrize(
+    ("build", "arguments", "shape"),
+    [(mamba_mis_s, SMALL, (2, 3, 64, 96)), (mamba_mis_3d_s, VOLUME, (2, 1, 32, 64, 32))],
+)
+def test_instance_norm_standardizes_every_channel_of_every_image(build, arguments, shape):
+    arguments = {**arguments, "depths": (1, 2, 1, 1), "decoder_depths": (1, 1, 2, 1, 2)}
+    torch.manual_seed(0)
+    net, oracle = build(**arguments, instance_norm=True).eval(), build(**arguments).eval()
+    oracle.load_state_dict(net.state_dict())  # the same names and shapes: it has no parameters
+    for module in (oracle.patch_embed, *(block for stage in [*oracle.encoder, *oracle.decoder[:4]] for block in stage)):
+        module.register_forward_hook(_standardized)
+    image = torch.rand(shape)
+    image[1] *= 0.1  # no statistics of the batch
+    with torch.no_grad():
+        torch.testing.assert_close(net(image), oracle(image), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(net(image)[1:], net(image[1:]), rtol=1e-3, atol=1e-3)
+
+
+def test_instance_norm_of_a_single_place_is_refused():
+    net = mamba_mis_s(**SMALL, instance_norm=True)
+    with pytest.raises(ValueError, match=r"images of \(32, 32\) leave one. Resize them to \(64, 64\)"):
+        net(torch.rand(2, 3, 32, 32))
+
+
+@pytest.mark.parametrize("capture", ["traced", "exported"])
+def test_instance_norm_is_captured(capture):
+    torch.manual_seed(0)
+    net, image = mamba_mis_s(**SMALL, instance_norm=True).eval(), torch.rand(2, 3, 64, 96)
+    with torch.no_grad():
+        if capture == "traced":
+            captured = torch.jit.trace(net, image)
+        else:
+            captured = torch.export.export(net, (image,), dynamic_shapes=({0: torch.export.Dim("batch")},)).module()
+        other = torch.rand(3, 3, 64, 96)
+        torch.testing.assert_close(captured(other), net(other), rtol=1e-3, atol=1e-3)
 
 
 def test_deep_supervision_gives_logits_of_four_sizes_in_training_and_the_same_predictions():
