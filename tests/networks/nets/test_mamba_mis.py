@@ -335,7 +335,8 @@ def test_instance_norm_of_a_single_place_is_refused():
 @pytest.mark.parametrize("capture", ["traced", "exported"])
 def test_instance_norm_is_captured(capture):
     torch.manual_seed(0)
-    net, image = mamba_mis_s(**SMALL, instance_norm=True).eval(), torch.rand(2, 3, 64, 96)
+    one_each = {"depths": (1,) * 4, "decoder_depths": (1,) * 5, "scan": "identity"}
+    net, image = mamba_mis_s(**SMALL, **one_each, instance_norm=True).eval(), torch.rand(2, 3, 64, 96)
     with torch.no_grad():
         if capture == "traced":
             captured = torch.jit.trace(net, image)
