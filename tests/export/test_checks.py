@@ -9,7 +9,7 @@ import torch
 
 from medssm_monai.bundle import ClassificationTask, FusionTask, SegmentationTask
 from medssm_monai.data.labels import LabelSet
-from medssm_monai.export.checks import agreement, compare, relative_error
+from medssm_monai.export.checks import agreement, compare, relative_error, rounding_error
 
 SEGMENTATION = SegmentationTask(threshold=0.5)
 CLASSIFICATION = ClassificationTask(["a", "b", "c"])
@@ -68,6 +68,54 @@ def test_compare_names_what_fails(change, failed):
     checks = compare([change(x) for x in expected], expected, SEGMENTATION)
     assert [check.name for check in checks if not check.passed] == failed
     assert "limit" in str(checks[0])
+
+
+@pytest.mark.parametrize(
+    ("error", "rounding", "passes"),
+    [
+        (9e-5, None, True),  # not asked
+        (2e-4, 1e-6, False),
+        (2e-4, 4e-5, False),
+        (2e-4, 6e-5, True),
+        (3e-3, 9e-4, True),
+        (9e-4, 1e-2, False),  # a network that hangs on rounding
+        (5e-3, None, False),  # not asked: too much in any case
+        (math.nan, None, False),
+    ],
+)
+def test_a_file_may_be_as_far_off_as_rounding_puts_pytorch_itself(error, rounding, passes):
+    expected = torch.full((1, 1, 4, 4), -1.0)
+    result = expected.clone()
+    result[0, 0, 0, 0] += error
+    asked = []
+
+    def own():
+        asked.append(rounding)
+        return rounding
+
+    checks = compare([result], [expected], SEGMENTATION, own)
+    assert checks[0].passed is passes and asked == ([] if rounding is None else [rounding])
+    assert ("rounding to float32" in checks[0].limit) is bool(asked)
+
+
+def test_rounding_is_that_of_the_network_in_float32():
+    class Jump(torch.nn.Module):
+        """``tanh(1e4 · (x + 1 - 1))``: the sum rounds."""
+
+        def __init__(self):
+            super().__init__()
+            self.one = torch.nn.Parameter(torch.ones(()))
+
+        def forward(self, x):
+            return torch.tanh(1e4 * (x + self.one - self.one))
+
+    network, batches = Jump(), [torch.tensor([[1.03e-6]]), torch.tensor([[-3e-5], [1e-3]])]
+    with torch.no_grad():
+        expected = [network(batch) for batch in batches]
+    exact = torch.tanh(1e4 * torch.cat(batches).double())
+    wanted = (torch.cat(expected) - exact).abs().max().item() / exact.abs().max().item()
+    assert rounding_error(network, batches, expected) == pytest.approx(wanted, rel=1e-6) and wanted > 1e-5
+    assert network.one.dtype == torch.float32
 
 
 def test_classes_that_exclude_each_other_are_compared_by_the_most_probable_one():
