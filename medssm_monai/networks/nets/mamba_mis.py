@@ -98,8 +98,7 @@ class MambaMIS(nn.Module):
             stays at 1/16 and sizes are multiples of 16.
         spectral_grid: the spectral weights are stored for maps of at most so many places along each axis, and resampled
             for larger ones. ``None`` is 16 in 3D, where they would outnumber all other parameters many times, and no
-            bound in 2D, as in the source. A bound of 8 makes filters that reach about 8 places, with fewer weights to
-            overfit a few hundred images.
+            bound in 2D, as in the source. A bound of 8 makes filters that reach about 8 places, of few weights.
 
     Raises:
         ValueError: for values outside the lists and sizes above.
