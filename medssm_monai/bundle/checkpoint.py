@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.nn as nn
 
-from .settings import saved_settings, settings_file
+from .settings import settings_file
 from .weights import REMEDY, describe_weights_file, require_weights, weights_hint
 
 __all__ = [
@@ -20,7 +20,6 @@ __all__ = [
     "require_fitting_weights",
     "require_flat_weights",
     "require_same_classes",
-    "require_same_use",
     "start_from",
 ]
 
@@ -219,61 +218,6 @@ def start_from(network: nn.Module, ckpt_path: str | os.PathLike | None) -> nn.Mo
         other = "have another shape here" if saved.keys() & set(others) else "are not in it"
         logger.warning("%s: %s %s and start afresh", name, _some(others), other)
     return network
-
-
-EARLIER_USE = {"mean": 0.0, "std": 1.0, "output": "image"}
-"""How weights were trained whose settings do not say how images were normalized, or what the output means."""
-
-EARLIER_ARGUMENTS = {"instance_norm": False}
-"""Arguments of networks that give the same weights another meaning, with their defaults."""
-
-EARLIER_DIMS = 2
-"""``spatial_dims`` of settings that do not name them."""
-
-
-def require_same_use(settings: Mapping[str, Any], ckpt_path: str | os.PathLike | None) -> None:
-    """Compare how a training uses its network with how the weights that it starts from were used: the normalization of
-    images (``mean``, ``std``), what the output means (``output``), and ``instance_norm`` of the network's arguments.
-
-    Args:
-        settings: of the training; what they do not name is not compared.
-        ckpt_path: weights to start from; None, and weights without a settings file, pass.
-
-    Raises:
-        ValueError: another value, or other ``spatial_dims``, naming both and what to pass.
-    """
-    saved = None if ckpt_path is None else saved_settings(ckpt_path)
-    if ckpt_path is None or saved is None:
-        return
-    dims, own = saved.get("spatial_dims", EARLIER_DIMS), settings.get("spatial_dims")
-    if own is not None and dims != own:
-        raise ValueError(
-            f"{os.fspath(ckpt_path)}: its weights are for spatial_dims {dims}, this training has {own}. Name weights "
-            "of the same dimensions in --init_from, or leave it out."
-        )
-    further, saved_further = (dict(of.get("network_args") or {}) for of in (settings, saved))
-    for key, default in EARLIER_ARGUMENTS.items():
-        there, here = saved_further.get(key, default), further.get(key, default)
-        if there != here:
-            raise ValueError(
-                f"{os.fspath(ckpt_path)}: its weights were learned with {key} {there}, and mean something else with "
-                f"{here}. Pass --network_args \"{{'{key}': {there}}}\", or leave init_from out."
-            )
-    theirs = {key: saved.get(key, earlier) for key, earlier in EARLIER_USE.items() if key in settings}
-    if any(_each(settings[key]) != _each(value) for key, value in theirs.items()):
-        wanted = " ".join(f"--{key} {str(value).replace(' ', '')!r}" for key, value in theirs.items())
-        here = ", ".join(f"{key} {settings[key]}" for key in theirs)
-        what = "used the network's output" if "output" in theirs else "normalized images"
-        raise ValueError(
-            f"{os.fspath(ckpt_path)}: its training {what} otherwise ({settings_file(ckpt_path).name}) than this one "
-            f"({here}), and the values would mean something else than the weights have learned. Pass {wanted}."
-        )
-
-
-def _each(value: Any) -> tuple[Any, ...]:
-    """The values of the channels; a single one where they are all the same."""
-    values = tuple(value) if isinstance(value, (list, tuple)) else (value,)
-    return values[:1] if len(set(values)) == 1 else values
 
 
 def _some(names: Sequence[str]) -> str:

@@ -10,8 +10,9 @@ import torch.nn as nn
 
 from ..registry import get_network
 from .argument_rules import settings_arguments
-from .checkpoint import require_same_use, start_from
+from .checkpoint import start_from
 from .label_fit import warn_of_other_labels
+from .same_use import require_same_arguments, require_same_use
 
 __all__ = ["build_network"]
 
@@ -51,4 +52,6 @@ def build_network(
         raise ValueError(f"{variant}: {', '.join(twice)} have settings of their own; leave them out of network_args.")
     require_same_use(settings, init_from)
     warn_of_other_labels(settings, init_from)
-    return start_from(get_network(variant, **given, **further, **arguments), init_from)
+    network = get_network(variant, **given, **further, **arguments)
+    require_same_arguments(network, further, init_from)
+    return start_from(network, init_from)

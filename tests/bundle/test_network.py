@@ -10,7 +10,7 @@ import torch
 
 from medssm_monai import get_network
 from medssm_monai.bundle import build_network, read_model_settings, write_model_settings
-from medssm_monai.bundle.checkpoint import require_same_use
+from medssm_monai.bundle.same_use import require_same_use
 
 SETTINGS = {
     "mamba_mis_s": ({"in_channels": 1, "image_size": [32, 32]}, {}, {"in_channels": 1, "img_size": [32, 32]}),
@@ -105,23 +105,37 @@ def test_weights_to_start_from_used_the_output_alike(tmp_path, saved, here, fits
         assert network.output == here
 
 
+MAMBA_MIS = ("mamba_mis_s", {"in_channels": 3, "image_size": [32, 32]}, {"base_dim": 6, "d_state": 2})
+FUSION = (
+    "clinical_fmamba_2d",
+    {"output": "blend"},
+    {"depth": 1, "exchange_rounds": 0, "decoder_depth": 0, "d_state": 2},
+)
+MEDCONVMAMBA = ("medconvmamba_t", {"image_size": [32, 32], "patch_size": 8, "class_names": ["a", "b"]}, {"depth": 1})
+
+
 @pytest.mark.parametrize(
-    ("saved", "here", "fits"),
+    ("of", "saved", "here", "differs"),
     [
-        ({}, {}, True),
-        ({}, {"instance_norm": False}, True),
-        ({"instance_norm": True}, {"instance_norm": True, "drop_path": 0.1}, True),
-        ({"instance_norm": True}, {}, False),
-        ({}, {"instance_norm": True}, False),
+        (MAMBA_MIS, {}, {}, None),
+        (MAMBA_MIS, {}, {"instance_norm": False, "discretization": "zoh"}, None),
+        (MAMBA_MIS, {"instance_norm": True}, {"instance_norm": True, "drop_path": 0.1}, None),
+        (MAMBA_MIS, {"instance_norm": True}, {}, "instance_norm True"),
+        (MAMBA_MIS, {}, {"instance_norm": True}, "instance_norm False"),
+        (MAMBA_MIS, {"discretization": "euler"}, {}, "discretization euler"),
+        (MEDCONVMAMBA, {}, {"discretization": "euler"}, None),
+        (MEDCONVMAMBA, {}, {"discretization": "zoh"}, "discretization euler"),
+        (FUSION, {}, {"drop_path": 0.1}, None),
     ],
 )
-def test_weights_to_start_from_were_normalized_alike_inside(tmp_path, saved, here, fits):
-    settings = {"in_channels": 3, "image_size": [32, 32], "network_args": {"base_dim": 6, **here}}
-    torch.save(build_network("mamba_mis_s", settings).state_dict(), tmp_path / "model.pt")
-    write_model_settings(tmp_path / "model.pt", {"variant": "mamba_mis_s", "network_args": {"base_dim": 6, **saved}})
-    wanted = rf"with instance_norm {saved.get('instance_norm', False)}, .* Pass --network_args"
-    with nullcontext() if fits else pytest.raises(ValueError, match=wanted):
-        build_network("mamba_mis_s", settings, init_from=tmp_path / "model.pt")
+def test_weights_to_start_from_compute_the_same_here(tmp_path, of, saved, here, differs):
+    variant, settings, further = of
+    settings = {**settings, "network_args": {**further, **here}}
+    torch.save(build_network(variant, settings).state_dict(), tmp_path / "model.pt")
+    write_model_settings(tmp_path / "model.pt", {**settings, "variant": variant, "network_args": {**further, **saved}})
+    refused = pytest.raises(ValueError, match=rf"learned with {differs}, .* Pass --network_args")
+    with nullcontext() if differs is None else refused:
+        build_network(variant, settings, init_from=tmp_path / "model.pt")
 
 
 def test_defaults_of_settings_come_from_the_bundle_s_file(tmp_path):
