@@ -16,11 +16,11 @@ __all__ = ["require_same_arguments", "require_same_use"]
 EARLIER_USE = {"mean": 0.0, "std": 1.0, "output": "image"}
 """How weights were trained whose settings do not say how images were normalized, or what the output means."""
 
-ARGUMENTS = ("discretization", "instance_norm")
-"""Arguments of networks by which the same weights compute something else."""
-
 EARLIER_DIMS = 2
 """``spatial_dims`` of settings that do not name them."""
+
+ARGUMENTS = ("discretization", "instance_norm")
+"""Arguments of networks by which the same weights compute something else."""
 
 
 def require_same_use(settings: Mapping[str, Any], ckpt_path: str | os.PathLike | None) -> None:

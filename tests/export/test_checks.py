@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from medssm_monai import get_network
 from medssm_monai.bundle import ClassificationTask, FusionTask, SegmentationTask
 from medssm_monai.data.labels import LabelSet
 from medssm_monai.export.checks import agreement, compare, relative_error, rounding_error
@@ -116,6 +117,24 @@ def test_rounding_is_that_of_the_network_in_float32():
     wanted = (torch.cat(expected) - exact).abs().max().item() / exact.abs().max().item()
     assert rounding_error(network, batches, expected) == pytest.approx(wanted, rel=1e-6) and wanted > 1e-5
     assert network.one.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "shape"),
+    [
+        ("mamba_mis_s", {"img_size": 64, "base_dim": 8, "d_state": 4}, (2, 3, 64, 64)),
+        ("mamba_mis_3d_s", {"img_size": 32, "base_dim": 8, "d_state": 4}, (1, 1, 32, 32, 32)),
+        ("medconvmamba_t", {"img_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 2}, (2, 3, 32, 32)),
+        ("medspectralnet", {"layers": [1, 1, 1, 1]}, (2, 3, 96, 96)),
+        ("clinical_fmamba_2d", {"depth": 1, "exchange_rounds": 1, "d_state": 4}, (1, 2, 32, 32)),
+    ],
+)
+def test_every_network_runs_in_float64_and_rounds_little_at_the_start(name, arguments, shape):
+    torch.manual_seed(0)
+    network, x = get_network(name, **arguments).eval(), torch.rand(shape)
+    with torch.no_grad():
+        expected = network(x)
+    assert 0 < rounding_error(network, [x], [expected]) < 1e-4
 
 
 def test_classes_that_exclude_each_other_are_compared_by_the_most_probable_one():
