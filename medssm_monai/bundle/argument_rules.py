@@ -172,6 +172,7 @@ ARGUMENT_RULES: dict[str, Rule] = {
     "block": word(),
     "init": word(),
     "fusion": word(),
+    "stem": word(),
     "orders": either(word(), NOTHING),
     "strides": _listed(
         either(whole(1, 16), wholes(1, 16, 2, 3)), "whole numbers from 1 to 16, or lists of one per axis", 4, 4

@@ -122,11 +122,15 @@ def fusion_start(images, **arguments) -> Start:
     return Start(build(clinical_fmamba_2d, **arguments), images, FUSE, lambda y: loss(y, images))
 
 
+STARTS = ("mamba_mis", "medconvmamba", "medconvmamba, convolutional stem", "clinical_fmamba")
+
+
 @pytest.fixture(scope="module")
 def starts(lesions, textures, pairs):
     return {
         "mamba_mis": mis_start(lesions),
         "medconvmamba": med_start(textures),
+        "medconvmamba, convolutional stem": med_start(textures, stem="conv"),
         "clinical_fmamba": fusion_start(pairs),
     }
 
@@ -154,7 +158,7 @@ def test_volumes_start_like_images(volumes, init):
     assert 0.08 < np.median(shares) < 0.5 and min(shares) > 0.01 and max(shares) < 1
 
 
-@pytest.mark.parametrize("name", ["mamba_mis", "medconvmamba", "clinical_fmamba"])
+@pytest.mark.parametrize("name", STARTS)
 def test_every_block_is_alive(starts, name):
     """Maps of a stated size that differ between images, and gradients within four orders of magnitude."""
     begun = starts[name]
@@ -164,7 +168,7 @@ def test_every_block_is_alive(starts, name):
     assert {k: v for k, v in begun.gradient.items() if v < 1e-4 * largest and k != "fusion"} == {}
 
 
-@pytest.mark.parametrize("name", ["mamba_mis", "medconvmamba", "clinical_fmamba"])
+@pytest.mark.parametrize("name", STARTS)
 def test_the_scans_carry_state(starts, name):
     """The median state part lies between .08 and .5 of the skip; none is silent, none above the skip."""
     shares = {k: v for k, v in starts[name].state.items() if "attention" not in k}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .bfss import BFSS
 from .bsss import AttentionBlock, BSSSBlock, ConvBlock
 from .context_gate import ContextGate
+from .conv_stem import ConvStem
 from .cross_channel_excitation import CrossChannelExcitation
 from .dilated_gated_conv import DilatedGatedConv
 from .fusion_bridge import MultiScaleFusion, MultiScaleFusionBridge, ScanAttention
@@ -26,6 +27,7 @@ __all__ = [
     "ChannelExchangeBlock",
     "ContextGate",
     "ConvBlock",
+    "ConvStem",
     "CrossChannelExcitation",
     "CrossMambaBlock",
     "DilatedGatedConv",

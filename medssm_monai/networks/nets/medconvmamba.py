@@ -15,15 +15,17 @@ import torch.nn.functional as F
 from monai.data import MetaTensor
 from monai.utils import ensure_tuple_rep
 
-from ..blocks import MapFusion, PatchEmbed, SConvsSSM
+from ..blocks import ConvStem, MapFusion, PatchEmbed, SConvsSSM
 from ..initialization import start
 from ..layers import ScanOrder, set_drop_path
 
 __all__ = ["MedConvMamba", "medconvmamba_s", "medconvmamba_t"]
 
+STEMS = {"patch": PatchEmbed, "conv": ConvStem}
+
 
 class MedConvMamba(nn.Module):
-    """Patch embedding → LayerNorm → ``depth`` SConvs-SSM blocks → fusion of the tokens → linear layer to logits.
+    """Stem → LayerNorm → ``depth`` SConvs-SSM blocks → fusion of the tokens → linear layer to logits.
 
     Args:
         spatial_dims: 2 (images) or 3 (volumes: the same blocks with 3D convolutions and a 3D scan order).
@@ -46,6 +48,8 @@ class MedConvMamba(nn.Module):
         init: ``"signal"``: the convolutions pass their input on and the scans carry state from the first step
             (:mod:`~medssm_monai.networks.initialization`); ``"published"``: the values of PyTorch's layers, with which
             seven blocks shrink the maps to a sixteenth.
+        stem: ``"patch"``, the paper's patch embedding, or ``"conv"``, convolutions that overlap
+            (:class:`~medssm_monai.networks.blocks.ConvStem`), for which ``patch_size`` is a power of 2.
 
     Raises:
         ValueError: for values outside the lists above.
@@ -77,6 +81,7 @@ class MedConvMamba(nn.Module):
         scan: str = "selective",
         drop_path: float = 0.0,
         init: str = "signal",
+        stem: str = "patch",
     ) -> None:
         super().__init__()
         if spatial_dims not in (2, 3):
@@ -85,11 +90,13 @@ class MedConvMamba(nn.Module):
             raise ValueError(
                 f"num_classes, depth and patch_size must be at least 1, got {num_classes}, {depth}, {patch_size}."
             )
+        if stem not in STEMS:
+            raise ValueError(f"stem must be one of {tuple(STEMS)}, got {stem!r}.")
         self.in_channels, self.patch_size = in_channels, patch_size
         self.img_size: tuple[int, ...] = ensure_tuple_rep(img_size, spatial_dims)
         map_size = [-(-size // patch_size) for size in self.img_size]
         mixer_args: dict[str, Any] = {"orders": orders, "d_state": d_state, "discretization": discretization}
-        self.patch_embed = PatchEmbed(in_channels, embed_dim, patch_size, spatial_dims)
+        self.patch_embed = STEMS[stem](in_channels, embed_dim, patch_size, spatial_dims)
         self.blocks = nn.Sequential(
             *(SConvsSSM(embed_dim, scan, spatial_dims, dropout, **mixer_args) for _ in range(depth))
         )

@@ -22,6 +22,8 @@ SMALL = {"num_classes": 3, "img_size": 16, "patch_size": 4, "embed_dim": 16, "de
         (medconvmamba_t, {"fusion": "flatten"}, 4_726_660),
         (medconvmamba_t, {"fusion": "conv"}, 33_026_884),
         (medconvmamba_t, {"fusion": "dwconv"}, 4_276_036),
+        # in place of 8*8*3*192 + 192: 9*3*48, 9*48*96, 9*96*192, twice 48+96+192, 192*192 + 192
+        (medconvmamba_t, {"stem": "conv"}, 4_125_316 - 37_056 + 1_296 + 41_472 + 165_888 + 672 + 37_056),
         # without the scan: x_proj 384*44, dt_proj 384*13, A_log 384*16 and D 384 are gone from each of 7 blocks
         (medconvmamba_t, {"scan": "identity"}, 4_125_316 - 7 * 384 * (44 + 13 + 16 + 1)),
     ],
@@ -42,6 +44,9 @@ def test_parameter_counts(variant, arguments, count):
         ({}, (1, 3, 2, 3), (1, 3)),
         ({"in_channels": 1, "num_classes": 5}, (2, 1, 28, 28), (2, 5)),
         ({"fusion": "flatten", "img_size": (16, 10)}, (2, 3, 16, 10), (2, 3)),
+        ({"stem": "conv"}, (2, 3, 17, 30), (2, 3)),
+        ({"stem": "conv", "patch_size": 16, "fusion": "flatten", "img_size": (16, 40)}, (2, 3, 16, 40), (2, 3)),
+        ({"stem": "conv", "spatial_dims": 3, "in_channels": 1}, (2, 1, 16, 12, 9), (2, 3)),
         ({"orders": "cross"}, (2, 3, 16, 16), (2, 3)),
         ({"orders": [ScanOrder((1, 0), True)]}, (2, 3, 16, 16), (2, 3)),
         ({"spatial_dims": 3, "in_channels": 1}, (2, 1, 16, 12, 9), (2, 3)),
@@ -71,6 +76,8 @@ def test_shape(arguments, input_shape, output_shape):
         {"discretization": "zoh"},
         {"dropout": 0.2},
         {"spatial_dims": 3},
+        {"stem": "conv"},
+        {"stem": "conv", "spatial_dims": 3},
     ],
     ids=str,
 )
@@ -114,9 +121,10 @@ def test_dropout_makes_passes_differ_in_training_mode_only():
         assert torch.equal(net(image), net(image))
 
 
+@pytest.mark.parametrize("stem", ["patch", "conv"])
 @pytest.mark.parametrize("spatial_dims", [2, 3])
-def test_exports_and_traces_to_the_same_logits(spatial_dims):
-    net = MedConvMamba(**{**SMALL, "spatial_dims": spatial_dims}).eval()
+def test_exports_and_traces_to_the_same_logits(spatial_dims, stem):
+    net = MedConvMamba(**{**SMALL, "spatial_dims": spatial_dims, "stem": stem}).eval()
     image = torch.rand(2, 3, *[12] * spatial_dims)
     with torch.no_grad():
         expected = net(image)
@@ -135,6 +143,10 @@ def test_exports_and_traces_to_the_same_logits(spatial_dims):
         ({"scan": "none"}, "identity"),
         ({"num_classes": 0}, "num_classes"),
         ({"depth": 0}, "depth"),
+        ({"stem": "convolution"}, r"stem must be one of \('patch', 'conv'\), got 'convolution'"),
+        ({"stem": "conv", "patch_size": 14}, "patch_size must be 2, 4, 8, 16 or a further power of 2, got 14"),
+        ({"stem": "conv", "patch_size": 1}, "power of 2, got 1"),
+        ({"stem": "conv", "patch_size": 16, "embed_dim": 4}, "embed_dim of at least 8, got 4"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message):
