@@ -19,8 +19,8 @@ EARLIER_USE = {"mean": 0.0, "std": 1.0, "output": "image"}
 EARLIER_DIMS = 2
 """``spatial_dims`` of settings that do not name them."""
 
-ARGUMENTS = ("discretization", "instance_norm")
-"""Arguments of networks by which the same weights compute something else."""
+ARGUMENTS = ("discretization", "instance_norm", "stem")
+"""Arguments of networks by which the same weights compute something else, or for which there are others."""
 
 
 def require_same_use(settings: Mapping[str, Any], ckpt_path: str | os.PathLike | None) -> None:
@@ -57,8 +57,8 @@ def require_same_use(settings: Mapping[str, Any], ckpt_path: str | os.PathLike |
 def require_same_arguments(
     network: nn.Module, arguments: Mapping[str, Any], ckpt_path: str | os.PathLike | None
 ) -> None:
-    """Compare those arguments of a network by which the same weights compute something else with those that weights to
-    start from were learned with.
+    """Compare those arguments of a network by which the same weights compute something else, or without which they do not
+    fit, with those that weights to start from were learned with.
 
     Args:
         network: the network; its class has the defaults.
@@ -76,8 +76,8 @@ def require_same_arguments(
         there, here = ((of or {}).get(key, known[key].default) for of in (saved.get("network_args"), arguments))
         if there != here:
             raise ValueError(
-                f"{os.fspath(ckpt_path)}: its weights were learned with {key} {there}, and compute something else with "
-                f"{here}. Pass --network_args \"{{'{key}': {there!r}}}\", or leave init_from out."
+                f"{os.fspath(ckpt_path)}: its weights were learned with {key} {there}, and are none for a network with "
+                f"{here}. Pass --network_args#{key} {there}, or leave init_from out."
             )
 
 

@@ -125,6 +125,9 @@ MEDCONVMAMBA = ("medconvmamba_t", {"image_size": [32, 32], "patch_size": 8, "cla
         (MAMBA_MIS, {"discretization": "euler"}, {}, "discretization euler"),
         (MEDCONVMAMBA, {}, {"discretization": "euler"}, None),
         (MEDCONVMAMBA, {}, {"discretization": "zoh"}, "discretization euler"),
+        (MEDCONVMAMBA, {"stem": "conv"}, {"stem": "conv"}, None),
+        (MEDCONVMAMBA, {}, {"stem": "conv"}, "stem patch"),
+        (MEDCONVMAMBA, {"stem": "conv"}, {}, "stem conv"),
         (FUSION, {}, {"drop_path": 0.1}, None),
     ],
 )
@@ -133,7 +136,7 @@ def test_weights_to_start_from_compute_the_same_here(tmp_path, of, saved, here, 
     settings = {**settings, "network_args": {**further, **here}}
     torch.save(build_network(variant, settings).state_dict(), tmp_path / "model.pt")
     write_model_settings(tmp_path / "model.pt", {**settings, "variant": variant, "network_args": {**further, **saved}})
-    refused = pytest.raises(ValueError, match=rf"learned with {differs}, .* Pass --network_args")
+    refused = pytest.raises(ValueError, match=rf"learned with {differs}, .* Pass --network_args#{differs}, or")
     with nullcontext() if differs is None else refused:
         build_network(variant, settings, init_from=tmp_path / "model.pt")
 
