@@ -57,8 +57,8 @@ def require_same_use(settings: Mapping[str, Any], ckpt_path: str | os.PathLike |
 def require_same_arguments(
     network: nn.Module, arguments: Mapping[str, Any], ckpt_path: str | os.PathLike | None
 ) -> None:
-    """Compare those arguments of a network by which the same weights compute something else, or without which they do not
-    fit, with those that weights to start from were learned with.
+    """Compare those arguments of a network by which the same weights compute something else, or for which there are
+    others, with those that weights to start from were learned with.
 
     Args:
         network: the network; its class has the defaults.
