@@ -6,7 +6,8 @@ from itertools import pairwise
 
 import torch
 import torch.nn as nn
-from monai.networks.layers import Conv, Norm
+from monai.networks.blocks import Convolution
+from monai.networks.layers import Conv
 
 from ...ops.tokenwise import tokenwise
 
@@ -49,16 +50,13 @@ class ConvStem(nn.Module):
             )
         self.spatial_dims = spatial_dims
         widths = [in_channels, *(dim >> step for step in reversed(range(halvings)))]
-        convolution, normalization = Conv[Conv.CONV, spatial_dims], Norm[Norm.BATCH, spatial_dims]
         self.convs = nn.Sequential(
             *(
-                nn.Sequential(
-                    convolution(before, after, 3, stride=2, padding=1, bias=False), normalization(after), nn.ReLU()
-                )
-                for before, after in pairwise(widths)
+                Convolution(spatial_dims, *pair, strides=2, adn_ordering="NA", act="RELU", norm="BATCH", bias=False)
+                for pair in pairwise(widths)
             )
         )
-        self.proj = convolution(dim, dim, 1)
+        self.proj = Conv[Conv.CONV, spatial_dims](dim, dim, 1)
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -33,7 +33,8 @@ def expected(stem: ConvStem, image: np.ndarray) -> np.ndarray:
 
     maps, dims = image, image.ndim - 1
     column = (-1, *[1] * dims)
-    for conv, norm, _ in stem.convs:
+    for layer in stem.convs:
+        conv, norm = layer.conv, layer.adn.N
         padded = np.pad(maps, [(0, 0)] + [(1, 1)] * dims)
         whole = np.stack([correlate(padded, kernel, "valid")[0] for kernel in number(conv.weight)])
         maps = whole[(slice(None), *[slice(None, None, 2)] * dims)]
