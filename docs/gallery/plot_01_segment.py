@@ -39,7 +39,8 @@ figure.suptitle(f"synthetic, {DEMO_SIZE} × {DEMO_SIZE} pixels, with their masks
 # --------
 # ``train.yaml`` of the bundle read from top to bottom is the whole run. Every key can be replaced, here the number of
 # epochs, the learning rate, where the files go, and the weights to start from: those for skin lesions that come with
-# the bundle, so that three epochs are enough. From the start the default is 25.
+# the bundle, so that three epochs are enough, and the arguments that their network was built with. From the start the
+# default is 25.
 
 bundle = find_bundle("mamba_mis")
 out = Path(tempfile.mkdtemp())
@@ -51,6 +52,7 @@ workflow = ConfigWorkflow(
     output_dir=f"$'{out.as_posix()}'",  # an expression, as MONAI wants it
     ckpt_dir=str(out / "trained"),
     init_from=str(bundle / "models" / "model.pt"),
+    network_args={"instance_norm": True, "spectral_grid": 8},
     max_epochs=3,
     warmup_epochs=1,
     learning_rate=0.002,

@@ -187,6 +187,8 @@ OF_SETTINGS = {"image_size": "img_size", "class_names": "num_classes", "labels":
 LARGE = 4
 USUAL_SIZE = {2: 256, 3: 64}
 """Sides of the images for networks that take them by the number of dimensions."""
+USUAL_GRID = 16
+"""Places along an axis that spectral weights are stored for where ``spectral_grid`` is None in volumes."""
 OWN = ("spatial_dims", "in_channels", "patch_size", "image_size", "class_names", "labels", "output")
 
 
@@ -265,6 +267,8 @@ def require_affordable(settings: Mapping[str, Any]) -> None:
     if "img_size" in defaults:
         dims = given.get("spatial_dims", defaults.get("spatial_dims", 2))
         defaults = {**defaults, "img_size": [defaults["img_size"] or USUAL_SIZE[dims]] * dims}
+    if "spectral_grid" in defaults:  # None: bounded in volumes, and in pictures larger than any bound
+        defaults = {**defaults, "spectral_grid": defaults["spectral_grid"] or USUAL_GRID}
     large = any(_size(given[name]) > LARGE * max(_size(defaults[name]), 1) for name in given)
     if not large and given.get("fusion", "gap") == "gap":  # other fusions have weights for every token
         return

@@ -11,7 +11,7 @@ import torch
 import torch.nn as nn
 
 from .settings import settings_file
-from .weights import REMEDY, describe_weights_file, require_weights, weights_hint
+from .weights import REMEDY, describe_weights_file, require_weights, shown_classes, weights_hint
 
 __all__ = [
     "flat_state_dict",
@@ -127,7 +127,7 @@ def load_weights(
         ValueError: as :func:`require_fitting_weights` does.
     """
     path = require_weights(ckpt_path, remedy=remedy)
-    saved = _without_more_for_training(read_weights(path), network)
+    saved = _for_maps_of(network, _without_more_for_training(read_weights(path), network))
     _compare(path, saved, network, num_classes)
     network.load_state_dict(saved)
     described = describe_weights_file(path, path)
@@ -146,7 +146,7 @@ def require_fitting_weights(ckpt_path: str | os.PathLike, network: nn.Module, nu
     Raises:
         ValueError: the file holds no state dict, weights for another number of classes, or another network's.
     """
-    saved = _without_more_for_training(read_weights(ckpt_path), network)
+    saved = _for_maps_of(network, _without_more_for_training(read_weights(ckpt_path), network))
     _compare(os.fspath(ckpt_path), saved, network, num_classes)
 
 
@@ -160,6 +160,17 @@ def _without_more_for_training(saved: dict[str, torch.Tensor], network: nn.Modul
     """``saved`` without what a training needed and this network, built for predictions alone, has no place for."""
     more = _only_for_training(saved.keys() - network.state_dict().keys(), network)
     return {key: value for key, value in saved.items() if key not in more}
+
+
+def _for_maps_of(network: nn.Module, saved: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """``saved`` with the weights of spectral gates resampled where this network, built for another size of image, has
+    them for other maps: what the gates do when such weights are loaded, done before shapes are compared."""
+    from ..networks.blocks import SpectralGate  # only here: commands that stop early need no MONAI
+
+    for name, module in network.named_modules():
+        if isinstance(module, SpectralGate):
+            module.fit_state(saved, f"{name}.")
+    return saved
 
 
 def _compare(name: str, saved: Mapping[str, torch.Tensor], network: nn.Module, num_classes: int | None) -> None:
@@ -185,12 +196,23 @@ def _compare(name: str, saved: Mapping[str, torch.Tensor], network: nn.Module, n
     )
 
 
-def start_from(network: nn.Module, ckpt_path: str | os.PathLike | None) -> nn.Module:
+def start_from(
+    network: nn.Module,
+    ckpt_path: str | os.PathLike | None,
+    classes: tuple[Sequence[str], Sequence[str]] | None = None,
+) -> nn.Module:
     """Give a network the weights that its training starts from; None leaves it as it is initialized.
 
-    Weights of another shape, those of the last layer where the classes are others, start afresh, with a warning that
-    names them. So do parts that only a training needs (the heads of deep supervision) where the file has none; where
-    the network has none, those of the file are left out.
+    Weights of spectral gates for another size of image are resampled, as in a prediction. Weights of another shape
+    start afresh, with a warning that names them. So do parts that only a training needs (the heads of deep supervision)
+    where the file has none; where the network has none, those of the file are left out.
+
+    Args:
+        network: its class names the layers that give the logits, ``output_layers``.
+        ckpt_path: file that :func:`read_weights` reads.
+        classes: names of the weights' outputs and of the network's, in the order of their rows, where they differ. Of
+            ``output_layers`` the rows of classes of the same name are kept, the others start afresh, with a warning
+            that names both.
 
     Returns:
         ``network``.
@@ -202,22 +224,55 @@ def start_from(network: nn.Module, ckpt_path: str | os.PathLike | None) -> nn.Mo
     if ckpt_path is None:
         return network
     name = require_weights(ckpt_path, "weights to start from", "Name a model.pt of a training in --init_from.")
-    saved, own = read_weights(name), network.state_dict()
+    saved, own = _for_maps_of(network, read_weights(name)), network.state_dict()
     different = own.keys() ^ saved.keys()
     unknown = sorted(different - _only_for_training(different, network))
-    fitting = {key: value for key, value in saved.items() if key in own and own[key].shape == value.shape}
-    if unknown or not fitting:
+    sized = {key: value for key, value in saved.items() if key in own and own[key].shape == value.shape}
+    if unknown or not sized:
         raise ValueError(
             f"{name}: cannot start from another network's weights ({_some(unknown or sorted(own))} differ). Give the "
             "settings that it was trained with, in the file .json beside it, or leave init_from out."
         )
-    network.load_state_dict(fitting, strict=False)
+    rows = {} if classes is None else _rows_by_name(network, own, saved, *classes)
+    network.load_state_dict(sized | rows, strict=False)
     logger.info("the training starts from %s", describe_weights_file(name, name))
-    others = sorted(own.keys() - fitting.keys())
+    others = sorted(own.keys() - sized.keys() - rows.keys())
     if others:
         other = "have another shape here" if saved.keys() & set(others) else "are not in it"
         logger.warning("%s: %s %s and start afresh", name, _some(others), other)
+    if classes is not None:
+        theirs, ours = classes
+        kept = [entry for entry in ours if entry in theirs]
+        last = f"{shown_classes(kept)} are kept, the others start afresh" if kept else "all start afresh"
+        logger.warning(
+            "%s was trained for the classes %s, this training is for %s: of the last layer %s",
+            *(name, shown_classes(theirs), shown_classes(ours)),
+            last if rows else "no rows are told apart by these names, so that it is taken as it fits",
+        )
     return network
+
+
+def _rows_by_name(
+    network: nn.Module,
+    own: Mapping[str, torch.Tensor],
+    saved: Mapping[str, torch.Tensor],
+    theirs: Sequence[str],
+    ours: Sequence[str],
+) -> dict[str, torch.Tensor]:
+    """The output layers of a network (of ``own``), with the rows of ``saved`` where a class of ``theirs`` has the name;
+    nothing where there are other than a row for each class."""
+    layers = tuple(f"{layer}." for layer in getattr(network, "output_layers", ()))
+    found = {}
+    for key, here in own.items():
+        if not key.startswith(layers) or key not in saved:
+            continue
+        there = saved[key]
+        if (len(here), len(there)) == (len(ours), len(theirs)) and here.shape[1:] == there.shape[1:]:
+            found[key] = here.clone()
+            for row, entry in enumerate(ours):
+                if entry in theirs:
+                    found[key][row] = there[theirs.index(entry)]
+    return found
 
 
 def _some(names: Sequence[str]) -> str:

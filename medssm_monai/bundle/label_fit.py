@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -12,9 +11,7 @@ from ..data.labels import LabelSet
 from .settings import saved_settings
 from .weights import weights_hint
 
-__all__ = ["require_labels_of_data", "warn_of_other_labels"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["other_classes", "require_labels_of_data"]
 
 
 def require_labels_of_data(
@@ -47,24 +44,45 @@ def require_labels_of_data(
     )
 
 
-def warn_of_other_labels(settings: Mapping[str, Any], ckpt_path: str | os.PathLike[str] | None) -> None:
-    """Say it when a training starts from weights of other classes.
+def other_classes(
+    settings: Mapping[str, Any], ckpt_path: str | os.PathLike[str] | None
+) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """Whether a training starts from weights of other classes.
 
     Args:
         settings: of the training.
-        ckpt_path: weights to start from; None, weights without a settings file, and settings that name no ``labels``
-            pass. Weights of earlier versions, whose settings name none, are of one class.
+        ckpt_path: weights to start from. Those of a segmentation whose settings name no labels, as in earlier versions,
+            are of one class.
+
+    Returns:
+        the names of the weights' outputs and those of the training's. None where they are the same, where either is not
+        known (no settings file, for instance), and for two segmentations of one class each, whatever its name: what
+        stands out from its background is a good start for what else does.
     """
     saved = None if ckpt_path is None else saved_settings(ckpt_path)
-    if ckpt_path is None or saved is None or "labels" not in settings:
-        return
-    ours, theirs = LabelSet.of(settings["labels"]), LabelSet.of(saved.get("labels", ONE_CLASS))
-    if ours.channel_names != theirs.channel_names and max(ours.out_channels, theirs.out_channels) > 1:
-        last = "as it is" if ours.out_channels == theirs.out_channels else "afresh"
-        logger.warning(
-            "%s was trained for the classes %s, this training is for %s: the last layer starts %s",
-            *(os.fspath(ckpt_path), theirs.described, ours.described, last),
-        )
+    if saved is None:
+        return None
+    ours = _output_names(settings)
+    theirs = _output_names(saved, ONE_CLASS if "labels" in settings else None)
+    if ours is None or theirs is None or ours == theirs or len(ours) == len(theirs) == 1:
+        return None
+    return theirs, ours
+
+
+def _output_names(settings: Mapping[str, Any], earlier: Mapping[str, Any] | None = None) -> tuple[str, ...] | None:
+    """Names of a network's outputs, one per row of its last layer: classes, the background first where there is one.
+
+    Args:
+        settings: with ``class_names`` of a classification, or ``labels`` of a segmentation.
+        earlier: ``labels`` of settings that name neither.
+
+    Returns:
+        None where the outputs are no classes, those of a fusion for instance.
+    """
+    if "class_names" in settings:
+        return tuple(map(str, settings["class_names"]))
+    labels = settings.get("labels", earlier)
+    return None if labels is None else LabelSet.of(labels).channel_names
 
 
 def _meaning(labels: LabelSet) -> dict[str, list[int]]:

@@ -19,7 +19,7 @@ EARLIER_USE = {"mean": 0.0, "std": 1.0, "output": "image"}
 EARLIER_DIMS = 2
 """``spatial_dims`` of settings that do not name them."""
 
-ARGUMENTS = ("discretization", "instance_norm", "stem")
+ARGUMENTS = ("discretization", "instance_norm", "spectral_grid", "stem")
 """Arguments of networks by which the same weights compute something else, or for which there are others."""
 
 
@@ -72,13 +72,18 @@ def require_same_arguments(
     if ckpt_path is None or saved is None:
         return
     known = inspect.signature(type(network)).parameters
-    for key in [key for key in ARGUMENTS if key in known]:
-        there, here = ((of or {}).get(key, known[key].default) for of in (saved.get("network_args"), arguments))
-        if there != here:
-            raise ValueError(
-                f"{os.fspath(ckpt_path)}: its weights were learned with {key} {there}, and are none for a network with "
-                f"{here}. Pass --network_args#{key} {there}, or leave init_from out."
-            )
+    shared = {key: known[key].default for key in ARGUMENTS if key in known}
+    there, here = (
+        {key: (of or {}).get(key, shared[key]) for key in shared} for of in (saved.get("network_args"), arguments)
+    )
+    differing = [key for key in shared if there[key] != here[key]]
+    if differing:
+        learned = " and ".join(f"{key} {there[key]}" for key in differing)
+        wanted = " ".join(f"--network_args#{key} {there[key]}" for key in differing)
+        raise ValueError(
+            f"{os.fspath(ckpt_path)}: its weights were learned with {learned}, and are none for a network with "
+            f"{' and '.join(str(here[key]) for key in differing)}. Pass {wanted}, or leave init_from out."
+        )
 
 
 def _each(value: Any) -> tuple[Any, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ __all__ = [
     "named_weights",
     "other_weights",
     "require_weights",
+    "shown_classes",
     "weights_file",
     "weights_hint",
 ]
@@ -170,9 +171,7 @@ def _facts(settings: Mapping[str, Any]) -> list[str]:
     facts = []
     classes = settings.get("class_names")
     if isinstance(classes, list) and classes:
-        more = f" and {len(classes) - MANY} more" if len(classes) > MANY else ""
-        names = [str(name) if "," not in str(name) else repr(str(name)) for name in classes[:MANY]]
-        facts.append(f"{len(classes)} classes: {', '.join(names)}{more}")
+        facts.append(f"{len(classes)} classes: {shown_classes(classes)}")
     sources = settings.get("sources")
     if isinstance(sources, list):
         facts.append(f"sources: {', '.join(map(str, sources))}")
@@ -231,3 +230,9 @@ def require_weights(
         if there:
             message += f" Others there: {there}."
     raise FileNotFoundError(message)
+
+
+def shown_classes(names: Sequence[Any]) -> str:
+    """Names of classes in a message, in quotation marks where one holds a comma; of many the first ones alone."""
+    more = f" and {len(names) - MANY} more" if len(names) > MANY else ""
+    return ", ".join(repr(str(name)) if "," in str(name) else str(name) for name in names[:MANY]) + more

@@ -36,7 +36,9 @@ class FusionReport(EvaluationReport):
     writes the report when the evaluation is complete.
 
     Reads ``pred`` and ``label`` of each decollated item in ``engine.state.output`` after post-processing: ``pred`` is
-    the fused image ``(1, *spatial)``, ``label`` the two sources ``(2, *spatial)``, all in [0, 1]. Writes to
+    the fused image ``(1, *spatial)``, ``label`` the two sources ``(2, *spatial)``, all in [0, 1]. The plain fusions
+    are of ``image``, what the network was given, where it is of the same shape: where an evaluation corrupts the
+    sources they suffer as the network does. Writes to
     ``output_dir``, each file in one step so that an interruption never leaves half of one:
 
     * ``per_pair.csv``: one row per pair and fusion (fused, average, maximum, copy of A, copy of B);
@@ -135,7 +137,10 @@ class FusionReport(EvaluationReport):
                 f"{tuple(fused.shape)} and {tuple(sources.shape)}."
             )
         a, b = sources[:1], sources[1:]
-        rows = {FUSED: fused, **({row: fuse(a, b) for row, fuse in PLAIN_FUSIONS.items()} if self.baselines else {})}
+        given = torch.as_tensor(item.get(CommonKeys.IMAGE, sources)).detach().as_subclass(torch.Tensor).float()
+        given = given if given.shape == sources.shape else sources  # corrupted here and clean there, or the same
+        plain = {row: fuse(given[:1], given[1:]) for row, fuse in PLAIN_FUSIONS.items()} if self.baselines else {}
+        rows = {FUSED: fused, **plain}
         try:
             size = (len(rows), *a.shape)
             found = fusion_metrics(torch.stack(list(rows.values())), a.expand(size), b.expand(size), self.metrics)

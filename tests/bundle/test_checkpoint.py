@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn as nn
+from monai.utils import ensure_tuple_rep
 
 from medssm_monai.bundle import load_weights, require_fitting_weights, require_same_classes, start_from
 from medssm_monai.networks.nets import mamba_mis_s
@@ -91,3 +92,41 @@ def test_heads_of_deep_supervision_may_be_there_or_not(tmp_path, caplog):
         assert ("supervision_heads" in caplog.text) == (file == "plain.pt")  # these start afresh
     with pytest.raises(ValueError, match="supervision_heads"):  # whoever asks for them in a prediction is told
         load_weights(mamba_mis_s(**small, deep_supervision=True), tmp_path / "plain.pt")
+
+
+@pytest.mark.parametrize(
+    ("spatial_dims", "before", "now"),
+    [(2, 64, 96), (2, (96, 64), (64, 128)), (3, 32, 64)],
+    ids=["larger", "one side smaller", "volumes"],
+)
+def test_spectral_weights_of_another_image_size_are_carried_over(tmp_path, caplog, spatial_dims, before, now):
+    """The network that starts from them does to images of its size what the other one does to them."""
+    small = {"spatial_dims": spatial_dims, "base_dim": 8, "d_state": 2}
+    learned = mamba_mis_s(**small, img_size=before)
+    path = _save(learned.state_dict(), tmp_path / "model.pt")
+    images = torch.randn(1, 3, *ensure_tuple_rep(now, spatial_dims))
+    with torch.no_grad():
+        expected = learned.eval()(images)
+        for start in (start_from, load_weights):
+            network = mamba_mis_s(**small, img_size=now)
+            start(network, path)
+            torch.testing.assert_close(network.eval()(images), expected)
+    assert "afresh" not in caplog.text
+    require_fitting_weights(path, mamba_mis_s(**small, img_size=now))
+
+
+@pytest.mark.parametrize("built_size", [torch.tensor([0, 0]), torch.tensor(3), torch.tensor([5, 5]), torch.zeros(0)])
+def test_spectral_weights_of_a_size_that_is_not_theirs(tmp_path, built_size):
+    small = {"base_dim": 8, "d_state": 2}
+    saved = mamba_mis_s(**small, img_size=64).state_dict()
+    saved = {key: built_size if key.endswith("built_size") else value for key, value in saved.items()}
+    path = _save(saved, tmp_path / "model.pt")
+    with pytest.raises(ValueError, match=r"model\.pt: .* another network's; .*spectral\.weight"):
+        load_weights(mamba_mis_s(**small, img_size=96), path)
+
+
+def test_a_network_that_names_no_output_layers_is_taken_as_it_fits(tmp_path, caplog):
+    first, other = _network(), _network()
+    start_from(other, _save(first.state_dict(), tmp_path / "model.pt"), (["a", "b"], ["b", "a"]))
+    assert torch.equal(other[1].weight, first[1].weight)
+    assert "no rows are told apart by these names, so that it is taken as it fits" in caplog.text

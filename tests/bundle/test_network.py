@@ -122,7 +122,14 @@ MEDCONVMAMBA = ("medconvmamba_t", {"image_size": [32, 32], "patch_size": 8, "cla
         (MAMBA_MIS, {"instance_norm": True}, {"instance_norm": True, "drop_path": 0.1}, None),
         (MAMBA_MIS, {"instance_norm": True}, {}, "instance_norm True"),
         (MAMBA_MIS, {}, {"instance_norm": True}, "instance_norm False"),
+        (MAMBA_MIS, {"instance_norm": True, "spectral_grid": 8}, {}, "instance_norm True and spectral_grid 8"),
         (MAMBA_MIS, {"discretization": "euler"}, {}, "discretization euler"),
+        (
+            MAMBA_MIS,
+            {"instance_norm": True, "discretization": "euler"},
+            {},
+            "discretization euler and instance_norm True",
+        ),
         (MEDCONVMAMBA, {}, {"discretization": "euler"}, None),
         (MEDCONVMAMBA, {}, {"discretization": "zoh"}, "discretization euler"),
         (MEDCONVMAMBA, {"stem": "conv"}, {"stem": "conv"}, None),
@@ -136,7 +143,8 @@ def test_weights_to_start_from_compute_the_same_here(tmp_path, of, saved, here, 
     settings = {**settings, "network_args": {**further, **here}}
     torch.save(build_network(variant, settings).state_dict(), tmp_path / "model.pt")
     write_model_settings(tmp_path / "model.pt", {**settings, "variant": variant, "network_args": {**further, **saved}})
-    refused = pytest.raises(ValueError, match=rf"learned with {differs}, .* Pass --network_args#{differs}, or")
+    named = "" if differs is None else " ".join(f"--network_args#{one}" for one in differs.split(" and "))
+    refused = pytest.raises(ValueError, match=rf"learned with {differs}, .* Pass {named}, or")
     with nullcontext() if differs is None else refused:
         build_network(variant, settings, init_from=tmp_path / "model.pt")
 
@@ -182,3 +190,40 @@ def test_dimensions_of_weights_are_compared_where_a_training_names_its_own(tmp_p
     require_same_use({"output": "blend", "network_args": {}}, tmp_path / "model.pt")  # a fusion's variant says it
     with pytest.raises(ValueError, match="its weights are for spatial_dims 3, this training has 2"):
         require_same_use({"output": "blend", "spatial_dims": 2}, tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "kept"),
+    [
+        (["normal", "pneumonia"], ["COVID", "normal"], {1: 0}),
+        (["normal", "pneumonia"], ["COVID", "none"], {}),
+        (["a", "b"], ["a", "b"], {0: 0, 1: 1}),
+        (["a", "b"], ["b", "c", "a"], {0: 1, 2: 0}),
+        (["malignant", "normal, benign"], ["normal, benign", "malignant"], {0: 1, 1: 0}),
+        (None, ["a", "b"], {0: 0, 1: 1}),  # nothing is known about them
+    ],
+)
+@pytest.mark.parametrize("variant", ["medconvmamba_t", "medspectralnet"])
+def test_rows_of_classes_of_the_same_name_are_kept(tmp_path, caplog, variant, theirs, ours, kept):
+    settings = {"in_channels": 1, "image_size": [32, 32], "network_args": {"depth": 1}}
+    if variant == "medspectralnet":
+        settings["network_args"] = {}
+    learned = build_network(variant, {**settings, "class_names": theirs or ours})
+    torch.save(learned.state_dict(), tmp_path / "model.pt")
+    if theirs is not None:
+        write_model_settings(tmp_path / "model.pt", {"variant": variant, **settings, "class_names": theirs})
+    torch.manual_seed(3)
+    fresh = build_network(variant, {**settings, "class_names": ours}).state_dict()
+    torch.manual_seed(3)
+    started = build_network(variant, {**settings, "class_names": ours}, init_from=tmp_path / "model.pt").state_dict()
+    saved = learned.state_dict()
+    for key, value in started.items():
+        for row, values in enumerate(value) if key.startswith("head") else ():
+            assert torch.equal(values, saved[key][kept[row]] if row in kept else fresh[key][row])
+        assert key.startswith("head") or torch.equal(value, saved[key])
+    warned = [record.getMessage() for record in caplog.records if "of the last layer" in record.getMessage()]
+    assert len(warned) == (theirs not in (None, ours))
+    shown = [
+        ", ".join(name.replace("normal, benign", "'normal, benign'") for name in of or ()) for of in (theirs, ours)
+    ]
+    assert not warned or f"classes {shown[0]}, this training is for {shown[1]}:" in warned[0]

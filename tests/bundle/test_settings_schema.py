@@ -12,6 +12,7 @@ import yaml
 import medssm_monai
 from medssm_monai.bundle import read_model_settings
 from medssm_monai.bundle.argument_rules import APART, ARGUMENT_RULES, network_arguments
+from medssm_monai.bundle.settings import saved_settings
 from medssm_monai.bundle.settings_schema import SETTING_RULES
 from medssm_monai.registry import register
 
@@ -142,3 +143,16 @@ def test_a_bundle_with_such_settings_is_not_loaded(tmp_path, wrong):
     (root / "models" / "model.json").write_text(json.dumps({**MEDCONVMAMBA.settings, **wrong}))
     with pytest.raises(Exception, match=f"model.json: .*{re.escape(next(iter(wrong)))}"):
         medssm_monai.load(root, device="cpu").predict(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    "path", sorted(BUNDLES.glob("*/models/*.json")), ids=lambda path: f"{path.parts[-3]}-{path.stem}"
+)
+def test_shipped_settings_ask_for_no_count_of_parameters(path, monkeypatch):
+    """Networks of usual size are not built a second time to be counted."""
+
+    def built(*_, **__):
+        raise AssertionError("counted")
+
+    monkeypatch.setattr("medssm_monai.registry.get_network", built)
+    assert saved_settings(path.with_suffix(".pt"))["variant"]

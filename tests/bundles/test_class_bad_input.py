@@ -590,21 +590,35 @@ def test_weights_of_other_dimensions_to_start_from(prepared, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("labels", "last"),
-    [({"a": 1, "b": 2, "c": 3, "d": 4}, "as it is"), ({"a": 1}, "afresh"), (None, "")],
-    ids=["as many", "fewer", "the same"],
+    ("labels", "kept"),
+    [
+        ({"a": 1, "b": 2, "c": 3, "d": 4}, {0: 0}),
+        ({"kidney": 1, "a": 2, "liver": 3, "d": 4}, {0: 0, 1: 3, 3: 1}),
+        ({"liver": 1, "spleen": 2}, {0: 0, 1: 1, 2: 2}),
+        ({"a": 1}, {}),
+        (None, {row: row for row in range(5)}),
+    ],
+    ids=["as many", "in another order", "fewer", "one", "the same"],
 )
-def test_weights_of_other_classes_to_start_from_are_warned_of(prepared, tmp_path, caplog, labels, last):
+def test_of_weights_of_other_classes_the_rows_of_the_same_name_are_kept(prepared, tmp_path, caplog, labels, kept):
+    """``kept``: row of the training's last layer by that of the weights; background, liver, spleen, kidney, tumor."""
     data = prepared(PICTURES, tmp_path / "data")
     ckpt = weights(PICTURES, tmp_path / "weights", **({"labels": labels} if labels else {}))
-    flow = MAMBA_MIS.workflow(("train.yaml",), tmp_path / "o", dataset_dir=str(data), init_from=ckpt, **PICTURES.tiny)
-    start, saved = flow.network_def.state_dict(), torch.load(ckpt, weights_only=True)
-    changed = [name for name, value in saved.items() if not torch.equal(start[name], value)]
-    assert bool(changed) == (last == "afresh") and all(name.startswith("head") for name in changed)
-    warned = [record.getMessage() for record in caplog.records if "the last layer starts" in record.getMessage()]
-    assert len(warned) == bool(last)
-    if last:
-        assert "background 0; a 1" in warned[0] and "kidney 3" in warned[0] and warned[0].endswith(last)
+    options = {"dataset_dir": str(data), **PICTURES.tiny}
+    start, untrained = (
+        MAMBA_MIS.workflow(("train.yaml",), tmp_path / "o", **options, **changes).network_def.state_dict()
+        for changes in ({"init_from": ckpt}, {"seed": 0})
+    )
+    saved = torch.load(ckpt, weights_only=True)
+    assert all(torch.equal(start[name], saved[name]) for name in saved if not name.startswith("head"))
+    for name in ("head.weight", "head.bias"):
+        for row, value in enumerate(start[name]):
+            assert torch.equal(value, saved[name][kept[row]] if row in kept else untrained[name][row])
+    warned = [record.getMessage() for record in caplog.records if "of the last layer" in record.getMessage()]
+    assert len(warned) == bool(labels)
+    if labels:
+        assert f"classes {', '.join(['background', *labels] if len(labels) > 1 else labels)}, this" in warned[0]
+        assert warned[0].endswith("are kept, the others start afresh" if kept else "all start afresh")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from .bundle_runs import every_bundle, failing
+from medssm_monai.bundle import write_model_settings
+
+from .bundle_runs import MEDCONVMAMBA, MEDSPECTRALNET, every_bundle, failing
 
 
 @every_bundle
@@ -27,3 +29,22 @@ def test_weights_that_cannot_be_read_are_named(bundle, tmp_path, content):
     kind = FileNotFoundError if content is None else ValueError
     with failing(kind, "model.pt"):
         bundle.run(("train.yaml",), tmp_path / "out", **bundle.tiny, init_from=str(tmp_path / "model.pt"))
+
+
+@pytest.mark.parametrize("bundle", [MEDCONVMAMBA, MEDSPECTRALNET], ids=lambda bundle: bundle.name)
+def test_a_classification_keeps_the_classes_of_the_same_name(bundle, tmp_path, caplog):
+    """The same classes, the other way round in the weights; then others."""
+    first = bundle.workflow(("train.yaml",), tmp_path / "first", **bundle.tiny, seed=1)
+    settings, trained = first.parser.get_parsed_content("settings"), first.network_def.state_dict()
+    names = list(settings["class_names"])
+    torch.save(trained, tmp_path / "model.pt")
+    options = {**bundle.tiny, "init_from": str(tmp_path / "model.pt")}
+    for theirs in (names[::-1], [f"other {name}" for name in names]):
+        write_model_settings(tmp_path / "model.pt", settings | {"class_names": theirs})
+        weights = bundle.workflow(("train.yaml",), tmp_path / "second", **options).network_def.state_dict()
+        assert torch.equal(weights["head.weight"], trained["head.weight"].flip(0)) == (theirs == names[::-1])
+        assert not torch.equal(weights["head.weight"], trained["head.weight"])
+        assert all(torch.equal(weights[key], trained[key]) for key in trained if not key.startswith("head"))
+        assert (
+            f"was trained for the classes {', '.join(theirs)}, this training is for {', '.join(names)}" in caplog.text
+        )

@@ -84,8 +84,8 @@ def test_a_corrupted_or_enlarged_fusion_is_compared_with_its_clean_sources(train
         CLINICAL_FMAMBA.run(EVALUATE, tmp_path, "train", **settings, **changes, run_name=name)
         found[name] = json.loads((tmp_path / name / "summary.json").read_text())
     clean, noise = (found[name]["rows"] for name in ("clean", "noise"))
-    assert {row: noise[row] == clean[row] for row in ROWS} == {row: row != "fused" for row in ROWS}
-    assert noise["fused"]["ssim_mean"]["mean"] < clean["fused"]["ssim_mean"]["mean"]
+    lost = {row: clean[row]["ssim_mean"]["mean"] - noise[row]["ssim_mean"]["mean"] for row in ROWS}
+    assert min(lost.values()) > 0.1, lost  # the plain fusions are of the corrupted sources too
     assert list(found["zoom"]["image_sizes"]) == ["32 x 32"] and list(found["clean"]["image_sizes"]) == ["64 x 64"]
 
 

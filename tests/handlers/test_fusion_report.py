@@ -72,6 +72,19 @@ def test_every_pair_is_scored_beside_the_plain_fusions(tmp_path):
     assert engine.state.metrics["test_qabf"] == pytest.approx(rows["fused"]["qabf"]["mean"])
 
 
+def test_plain_fusions_are_of_what_the_network_was_given(tmp_path):
+    items = [{"image": item["label"] / 2, "label": item["label"]} for item in pairs(3)]
+    report = FusionReport(tmp_path, metrics=["ssim_mean", "qabf"], n_resamples=50)
+    evaluate(items, report)
+    given, clean = (torch.stack([item[key] for item in items]) for key in ("image", "label"))
+    for row, fused in {"maximum": given.amax(1, keepdim=True), "copy of B": given[:, 1:]}.items():
+        expected = fusion_metrics(fused, clean[:, :1], clean[:, 1:], ["ssim_mean"])["ssim_mean"].mean()
+        assert report.summary["rows"][row]["ssim_mean"]["mean"] == pytest.approx(float(expected), abs=1e-5)
+    assert report.summary["rows"]["copy of B"]["ssim_mean"]["mean"] < 0.99 * float(
+        fusion_metrics(clean[:, 1:], clean[:, :1], clean[:, 1:], ["ssim_mean"])["ssim_mean"].mean()
+    )
+
+
 def test_files_can_be_read_and_name_the_demo_set(tmp_path):
     report = FusionReport(tmp_path, "test", "demo", metrics=["ssim_mean", "psnr_mean", "scd_sum"], n_resamples=20)
     evaluate(pairs(3), report)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -44,8 +44,7 @@ class SpectralGate(nn.Module):
         self.spatial_size = tuple(int(s) for s in spatial_size)
         if len(self.spatial_size) not in (2, 3) or min(self.spatial_size) < 1:
             raise ValueError(f"spatial_size must be two or three positive integers, got {tuple(spatial_size)}.")
-        *sides, width = self.spatial_size
-        shape = (channels, *sides, width // 2 + 1, 2)
+        shape = (channels, *_stored_shape(self.spatial_size))
         self.weight = nn.Parameter(0.02 * torch.randn(shape))
         self.bias = nn.Parameter(torch.zeros(shape))
         self.built_size: torch.Tensor
@@ -61,15 +60,33 @@ class SpectralGate(nn.Module):
             filtered = (_filter_by_products if by_products else spectral_filter)(maps, weight, bias)
             return filtered.movedim(1, -1).to(x.dtype)
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+    def fit_state(self, state_dict: MutableMapping[str, Any], prefix: str = "") -> None:
+        """Resample stored weights of another map size for this one, in place; any network's ``load_state_dict`` does.
+        Those that are not as large as their ``built_size`` says stay as they are, for PyTorch to refuse.
+
+        Args:
+            state_dict: names and tensors, this gate's among them.
+            prefix: before the names of this gate, ``"encoder.0.0.spectral."`` for instance.
+        """
         stored = state_dict.get(prefix + "built_size")
-        if stored is not None:
-            for name in ("weight", "bias"):
-                value = state_dict.get(prefix + name)
-                if value is not None and len(stored) == len(self.spatial_size):
-                    state_dict[prefix + name] = _resample(value, stored.tolist(), self.spatial_size)
-            state_dict[prefix + "built_size"] = self.built_size.clone()
+        if stored is None:
+            return
+        size = stored.flatten().tolist()
+        for name in ("weight", "bias"):
+            value = state_dict.get(prefix + name)
+            if value is not None and len(size) == len(self.spatial_size) and value.shape[1:] == _stored_shape(size):
+                state_dict[prefix + name] = _resample(value, size, self.spatial_size)
+        state_dict[prefix + "built_size"] = self.built_size.clone()
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        self.fit_state(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _stored_shape(size: Sequence[int]) -> tuple[int, ...]:
+    """Of the weights of one channel for maps of ``size``."""
+    *sides, width = size
+    return (*sides, width // 2 + 1, 2)
 
 
 def _filter_by_products(maps: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:

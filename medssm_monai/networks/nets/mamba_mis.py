@@ -113,6 +113,9 @@ class MambaMIS(nn.Module):
     training_only = ("supervision_heads",)
     """Parts without which the network predicts the same; weights may come with or without them."""
 
+    output_layers = ("head", "supervision_heads")
+    """Layers with a row for each class."""
+
     def __init__(
         self,
         spatial_dims: int = 2,

@@ -64,6 +64,9 @@ class MedConvMamba(nn.Module):
         torch.Size([2, 4])
     """
 
+    output_layers = ("head",)
+    """Layers with a row for each class."""
+
     def __init__(
         self,
         spatial_dims: int = 2,

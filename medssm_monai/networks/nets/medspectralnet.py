@@ -54,6 +54,9 @@ class MedSpectralNet(nn.Module):
         torch.Size([2, 11])
     """
 
+    output_layers = ("head",)
+    """Layers with a row for each class."""
+
     def __init__(
         self,
         spatial_dims: int = 2,
