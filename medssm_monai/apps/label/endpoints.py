@@ -32,7 +32,7 @@ from ..uploads import forget_upload
 from .audit import asking_user, note
 from .errors import BAD_INPUT, NOT_FOUND, as_http_error
 from .formats import split_name
-from .json_values import json_object, storable
+from .json_values import json_object, storable, unchanging
 from .names import base_name, plain_name
 from .options import Limits, ServerOptions
 from .params import infer_params, info_params, sample_params, scoring_params, session_expiry, train_params
@@ -246,4 +246,4 @@ def prepared(key: tuple[str, str], result: Any, arguments: Mapping[str, Any]) ->
         if params.get("result_extension"):  # a client that expects a form with a file in it fails without a form
             form = MultipartEncoder(fields={"params": (None, json.dumps(result), "application/json")})
             return Response(content=form.to_string(), media_type=form.content_type)
-    return result
+    return unchanging(result)

@@ -1,13 +1,14 @@
-"""JSON that comes with a request: objects whose values can be kept, written and sent again."""
+"""JSON that comes with a request and goes with an answer: objects whose values can be kept, written and sent again."""
 
 from __future__ import annotations
 
 import json
 import math
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["json_object", "storable"]
+__all__ = ["json_object", "storable", "unchanging"]
 
 DEEPEST = 20
 
@@ -53,4 +54,17 @@ def storable(value: Any, what: str, depth: int = 0) -> Any:
     elif isinstance(value, (list, tuple)):
         for inner in value:
             storable(inner, what, depth + 1)
+    return value
+
+
+def unchanging(value: Any) -> Any:
+    """A copy of the objects and lists of an answer, which another thread may go on writing to while it is sent.
+
+    MONAI Label hands out the record of a task itself, with a queue of the last lines of its output. Each object and list
+    is copied in one step of the interpreter, so that none changes while it is read; queues become lists.
+    """
+    if type(value) is dict:
+        return {key: unchanging(inner) for key, inner in dict(value).items()}
+    if type(value) in (list, deque):
+        return [unchanging(inner) for inner in list(value)]
     return value

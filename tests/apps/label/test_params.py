@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections import deque
 
 import pytest
 
-from medssm_monai.apps.label.json_values import json_object, storable
+from medssm_monai.apps.label.json_values import json_object, storable, unchanging
 from medssm_monai.apps.label.options import Limits
 from medssm_monai.apps.label.params import (
     infer_params,
@@ -128,6 +130,34 @@ def test_json_that_can():
     assert json_object(json.dumps(value), "params", 1000) == value
     assert json_object("", "params", 10) == json_object(None, "params", 10) == {}
     assert storable(value, "params") is value
+
+
+def test_answers_do_not_change_while_they_are_sent():
+    """A task as MONAI Label keeps it: its output goes on while somebody asks for it."""
+    task = {"status": "SUBMITTED", "details": deque(maxlen=20), "request": {"gpus": ["all"]}}
+    answer = unchanging([task])
+    task["status"], task["request"]["gpus"][0] = "RUNNING", "0"
+    task["details"].append("a line")
+    assert answer == [{"status": "SUBMITTED", "details": [], "request": {"gpus": ["all"]}}]
+
+    ended = threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not ended.is_set():
+            number += 1
+            task["details"].append(str(number))
+            task[f"entry {number % 50}"] = number
+            task.pop(f"entry {(number + 25) % 50}", None)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(5000):
+            assert json.loads(json.dumps(unchanging(task)))["status"] == "RUNNING"
+    finally:
+        ended.set()
+        writer.join()
 
 
 @pytest.mark.parametrize("seconds", [-1, 10**12])
