@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -48,6 +49,16 @@ def command(
     return subprocess.Popen(
         words, env={**os.environ, **ALONE}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
+
+
+def wait_until_it_listens(port: int) -> None:
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.2)
+    raise AssertionError(f"nobody listens at port {port}")
 
 
 def workers():
@@ -140,7 +151,7 @@ def test_two_nodes_give_the_same_bytes(inputs, tmp_path, monkeypatch):
     try:
         for words in (head, node):
             nodes.append(subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-            time.sleep(4)
+            wait_until_it_listens(int(port))  # a node does not wait for its head
         process = command(inputs, known_secret(tmp_path / "out"), "--address", f"127.0.0.1:{port}", code=TWO_NODES)
         said, _ = process.communicate(timeout=300)
         assert process.returncode == 0, said

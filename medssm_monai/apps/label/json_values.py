@@ -60,8 +60,8 @@ def storable(value: Any, what: str, depth: int = 0) -> Any:
 def unchanging(value: Any) -> Any:
     """A copy of the objects and lists of an answer, which another thread may go on writing to while it is sent.
 
-    MONAI Label hands out the record of a task itself, with a queue of the last lines of its output. Each object and list
-    is copied in one step of the interpreter, so that none changes while it is read; queues become lists.
+    MONAI Label hands out the record of a task itself, with a queue of the last lines of its output. Each object and
+    list is copied in one step of the interpreter, so that none changes while it is read; queues become lists.
     """
     if type(value) is dict:
         return {key: unchanging(inner) for key, inner in dict(value).items()}
