@@ -19,7 +19,7 @@ import os
 
 from _venv import add_options, guarded, prepare, say
 
-INTEGRATION_EXTRAS = ("dev", "docs", "onnx", "release", "viewer")
+INTEGRATION_EXTRAS = ("dev", "docs", "onnx", "viewer")
 MOST_PROCESSES = 4  # each takes up to 3 GB
 CHECKS = {"Lint": ("ruff", "check", "."), "Types": ("mypy",)}
 """Modules that run before the whole default set, with their arguments; settings are in ``pyproject.toml``."""

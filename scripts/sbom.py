@@ -1,10 +1,12 @@
 """Write down what is installed: a bill of materials (CycloneDX 1.6) and the licenses of all packages.
 
-    python scripts/sbom.py
-    python scripts/sbom.py --python ENVIRONMENT/bin/python --output FOLDER
+    python -m venv .venv-release
+    .venv-release/bin/pip install cyclonedx-bom -c constraints.txt
+    .venv-release/bin/python scripts/sbom.py --python ENVIRONMENT/bin/python --output FOLDER
 
 ``sbom.json`` and ``licenses.md`` go to the current folder, or to ``--output``. The environment is that of the Python
-that runs this, or of ``--python``; cyclonedx-bom (extra ``release``) need only be in the first. No network is asked.
+that runs this, or of ``--python``; cyclonedx-bom (extra ``release``) need only be in the first. Beside MONAI a package
+that it brings makes every ``import monai`` slower. No network is asked.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ def write_sbom(python: str, target: Path) -> None:
         SetupError: cyclonedx-bom is missing, or fails.
     """
     if importlib.util.find_spec("cyclonedx_py") is None:
-        raise SetupError('cyclonedx-bom is missing: pip install -e ".[release]" -c constraints.txt')
+        raise SetupError("cyclonedx-bom is missing: pip install cyclonedx-bom -c constraints.txt")
     options = ["--pyproject", str(ROOT / "pyproject.toml"), "--spec-version", SPECIFICATION, "--output-reproducible"]
     command = [sys.executable, "-m", "cyclonedx_py", "environment", *options, "--output-file", str(target), python]
     done = subprocess.run(command, capture_output=True, text=True)

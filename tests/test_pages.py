@@ -32,7 +32,6 @@ PAGES = sorted(
 OURS = ("medssm_monai", "benchmarks", "tests")
 PROGRAMS = (
     "python",
-    ".venv-label/bin/python",
     "nvflare",
     "torchrun",
     "pip",
@@ -168,6 +167,7 @@ def test_there_are_commands():
 @pytest.mark.parametrize(("page", "command"), COMMANDS, ids=shown)
 def test_a_command_names_what_exists(page, command):
     words = [word for word in shlex.split(command) if not re.fullmatch(r"[A-Z_]+=\S*", word)]
+    words[0] = re.sub(r"^\.venv-\w+/bin/", "", words[0])  # of an environment that a page makes
     assert words[0] in PROGRAMS, f"{shown(page)}: no rule for {words[0]}"
     if words[0].endswith("medssm"):
         return check_medssm(words[1:])
