@@ -76,10 +76,9 @@ def test_runtimes_decide_as_pytorch_on_other_inputs(case, exported):
     channels = 3 if case.spatial_dims == 2 else case.channels
     x = torch.randn(4, channels, *case.tiny["image_size"], generator=torch.Generator().manual_seed(7))
     with torch.no_grad():
-        truth = network(x)
-        assert truth.shape == (4, labels.out_channels, *case.tiny["image_size"])
-        for name, one in FORMATS.items():
-            result = torch.as_tensor(one.load(exported / f"model{one.suffix}")(x))
-            assert (result - truth).abs().max() <= 1e-4 * truth.abs().max(), name
-            if labels.softmax:
-                assert (result.argmax(1) == truth.argmax(1)).float().mean() >= 0.999, name
+        results = {name: torch.as_tensor(one.load(exported / f"model{one.suffix}")(x)) for name, one in FORMATS.items()}
+    truth = assert_close_to_exact(network, x, results)
+    assert truth.shape == (4, labels.out_channels, *case.tiny["image_size"])
+    if labels.softmax:
+        for name, result in results.items():
+            assert (result.argmax(1) == truth.argmax(1)).float().mean() >= 0.999, name
