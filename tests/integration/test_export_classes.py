@@ -17,6 +17,7 @@ from medssm_monai.export.onnx_file import require
 
 from ..bundles.bundle_runs import MAMBA_MIS, REPOSITORY, program
 from ..bundles.class_sets import FOUR, REGIONS, ClassSet
+from .exact_outputs import assert_close_to_exact
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
