@@ -51,6 +51,14 @@ def command(
     )
 
 
+def ended(process: subprocess.Popen[str]) -> str:
+    """What it said; it does not outlive the test that waits for it."""
+    try:
+        return process.communicate(timeout=300)[0]
+    finally:
+        process.kill()
+
+
 def wait_until_it_listens(port: int) -> None:
     end = time.monotonic() + 120
     while time.monotonic() < end:
@@ -83,7 +91,7 @@ def test_two_workers_of_which_one_is_killed_do_the_same_and_leave_no_ray(inputs,
         time.sleep(0.02)
     mine = sorted(set(workers()) - before)
     os.kill(mine[0], signal.SIGKILL)
-    said, _ = process.communicate(timeout=300)
+    said = ended(process)
     assert process.returncode == 0, said
     assert contents(tmp_path / "out") == inputs[2]
     found = summary(tmp_path / "out")
@@ -105,7 +113,7 @@ sys.exit(main(sys.argv[1:]))
 def test_a_study_that_kills_its_workers_is_named_and_the_others_are_done(inputs, tmp_path):
     out = known_secret(tmp_path / "out")
     process = command(inputs, out, "--workers", "2", "--names", code=DEADLY)
-    said, _ = process.communicate(timeout=300)
+    said = ended(process)
     assert process.returncode == 3, said
     with open(out / "failures.csv", newline="", encoding="utf8") as stream:
         (row,) = csv.DictReader(stream)
@@ -153,7 +161,7 @@ def test_two_nodes_give_the_same_bytes(inputs, tmp_path, monkeypatch):
             nodes.append(subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
             wait_until_it_listens(int(port))  # a node does not wait for its head
         process = command(inputs, known_secret(tmp_path / "out"), "--address", f"127.0.0.1:{port}", code=TWO_NODES)
-        said, _ = process.communicate(timeout=300)
+        said = ended(process)
         assert process.returncode == 0, said
     finally:
         for one in nodes:
