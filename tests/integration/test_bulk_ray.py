@@ -23,6 +23,7 @@ from medssm_monai.apps.bulk.ray_pool import has_ray
 from ..apps.bulk.pictures import contents, known_secret, write_pictures
 from ..bundle.tiny_bundles import MEDCONVMAMBA, copy_bundle
 from ..bundles.bundle_runs import REPOSITORY
+from .orthanc_server import wait_for
 
 pytestmark = [
     pytest.mark.integration,
@@ -59,14 +60,9 @@ def ended(process: subprocess.Popen[str]) -> str:
         process.kill()
 
 
-def wait_until_it_listens(port: int) -> None:
-    end = time.monotonic() + 120
-    while time.monotonic() < end:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.2)
-    raise AssertionError(f"nobody listens at port {port}")
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def workers():
@@ -159,7 +155,7 @@ def test_two_nodes_give_the_same_bytes(inputs, tmp_path, monkeypatch):
     try:
         for words in (head, node):
             nodes.append(subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-            wait_until_it_listens(int(port))  # a node does not wait for its head
+            wait_for("head", lambda: listens(int(port)), 120)  # a node does not wait for it
         process = command(inputs, known_secret(tmp_path / "out"), "--address", f"127.0.0.1:{port}", code=TWO_NODES)
         said = ended(process)
         assert process.returncode == 0, said
