@@ -58,7 +58,7 @@ def test_setup_only_does_not_train(repository_root: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "extras", "pytest_command"),
     [
-        (["--integration", "-x"], "dev,docs,onnx,release,viewer", "-m pytest -m integration -x"),
+        (["--integration", "-x"], "dev,docs,onnx,viewer", "-m pytest -m integration -x"),
         (["-x", "-k", "scan", "tests/ops"], "dev", "-m pytest -x -k scan tests/ops"),
     ],
 )

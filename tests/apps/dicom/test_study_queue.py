@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import sqlite3
+import threading
 import time
 
 import pytest
@@ -186,6 +187,24 @@ def test_a_locked_file_is_an_error_and_changes_nothing(queue):
         other.execute("ROLLBACK")
         other.close()
     assert add(queue, "b") and claim(queue) is not None
+
+
+@pytest.mark.parametrize(("held", "timeout"), [(0.3, 10.0), (5.0, 0.2)])
+def test_a_new_file_that_another_process_is_making_is_waited_for(tmp_path, held, timeout):
+    path = tmp_path / "queue.sqlite"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")  # the other one's first statement, before the file keeps its journal apart
+    release = threading.Timer(held, other.execute, ["ROLLBACK"])
+    release.start()
+    if held < timeout:
+        assert StudyQueue(path, timeout).listing() == []
+    else:
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            StudyQueue(path, timeout)
+        release.cancel()
+    release.join()
+    other.close()
+    assert add(StudyQueue(path))
 
 
 def test_only_the_owner_reads_it(tmp_path):

@@ -20,6 +20,7 @@ __all__ = ["STATES", "Item", "StudyQueue"]
 STATES = ("waiting", "running", "done", "failed", "given up")
 """``failed``: after several attempts, ``retry`` takes it up again. ``given up``: nothing to predict, or gone."""
 LOCKED_SECONDS = 10.0
+LOCKED_PAUSE = 0.02  # seconds between looks whether a new file is free
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 3600.0  # seconds between attempts; each is twice the one before
 LONGEST_WAIT = 60.0  # seconds between looks whether what was missing (Orthanc, the disk) is there again
 LONGEST_REASON = 1000
@@ -116,16 +117,35 @@ class StudyQueue:
             missing.mkdir(mode=0o700, exist_ok=True)
         if not self.path.exists():
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+        self._write_ahead()
         with self._writing() as database:
             for statement in SCHEMA.split(";"):
                 database.execute(statement)
+
+    def _write_ahead(self) -> None:
+        """Set the file's journal mode, which it keeps.
+
+        SQLite does not wait for that: where two processes open a new file, one of them is told at once that the other
+        holds it, whatever the timeout. So the waiting is ours.
+        """
+        database, end = sqlite3.connect(self.path, timeout=self.timeout), time.monotonic() + self.timeout
+        try:
+            while True:
+                try:
+                    database.execute("PRAGMA journal_mode = WAL")
+                    return
+                except sqlite3.OperationalError as error:
+                    if "locked" not in str(error) or time.monotonic() >= end:
+                        raise
+                time.sleep(LOCKED_PAUSE)
+        finally:
+            database.close()
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction of its own connection that no other process writes in."""
         database = sqlite3.connect(self.path, timeout=self.timeout, isolation_level=None)
         try:
-            database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = FULL")  # what was queued outlives a power cut
             database.execute("BEGIN IMMEDIATE")
             try:
