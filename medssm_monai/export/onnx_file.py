@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .capture import Capture
 
-__all__ = ["INPUT", "OUTPUT", "facts", "load", "read_extra", "require", "write"]
+__all__ = ["INPUT", "OUTPUT", "facts", "load", "require", "write"]
 
 INPUT, OUTPUT = "image", "pred"
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
@@ -72,8 +72,11 @@ def write(capture: Capture, path: Path, extra: Mapping[str, str]) -> None:
     converted.save(str(path), external_data=False)
 
 
-def load(path: Path) -> Callable[[Tensor], Tensor]:
-    """The function that the file holds, run by ONNX Runtime on as many threads as PyTorch may use."""
+def load(path: Path, extra: dict[str, str] | None = None) -> Callable[[Tensor], Tensor]:
+    """The function that the file holds, run by ONNX Runtime on as many threads as PyTorch may use.
+
+    See :class:`~medssm_monai.export.Format`.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -81,18 +84,14 @@ def load(path: Path) -> Callable[[Tensor], Tensor]:
     options.log_severity_level = 3  # errors; the warnings are about constants that it does not fold
     session = onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
 
+    if extra is not None:
+        carried = session.get_modelmeta().custom_metadata_map
+        extra.update({name: carried.get(name, "") for name in extra})
+
     def run(x: Tensor) -> Tensor:
         return torch.from_numpy(session.run([OUTPUT], {INPUT: x.numpy()})[0])
 
     return run
-
-
-def read_extra(path: Path, names: list[str]) -> dict[str, str]:
-    """What the file carries in its ``metadata_props``."""
-    import onnx
-
-    found = {entry.key: entry.value for entry in onnx.load(os.fspath(path)).metadata_props}
-    return {name: found.get(name, "") for name in names}
 
 
 def facts(path: Path) -> dict[str, object]:

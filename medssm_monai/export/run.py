@@ -140,8 +140,9 @@ def _export(
         draft = Path(unverified) / final.name  # PyTorch names the inside of an archive after its file
         try:
             one.write(capture, draft, source.extra)
-            entry.checks.append(_carries(one, draft, source.extra))
-            runner = one.load(draft)
+            found = dict.fromkeys(source.extra, "")
+            runner = one.load(draft, found)
+            entry.checks.append(_carries(found, source.extra))
             entry.checks += compare([runner(batch) for batch in batches], expected, source.task, rounding)
             entry.facts = one.facts(draft)
         except Exception as error:  # exporters and runtimes raise many kinds; each of them is a refusal
@@ -158,8 +159,7 @@ def _export(
     return entry, runner if entry.passed else None
 
 
-def _carries(one: Format, path: Path, extra: Mapping[str, str]) -> Check:
+def _carries(found: Mapping[str, str], extra: Mapping[str, str]) -> Check:
     """Whether the file carries metadata, inference config and settings, each as it is in the bundle."""
-    found = one.read_extra(path, list(extra))
     wrong = [name for name, text in extra.items() if not found.get(name) or json.loads(found[name]) != json.loads(text)]
     return Check("carried files", f"missing or changed: {', '.join(wrong)}" if wrong else "all", "all", not wrong)

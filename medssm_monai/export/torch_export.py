@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .capture import Capture
 
-__all__ = ["load", "read_extra", "write"]
+__all__ = ["load", "write"]
 
 
 def write(capture: Capture, path: Path, extra: Mapping[str, str]) -> None:
@@ -18,13 +18,6 @@ def write(capture: Capture, path: Path, extra: Mapping[str, str]) -> None:
     torch.export.save(capture.program, str(path), extra_files=dict(extra))
 
 
-def load(path: Path) -> Callable[[Tensor], Tensor]:
-    """The function that the file holds, run by PyTorch without this package."""
-    return torch.export.load(str(path)).module()
-
-
-def read_extra(path: Path, names: list[str]) -> dict[str, str]:
-    """What the file carries."""
-    found = dict.fromkeys(names, "")
-    torch.export.load(str(path), extra_files=found)
-    return found
+def load(path: Path, extra: dict[str, str] | None = None) -> Callable[[Tensor], Tensor]:
+    """The function that the file holds, run by PyTorch alone; see :class:`~medssm_monai.export.Format`."""
+    return torch.export.load(str(path), extra_files=extra).module()

@@ -32,12 +32,19 @@ def write(capture: Capture, path: Path, extra: Mapping[str, str]) -> None:
     )
 
 
-def load(path: Path) -> Callable[[Tensor], Tensor]:
-    """The function that the file holds, run by ``torch.jit``."""
-    return torch.jit.load(str(path), map_location="cpu").eval()
+def load(path: Path, extra: dict[str, str] | None = None) -> Callable[[Tensor], Tensor]:
+    """The function that the file holds, run by ``torch.jit``; see :class:`~medssm_monai.export.Format`."""
+    names = [name for name in extra or () if name != METADATA]
+    network, metadata, others = load_net_with_metadata(
+        str(path), map_location=torch.device("cpu"), more_extra_files=names
+    )
+    if extra is not None:
+        extra |= {METADATA: json.dumps(metadata), **{name: text.decode() for name, text in others.items()}}
+    return network.eval()
 
 
 def read_extra(path: Path, names: list[str]) -> dict[str, str]:
-    """What the file carries, by MONAI's own reader."""
-    _, metadata, others = load_net_with_metadata(str(path), more_extra_files=[n for n in names if n != METADATA])
-    return {METADATA: json.dumps(metadata), **{name: value.decode() for name, value in others.items()}}
+    """What the file carries."""
+    found = dict.fromkeys(names, "")
+    load(path, found)
+    return found

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-__all__ = ["DISCRETIZATIONS", "SCHEMA", "ScanArguments", "checked_order", "plain", "state_dtype", "validated"]
+__all__ = ["DISCRETIZATIONS", "SCHEMA", "ScanArguments", "cast", "checked_order", "plain", "state_dtype", "validated"]
 
 DISCRETIZATIONS = ("euler", "zoh")
 
@@ -25,6 +25,11 @@ _FLOATING = {torch.float32, torch.bfloat16, torch.float16, torch.float64}  # ask
 def state_dtype(*tensors: Tensor) -> torch.dtype:
     """Dtype of the state: float64 if any input is float64, else float32 (half precisions are widened)."""
     return torch.float64 if any(x.dtype == torch.float64 for x in tensors) else torch.float32
+
+
+def cast(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """``x.to(dtype)``, and no operator where it has that dtype: an exporter writes two for a cast that does nothing."""
+    return x if x.dtype == dtype else x.to(dtype)
 
 
 class ScanArguments(NamedTuple):

@@ -58,7 +58,7 @@ def projected_scan(
         return y.permute(0, 3, 1, 2)
     delta = F.linear(u, step.flatten(0, 1)).unflatten(-1, (groups, channels)).permute(0, 2, 3, 1)
     b, c = F.linear(u, weights.flatten(0, 1)).unflatten(-1, (groups, 2 * states)).permute(0, 2, 3, 1).split(states, 2)
-    wide = u.transpose(1, 2)[:, None].expand(-1, groups, -1, -1)  # (B, G, E, L)
+    wide = u.transpose(1, 2).unsqueeze(1).expand(-1, groups, -1, -1)  # (B, G, E, L)
     y = selective_scan(  # type: ignore[assignment]  # a pair only where the last state is asked for
         wide, delta, A, b, c, D, None, delta_bias, True, discretization=discretization, order=order
     )

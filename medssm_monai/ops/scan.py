@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 from .arguments import plain, validated
 from .backends import Request
 from .selection import choose, runs_native
-from .tracing import fixed_sizes, is_exporting
+from .tracing import fixed_sizes, is_exporting, without_autocast
 
 __all__ = ["selective_scan"]
 
@@ -99,8 +98,7 @@ def selective_scan(
             u.device.type, args.state_dtype, args.needs_grad, is_exporting(), args.discretization, higher_order
         )
         chosen = choose(request, backend)
-        autocast_on = u.device.type != "meta" and torch.is_autocast_enabled(u.device.type)
-        with torch.autocast(u.device.type, enabled=False) if autocast_on else nullcontext():
+        with without_autocast(u.device.type):
             y, last = chosen.scan(args)
         if u.dim() == 3:
             y, last = y.flatten(1, 2), last.flatten(1, 2) if return_last_state else last

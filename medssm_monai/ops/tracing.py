@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from torch.overrides import _get_current_function_mode_stack
 
 from .small_maps import SmallMapsInFloat32
 
-__all__ = ["fixed_sizes", "is_capturing", "is_eager", "is_exporting"]
+__all__ = ["fixed_sizes", "is_capturing", "is_eager", "is_exporting", "without_autocast"]
 
 _PLAIN = (Tensor, Parameter)
 
@@ -65,3 +66,9 @@ def _without_tracer_warnings() -> Iterator[None]:
 def fixed_sizes() -> AbstractContextManager[None]:
     """Silences the tracer's warnings about sizes that become constants: a traced scan holds for one shape by design."""
     return _without_tracer_warnings() if torch.jit.is_tracing() else nullcontext()
+
+
+def without_autocast(device: str) -> AbstractContextManager[Any]:
+    """Autocast off for a kind of device; nothing where it is off: exporters make a program of its own of a region."""
+    on = device != "meta" and torch.is_autocast_enabled(device)
+    return torch.autocast(device, enabled=False) if on else nullcontext()

@@ -42,8 +42,9 @@ def test_a_faithful_export_gets_its_name_and_carries_the_bundle(name, tmp_path, 
     assert entry.file == path.name and entry.size == path.stat().st_size
     assert {check.name for check in entry.checks} == {"carried files", "relative error", "equal classes"}
     assert entry.seconds > 0 and report.eager_seconds > 0
-    names = ["metadata.json", "inference.json", "model_settings.json"]
-    found = {key: json.loads(text) for key, text in FORMATS[name].read_extra(path, names).items()}
+    carried = dict.fromkeys(["metadata.json", "inference.json", "model_settings.json"], "")
+    FORMATS[name].load(path, carried)
+    found = {key: json.loads(text) for key, text in carried.items()}
     assert found["metadata.json"] == json.loads((MEDCONVMAMBA.folder / "configs" / "metadata.json").read_text())
     assert {"preprocessing", "network_def", "postprocessing"} <= found["inference.json"].keys()
     assert found["model_settings.json"]["class_names"]

@@ -55,7 +55,17 @@ def exported(case, tmp_path_factory):
     return models
 
 
-def test_every_file_is_blessed_with_its_classes(case, exported):
+@pytest.fixture(scope="module")
+def opened(exported):
+    """By format: the function that its file holds, and the settings that it carries."""
+    found = {}
+    for name, one in FORMATS.items():
+        carried = {"model_settings.json": ""}
+        found[name] = (one.load(exported / f"model{one.suffix}", carried), carried)
+    return found
+
+
+def test_every_file_is_blessed_with_its_classes(case, exported, opened):
     report = json.loads((exported / "model_export.json").read_text())
     channels = 3 if case.spatial_dims == 2 else case.channels
     assert report["passed"] and report["input_shape"] == [channels, *case.tiny["image_size"]]
@@ -63,21 +73,20 @@ def test_every_file_is_blessed_with_its_classes(case, exported):
     for one in report["formats"]:
         names = {check["name"] for check in one["checks"]}
         assert "relative error" in names and len(names) > 2  # and that what it decides is the same
-    for name, one in FORMATS.items():
-        carried = one.read_extra(exported / f"model{one.suffix}", ["model_settings.json"])
+    for name, (_, carried) in opened.items():
         settings = json.loads(carried["model_settings.json"])
         assert LabelSet.of(settings["labels"]) == LabelSet.of(case.labels), name
         assert settings["spatial_dims"] == case.spatial_dims
 
 
-def test_runtimes_decide_as_pytorch_on_other_inputs(case, exported):
+def test_runtimes_decide_as_pytorch_on_other_inputs(case, exported, opened):
     """A batch size and inputs that the exporter did not compare."""
     labels = LabelSet.of(case.labels)
     network = medssm_monai.load(MAMBA_MIS.folder, ckpt_path=exported / "model.pt", device="cpu").network
     channels = 3 if case.spatial_dims == 2 else case.channels
     x = torch.randn(4, channels, *case.tiny["image_size"], generator=torch.Generator().manual_seed(7))
     with torch.no_grad():
-        results = {name: torch.as_tensor(one.load(exported / f"model{one.suffix}")(x)) for name, one in FORMATS.items()}
+        results = {name: torch.as_tensor(run(x)) for name, (run, _) in opened.items()}
     truth = assert_close_to_exact(network, x, results)
     assert truth.shape == (4, labels.out_channels, *case.tiny["image_size"])
     if labels.softmax:

@@ -9,6 +9,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from monai.networks.layers import Conv
 
+from ...ops.arguments import cast
 from ...ops.tokenwise import is_hooked
 from ..initialization import near_identity
 from ..layers import convolve_depthwise
@@ -112,9 +113,10 @@ class MultiScaleFusion(nn.Module):
         if all(_is_bare(conv) for conv in pairs):  # one convolution for all sources, side by side
             weight, bias = (torch.cat([getattr(conv, name) for conv in pairs]) for name in ("weight", "bias"))
             every = convolve_depthwise(torch.cat(sources, dim=-1), weight, bias)
-            parts = every.float().unflatten(-1, (n, -1)).unbind(-2)
+            parts = cast(every, torch.float32).unflatten(-1, (n, -1)).unbind(-2)
         else:
-            parts = tuple(conv(x.movedim(-1, 1)).movedim(1, -1).float() for conv, x in zip(pairs, sources, strict=True))
+            made = (conv(x.movedim(-1, 1)).movedim(1, -1) for conv, x in zip(pairs, sources, strict=True))
+            parts = tuple(cast(x, torch.float32) for x in made)
         product = parts[0]
         for part in parts[1:]:
             product = product * part

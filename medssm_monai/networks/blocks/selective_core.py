@@ -12,7 +12,7 @@ import torch
 import torch.nn as nn
 
 from ...ops import projected_scan, selective_scan
-from ...ops.arguments import DISCRETIZATIONS
+from ...ops.arguments import DISCRETIZATIONS, cast
 from ..layers import ScanOrder, StackedLinear, resolve_scan_orders, scan_table
 
 __all__ = ["DirectionalS6", "IdentityS6", "SelectiveCore", "merge_directions"]
@@ -98,12 +98,12 @@ class SelectiveCore(nn.Module):
         y: torch.Tensor = selective_scan(  # type: ignore[assignment]  # a pair only where the last state is asked for
             u,
             delta,
-            -torch.exp(self.A_log.float()).reshape(groups, width, -1),
+            -torch.exp(cast(self.A_log, torch.float32)).reshape(groups, width, -1),
             b,
             c,
-            self.D.float().reshape(groups, width),
+            cast(self.D, torch.float32).reshape(groups, width),
             z=None if z is None else z.permute(0, 2, 3, 1),
-            delta_bias=None if delta_bias is None else delta_bias.float().reshape(groups, width),
+            delta_bias=None if delta_bias is None else cast(delta_bias, torch.float32).reshape(groups, width),
             delta_softplus=True,
             discretization=self.discretization,
             order=order,
@@ -167,9 +167,9 @@ class DirectionalS6(SelectiveCore):
             x,
             self.delta_proj.weight.view(groups, width, width),
             self.bc_proj.weight.view(groups, -1, width),
-            -torch.exp(self.A_log.float()).view(groups, width, -1),
-            self.D.float().view(groups, width),
-            self.delta_proj.bias.float().view(groups, width),
+            -torch.exp(cast(self.A_log, torch.float32)).view(groups, width, -1),
+            cast(self.D, torch.float32).view(groups, width),
+            cast(self.delta_proj.bias, torch.float32).view(groups, width),
             discretization=self.discretization,
             order=order,
         )

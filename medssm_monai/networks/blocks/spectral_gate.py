@@ -10,9 +10,11 @@ import numpy as np
 import torch
 import torch.nn as nn
 
+from ...ops.arguments import cast
 from ...ops.spectral import spectral_filter
+from ...ops.tracing import without_autocast
 from ..layers import irdftn, rdftn
-from ..layers.real_dft import MAX_SIZE
+from ..layers.real_dft import MAX_SIZE, constant
 
 __all__ = ["SpectralGate"]
 
@@ -52,13 +54,15 @@ class SpectralGate(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Channel-last map ``(B, *spatial, C)`` to the same shape and dtype."""
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device.type):
             size = tuple(x.shape[1:-1])
-            weight, bias = (_resample(p.float(), self.spatial_size, size) for p in (self.weight, self.bias))
-            maps = x.float().movedim(-1, 1)  # (B, C, *spatial)
+            weight, bias = (
+                _resample(cast(p, torch.float32), self.spatial_size, size) for p in (self.weight, self.bias)
+            )
+            maps = cast(x, torch.float32).movedim(-1, 1)  # (B, C, *spatial)
             by_products = torch.compiler.is_exporting() and max(size) <= MAX_SIZE
             filtered = (_filter_by_products if by_products else spectral_filter)(maps, weight, bias)
-            return filtered.movedim(1, -1).to(x.dtype)
+            return cast(filtered.movedim(1, -1), x.dtype)
 
     def fit_state(self, state_dict: MutableMapping[str, Any], prefix: str = "") -> None:
         """Resample stored weights of another map size for this one, in place; any network's ``load_state_dict`` does.
@@ -102,9 +106,9 @@ def _resample(values: torch.Tensor, source: Sequence[int], target: Sequence[int]
     for dim, (before, now) in enumerate(zip(source, target, strict=True), start=1):
         if now != before:
             below, above, fraction = _neighbors(before, now, dim == len(target))
-            low, high = (values.index_select(dim, torch.tensor(at, device=values.device)) for at in (below, above))
-            share = torch.tensor(fraction, device=values.device)
-            values = low + share.reshape([-1 if d == dim else 1 for d in range(values.ndim)]) * (high - low)
+            low, high = (values.index_select(dim, constant(at, values.device)) for at in (below, above))
+            share = constant(fraction.reshape([-1 if d == dim else 1 for d in range(values.ndim)]), values.device)
+            values = low + share * (high - low)
     return values
 
 

@@ -12,7 +12,9 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-__all__ = ["MAX_SIZE", "irdftn", "rdftn"]
+from ...ops.arguments import cast
+
+__all__ = ["MAX_SIZE", "constant", "irdftn", "rdftn"]
 
 MAX_SIZE = 256
 
@@ -26,7 +28,13 @@ def _waves(size: int, frequencies: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _matrices(size: int, frequencies: int, like: torch.Tensor) -> list[torch.Tensor]:
-    return [torch.tensor(wave, dtype=like.dtype, device=like.device) for wave in _waves(size, frequencies)]
+    return [cast(constant(wave, like.device), like.dtype) for wave in _waves(size, frequencies)]
+
+
+def constant(values: np.ndarray, device: torch.device) -> torch.Tensor:
+    """An array as a tensor that shares its memory where it can: in a captured program nothing but the values."""
+    x = torch.from_numpy(values)
+    return x if x.device == device else x.to(device)
 
 
 def _along(matrix: torch.Tensor, x: torch.Tensor, axis: int) -> torch.Tensor:
@@ -76,8 +84,8 @@ def irdftn(real: torch.Tensor, imag: torch.Tensor, width: int, dims: int = 2) ->
             _along(cos, real, axis) - _along(sin, imag, axis),
             _along(cos, imag, axis) + _along(sin, real, axis),
         )
-    cos, sin = _matrices(width, frequencies, real)
-    twice = torch.full((frequencies,), 2.0, dtype=real.dtype, device=real.device)  # the other half, its conjugate
-    alone = [0] if width % 2 else [0, frequencies - 1]
-    twice = torch.where(torch.tensor([k in alone for k in range(frequencies)], device=real.device), 1.0, twice)
-    return (real * twice) @ cos.T - (imag * twice) @ sin.T
+    twice = np.full(frequencies, 2.0, dtype=np.float32)  # the other half, its conjugate
+    twice[[0] if width % 2 else [0, frequencies - 1]] = 1.0
+    waves = (constant(wave.T * twice[:, None], real.device) for wave in _waves(width, frequencies))
+    cos, sin = (cast(wave, real.dtype) for wave in waves)
+    return real @ cos - imag @ sin

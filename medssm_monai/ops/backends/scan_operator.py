@@ -35,7 +35,8 @@ def _chain(decay: Tensor, own: Tensor) -> Tensor:
     count, reach = own.shape[-1], 1
     while reach < count:  # both now cover `reach` blocks; join each with the stretch before it
         own = own + decay * F.pad(own[..., :-reach], (reach, 0))
-        decay = decay * F.pad(decay[..., :-reach], (reach, 0), value=1.0)
+        if 2 * reach < count:
+            decay = decay * F.pad(decay[..., :-reach], (reach, 0), value=1.0)
         reach *= 2
     return F.pad(own[..., :-1], (1, 0))
 
@@ -52,17 +53,19 @@ def scan(args: ScanArguments) -> tuple[Tensor, Tensor]:
 
     def blocks(v: Tensor) -> Tensor:
         """``(..., L)`` to ``(..., K, S)``; padded steps have delta = 0: the state passes through unchanged."""
-        return F.pad(v, (0, count * size - length)).unflatten(-1, (count, size))
+        padded = F.pad(v, (0, count * size - length)) if count * size > length else v
+        return padded.unflatten(-1, (count, size))
 
     xs, steps = blocks(x), blocks(step)  # (B, G, E, K, S)
     varying = {name: blocks(v) for name, v in (("B", B), ("C", C)) if v.shape[-1] == length}  # (B, G, 1, N, K, S)
     constant = {name: v for name, v in (("B", B), ("C", C)) if name not in varying}  # (1, G, E, N, 1)
 
-    _, factor = decay_and_input(steps[..., None, :, :], A[..., None, None], discretization)
-    weight = torch.exp(_later_steps(steps)[..., None, :, :] * A[..., None, None])  # (B, G, E, N, K, S)
+    rates = A[..., None]
+    _, factor = decay_and_input(steps.unsqueeze(3), rates[..., None], discretization)
+    weight = torch.exp(_later_steps(steps).unsqueeze(3) * rates[..., None])  # (B, G, E, N, K, S)
     inputs = varying["B"] if "B" in varying else constant["B"][..., None]
-    own = (weight * factor * inputs * xs[..., None, :, :]).sum(-1)  # (B, G, E, N, K)
-    decay = torch.exp(steps.sum(-1)[..., None, :] * A[..., None])
+    own = (weight * factor * inputs * xs.unsqueeze(3)).sum(-1)  # (B, G, E, N, K)
+    decay = torch.exp(steps.sum(-1).unsqueeze(3) * rates)
 
     def token(h: Tensor, now: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         now = constant | now

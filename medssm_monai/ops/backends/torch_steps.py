@@ -6,14 +6,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..arguments import ScanArguments
+from ..arguments import ScanArguments, cast
 
 __all__ = ["advance", "decay_and_input", "finish", "prepare"]
 
 
-def _into_scan_order(x: Tensor, order: Tensor | None) -> Tensor:
-    """``(B, G, K, L)`` by position -> the same by scan step."""
-    return x if order is None else x.gather(-1, order.long()[None, :, None, :].expand(x.shape))
+def _index(order: Tensor | None) -> Tensor | None:
+    """``(G, L)`` as ``(1, G, 1, L)``, for :func:`_gathered`."""
+    return None if order is None else order.unsqueeze(0).unsqueeze(2)
+
+
+def _gathered(x: Tensor, index: Tensor | None) -> Tensor:
+    """``(B, G, K, L)``: along its last axis what the index says, the same for each ``B`` and ``K``."""
+    return x if index is None else x.gather(-1, index.expand(x.shape))
 
 
 def prepare(args: ScanArguments) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -24,20 +29,21 @@ def prepare(args: ScanArguments) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor
         1)`` (constant).
     """
     dtype = args.state_dtype
-    delta = args.delta.to(dtype)
+    index = None if args.order is None else _index(cast(args.order, torch.int64))
+    delta = cast(args.delta, dtype)
     if args.delta_bias is not None:
-        delta = delta + args.delta_bias.to(dtype)[..., None]
+        delta = delta + cast(args.delta_bias, dtype)[..., None]
     if args.delta_softplus:
         delta = F.softplus(delta)
 
     def weights(x: Tensor) -> Tensor:
-        x = x.to(dtype)
-        return x[None, ..., None] if x.dim() == 3 else _into_scan_order(x, args.order)[:, :, None]
+        x = cast(x, dtype)
+        return x[None, ..., None] if x.dim() == 3 else _gathered(x, index).unsqueeze(2)
 
     return (
-        _into_scan_order(args.u.to(dtype), args.order),
-        _into_scan_order(delta, args.order),
-        args.A.to(dtype),
+        _gathered(cast(args.u, dtype), index),
+        _gathered(delta, index),
+        cast(args.A, dtype),
         weights(args.B),
         weights(args.C),
     )
@@ -56,8 +62,9 @@ def decay_and_input(delta: Tensor, A: Tensor, discretization: str) -> tuple[Tens
     safe_A = torch.where(tiny, torch.ones_like(x), A.expand_as(x))
     a = torch.exp(x)
     # ONNX has no expm1, and exporters write exp(x) - 1, which loses the digits of small steps
-    expm1 = torch.tanh(x / 2) * (a + 1) if torch.compiler.is_exporting() else torch.expm1(x)
-    return a, torch.where(tiny, delta * (1 + x / 2), expm1 / safe_A)
+    half = x / 2
+    expm1 = torch.tanh(half) * (a + 1) if torch.compiler.is_exporting() else torch.expm1(x)
+    return a, torch.where(tiny, delta * (1 + half), expm1 / safe_A)
 
 
 def advance(h: Tensor, step: Tensor, A: Tensor, Bu: Tensor, discretization: str) -> Tensor:
@@ -72,9 +79,9 @@ def finish(y: Tensor, args: ScanArguments) -> Tensor:
     ``y`` is by scan step, ``u`` and ``z`` by position.
     """
     if args.order is not None:
-        y = y.gather(-1, args.order.long().argsort(-1)[None, :, None, :].expand(y.shape))
+        y = _gathered(y, _index(cast(args.order, torch.int64).argsort(-1)))
     if args.D is not None:
-        y = y + args.D.to(y.dtype)[..., None] * args.u.to(y.dtype)
+        y = y + cast(args.D, y.dtype)[..., None] * cast(args.u, y.dtype)
     if args.z is not None:
-        y = y * F.silu(args.z.to(y.dtype))
-    return y.to(args.u.dtype)
+        y = y * F.silu(cast(args.z, y.dtype))
+    return cast(y, args.u.dtype)
