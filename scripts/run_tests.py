@@ -4,7 +4,7 @@
     python scripts/run_tests.py --integration           the slow tests: real servers and runtimes, fresh environments
     python scripts/run_tests.py tests/ops -k scan       every other argument goes to pytest, which then runs alone
 
-Both sets run in one process per core, up to four; with arguments in one.
+Both sets run in one process per core, the slow one in one more, up to four; with arguments in one.
 
 Standard library only.
 """
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     environment = prepare(options, extras=INTEGRATION_EXTRAS if options.integration else ("dev",))
     steps = {"Tests": ("pytest", *chosen)}
     if options.integration:
-        spread = () if chosen else in_parallel("loadfile")  # servers and exports are shared by the tests of a file
+        spread = () if chosen else in_parallel("loadfile", 1)  # what a file starts, its tests share
         steps = {"Integration tests": ("pytest", "-m", "integration", *spread, *chosen)}
     elif not chosen:
         steps = {**CHECKS, "Tests": ("pytest", *in_parallel())}
@@ -50,16 +50,17 @@ def main(arguments: list[str] | None = None) -> int:
     return results[failed[0]] if failed else 0
 
 
-def in_parallel(dist: str = "worksteal") -> list[str]:
+def in_parallel(dist: str = "worksteal", more: int = 0) -> list[str]:
     """Options of pytest that spread the tests over the cores; each process then computes on one thread.
 
-    ``dist`` is pytest-xdist's: which tests a process takes.
+    ``dist`` is pytest-xdist's: which tests a process takes. ``more`` processes than cores suit tests that wait for
+    servers, for other processes and for the disk.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if cores == 1:
         return []
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    return ["-n", str(min(cores, MOST_PROCESSES)), "--dist", dist]
+    return ["-n", str(min(cores + more, MOST_PROCESSES)), "--dist", dist]
 
 
 if __name__ == "__main__":
