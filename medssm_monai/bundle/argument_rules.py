@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import math
 import re
 import typing
@@ -272,17 +273,23 @@ def require_affordable(settings: Mapping[str, Any]) -> None:
     large = any(_size(given[name]) > LARGE * max(_size(defaults[name]), 1) for name in given)
     if not large and given.get("fusion", "gap") == "gap":  # other fusions have weights for every token
         return
-    import torch
-
-    from ..registry import get_network
-
     try:
-        with torch.device("meta"):
-            count = sum(parameter.numel() for parameter in get_network(variant, **given).parameters())
+        count = _parameters(variant, json.dumps(given, sort_keys=True))
     except (TypeError, RuntimeError) as error:
         raise ValueError(f"no network {variant} can be built ({error}).") from error
     if count > MOST_PARAMETERS:
         raise ValueError(f"the network would have {count:,} parameters; at most {MOST_PARAMETERS:,} are built.")
+
+
+@lru_cache(maxsize=32)  # the same settings are read several times in a run
+def _parameters(variant: str, arguments: str) -> int:
+    """How many a network has, built without memory for them; ``arguments`` as JSON."""
+    import torch
+
+    from ..registry import get_network
+
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in get_network(variant, **json.loads(arguments)).parameters())
 
 
 def _size(value: Any) -> float:

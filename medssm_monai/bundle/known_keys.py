@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from pydoc import locate
 from typing import TYPE_CHECKING, Any
@@ -105,11 +106,13 @@ def _own_files(parser: ConfigParser, name: str = "*") -> dict[str, Any]:
         return {}
     configs = Path(parser.get_parsed_content("bundle_root")) / "configs"
     files = [path for path in sorted(configs.glob(f"{name}.*")) if path.suffix in (".yaml", ".yml", ".json")]
-    return {
-        path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
-        for path in files
-        if path.stem != "settings"
-    }
+    return {path.stem: _content(path.read_text(encoding="utf-8")) for path in files if path.stem != "settings"}
+
+
+@lru_cache(maxsize=64)  # a bundle's files are looked at more than once, and reading YAML takes long
+def _content(text: str) -> Any:
+    """What a YAML or JSON file says, for reading only."""
+    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # JSON is YAML
 
 
 def _in_file(content: Any, name: str) -> Any:
