@@ -10,6 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from .thorough import left_out
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what only ``-m thorough`` runs."""
+    if out := left_out(items, config.option.markexpr):
+        config.hook.pytest_deselected(items=out)
+        items[:] = [item for item in items if item not in out]
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:

@@ -8,7 +8,8 @@ import pytest
 
 from medssm_monai.experiments import robustness
 
-from .bundle_runs import every_bundle
+from ..thorough import first_of
+from .bundle_runs import BUNDLES
 
 SIZES = {
     "mamba_mis": "size 64 x 64",
@@ -20,7 +21,7 @@ SIZES = {
 
 @pytest.mark.integration
 @pytest.mark.timeout(1800)
-@every_bundle
+@pytest.mark.parametrize("bundle", first_of(BUNDLES), ids=str)
 def test_rows_of_every_bundle_run(train_tiny, tmp_path, bundle):
     weights, out = train_tiny(bundle) / "models" / "model.pt", tmp_path / "out"
     words = [str(bundle.folder), "--dataset_dir", "demo", "--ckpt_path", str(weights), "--output_dir", str(out)]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from .bundle_runs import BUNDLES, MAMBA_MIS, REPOSITORY, as_program, command_line, program
+from ..thorough import first_of
+from .bundle_runs import BUNDLES, MAMBA_MIS, REPOSITORY, command_line, program
 
 TRAIN = ("train.yaml",)
 
@@ -127,7 +128,7 @@ def test_mamba_mis_trains_with_deep_supervision_and_a_teacher_and_evaluates(tmp_
 
 
 @pytest.mark.integration
-@as_program
+@pytest.mark.parametrize("bundle", first_of(BUNDLES), ids=str)
 def test_two_processes_train_one_model(bundle, tmp_path):
     configs = [f"bundles/{bundle}/configs/{name}.yaml" for name in ("train", "multi_gpu_train")]
     words = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "monai.bundle", "run"]

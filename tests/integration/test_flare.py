@@ -25,6 +25,7 @@ from medssm_monai.data.demo.fusion import FUSION_DEMO_SOURCES, fusion_demo_sampl
 from medssm_monai.data.demo.segmentation import demo_sample
 
 from ..bundles.bundle_runs import CLINICAL_FMAMBA, MAMBA_MIS, MEDCONVMAMBA, MEDSPECTRALNET, Bundle
+from ..thorough import first_of
 from .environments import REPOSITORY, environment_python
 
 pytestmark = pytest.mark.integration
@@ -34,9 +35,7 @@ COUNTS = {"site-1": (8, 4, 4), "site-2": (4, 4, 4)}  # training, validation, tes
 PARTS = ("training", "validation", "test")
 PATIENT = "DOE_JANE"  # in the name of every image
 WAIT = 20  # seconds for the other site
-EVERY = "MEDSSM_FEDERATED_EVERY"
 WITNESS = "flare_witness.Witness"
-also = pytest.mark.skipif(EVERY not in os.environ, reason=f"takes its time; {EVERY}=1 runs it")
 
 
 @pytest.fixture(scope="module")
@@ -144,14 +143,7 @@ def largest(first: dict, second: dict) -> float:
     return max(float(np.abs(np.asarray(first[key], dtype=np.float64) - np.asarray(second[key])).max()) for key in first)
 
 
-@pytest.mark.parametrize(
-    "bundle",
-    [
-        MAMBA_MIS,
-        *(pytest.param(bundle, marks=also) for bundle in (MEDCONVMAMBA, MEDSPECTRALNET, CLINICAL_FMAMBA)),
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("bundle", first_of([MAMBA_MIS, MEDCONVMAMBA, MEDSPECTRALNET, CLINICAL_FMAMBA]), ids=str)
 def test_two_sites_two_rounds_and_the_mean_evaluates_as_ours_does(flare, bundle, tmp_path):
     federation = federate(flare, bundle, tmp_path)
     assert federation.global_model.is_file(), federation.log[-6000:]

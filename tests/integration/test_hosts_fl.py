@@ -12,7 +12,8 @@ from monai.fl.utils.exchange_object import ExchangeObject
 
 from medssm_monai.bundle import write_model_settings
 
-from ..bundles.bundle_runs import every_bundle
+from ..bundles.bundle_runs import BUNDLES
+from ..thorough import first_of
 
 pytestmark = pytest.mark.integration
 
@@ -56,7 +57,7 @@ def change(first, second):
     return max(float((first[key].double() - second[key].double()).abs().max()) for key in first)
 
 
-@every_bundle
+@pytest.mark.parametrize("bundle", first_of(BUNDLES), ids=str)
 def test_two_sites_train_two_rounds_and_give_our_own_figures(bundle, place):
     root = place / "app" / bundle.name
     shutil.copytree(bundle.folder, root, ignore=shutil.ignore_patterns("eval", "trained"))

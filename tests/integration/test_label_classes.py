@@ -24,6 +24,7 @@ from ..bundle.tiny_bundles import MAMBA_MIS as TINY
 from ..bundle.tiny_bundles import copy_bundle
 from ..bundles.bundle_runs import MAMBA_MIS
 from ..bundles.class_sets import AFFINE, FOUR, REGIONS, ClassSet
+from ..thorough import first_of
 from .label_server import LabelServer, label_python, parts
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
@@ -214,7 +215,7 @@ def _label(case: ClassSet, number: int, folder: Path) -> tuple[str, bytes]:
     return path.name, path.read_bytes()
 
 
-@every_case
+@pytest.mark.parametrize("name", first_of(CASES))
 def test_training_on_saved_label_maps_changes_what_the_server_answers(server, bundles, studies, tmp_path, name):
     """The labels of the other models' images stay: a training takes those that fit its own network."""
     case = CASES[name]

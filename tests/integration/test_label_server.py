@@ -306,7 +306,7 @@ def _result(answer):
     [
         ("mamba_mis", f"frame_{FRAMES[5]}", _masks),
         ("medconvmamba", "xray_Normal_0", _classes),
-        ("clinical_fmamba_3d", "TCGA-FG-6692_a", None),
+        pytest.param("clinical_fmamba_3d", "TCGA-FG-6692_a", None, marks=pytest.mark.thorough),
     ],
 )
 def test_training_on_saved_labels_changes_what_the_server_answers(

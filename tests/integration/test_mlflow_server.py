@@ -18,6 +18,7 @@ from medssm_monai.apps.tracking.main import main
 from medssm_monai.handlers import MLflowTracker, TrainingHistory, mlflow_sending, mlflow_store, read_history
 
 from ..handlers.engines_for_tests import trainer, write_images
+from ..thorough import first_of
 from .label_server import free_port
 from .mlflow_servers import kill, running, tracking, wait_for
 
@@ -74,7 +75,7 @@ def there(server: Server) -> list[int]:
     return [m.step for m in client.get_metric_history(run.info.run_id, "train_loss")]
 
 
-@pytest.mark.parametrize("what", ["stays", "is killed and comes back", "hangs"])
+@pytest.mark.parametrize("what", first_of(["is killed and comes back", "hangs", "stays"]))
 def test_a_training_outlives_its_server(tmp_path, server, monkeypatch, caplog, capsys, what) -> None:
     """Killed in epoch 3, back in epoch 5, killed again in epoch 6, back after the training; or hanging to its end."""
     monkeypatch.setattr(mlflow_sending, "PAUSES", (0.0, 0.0) if "killed" in what else mlflow_sending.PAUSES)

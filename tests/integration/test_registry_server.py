@@ -24,6 +24,7 @@ from medssm_monai.apps.registry.pyfunc_model import record
 from medssm_monai.utils.tracking import REQUESTS
 
 from ..bundle.tiny_bundles import MAMBA_MIS, copy_bundle
+from ..thorough import first_of
 from . import postgres_server
 from .label_server import free_port
 from .mlflow_servers import kill, running, tracking, wait_for
@@ -34,7 +35,7 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=first_of(["postgresql", "sqlite"]))
 def store(request, tmp_path) -> Iterator[str]:
     """Address of an empty database."""
     if request.param == "sqlite":
