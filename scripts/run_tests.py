@@ -36,7 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
     environment = prepare(options, extras=INTEGRATION_EXTRAS if options.integration else ("dev",))
     steps = {"Tests": ("pytest", *chosen)}
     if options.integration:
-        spread = () if chosen else in_parallel("loadfile", 1)  # what a file starts, its tests share
+        # What a file starts, its tests share; the files stay in the order that the tests give them.
+        spread = () if chosen else in_parallel("loadfile", "--no-loadscope-reorder", more=1)
         steps = {"Integration tests": ("pytest", "-m", "integration", *spread, *chosen)}
     elif not chosen:
         steps = {**CHECKS, "Tests": ("pytest", *in_parallel())}
@@ -50,17 +51,17 @@ def main(arguments: list[str] | None = None) -> int:
     return results[failed[0]] if failed else 0
 
 
-def in_parallel(dist: str = "worksteal", more: int = 0) -> list[str]:
+def in_parallel(dist: str = "worksteal", *options: str, more: int = 0) -> list[str]:
     """Options of pytest that spread the tests over the cores; each process then computes on one thread.
 
-    ``dist`` is pytest-xdist's: which tests a process takes. ``more`` processes than cores suit tests that wait for
-    servers, for other processes and for the disk.
+    ``dist`` and further ``options`` are pytest-xdist's: which tests a process takes. ``more`` processes than cores suit
+    tests that wait for servers, for other processes and for the disk.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if cores == 1:
         return []
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    return ["-n", str(min(cores + more, MOST_PROCESSES)), "--dist", dist]
+    return ["-n", str(min(cores + more, MOST_PROCESSES)), "--dist", dist, *options]
 
 
 if __name__ == "__main__":

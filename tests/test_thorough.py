@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from .thorough import LONGEST
+
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = """
 import pytest
@@ -20,16 +22,32 @@ def test_case(case): pass
 CONFTEST = "from tests.conftest import pytest_collection_modifyitems\n"
 
 
+def collected(folder: Path, markers: str) -> list[str]:
+    """Names of the tests in ``folder`` that a run with these markers takes, in its order."""
+    (folder / "conftest.py").write_text(CONFTEST)
+    settings = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(folder), "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *settings, "--collect-only", "-q", "-m", markers, str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return [line for line in done.stdout.splitlines() if "::" in line]
+
+
 @pytest.mark.parametrize(
     ("markers", "cases"),
     [("integration", ["one"]), ("thorough", ["two", "three"]), ("integration or thorough", ["one", "two", "three"])],
 )
 def test_further_cases_run_where_their_mark_is_named(tmp_path: Path, markers, cases):
     (tmp_path / "test_cases.py").write_text(TESTS)
-    (tmp_path / "conftest.py").write_text(CONFTEST)
-    settings = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(tmp_path), "-p", "no:cacheprovider"]
-    command = [sys.executable, "-m", "pytest", *settings, "--collect-only", "-q", "-m", markers, str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    found = [line.partition("[")[2][:-1] for line in done.stdout.splitlines() if "::" in line]
-    assert found == cases
+    assert [line.partition("[")[2][:-1] for line in collected(tmp_path, markers)] == cases
+
+
+def test_the_longest_files_come_first(tmp_path: Path):
+    for name in ("test_a.py", LONGEST[1], LONGEST[0], "test_z.py"):
+        (tmp_path / name).write_text(TESTS)
+    found = [line.partition("::")[0] for line in collected(tmp_path, "integration")]
+    assert found == [LONGEST[0], LONGEST[1], "test_a.py", "test_z.py"]
+
+
+def test_the_longest_files_are_there():
+    there = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+    assert [name for name in LONGEST if name not in there] == []

@@ -1,4 +1,4 @@
-"""Tests of many minutes for one case of several: the others run where they are asked for."""
+"""Tests of many minutes: for one case of several, the others run where they are asked for; the longest files first."""
 
 from __future__ import annotations
 
@@ -7,9 +7,24 @@ from typing import Any
 
 import pytest
 
-__all__ = ["first_of", "left_out"]
+__all__ = ["first_of", "left_out", "longest_first"]
 
 MARK = "thorough"
+LONGEST = (
+    "test_from_nothing.py",
+    "test_export.py",
+    "test_docs.py",
+    "test_readme.py",
+    "test_flare.py",
+    "test_torchrun.py",
+    "test_interruptions.py",
+    "test_export_classes.py",
+    "test_resume.py",
+    "test_viewer.py",
+    "test_label_server.py",
+    "test_large_folder.py",
+)
+"""Files of the slow set that take five minutes or more on two cores, the longest first."""
 
 
 def first_of(cases: Iterable[Any]) -> list[Any]:
@@ -21,3 +36,8 @@ def first_of(cases: Iterable[Any]) -> list[Any]:
 def left_out(items: list[pytest.Item], markers: str) -> list[pytest.Item]:
     """Those of ``items`` that a run leaves out: the thorough ones, unless its ``-m`` names their mark."""
     return [] if MARK in markers else [item for item in items if item.get_closest_marker(MARK)]
+
+
+def longest_first(items: list[pytest.Item]) -> list[pytest.Item]:
+    """``items`` with those of the longest files in front: a process that takes such a file last lets the others wait."""
+    return sorted(items, key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))

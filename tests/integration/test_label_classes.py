@@ -244,6 +244,8 @@ def test_training_on_saved_label_maps_changes_what_the_server_answers(server, bu
 
 def test_labels_with_numbers_that_no_class_has_are_named(server, tmp_path):
     case = CASES["pictures"]
+    for number in range(1, COUNT):
+        server.save_label(first_id("pictures", number), *_label(case, number, tmp_path))
     mask = np.where(case.sample(0)[1] == 2, 7, case.sample(0)[1]).astype(np.uint8)
     Image.fromarray(mask).save(tmp_path / "label.png")
     server.save_label("pictures_0", "label.png", (tmp_path / "label.png").read_bytes())

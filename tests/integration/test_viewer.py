@@ -276,8 +276,8 @@ def test_a_picture_of_4000_pixels(visitor, images, expected, tmp_path):
     visitor.drop("segmentation-file", images / "large.png")
     visitor.wait_for_text("segmentation-facts", f"{LARGE} × {LARGE} pixels")
     segmented(visitor, images / "large.png", expected)
-    size = "document.querySelector('#segmentation-result img').naturalWidth"
-    assert visitor.page.evaluate(size) == 1024
+    shown = "size => document.querySelector('#segmentation-result img')?.naturalWidth === size"
+    visitor.page.wait_for_function(shown, arg=1024, timeout=WAIT)  # the browser loads it after the text
     visitor.press("segmentation-save")
     same_pixels(visitor.download("segmentation-files", "large_mask.png", tmp_path), expected / "large_mask.png")
     visitor.shot(tmp_path / "large.png")
