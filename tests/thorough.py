@@ -39,5 +39,5 @@ def left_out(items: list[pytest.Item], markers: str) -> list[pytest.Item]:
 
 
 def longest_first(items: list[pytest.Item]) -> list[pytest.Item]:
-    """``items`` with those of the longest files in front: a process that takes such a file last lets the others wait."""
+    """``items``, those of the longest files in front: a process that takes such a file last lets the others wait."""
     return sorted(items, key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
