@@ -1,4 +1,4 @@
-"""Tests of many minutes: for one case of several, the others run where they are asked for; the longest files first."""
+"""Further cases of tests that take their time run where they are asked for; the longest files come first."""
 
 from __future__ import annotations
 

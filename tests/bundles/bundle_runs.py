@@ -22,6 +22,8 @@ from monai.utils import path_to_sqlite_uri
 
 from medssm_monai.utils import root_cause
 
+from ..thorough import first_of
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -146,10 +148,10 @@ BUNDLES = (MAMBA_MIS, *CLASSIFIERS, CLINICAL_FMAMBA)
 every_bundle = pytest.mark.parametrize("bundle", BUNDLES, ids=str)
 as_program = pytest.mark.parametrize(
     "bundle",
-    [BUNDLES[0], *(pytest.param(bundle, marks=pytest.mark.integration) for bundle in BUNDLES[1:])],
+    first_of(BUNDLES),
     ids=str,
 )
-"""One bundle in the default set, the others in the integration tests: what makes them alike is held equal by
+"""One bundle in the default set, the others with the thorough ones: what makes them alike is held equal by
 :mod:`.test_shared_parts`, and a program that imports MONAI takes its time."""
 
 

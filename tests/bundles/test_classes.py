@@ -130,6 +130,7 @@ def test_python_gives_what_the_files_hold(case, trained, tmp_path):
 
 
 @pytest.mark.integration
+@pytest.mark.thorough
 def test_a_network_learns_four_classes_of_volumes(tmp_path):
     """Forty epochs on blocks of four gray values: a mean Dice far above the 0.03 to 0.06 of the untrained network."""
     case = ClassSet("learns", 3, FOUR)

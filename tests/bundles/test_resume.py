@@ -14,6 +14,7 @@ from monai.engines import IterationEvents
 
 from medssm_monai.utils import root_cause
 
+from ..thorough import first_of
 from .bundle_runs import BUNDLES, MAMBA_MIS, Bundle, every_bundle, give_store
 
 TRAIN = ("train.yaml",)
@@ -105,9 +106,7 @@ def assert_best(bundle: Bundle, run: Path) -> None:
         assert stored["temperature"] == pytest.approx(float(table(run)[best - 1]["temperature"]), rel=1e-6)
 
 
-FIRST_QUICK = [
-    bundle if bundle is MAMBA_MIS else pytest.param(bundle, marks=pytest.mark.integration) for bundle in BUNDLES
-]
+FIRST_QUICK = first_of(BUNDLES)
 
 
 @every_bundle

@@ -145,15 +145,15 @@ def test_two_processes_train_one_model(bundle, tmp_path):
     assert len(runs) == 1
 
 
+PLACES = ("from the root", "absolute path", "from the bundle")
+
+
 @pytest.mark.parametrize(
     ("bundle", "place"),
     [
-        (BUNDLES[0], "from the root"),
-        *(pytest.param(bundle, "from the root", marks=pytest.mark.integration) for bundle in BUNDLES[1:]),
-        *(
-            pytest.param(BUNDLES[0], place, marks=pytest.mark.integration)
-            for place in ("absolute path", "from the bundle")
-        ),
+        (BUNDLES[0], PLACES[0]),
+        *(pytest.param(bundle, PLACES[0], marks=pytest.mark.thorough) for bundle in BUNDLES[1:]),
+        *(pytest.param(BUNDLES[0], place, marks=pytest.mark.thorough) for place in PLACES[1:]),
     ],
     ids=str,
 )

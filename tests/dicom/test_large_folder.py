@@ -62,6 +62,7 @@ def spoil(path: Path, **values) -> str:
 
 
 @pytest.mark.integration
+@pytest.mark.thorough
 def test_good_studies_are_done_and_each_bad_one_is_named(tmp_path, capsys):
     folder = tmp_path / "in"
     studies = [pair(folder, number) for number in range(STUDIES)]

@@ -51,9 +51,14 @@ SUBJECTS = (
         options=("--override", "sources=['MRI', 'CT']", "sliding_window=True", "roi_size=[128,128]"),
     ),
 )
+MINUTES = "clinical_fmamba"  # takes minutes to capture
 
 
-@pytest.fixture(scope="module", params=SUBJECTS, ids=str)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(one, marks=pytest.mark.thorough) if one.bundle == MINUTES else one for one in SUBJECTS],
+    ids=str,
+)
 def export(request, real_data, tmp_path_factory):
     """The bundle exported once, as a user does it: subject, folder of the files, what the program said."""
     require()  # without the extra ``onnx`` this is an error that says how to install it

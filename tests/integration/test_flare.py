@@ -195,6 +195,7 @@ def test_two_sites_two_rounds_and_the_mean_evaluates_as_ours_does(flare, bundle,
             assert (copy / bundle.name / name).read_bytes() == source.read_bytes(), name
 
 
+@pytest.mark.thorough
 def test_a_site_that_is_gone_does_not_end_the_rounds(flare, tmp_path):
     """The second site is killed in the second round, after its training; the first one goes on alone."""
     federation = federate(flare, MEDCONVMAMBA, tmp_path, ends={"site-2": 1})

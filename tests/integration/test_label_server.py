@@ -305,7 +305,7 @@ def _result(answer):
     ("model", "image", "save_labels"),
     [
         ("mamba_mis", f"frame_{FRAMES[5]}", _masks),
-        ("medconvmamba", "xray_Normal_0", _classes),
+        pytest.param("medconvmamba", "xray_Normal_0", _classes, marks=pytest.mark.thorough),
         pytest.param("clinical_fmamba_3d", "TCGA-FG-6692_a", None, marks=pytest.mark.thorough),
     ],
 )

@@ -107,6 +107,7 @@ def test_a_full_disk_ends_a_training_and_more_space_lets_it_go_on(straight, tmp_
     assert_equal(tmp_path / "resumed", straight)
 
 
+@pytest.mark.thorough
 def test_two_processes_resume_and_stop_alike(tmp_path):
     """The second and last start resumes at epoch 1; both end where their early stopping, or the last epoch, says."""
     configs = [*MAMBA_MIS.config("train.yaml", "multi_gpu_train.yaml")]

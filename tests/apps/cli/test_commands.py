@@ -253,6 +253,7 @@ def test_fusion_of_two_files(pictures):
 
 
 @pytest.mark.integration
+@pytest.mark.thorough
 def test_an_installed_bundle_trains_into_the_current_folder_and_uses_it(tmp_path):
     """The package as a wheel lays it out: bundles inside, nothing beside."""
     site = tmp_path / "site"

@@ -146,7 +146,7 @@ def test_the_short_command(tmp_path, capsys):
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
 @pytest.mark.parametrize(
-    ("sent", "status"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.integration)]
+    ("sent", "status"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.thorough)]
 )
 def test_a_signal_ends_in_order_and_the_next_run_goes_on(segmenter, studies, tmp_path, sent, status):
     for number in range(40):
