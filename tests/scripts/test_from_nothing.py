@@ -133,7 +133,8 @@ def test_the_wheel_alone_predicts(installed: Environment, here: Path, bundle: st
 
 def test_the_wheel_alone_trains_evaluates_and_exports(installed: Environment, here: Path) -> None:
     packed = sorted(installed.venv.glob("lib/python*/site-packages/medssm_monai/bundles/**/*"))
-    output = medssm(installed, "train", "mamba_mis", "--max_epochs", "1", cwd=here)
+    words = ["--max_epochs", "1", "--datalists#demo_counts", "[32,16,16]"]
+    output = medssm(installed, "train", "mamba_mis", *words, cwd=here)
     assert "Trained: best val_mean_dice" in output
     assert "Evaluated: dice" in medssm(installed, "evaluate", "mamba_mis", cwd=here)
     assert "passed" in medssm(installed, "export", "mamba_mis", "--formats", "torchscript", "exported", cwd=here)
@@ -147,5 +148,5 @@ def test_the_wheel_alone_is_loaded_from_python_and_copied(installed: Environment
     medssm(installed, "bundle", "copy", "medspectralnet", "mine", cwd=here)
     config = here / "mine" / "medspectralnet" / "configs" / "train.yaml"
     command = [str(installed.python), "-m", "monai.bundle", "run", "training", "--config_file", str(config)]
-    succeed([*command, "--max_epochs", "1"], here)
+    succeed([*command, "--max_epochs", "1", "--datalists#demo_counts", "[64,32,32]"], here)
     assert (here / "mine" / "medspectralnet" / "models" / "trained" / "model.pt").is_file()
