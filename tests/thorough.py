@@ -22,9 +22,8 @@ LONGEST = (
     "test_resume.py",
     "test_viewer.py",
     "test_label_server.py",
-    "test_large_folder.py",
 )
-"""Files of the slow set that take five minutes or more on two cores, the longest first."""
+"""Files of the slow set, those that take longest first."""
 
 
 def first_of(cases: Iterable[Any]) -> list[Any]:

@@ -146,11 +146,7 @@ CLINICAL_FMAMBA = Bundle(
 CLASSIFIERS = (MEDCONVMAMBA, MEDSPECTRALNET)
 BUNDLES = (MAMBA_MIS, *CLASSIFIERS, CLINICAL_FMAMBA)
 every_bundle = pytest.mark.parametrize("bundle", BUNDLES, ids=str)
-as_program = pytest.mark.parametrize(
-    "bundle",
-    first_of(BUNDLES),
-    ids=str,
-)
+first_bundle = pytest.mark.parametrize("bundle", first_of(BUNDLES), ids=str)
 """One bundle in the default set, the others with the thorough ones: what makes them alike is held equal by
 :mod:`.test_shared_parts`, and a program that imports MONAI takes its time."""
 

@@ -8,7 +8,7 @@ from ignite.engine import Events
 
 from medssm_monai.handlers import NonFiniteLossError
 
-from .bundle_runs import REPOSITORY, as_program, command_line, every_bundle, failing, program
+from .bundle_runs import REPOSITORY, command_line, every_bundle, failing, first_bundle, program
 
 TRAIN = ("train.yaml",)
 
@@ -63,7 +63,7 @@ def test_no_weights_is_a_clear_error(bundle, names, tmp_path, write_image):
         bundle.run(names, tmp_path, "infer" if names[0] == "inference.yaml" else "train", **settings)
 
 
-@as_program
+@first_bundle
 def test_the_program_ends_with_what_went_wrong(bundle, tmp_path):
     words = ["-m", "monai.bundle", "run", "training", "--config_file", *bundle.config("train.yaml")]
     done = program([*words, *command_line({**bundle.tiny, "variant": "no_such_net"}, tmp_path)], REPOSITORY)

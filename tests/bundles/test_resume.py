@@ -14,8 +14,7 @@ from monai.engines import IterationEvents
 
 from medssm_monai.utils import root_cause
 
-from ..thorough import first_of
-from .bundle_runs import BUNDLES, MAMBA_MIS, Bundle, every_bundle, give_store
+from .bundle_runs import MAMBA_MIS, Bundle, every_bundle, first_bundle, give_store
 
 TRAIN = ("train.yaml",)
 RANDOM = {  # more of what draws random numbers than the defaults
@@ -106,9 +105,6 @@ def assert_best(bundle: Bundle, run: Path) -> None:
         assert stored["temperature"] == pytest.approx(float(table(run)[best - 1]["temperature"]), rel=1e-6)
 
 
-FIRST_QUICK = first_of(BUNDLES)
-
-
 @every_bundle
 def test_resumed_and_straight_are_equal_to_the_bit(bundle, tmp_path, monkeypatch):
     options = settings(bundle, workers=0)
@@ -122,7 +118,7 @@ def test_resumed_and_straight_are_equal_to_the_bit(bundle, tmp_path, monkeypatch
     assert_equal(tmp_path / "resumed", tmp_path / "straight")
 
 
-@pytest.mark.parametrize("bundle", FIRST_QUICK, ids=str)
+@first_bundle
 def test_data_loader_workers_draw_the_same_numbers_after_resuming(bundle, tmp_path):
     options = settings(bundle, workers=2)
     bundle.run(TRAIN, tmp_path, **options, run_name="straight")

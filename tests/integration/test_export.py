@@ -1,4 +1,4 @@
-"""All four bundles to all three formats, on real images, run in the real runtimes; networks in their default sizes.
+"""The bundles to all three formats, on real images, run in the real runtimes; networks in their default sizes.
 
 Needs the extra ``onnx``. Weights: those that come with the bundles.
 """
@@ -43,22 +43,20 @@ SUBJECTS = (
     Subject("mamba_mis", "isic2017/ISIC-2017_Validation_Data", (3, 128, 128), 23),
     Subject("medconvmamba", "covid_xray/Normal", (1, 28, 28), 7),
     Subject("medspectralnet", "brain_tumor_mri/Testing/glioma", (1, 96, 96), 0),
-    Subject(
-        "clinical_fmamba",
-        "harvard_mri_ct/test",
-        (2, 128, 128),  # windows of the slices, to save time
-        19,
-        options=("--override", "sources=['MRI', 'CT']", "sliding_window=True", "roi_size=[128,128]"),
+    pytest.param(
+        Subject(
+            "clinical_fmamba",
+            "harvard_mri_ct/test",
+            (2, 128, 128),  # windows of the slices
+            19,
+            options=("--override", "sources=['MRI', 'CT']", "sliding_window=True", "roi_size=[128,128]"),
+        ),
+        marks=pytest.mark.thorough,
     ),
 )
-MINUTES = "clinical_fmamba"  # takes minutes to capture
 
 
-@pytest.fixture(
-    scope="module",
-    params=[pytest.param(one, marks=pytest.mark.thorough) if one.bundle == MINUTES else one for one in SUBJECTS],
-    ids=str,
-)
+@pytest.fixture(scope="module", params=SUBJECTS, ids=str)
 def export(request, real_data, tmp_path_factory):
     """The bundle exported once, as a user does it: subject, folder of the files, what the program said."""
     require()  # without the extra ``onnx`` this is an error that says how to install it

@@ -29,7 +29,7 @@ def succeed(command: list[str], cwd: Path, **variables: str) -> str:
     hidden = ("PYTHONPATH", "MEDSSM_DATA", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
     environment["OMP_WAIT_POLICY"] = "PASSIVE"
-    environment["PIP_COMPILE"] = "0"  # a fifth of the modules is imported, and compiled by the first program that does
+    environment["PIP_COMPILE"] = "0"  # what is imported is compiled by the first program that does
     done = subprocess.run(
         command,
         cwd=cwd,
