@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from .thorough import left_out, longest_first
+from .thorough import left_out, longest_first, patient
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what only ``-m thorough`` runs; the longest files come first."""
+    """Leave out what only ``-m thorough`` runs; the longest files come first; slow tests have time."""
     out = set(left_out(items, config.option.markexpr))
     if out:
         config.hook.pytest_deselected(items=[item for item in items if item in out])
     items[:] = longest_first([item for item in items if item not in out])
+    patient(items)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -51,3 +52,30 @@ def test_the_longest_files_come_first(tmp_path: Path):
 def test_the_longest_files_are_there():
     there = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
     assert [name for name in LONGEST if name not in there] == []
+
+
+OWN_LIMITS = """
+import time
+import pytest
+
+@pytest.mark.integration
+def test_slow(): time.sleep(3)
+
+@pytest.mark.integration
+@pytest.mark.timeout(1)
+def test_own_limit(): time.sleep(60)
+
+def test_quick(): time.sleep(60)
+"""
+
+
+def test_slow_tests_have_a_time_limit_of_their_own(tmp_path: Path):
+    """Tests of the default set have the one of the settings, here a second."""
+    (tmp_path / "conftest.py").write_text(CONFTEST)
+    (tmp_path / "test_limits.py").write_text(OWN_LIMITS)
+    settings = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(tmp_path), "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *settings, "-o", "timeout=1", "-m", "", "-v", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    ended = dict(re.findall(r"::(test_\w+) (PASSED|FAILED)", done.stdout))
+    assert ended == {"test_slow": "PASSED", "test_own_limit": "FAILED", "test_quick": "FAILED"}, done.stdout
+    assert done.stdout.count("Timeout (>1.0s)") >= 2

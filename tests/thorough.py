@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-__all__ = ["first_of", "left_out", "longest_first"]
+__all__ = ["first_of", "left_out", "longest_first", "patient"]
 
 MARK = "thorough"
 LONGEST = (
@@ -24,6 +24,8 @@ LONGEST = (
     "test_label_server.py",
 )
 """Files of the slow set, those that take longest first."""
+LIMIT = 1800
+"""Seconds that a test of the slow set may take: before the first of a file, an environment may have to be made."""
 
 
 def first_of(cases: Iterable[Any]) -> list[Any]:
@@ -40,3 +42,10 @@ def left_out(items: list[pytest.Item], markers: str) -> list[pytest.Item]:
 def longest_first(items: list[pytest.Item]) -> list[pytest.Item]:
     """``items``, those of the longest files in front: a process that takes such a file last lets the others wait."""
     return sorted(items, key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+def patient(items: list[pytest.Item]) -> None:
+    """Give tests of the slow set their time limit, where they have none of their own."""
+    for item in items:
+        if item.get_closest_marker("integration") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(LIMIT))

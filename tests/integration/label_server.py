@@ -15,9 +15,9 @@ from typing import Any
 
 import requests
 
+from ..waiting import wait_for
 from .environments import REPOSITORY, environment_python
 
-START_SECONDS = 300
 TASK_SECONDS = 600
 
 
@@ -100,15 +100,14 @@ class LabelServer:
         self.output.close()
 
     def _wait_until_it_answers(self) -> None:
-        end = time.monotonic() + START_SECONDS
-        while time.monotonic() < end:
+        def answers() -> bool:
             assert self.process.poll() is None, f"the server ended:\n{self.tail()}"
             try:
-                if self.session.get(f"{self.url}/info/", timeout=60).ok:
-                    return
+                return self.session.get(f"{self.url}/info/", timeout=60).ok
             except requests.ConnectionError:
-                time.sleep(1)
-        raise AssertionError(f"the server did not answer within {START_SECONDS} s:\n{self.tail()}")
+                return False
+
+        wait_for("answer of the server", answers, show=self.tail, pause=1)
 
     def tail(self) -> str:
         return self.log.read_text(errors="replace")[-6000:]
@@ -165,13 +164,13 @@ class LabelServer:
         """Start a training or scoring in the background, wait for its end, and hand back its state."""
         started = self.post(f"/{kind}/{name}", body)
         assert started.ok, started.text
-        end = time.monotonic() + TASK_SECONDS
-        while time.monotonic() < end:
+
+        def ended() -> dict[str, Any] | None:
             state = self.get(f"/{kind}/")
-            if state["id"] == started.json()["id"] and state["status"] not in ("SUBMITTED", "RUNNING"):
-                return state
-            time.sleep(1)
-        raise AssertionError(f"{kind} of {name} did not end:\n{self.tail()}")
+            over = state["id"] == started.json()["id"] and state["status"] not in ("SUBMITTED", "RUNNING")
+            return state if over else None
+
+        return wait_for(f"end of the {kind} of {name}", ended, TASK_SECONDS, self.tail, pause=1)
 
 
 def parts(answer: requests.Response) -> dict[str, bytes]:

@@ -6,12 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..waiting import wait_for
 from .label_server import REPOSITORY
 
 START_SECONDS = 180.0
@@ -46,17 +46,18 @@ def kill(process: subprocess.Popen, how: signal.Signals = signal.SIGKILL) -> Non
         process.wait()
 
 
-def wait_for(address: str, process: subprocess.Popen, log: Path) -> None:
+def wait_until_it_answers(address: str, process: subprocess.Popen, log: Path) -> None:
     """Wait until an address answers, but not for a program that has ended."""
-    end = time.monotonic() + START_SECONDS
-    while True:
+
+    def answers() -> bool:
         try:
             with urllib.request.urlopen(address, timeout=5):
-                return
+                return True
         except OSError:
-            if process.poll() is not None or time.monotonic() > end:
-                raise AssertionError(log.read_text()[-3000:]) from None
-            time.sleep(0.3)
+            assert process.poll() is None, log.read_text()[-3000:]
+            return False
+
+    wait_for(f"answer of {address}", answers, show=lambda: log.read_text()[-3000:], pause=0.3)
 
 
 def tracking(port: int, store: str, artifacts: Path) -> list[str]:

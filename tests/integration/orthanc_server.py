@@ -8,8 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +17,9 @@ import requests
 from medssm_monai.apps.dicom.in_orthanc.study_queue import StudyQueue
 from medssm_monai.apps.dicom.orthanc_config import CONFIG, PASSWORD, PLUGIN_FOLDERS, QUEUE, USER
 
+from ..waiting import wait_for
 from .label_server import REPOSITORY, free_port
 
-START_SECONDS = 120
 MODULE = "medssm_monai.apps.dicom.orthanc"
 BUNDLE = "medspectralnet"
 
@@ -34,16 +32,6 @@ def missing() -> str:
         return "Orthanc's Python plugin is not installed (apt-get install orthanc-python)"
     programs = [name for name in ("storescu", "storescp") if shutil.which(name) is None]
     return f"{', '.join(programs)} not installed (apt-get install dcmtk)" if programs else ""
-
-
-def wait_for(what: str, ready: Callable[[], Any], seconds: float = 60.0, show: Callable[[], str] = str) -> Any:
-    """The first true answer of ``ready``."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if answer := ready():
-            return answer
-        time.sleep(0.1)
-    raise AssertionError(f"no {what} within {seconds:g} s\n{show()}")
 
 
 class Served:
@@ -104,9 +92,9 @@ class Served:
         options += ["--modality", f"receiver=STORESCP@127.0.0.1:{self.receiver_port}"]
         bundles = [] if (self.storage / CONFIG).exists() else [BUNDLE]
         self.orthanc = self._run("orthanc", *self.command("start", *bundles, *options))
-        wait_for("file with the password", (self.storage / PASSWORD).is_file, START_SECONDS, self.show)
+        wait_for("file with the password", (self.storage / PASSWORD).is_file, show=self.show)
         self.session.auth = (USER, (self.storage / PASSWORD).read_text().strip())
-        wait_for("answer of Orthanc", self._answers, START_SECONDS, self.show)
+        wait_for("answer of Orthanc", self._answers, show=self.show)
 
     def _answers(self) -> bool:
         assert self.orthanc.poll() is None, f"Orthanc ended:\n{self.show()}"
@@ -119,7 +107,7 @@ class Served:
         lines = self.worker_log().count("Working as")
         options = ("--objects", "report", "--lease", "3", "--poll", "0.1", "--max-attempts", "2", *options)
         self.worker = self._run("worker", *self.command("work", BUNDLE, *options))
-        wait_for("worker", lambda: self.worker_log().count("Working as") > lines, START_SECONDS, self.show)
+        wait_for("worker", lambda: self.worker_log().count("Working as") > lines, show=self.show)
 
     def worker_log(self) -> str:
         return self.logs["worker"].read_text() if self.logs["worker"].exists() else ""
@@ -135,10 +123,14 @@ class Served:
     def send(self, *files: Path) -> None:
         """C-STORE to Orthanc; tried again while it is not there."""
         command = ["storescu", "-aec", "ORTHANC", "127.0.0.1", str(self.dicom), *map(str, files)]
-        end = time.monotonic() + 60
-        while (done := subprocess.run(command, capture_output=True, text=True, timeout=60)).returncode:
-            assert time.monotonic() < end, f"{done.stdout}{done.stderr}\n{self.show()}"
-            time.sleep(0.3)
+        said: list[str] = []
+
+        def sent() -> bool:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+            said[:] = [done.stdout, done.stderr]
+            return done.returncode == 0
+
+        wait_for("answer to storescu", sent, show=lambda: f"{''.join(said)}\n{self.show()}", pause=0.3)
 
     def results(self, study_uid: str) -> list[pydicom.Dataset]:
         """Our objects in a study."""
@@ -156,7 +148,7 @@ class Served:
     def queue(self) -> StudyQueue:
         return StudyQueue(self.storage / QUEUE)
 
-    def wait_until_done(self, count: int, seconds: float = 60.0) -> None:
+    def wait_until_done(self, count: int) -> None:
         """Until so many items are done, and none waits or runs."""
 
         def done() -> bool:
@@ -165,7 +157,7 @@ class Served:
             counts = self.queue().counts()
             return counts["done"] >= count and not counts["waiting"] + counts["running"]
 
-        wait_for(f"end of {count} items", done, seconds, self.show)
+        wait_for(f"end of {count} items", done, show=self.show)
 
 
 def end(process: subprocess.Popen, number: int, seconds: float = 30.0) -> int:

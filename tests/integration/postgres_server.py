@@ -9,11 +9,11 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..waiting import wait_for
 from .label_server import free_port
 
 DEBIAN = Path("/usr/lib/postgresql")
@@ -78,8 +78,12 @@ def postgres() -> Iterator[str]:
 
 def _create_database(place: Path, port: int, process: subprocess.Popen, log: Path) -> None:
     words = [place / "createdb", "-h", "127.0.0.1", "-p", str(port), "-U", USER, "mlflow"]
-    end = time.monotonic() + START_SECONDS
-    while subprocess.run(words, capture_output=True, check=False).returncode != 0:
-        if process.poll() is not None or time.monotonic() > end:
-            raise AssertionError(log.read_text(errors="replace")[-3000:])
-        time.sleep(0.2)
+
+    def made() -> bool:
+        assert process.poll() is None, said()
+        return subprocess.run(words, capture_output=True, check=False).returncode == 0
+
+    def said() -> str:
+        return log.read_text(errors="replace")[-3000:]
+
+    wait_for("database", made, show=said, pause=0.2)

@@ -23,7 +23,7 @@ from medssm_monai.apps.bulk.ray_pool import has_ray
 from ..apps.bulk.pictures import contents, known_secret, write_pictures
 from ..bundle.tiny_bundles import MEDCONVMAMBA, copy_bundle
 from ..bundles.bundle_runs import REPOSITORY
-from .orthanc_server import wait_for
+from ..waiting import wait_for
 
 pytestmark = [
     pytest.mark.integration,
@@ -155,7 +155,7 @@ def test_two_nodes_give_the_same_bytes(inputs, tmp_path, monkeypatch):
     try:
         for words in (head, node):
             nodes.append(subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-            wait_for("head", lambda: listens(int(port)), 120)  # a node does not wait for it
+            wait_for("head", lambda: listens(int(port)))  # a node does not wait for it
         process = command(inputs, known_secret(tmp_path / "out"), "--address", f"127.0.0.1:{port}", code=TWO_NODES)
         said = ended(process)
         assert process.returncode == 0, said

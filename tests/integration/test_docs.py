@@ -30,7 +30,6 @@ NOWHERE = "http://127.0.0.1:9"  # whoever asks for something from outside fails
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.timeout(2400),
     pytest.mark.skipif(bool(MISSING), reason=f"the extra docs is not installed: {', '.join(MISSING)} missing"),
 ]
 

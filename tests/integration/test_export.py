@@ -21,7 +21,7 @@ from medssm_monai.export.source import open_source
 from ..bundles.bundle_runs import REPOSITORY, program
 from .exact_outputs import assert_close_to_exact
 
-pytestmark = [pytest.mark.integration, pytest.mark.realdata, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.integration, pytest.mark.realdata]
 
 
 @dataclass(frozen=True)

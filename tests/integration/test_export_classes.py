@@ -20,7 +20,7 @@ from ..bundles.class_sets import FOUR, REGIONS, ClassSet
 from ..thorough import first_of
 from .exact_outputs import assert_close_to_exact
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.integration
 
 CASES = (
     ClassSet("regions 3D", 3, REGIONS, channels=2),

@@ -9,7 +9,7 @@ from medssm_monai.export import onnx_file
 from medssm_monai.export.capture import Capture
 from medssm_monai.networks.nets import mamba_mis_3d_s
 
-pytestmark = [pytest.mark.integration, pytest.mark.thorough, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.thorough]
 
 SMALL = {"base_dim": 8, "d_state": 4, "depths": (1, 1, 1, 1), "decoder_depths": (1, 1, 1, 1, 1), "out_channels": 2}
 

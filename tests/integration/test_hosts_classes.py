@@ -23,7 +23,7 @@ from medssm_monai.data import LabelSet
 from ..bundles.bundle_runs import MAMBA_MIS, REPOSITORY, program
 from ..bundles.class_sets import AFFINE, FOUR, REGIONS, ClassSet
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.integration
 
 ORGANS = ClassSet("four classes 3D", 3, FOUR)
 CHANNELS = ClassSet("regions 3D", 3, REGIONS, channels=2)

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from monai.utils import path_to_sqlite_uri
 from benchmarks.training_traces import differences, run_folders
 
 from ..bundles.bundle_runs import MAMBA_MIS, REPOSITORY, program
+from ..waiting import wait_for
 
 pytestmark = [
     pytest.mark.integration,
@@ -72,9 +72,8 @@ def test_signals_end_a_run_in_order_and_the_same_command_goes_on(straight, tmp_p
             text=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which a shell may have switched off
         )
-        end = time.monotonic() + 400
-        while not any(tmp_path.glob(f"eval/*/checkpoint_epoch={epoch}.pt")) and time.monotonic() < end:
-            time.sleep(0.01)
+        pattern = f"eval/*/checkpoint_epoch={epoch}.pt"
+        wait_for(pattern, lambda pattern=pattern: any(tmp_path.glob(pattern)), 400, pause=0.01)
         process.send_signal(number)
         said = process.communicate(timeout=200)[0]
         status = process.returncode if process.returncode >= 0 else 128 - process.returncode

@@ -27,7 +27,7 @@ from ..bundles.class_sets import AFFINE, FOUR, REGIONS, ClassSet
 from ..thorough import first_of
 from .label_server import LabelServer, label_python, parts
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.integration
 
 CASES = {
     "organs": ClassSet("four classes 3D", 3, FOUR),

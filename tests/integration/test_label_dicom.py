@@ -10,7 +10,7 @@ import pytest
 from ..bundles.bundle_runs import REPOSITORY
 from .label_server import label_python
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.integration
 DICOM_TESTS = ("test_find_series.py", "test_segmentation.py")
 ROUND_TRIP = """
 import sys

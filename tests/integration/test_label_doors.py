@@ -29,9 +29,10 @@ import requests
 from PIL import Image
 
 from ..bundle.tiny_bundles import CLINICAL_FMAMBA, MAMBA_MIS, MEDSPECTRALNET, copy_bundle
+from ..waiting import wait_for
 from .label_server import LabelServer, label_python, parts
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.integration
 
 SEGMENT, CLASSIFY, FUSE = "mamba_mis", "medspectralnet", "clinical_fmamba"
 LIMITS = ("--max-upload-mb", "4", "--max-epochs", "5", "--max-samples", "8", "--parallel", "2", "--timeout", "300")
@@ -229,16 +230,21 @@ def test_nothing_is_written_through_links(server, place):
 def test_an_index_that_was_replaced_leads_nowhere(server, place):
     index = place / "studies" / "datastore_v2.json"
     known = server.get("/datastore/", output="all")["objects"]
-    for entry in ({"image": {"ext": ".png"}}, {"image": {"ext": "/../../outside/secret.png"}}):
+    for name, entry in (
+        ("first", {"image": {"ext": ".png"}}),
+        ("second", {"image": {"ext": "/../../outside/secret.png"}}),
+    ):
         tags = {"../../../outside": {"ext": ".png"}, "final": {"ext": "/../../../../outside/other.png"}}
         evil = {f"../outside/{name}": entry for name in ("secret", "other")} | {"a": known["a"] | {"labels": tags}}
         evil |= {"e": entry, "nan": {"image": {"ext": ".png", "info": {"x": float("nan")}}}}
-        content = {"name": "x", "description": "x", "images_dir": "../outside", "labels_dir": "/etc", "objects": evil}
+        content = {"name": name, "description": "x", "images_dir": "../outside", "labels_dir": "/etc", "objects": evil}
         index.write_text(json.dumps(content))
-        end = time.monotonic() + 20
-        while "d" in (found := server.get("/datastore/", output="all")["objects"]):
-            assert time.monotonic() < end, "the index is not read"
-            time.sleep(0.2)
+
+        def read(name: str = name) -> dict:
+            state = server.get("/datastore/", output="all")
+            return state["objects"] if state["name"] == name else {}
+
+        found = wait_for("look at the index", read, show=server.tail)
         assert not {name for name in found if "/" in name}, found
         for method, path in (
             ("GET", "/datastore/image?image=e"),
@@ -605,12 +611,14 @@ def test_every_request_is_one_line_of_the_audit_log(server, place):
     server.ask("GET", "/datastore/image?image=..%2Fx%0Ay")
     server.ask("GET", "/info/", headers={})
     wanted = (("user", "Dr. A\nb"), ("image", "../x\ny"), ("status", 401))
-    end, lines = time.monotonic() + 10, []
-    while len(lines) < 3:  # a line is written when its answer has been sent; on a busy machine in another order
-        assert time.monotonic() < end, lines
-        time.sleep(0.1)
+
+    def all_three() -> list[dict]:
         written = [json.loads(line) for line in log.read_text().splitlines()]
         lines = [found[-1] for key, value in wanted if (found := [line for line in written if line.get(key) == value])]
+        return lines if len(lines) == len(wanted) else []
+
+    # a line is written when its answer has been sent; on a busy machine in another order
+    lines = wait_for("lines of the three requests", all_three, show=log.read_text)
     weights = hashlib.sha256((place / "bundles" / SEGMENT / "models" / "model.pt").read_bytes()).hexdigest()
     expected = {
         "user": "Dr. A\nb",

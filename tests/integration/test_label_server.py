@@ -26,7 +26,7 @@ import medssm_monai
 from ..bundle.tiny_bundles import BUNDLES, CLINICAL_FMAMBA, MAMBA_MIS, MEDSPECTRALNET, VOLUMES, copy_bundle
 from .label_server import LabelServer, label_python, parts
 
-pytestmark = [pytest.mark.integration, pytest.mark.realdata, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.integration, pytest.mark.realdata]
 
 FRAMES = ("10", "90", "150", "210", "300", "350")  # colonoscopy, 384 x 288
 XRAYS = {"COVID": 2, "Normal": 2}

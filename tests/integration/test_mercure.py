@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +16,10 @@ pydicom = pytest.importorskip("pydicom", reason='pydicom is not installed; pip i
 pytest.importorskip("highdicom", reason='highdicom is not installed; pip install "medssm-monai[dicom]"')
 
 from ..dicom.objects import image  # noqa: E402
+from ..waiting import wait_for  # noqa: E402
 from .label_server import REPOSITORY  # noqa: E402
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.integration
 COMMAND = [sys.executable, "-m", "medssm_monai.apps.dicom.mercure", "medspectralnet"]
 PATIENT = ("ller^Anna", "ID-4711", "19700102", "ACC-99", "Mueller")
 
@@ -73,10 +73,12 @@ def test_a_watcher_that_is_killed_and_started_again(tmp_path):
     command = [*COMMAND, *words, "--max-attempts", "2"]
     with (tmp_path / "log").open("w") as log:
         running = subprocess.Popen(command, env=environment(), stdout=log, stderr=log)
-        end = time.monotonic() + 200
-        while not (output.exists() and any(not path.name.startswith(".") for path in output.iterdir())):
-            assert time.monotonic() < end and running.poll() is None, (tmp_path / "log").read_text()
-            time.sleep(0.01)
+
+        def begun() -> bool:
+            assert running.poll() is None, (tmp_path / "log").read_text()
+            return output.exists() and any(not path.name.startswith(".") for path in output.iterdir())
+
+        wait_for("result", begun, show=(tmp_path / "log").read_text, pause=0.01)
         running.send_signal(signal.SIGKILL)
         running.wait(30)
         done = subprocess.run(command, env=environment(), stdout=log, stderr=log, timeout=300)

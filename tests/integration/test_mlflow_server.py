@@ -20,7 +20,7 @@ from medssm_monai.handlers import MLflowTracker, TrainingHistory, mlflow_sending
 from ..handlers.engines_for_tests import trainer, write_images
 from ..thorough import first_of
 from .label_server import free_port
-from .mlflow_servers import kill, running, tracking, wait_for
+from .mlflow_servers import kill, running, tracking, wait_until_it_answers
 
 pytestmark = [
     pytest.mark.integration,
@@ -39,7 +39,7 @@ class Server:
     def start(self) -> None:
         words = tracking(self.port, path_to_sqlite_uri(self.folder / "runs.db"), self.folder / "artifacts")
         self.process = self.stack.enter_context(running(words, self.folder, "server"))
-        wait_for(f"{self.address}/health", self.process, self.folder / "server.log")
+        wait_until_it_answers(f"{self.address}/health", self.process, self.folder / "server.log")
         mlflow.MlflowClient(self.address).search_experiments()  # its first answer takes longer than any later one
 
     def signal(self, how: signal.Signals) -> None:

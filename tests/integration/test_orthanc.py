@@ -20,11 +20,11 @@ pydicom = pytest.importorskip("pydicom", reason='pydicom is not installed; pip i
 pytest.importorskip("highdicom", reason='highdicom is not installed; pip install "medssm-monai[dicom]"')
 
 from ..dicom.objects import image  # noqa: E402
-from .orthanc_server import Served, end, missing, wait_for  # noqa: E402
+from ..waiting import wait_for  # noqa: E402
+from .orthanc_server import Served, end, missing  # noqa: E402
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.timeout(600),
     pytest.mark.skipif(bool(missing()), reason=missing()),
 ]
 PATIENT = ("ller^Anna", "ID-4711", "19700102", "ACC-99", "House^Gregory", "Saint Nowhere")
@@ -71,7 +71,7 @@ def test_a_report_comes_back_in_the_study(served, sender):
     uid, path = sender.study()
     served.send(path)
     begun = time.monotonic()
-    (report,) = wait_for("report", lambda: served.results(uid), 60, served.show)
+    (report,) = wait_for("report", lambda: served.results(uid), show=served.show)
     taken = time.monotonic() - begun
     source = pydicom.dcmread(path)
     assert report.SOPClassUID == REPORT
@@ -101,10 +101,10 @@ def test_without_the_password_nothing_is_told(served):
 def test_an_image_that_comes_later_is_predicted_and_the_first_is_not_again(served, sender):
     uid, path = sender.study()
     served.send(path)
-    (first,) = wait_for("report", lambda: served.results(uid), 60, served.show)
+    (first,) = wait_for("report", lambda: served.results(uid), show=served.show)
     _, later = sender.study(study=uid, series=str(pydicom.dcmread(path).SeriesInstanceUID))
     served.send(later)
-    both = wait_for("second report", lambda: found if len(found := served.results(uid)) > 1 else None, 60, served.show)
+    both = wait_for("second report", lambda: found if len(found := served.results(uid)) > 1 else None, show=served.show)
     served.wait_until_done(2)
     about = {str(one.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence[0]
                  .ReferencedSOPInstanceUID) for one in both}  # fmt: skip
@@ -140,14 +140,14 @@ def test_kills_lose_nothing_and_double_nothing(served, sender):
     before = served.queue().counts()["done"]
     studies, paths = zip(*(sender.study() for _ in range(16)), strict=True)
     served.send(*paths[:4])
-    wait_for("item at work", lambda: served.queue().counts()["done"] > before, 60, served.show)
+    wait_for("item at work", lambda: served.queue().counts()["done"] > before, show=served.show)
     end(served.worker, signal.SIGKILL)
     served.send(*paths[4:8])
     end(served.orthanc, signal.SIGKILL)  # before the series are stable: it will never name them
     served.start_orthanc()
     served.start_worker("--send-to", "receiver")
     served.send(*paths[8:12])
-    wait_for("item at work", lambda: served.queue().counts()["done"] > before + 2, 60, served.show)
+    wait_for("item at work", lambda: served.queue().counts()["done"] > before + 2, show=served.show)
     end(served.orthanc, signal.SIGKILL)
     served.start_orthanc()
     served.send(*paths[12:])
@@ -170,7 +170,7 @@ def test_results_are_sent_on_to_a_receiver(served, sender):
         received = [pydicom.dcmread(file) for file in served.received.iterdir()]
         return {str(one.SOPInstanceUID) for one in received if one.StudyInstanceUID == uid}
 
-    found = wait_for("object at the receiver", arrived, 60, served.show)
+    found = wait_for("object at the receiver", arrived, show=served.show)
     assert found == {str(one.SOPInstanceUID) for one in served.results(uid)}
 
 
@@ -183,7 +183,7 @@ def test_dicomweb_both_ways(served, sender):
     web = f"{served.url}/dicom-web/studies"
     sent = served.session.post(web, data=head + path.read_bytes() + b"\r\n--b--\r\n", headers=kind, timeout=30)
     assert sent.ok, sent.text
-    (report,) = wait_for("report", lambda: served.results(uid), 60, served.show)
+    (report,) = wait_for("report", lambda: served.results(uid), show=served.show)
     got = served.session.get(
         f"{web}/{uid}", headers={"Accept": "multipart/related; type=application/dicom"}, timeout=30
     )

@@ -17,7 +17,7 @@ from PIL import Image
 from ..dicom.objects import image, save
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.integration
 ELSEWHERE = {
     "python scripts/quickstart.py": ("tests/scripts/test_from_nothing.py", "scripts/quickstart.py"),
     "python scripts/run_tests.py": (".ci/run", "scripts/run_tests.py"),

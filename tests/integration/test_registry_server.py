@@ -27,7 +27,7 @@ from ..bundle.tiny_bundles import MAMBA_MIS, copy_bundle
 from ..thorough import first_of
 from . import postgres_server
 from .label_server import free_port
-from .mlflow_servers import kill, running, tracking, wait_for
+from .mlflow_servers import kill, running, tracking, wait_until_it_answers
 
 pytestmark = [
     pytest.mark.integration,
@@ -102,7 +102,7 @@ def test_a_registry_from_the_first_version_to_a_lost_server(tmp_path, store, mon
     with ExitStack() as stack:
         words = tracking(int(registry.rsplit(":", 1)[1]), store, tmp_path / "artifacts")
         server = stack.enter_context(running(words, tmp_path, "registry"))
-        wait_for(f"{registry}/health", server, tmp_path / "registry.log")
+        wait_until_it_answers(f"{registry}/health", server, tmp_path / "registry.log")
         compared = register_two(root)
         if store.startswith("sqlite:"):
             variables = {"MEDSSM_SERVED_FILES": str(tmp_path / "free"), "PATH": beside}
@@ -112,7 +112,7 @@ def test_a_registry_from_the_first_version_to_a_lost_server(tmp_path, store, mon
         predictor = medssm_monai.load(root, ckpt_path="models:/lesions@champion", device="cpu")
         np.testing.assert_array_equal(predictor.predict(image).probability, wanted["probability"])
         if store.startswith("sqlite:"):
-            wait_for(f"{model}/ping", served, tmp_path / "model.log")
+            wait_until_it_answers(f"{model}/ping", served, tmp_path / "model.log")
             require_served(model, image, wanted)
         else:
             assert main(["promote", "lesions", "2", *compared]) == 3

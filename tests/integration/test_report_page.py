@@ -17,7 +17,7 @@ from ..bundles.bundle_runs import CLINICAL_FMAMBA, MAMBA_MIS, MEDSPECTRALNET
 from ..reports.page_checks import checked
 from .viewer_server import BROWSER_OPTIONS, browser_program
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
+pytestmark = pytest.mark.integration
 
 KINDS = {  # name -> bundle, options, and fewest and most pages on A4
     "segmentation": (MAMBA_MIS, {}, (3, 6)),

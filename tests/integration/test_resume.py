@@ -8,13 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 
 from ..bundles.bundle_runs import MAMBA_MIS, REPOSITORY, command_line, program
+from ..waiting import wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -64,9 +64,7 @@ def test_a_killed_training_is_resumed_as_if_nothing_was(straight, tmp_path):
         start_new_session=True,
     )
     first, second = (tmp_path / "run" / f"checkpoint_epoch={epoch}.pt" for epoch in (1, 2))
-    end = time.monotonic() + 400
-    while not first.is_file() and time.monotonic() < end and process.poll() is None:
-        time.sleep(0.02)
+    wait_for("checkpoint of the first epoch", lambda: first.is_file() or process.poll() is not None, 400, pause=0.02)
     os.killpg(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert first.is_file() and not second.is_file()

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
@@ -16,6 +15,7 @@ import torch
 from medssm_monai.handlers import read_history
 
 from ..bundles.bundle_runs import BUNDLES, MAMBA_MIS, REPOSITORY, command_line, every_bundle, give_store
+from ..waiting import wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -147,9 +147,8 @@ def test_the_failure_of_one_process_ends_all_and_is_named(tmp_path):
     broken.write_text(
         "+train#handlers:\n  - _target_: tests.integration.torchrun_failure.FailingProcess\n    rank: 1\n    epoch: 2\n"
     )
-    begun = time.monotonic()
     code, text = ended(start([*TWO, *training([*SEVERAL, str(broken)], tmp_path, max_epochs=50, run_name="fails")]))
-    assert code != 0 and time.monotonic() - begun < 200
+    assert code != 0
     assert "What went wrong: ValueError: no such scanner" in text
     assert "Connection closed" not in re.sub(r"(?m)^\[rank\d\].*$", "", text)
     _, (run,) = MAMBA_MIS.mlflow_runs(tmp_path)
@@ -161,10 +160,12 @@ def test_the_failure_of_one_process_ends_all_and_is_named(tmp_path):
 def test_a_killed_process_ends_all(tmp_path):
     give_store(tmp_path)
     process = start([*TWO, *training(SEVERAL, tmp_path, max_epochs=500, run_name="killed")])
-    end = time.monotonic() + 200
-    while not (tmp_path / "killed" / "checkpoint_epoch=1.pt").is_file() and time.monotonic() < end:
+
+    def trained() -> bool:
         assert process.poll() is None, ended(process)[1][-4000:]
-        time.sleep(0.1)
+        return (tmp_path / "killed" / "checkpoint_epoch=1.pt").is_file()
+
+    wait_for("checkpoint of the first epoch", trained)
     children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True).stdout
     os.kill(max(map(int, children.split())), signal.SIGKILL)  # started last: rank 1
     code, text = ended(process)

@@ -21,7 +21,7 @@ from medssm_monai.data.demo.segmentation import demo_sample
 
 from .viewer_server import BROWSER_OPTIONS, WAIT, ViewerServer, Visitor, browser_program, viewer_python
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(3600)]
+pytestmark = pytest.mark.integration
 
 AFFINE = np.array([[-1.5, 0, 0, 40], [0, 1.2, 0, -20], [0, 0, 2.0, 5], [0, 0, 0, 1]])
 LARGE = 4000

@@ -19,8 +19,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from ..waiting import wait_for
+
 REPOSITORY = Path(__file__).resolve().parents[2]
-START_SECONDS = 300
 WAIT = 180_000  # milliseconds, for an answer of a network on a busy machine
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BROWSER_OPTIONS = (
@@ -86,17 +87,14 @@ class ViewerServer:
         self.output.close()
 
     def _wait_until_it_answers(self) -> None:
-        end = time.monotonic() + START_SECONDS
-        while time.monotonic() < end:
+        def address() -> str:
             assert self.process.poll() is None, f"the server ended:\n{self.text()}"
             lines = [line for line in self.text().splitlines() if line.startswith("The viewer is at http://")]
-            if lines:
-                self.url = lines[0].split()[4]
-                status, _ = self.get("/")
-                assert status == 200, self.text()
-                return
-            time.sleep(0.5)
-        raise AssertionError(f"no answer in {START_SECONDS} s:\n{self.text()}")
+            return lines[0].split()[4] if lines else ""
+
+        self.url = wait_for("address of the viewer", address, show=self.text, pause=0.5)
+        status, _ = self.get("/")
+        assert status == 200, self.text()
 
     def text(self) -> str:
         """What the server has printed."""

@@ -18,7 +18,7 @@ from PIL import Image
 
 from ..thorough import first_of
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(3600)]
+pytestmark = pytest.mark.integration
 
 CONFIG = Path("bundles/mamba_mis/configs/train.yaml")
 BUNDLES = ("clinical_fmamba", "mamba_mis", "medconvmamba", "medspectralnet")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+import threading
 import time
 from types import SimpleNamespace
 
@@ -13,6 +14,8 @@ import pytest
 from medssm_monai.apps.dicom.in_orthanc import plugin
 from medssm_monai.apps.dicom.in_orthanc.plugin import Plugin
 from medssm_monai.apps.dicom.in_orthanc.study_queue import StudyQueue
+
+from ...waiting import wait_for
 
 SETTINGS = {"StableAge": 0.1, "MedSSM": {"Queue": "", "Rules": [{"bundle": "b", "modality": "CR"}]}}
 
@@ -86,10 +89,10 @@ def started(orthanc):
     orthanc.changed(11, 4, "")
 
 
-def queued(orthanc: Orthanc, count: int, seconds: float = 10.0) -> list:
-    queue, end = StudyQueue(orthanc.settings["MedSSM"]["Queue"]), time.monotonic() + seconds
-    while len(found := queue.listing()) < count and time.monotonic() < end:
-        time.sleep(0.02)
+def queued(orthanc: Orthanc, count: int) -> list:
+    queue = StudyQueue(orthanc.settings["MedSSM"]["Queue"])
+    wait_for(f"{count} items", lambda: len(queue.listing()) >= count, show=lambda: orthanc.said, pause=0.02)
+    found = queue.listing()
     assert len(found) == count, orthanc.said
     return found
 
@@ -159,24 +162,31 @@ def test_studies(orthanc):
     orthanc.changed(11, 4, "")
 
 
-def test_a_locked_queue_is_said_and_nothing_is_lost(started):
+def test_a_locked_queue_is_said_and_nothing_is_lost(started, monkeypatch):
+    add, threads = StudyQueue.add, set()
+
+    def noted(self, *args, **kwargs) -> bool:
+        threads.add(threading.get_ident())
+        return add(self, *args, **kwargs)
+
+    monkeypatch.setattr(StudyQueue, "add", noted)
     path = started.settings["MedSSM"]["Queue"]
     StudyQueue(path)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     started.series = {"a": ("s", "CR", ["i"], True), "b": ("s", "CR", ["j"], True)}
-    begun = time.monotonic()
     started.changed(8, 2, "a")
     started.changed(8, 2, "b")
-    assert time.monotonic() - begun < 0.05  # Orthanc's thread does not wait
-    end = time.monotonic() + 10
-    while not any("tried again in" in said and "locked" in said for said in started.said):
-        assert time.monotonic() < end, started.said
-        time.sleep(0.02)
+    wait_for(
+        "word of the lock",
+        lambda: any("tried again in" in said and "locked" in said for said in started.said),
+        show=lambda: started.said,
+    )
     assert StudyQueue.counts(_reader(path))["waiting"] == 0
     other.execute("ROLLBACK")
     other.close()
     queued(started, 2)
+    assert threads and threading.get_ident() not in threads  # Orthanc's thread does not wait
 
 
 def _reader(path: str) -> StudyQueue:

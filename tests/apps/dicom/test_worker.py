@@ -16,6 +16,7 @@ from medssm_monai.apps.dicom.orthanc_client import Gone, OrthancClient, Refused,
 from medssm_monai.apps.dicom.worker import Worker, WorkerOptions
 
 from ...dicom.objects import require_libraries
+from ...waiting import PATIENCE, wait_for
 from .stand_in import StandIn
 
 require_libraries()
@@ -273,12 +274,10 @@ def test_no_item_is_touched_while_orthanc_is_away(bench):
     thread.start()
     time.sleep(0.3)
     assert bench.states() == [("waiting", 0, "")]
-    end = time.monotonic() + 10
-    while bench.states() != [("done", 1, "")] and time.monotonic() < end:
-        time.sleep(0.05)
+    wait_for("item that is done", lambda: bench.states() == [("done", 1, "")], show=bench.states, pause=0.05)
     worker.stop()
-    thread.join(10)
-    assert bench.states() == [("done", 1, "")]
+    thread.join(PATIENCE)
+    assert not thread.is_alive() and bench.states() == [("done", 1, "")]
 
 
 def test_remains_of_ended_items_are_removed_and_others_stay(bench):
