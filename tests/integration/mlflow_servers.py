@@ -14,8 +14,6 @@ from pathlib import Path
 from ..waiting import wait_for
 from .label_server import REPOSITORY
 
-START_SECONDS = 180.0
-
 
 @contextmanager
 def running(words: list[str], folder: Path, name: str, **environment: str) -> Iterator[subprocess.Popen]:

@@ -230,19 +230,19 @@ def test_nothing_is_written_through_links(server, place):
 def test_an_index_that_was_replaced_leads_nowhere(server, place):
     index = place / "studies" / "datastore_v2.json"
     known = server.get("/datastore/", output="all")["objects"]
-    for name, entry in (
+    for title, entry in (
         ("first", {"image": {"ext": ".png"}}),
         ("second", {"image": {"ext": "/../../outside/secret.png"}}),
     ):
         tags = {"../../../outside": {"ext": ".png"}, "final": {"ext": "/../../../../outside/other.png"}}
         evil = {f"../outside/{name}": entry for name in ("secret", "other")} | {"a": known["a"] | {"labels": tags}}
         evil |= {"e": entry, "nan": {"image": {"ext": ".png", "info": {"x": float("nan")}}}}
-        content = {"name": name, "description": "x", "images_dir": "../outside", "labels_dir": "/etc", "objects": evil}
+        content = {"name": title, "description": "x", "images_dir": "../outside", "labels_dir": "/etc", "objects": evil}
         index.write_text(json.dumps(content))
 
-        def read(name: str = name) -> dict:
-            state = server.get("/datastore/", output="all")
-            return state["objects"] if state["name"] == name else {}
+        def read(title: str = title) -> dict:
+            state = server.get("/datastore/", output="all")  # a look at the folder may have brought the others back
+            return state["objects"] if state["name"] == title else {}
 
         found = wait_for("look at the index", read, show=server.tail)
         assert not {name for name in found if "/" in name}, found
