@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,7 @@ from torch import nn
 from medssm_monai.ops import use_backend
 from medssm_monai.ops.tokenwise import launch, tokenwise
 from medssm_monai.ops.tokenwise.joined_axes import joined_axis, joined_order
+from medssm_monai.ops.tokenwise.recording import spans
 
 
 class Chains(nn.Module):
@@ -459,3 +461,25 @@ def test_an_epsilon_that_float32_does_not_know_stays_with_the_layer(fused_calls)
     net = Norm()
     tokenwise(net.run, torch.randn(1, 1, 5, 16)).sum().backward()
     assert torch.isfinite(net.norm.weight.grad).all() and not fused_calls
+
+
+@pytest.mark.parametrize(
+    ("lists", "runs"),
+    [
+        ([[7]], [[(7, 1, 1)]]),
+        ([[0, 1, 2, 3]], [[(0, 1, 4)]]),
+        ([[0, 2, 4]], [[(0, 2, 3)]]),
+        ([[5, 4, 3]], [[(5, -1, 3)]]),
+        ([[0, 1, 2, 10, 11, 12]], [[(0, 1, 3)], [(10, 1, 3)]]),
+        ([[0, 1, 10, 20]], [[(0, 1, 2)], [(10, 10, 2)]]),
+        ([[3, 3, 3]], [[(3, 1, 1)], [(3, 1, 1)], [(3, 1, 1)]]),
+        ([[3, 3, 4, 5]], [[(3, 1, 1)], [(3, 1, 3)]]),
+        ([[0, 1, 2, 3], [8, 6, 4, 2]], [[(0, 1, 4), (8, -2, 4)]]),
+        ([[0, 1, 2, 3], [4, 5, 9, 10]], [[(0, 1, 2), (4, 1, 2)], [(2, 1, 2), (9, 1, 2)]]),
+        ([[0, 1, 2, 3], [4, 4, 5, 6]], [[(0, 1, 1), (4, 1, 1)], [(1, 1, 3), (4, 1, 3)]]),
+        ([[[0, 1], [2, 3]]], [[(0, 1, 4)]]),
+    ],
+    ids=str,
+)
+def test_rows_are_read_in_the_longest_runs(lists, runs):
+    assert [[tuple(span) for span in run] for run in spans(*map(np.array, lists))] == runs

@@ -60,9 +60,11 @@ def spans(*indices: np.ndarray) -> list[tuple[Span, ...]]:
     """The longest common runs of several equally long lists of rows, each run with one step, not 0, for each list."""
     flat = np.stack([index.reshape(-1) for index in indices])
     steps = np.diff(flat)
+    stands = (steps == 0).any(axis=0).tolist()
+    turns = [False, *(np.diff(steps) != 0).any(axis=0).tolist()]
     cuts = [0]
     for i in range(1, flat.shape[1]):
-        if (steps[:, i - 1] == 0).any() or (i - cuts[-1] > 1 and (steps[:, i - 1] != steps[:, i - 2]).any()):
+        if stands[i - 1] or (i - cuts[-1] > 1 and turns[i - 1]):
             cuts.append(i)
     return [
         tuple(Span(int(row[a]), int(row[a + 1] - row[a]) if b - a > 1 else 1, b - a) for row in flat)
