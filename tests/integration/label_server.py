@@ -15,7 +15,7 @@ from typing import Any
 
 import requests
 
-from ..waiting import wait_for
+from ..waiting import PATIENCE, wait_for
 from .environments import REPOSITORY, environment_python
 
 TASK_SECONDS = 600
@@ -114,7 +114,7 @@ class LabelServer:
 
     def uploads(self) -> list[Path]:
         """Files that stay in the server's own folder for what it receives and sends."""
-        end = time.monotonic() + 10  # what was sent is removed just after the answer
+        end = time.monotonic() + PATIENCE  # what was sent is removed just after the answer
         while (found := self._temporary_files() - self.at_start) and time.monotonic() < end:
             time.sleep(0.2)
         return sorted(found)
