@@ -10,6 +10,20 @@ from pathlib import Path
 from filelock import FileLock
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+HIDDEN = ("PYTHONPATH", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")
+
+
+def own_variables(*hidden: str, **more: str) -> dict[str, str]:
+    """Variables for pip and the programs of such an environment: those of this process but for what leads elsewhere.
+
+    pip then compiles nothing: what is imported, a third of all files, is compiled by the first program that does.
+
+    Args:
+        hidden: further variables that are left out.
+        more: variables and their values.
+    """
+    kept = {name: value for name, value in os.environ.items() if name not in (*HIDDEN, *hidden)}
+    return {**kept, "OMP_WAIT_POLICY": "PASSIVE", "PIP_COMPILE": "0", **more}
 
 
 def environment_python(name: str) -> Path:
@@ -23,6 +37,7 @@ def environment_python(name: str) -> Path:
     with FileLock(f"{venv}.lock"):  # two processes of the tests need it, one makes it
         done = subprocess.run(
             [sys.executable, str(script), "--venv", str(venv)],
+            env=own_variables(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,

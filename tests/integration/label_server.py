@@ -16,7 +16,7 @@ from typing import Any
 import requests
 
 from ..waiting import PATIENCE, wait_for
-from .environments import REPOSITORY, environment_python
+from .environments import REPOSITORY, environment_python, own_variables
 
 TASK_SECONDS = 600
 
@@ -62,11 +62,15 @@ class LabelServer:
         self.temporary = log.with_name("temporary")
 
     def __enter__(self) -> LabelServer:
-        hidden = ("PYTHONPATH", "MEDSSM_BUNDLES", "MLFLOW_TRACKING_URI")
-        environment = {name: value for name, value in os.environ.items() if name not in hidden}
-        environment |= {"PYTHONPATH": str(REPOSITORY), "OMP_WAIT_POLICY": "PASSIVE", "TQDM_DISABLE": "1"}
+        environment = own_variables(
+            "MEDSSM_BUNDLES",
+            "MLFLOW_TRACKING_URI",
+            PYTHONPATH=str(REPOSITORY),
+            TQDM_DISABLE="1",
+            TMPDIR=str(self.temporary),
+            MEDSSM_LABEL_TOKEN=self.token,
+        )
         self.temporary.mkdir(exist_ok=True)
-        environment |= {"TMPDIR": str(self.temporary), "MEDSSM_LABEL_TOKEN": self.token}
         self.output = self.log.open("w")
         self.process = subprocess.Popen(
             self.command,

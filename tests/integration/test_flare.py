@@ -26,7 +26,7 @@ from medssm_monai.data.demo.segmentation import demo_sample
 
 from ..bundles.bundle_runs import CLINICAL_FMAMBA, MAMBA_MIS, MEDCONVMAMBA, MEDSPECTRALNET, Bundle
 from ..thorough import first_of
-from .environments import REPOSITORY, environment_python
+from .environments import REPOSITORY, environment_python, own_variables
 
 pytestmark = pytest.mark.integration
 
@@ -108,10 +108,10 @@ def federate(flare: Path, bundle: Bundle, place: Path, ends: dict[str, int] | No
     content["task_result_filters"] = [{"tasks": ["train"], "filters": [witness]}]
     config.write_text(json.dumps(content))
 
-    hidden = ("PYTHONPATH", "MEDSSM_BUNDLES", "MLFLOW_TRACKING_URI")
-    environment = {name: value for name, value in os.environ.items() if name not in hidden}
     paths = os.pathsep.join([str(REPOSITORY), str(Path(__file__).parent)])
-    environment |= {"PYTHONPATH": paths, "OMP_WAIT_POLICY": "PASSIVE", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment = own_variables(
+        "MEDSSM_BUNDLES", "MLFLOW_TRACKING_URI", PYTHONPATH=paths, MLFLOW_DISABLE_TELEMETRY="true"
+    )
     local = place / "simulator" / "local"
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 
 import pytest
 
 from ..bundles.bundle_runs import REPOSITORY
+from .environments import own_variables
 from .label_server import label_python
 
 pytestmark = pytest.mark.integration
@@ -35,11 +35,10 @@ numpy.testing.assert_array_equal(back, SimpleITK.GetArrayFromImage(SimpleITK.Rea
 
 
 def in_label_environment(*words, **variables):
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_WAIT_POLICY": "PASSIVE", **variables}
     return subprocess.run(
         [str(label_python()), *map(str, words)],
         cwd=REPOSITORY,
-        env=environment,
+        env=own_variables(PYTHONPATH=str(REPOSITORY), **variables),
         capture_output=True,
         text=True,
         timeout=600,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -16,6 +15,7 @@ import pytest
 from _venv import Environment
 from PIL import Image
 
+from ..integration.environments import own_variables
 from ..thorough import first_of
 
 pytestmark = pytest.mark.integration
@@ -26,14 +26,10 @@ BUNDLES = ("clinical_fmamba", "mamba_mis", "medconvmamba", "medspectralnet")
 
 def succeed(command: list[str], cwd: Path, **variables: str) -> str:
     """Run a program as a user would, without this checkout on its path; return what it printed."""
-    hidden = ("PYTHONPATH", "MEDSSM_DATA", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")
-    environment = {name: value for name, value in os.environ.items() if name not in hidden}
-    environment["OMP_WAIT_POLICY"] = "PASSIVE"
-    environment["PIP_COMPILE"] = "0"  # what is imported is compiled by the first program that does
     done = subprocess.run(
         command,
         cwd=cwd,
-        env={**environment, **variables},
+        env=own_variables("MEDSSM_DATA", **variables),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
