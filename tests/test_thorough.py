@@ -23,12 +23,17 @@ def test_case(case): pass
 CONFTEST = "from tests.conftest import pytest_collection_modifyitems\n"
 
 
-def collected(folder: Path, markers: str) -> list[str]:
-    """Names of the tests in ``folder`` that a run with these markers takes, in its order."""
+def run(folder: Path, markers: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """pytest on the tests in ``folder``, with the settings and the collection of this project."""
     (folder / "conftest.py").write_text(CONFTEST)
     settings = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(folder), "-p", "no:cacheprovider"]
-    command = [sys.executable, "-m", "pytest", *settings, "--collect-only", "-q", "-m", markers, str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    command = [sys.executable, "-m", "pytest", *settings, "-m", markers, *words, str(folder)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+def collected(folder: Path, markers: str) -> list[str]:
+    """Names of the tests in ``folder`` that a run with these markers takes, in its order."""
+    done = run(folder, markers, "--collect-only", "-q")
     assert done.returncode == 0, done.stdout + done.stderr
     return [line for line in done.stdout.splitlines() if "::" in line]
 
@@ -71,11 +76,8 @@ def test_quick(): time.sleep(60)
 
 def test_slow_tests_have_a_time_limit_of_their_own(tmp_path: Path):
     """Tests of the default set have the one of the settings, here a second."""
-    (tmp_path / "conftest.py").write_text(CONFTEST)
     (tmp_path / "test_limits.py").write_text(OWN_LIMITS)
-    settings = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(tmp_path), "-p", "no:cacheprovider"]
-    command = [sys.executable, "-m", "pytest", *settings, "-o", "timeout=1", "-m", "", "-v", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = run(tmp_path, "", "-o", "timeout=1", "-v")
     ended = dict(re.findall(r"::(test_\w+) (PASSED|FAILED)", done.stdout))
     assert ended == {"test_slow": "PASSED", "test_own_limit": "FAILED", "test_quick": "FAILED"}, done.stdout
     assert done.stdout.count("Timeout (>1.0s)") >= 2

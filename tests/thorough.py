@@ -1,4 +1,5 @@
-"""Further cases of tests that take their time run where they are asked for; the longest files come first."""
+"""Further cases of tests that take their time run where they are asked for; the longest files come first, and slow
+tests have time."""
 
 from __future__ import annotations
 

@@ -20,7 +20,6 @@ SIZES = {
 
 
 @pytest.mark.integration
-@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("bundle", first_of(BUNDLES), ids=str)
 def test_rows_of_every_bundle_run(train_tiny, tmp_path, bundle):
     weights, out = train_tiny(bundle) / "models" / "model.pt", tmp_path / "out"

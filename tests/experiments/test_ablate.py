@@ -213,7 +213,6 @@ def test_cost_is_that_of_the_network_of_the_configs(tmp_path):
 
 
 @pytest.mark.integration
-@pytest.mark.timeout(1800)
 def test_rows_really_run(tmp_path):
     shared = {"network_args": {"embed_dim": 16, "d_state": 4, "depth": 1}, "image_size": [32, 32], "max_epochs": 1}
     shared |= {"datalists#demo_counts": [8, 4, 4], "batch_size": 4, "device": "$torch.device('cpu')"}

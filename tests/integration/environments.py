@@ -16,7 +16,7 @@ HIDDEN = ("PYTHONPATH", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")
 def own_variables(*hidden: str, **more: str) -> dict[str, str]:
     """Variables for pip and the programs of such an environment: those of this process but for what leads elsewhere.
 
-    pip then compiles nothing: what is imported, a third of all files, is compiled by the first program that does.
+    pip then compiles nothing: what is imported is compiled by the first program that does.
 
     Args:
         hidden: further variables that are left out.

@@ -8,14 +8,14 @@ import secrets
 import signal
 import socket
 import subprocess
-import time
+from contextlib import suppress
 from email import message_from_bytes
 from pathlib import Path
 from typing import Any
 
 import requests
 
-from ..waiting import PATIENCE, wait_for
+from ..waiting import wait_for
 from .environments import REPOSITORY, environment_python, own_variables
 
 TASK_SECONDS = 600
@@ -105,23 +105,21 @@ class LabelServer:
 
     def _wait_until_it_answers(self) -> None:
         def answers() -> bool:
-            assert self.process.poll() is None, f"the server ended:\n{self.tail()}"
             try:
                 return self.session.get(f"{self.url}/info/", timeout=60).ok
             except requests.ConnectionError:
                 return False
 
-        wait_for("answer of the server", answers, show=self.tail, pause=1)
+        wait_for("answer of the server", answers, show=self.tail, pause=1, process=self.process)
 
     def tail(self) -> str:
         return self.log.read_text(errors="replace")[-6000:]
 
     def uploads(self) -> list[Path]:
         """Files that stay in the server's own folder for what it receives and sends."""
-        end = time.monotonic() + PATIENCE  # what was sent is removed just after the answer
-        while (found := self._temporary_files() - self.at_start) and time.monotonic() < end:
-            time.sleep(0.2)
-        return sorted(found)
+        with suppress(AssertionError):  # what was sent is removed just after the answer
+            wait_for("removal", lambda: self._temporary_files() <= self.at_start)
+        return sorted(self._temporary_files() - self.at_start)
 
     def _temporary_files(self) -> set[Path]:
         (folder,) = self.temporary.glob("medssm_label_uploads_*")

@@ -44,7 +44,9 @@ class Served:
         self.received = folder / "received"
         self.received.mkdir()
         self.processes: list[subprocess.Popen] = []
-        self.logs: dict[str, Path] = {name: folder / f"{name}.log" for name in ("orthanc", "worker", "receiver")}
+        self.logs: dict[str, Path] = {
+            name: folder / f"{name}.log" for name in ("orthanc", "worker", "receiver", "sender")
+        }
         self.session = requests.Session()
         self.session.trust_env = False
         self.environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -94,10 +96,9 @@ class Served:
         self.orthanc = self._run("orthanc", *self.command("start", *bundles, *options))
         wait_for("file with the password", (self.storage / PASSWORD).is_file, show=self.show)
         self.session.auth = (USER, (self.storage / PASSWORD).read_text().strip())
-        wait_for("answer of Orthanc", self._answers, show=self.show)
+        wait_for("answer of Orthanc", self._answers, show=self.show, process=self.orthanc)
 
     def _answers(self) -> bool:
-        assert self.orthanc.poll() is None, f"Orthanc ended:\n{self.show()}"
         try:
             return self.session.get(f"{self.url}/system", timeout=5).ok
         except requests.ConnectionError:
@@ -123,14 +124,12 @@ class Served:
     def send(self, *files: Path) -> None:
         """C-STORE to Orthanc; tried again while it is not there."""
         command = ["storescu", "-aec", "ORTHANC", "127.0.0.1", str(self.dicom), *map(str, files)]
-        said: list[str] = []
 
         def sent() -> bool:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-            said[:] = [done.stdout, done.stderr]
-            return done.returncode == 0
+            with self.logs["sender"].open("a") as log:
+                return subprocess.run(command, stdout=log, stderr=log, timeout=60).returncode == 0
 
-        wait_for("answer to storescu", sent, show=lambda: f"{''.join(said)}\n{self.show()}", pause=0.3)
+        wait_for("answer to storescu", sent, show=self.show, pause=0.3)
 
     def results(self, study_uid: str) -> list[pydicom.Dataset]:
         """Our objects in a study."""

@@ -78,12 +78,10 @@ def postgres() -> Iterator[str]:
 
 def _create_database(place: Path, port: int, process: subprocess.Popen, log: Path) -> None:
     words = [place / "createdb", "-h", "127.0.0.1", "-p", str(port), "-U", USER, "mlflow"]
-
-    def made() -> bool:
-        assert process.poll() is None, said()
-        return subprocess.run(words, capture_output=True, check=False).returncode == 0
-
-    def said() -> str:
-        return log.read_text(errors="replace")[-3000:]
-
-    wait_for("database", made, show=said, pause=0.2)
+    wait_for(
+        "database",
+        lambda: subprocess.run(words, capture_output=True, check=False).returncode == 0,
+        show=lambda: log.read_text(errors="replace")[-3000:],
+        pause=0.2,
+        process=process,
+    )

@@ -7,6 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
+from glob import glob
 from pathlib import Path
 
 import pytest
@@ -72,8 +74,8 @@ def test_signals_end_a_run_in_order_and_the_same_command_goes_on(straight, tmp_p
             text=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which a shell may have switched off
         )
-        pattern = f"eval/*/checkpoint_epoch={epoch}.pt"
-        wait_for(pattern, lambda pattern=pattern: any(tmp_path.glob(pattern)), 400, pause=0.01)
+        checkpoint = f"eval/*/checkpoint_epoch={epoch}.pt"
+        wait_for(checkpoint, partial(glob, checkpoint, root_dir=tmp_path), 400, pause=0.01, process=process)
         process.send_signal(number)
         said = process.communicate(timeout=200)[0]
         status = process.returncode if process.returncode >= 0 else 128 - process.returncode

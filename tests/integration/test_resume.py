@@ -64,7 +64,7 @@ def test_a_killed_training_is_resumed_as_if_nothing_was(straight, tmp_path):
         start_new_session=True,
     )
     first, second = (tmp_path / "run" / f"checkpoint_epoch={epoch}.pt" for epoch in (1, 2))
-    wait_for("checkpoint of the first epoch", lambda: first.is_file() or process.poll() is not None, 400, pause=0.02)
+    wait_for("checkpoint of the first epoch", first.is_file, 400, pause=0.02, process=process)
     os.killpg(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert first.is_file() and not second.is_file()

@@ -40,10 +40,10 @@ def start(words, **more):
     )
 
 
-def ended(process):
+def ended(process, seconds=300):
     """Exit code and everything that was shown; nothing is left running."""
     try:
-        text, _ = process.communicate(timeout=300)
+        text, _ = process.communicate(timeout=seconds)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
@@ -147,7 +147,8 @@ def test_the_failure_of_one_process_ends_all_and_is_named(tmp_path):
     broken.write_text(
         "+train#handlers:\n  - _target_: tests.integration.torchrun_failure.FailingProcess\n    rank: 1\n    epoch: 2\n"
     )
-    code, text = ended(start([*TWO, *training([*SEVERAL, str(broken)], tmp_path, max_epochs=50, run_name="fails")]))
+    words = [*TWO, *training([*SEVERAL, str(broken)], tmp_path, max_epochs=50, run_name="fails")]
+    code, text = ended(start(words), seconds=200)  # the other process would wait for it half an hour
     assert code != 0
     assert "What went wrong: ValueError: no such scanner" in text
     assert "Connection closed" not in re.sub(r"(?m)^\[rank\d\].*$", "", text)
@@ -160,12 +161,8 @@ def test_the_failure_of_one_process_ends_all_and_is_named(tmp_path):
 def test_a_killed_process_ends_all(tmp_path):
     give_store(tmp_path)
     process = start([*TWO, *training(SEVERAL, tmp_path, max_epochs=500, run_name="killed")])
-
-    def trained() -> bool:
-        assert process.poll() is None, ended(process)[1][-4000:]
-        return (tmp_path / "killed" / "checkpoint_epoch=1.pt").is_file()
-
-    wait_for("checkpoint of the first epoch", trained)
+    first = tmp_path / "killed" / "checkpoint_epoch=1.pt"
+    wait_for("checkpoint of the first epoch", first.is_file, show=lambda: ended(process)[1][-4000:], process=process)
     children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True).stdout
     os.kill(max(map(int, children.split())), signal.SIGKILL)  # started last: rank 1
     code, text = ended(process)

@@ -88,11 +88,10 @@ class ViewerServer:
 
     def _wait_until_it_answers(self) -> None:
         def address() -> str:
-            assert self.process.poll() is None, f"the server ended:\n{self.text()}"
             lines = [line for line in self.text().splitlines() if line.startswith("The viewer is at http://")]
             return lines[0].split()[4] if lines else ""
 
-        self.url = wait_for("address of the viewer", address, show=self.text, pause=0.5)
+        self.url = wait_for("address of the viewer", address, show=self.text, pause=0.5, process=self.process)
         status, _ = self.get("/")
         assert status == 200, self.text()
 

@@ -163,30 +163,31 @@ def test_studies(orthanc):
 
 
 def test_a_locked_queue_is_said_and_nothing_is_lost(started, monkeypatch):
-    add, threads = StudyQueue.add, set()
-
-    def noted(self, *args, **kwargs) -> bool:
-        threads.add(threading.get_ident())
-        return add(self, *args, **kwargs)
-
-    monkeypatch.setattr(StudyQueue, "add", noted)
     path = started.settings["MedSSM"]["Queue"]
     StudyQueue(path)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
+    connect, threads = sqlite3.connect, set()
+
+    def noted(*args, **kwargs) -> sqlite3.Connection:
+        threads.add(threading.get_ident())
+        return connect(*args, **kwargs)
+
+    monkeypatch.setattr(sqlite3, "connect", noted)
     started.series = {"a": ("s", "CR", ["i"], True), "b": ("s", "CR", ["j"], True)}
     started.changed(8, 2, "a")
     started.changed(8, 2, "b")
+    assert threading.get_ident() not in threads  # Orthanc's thread opens no database, and waits for none
     wait_for(
         "word of the lock",
         lambda: any("tried again in" in said and "locked" in said for said in started.said),
         show=lambda: started.said,
     )
+    assert threads  # but the plugin's own does
     assert StudyQueue.counts(_reader(path))["waiting"] == 0
     other.execute("ROLLBACK")
     other.close()
     queued(started, 2)
-    assert threads and threading.get_ident() not in threads  # Orthanc's thread does not wait
 
 
 def _reader(path: str) -> StudyQueue:
